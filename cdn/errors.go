@@ -1,0 +1,76 @@
+package cdn
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// The reasons for which an operation of the CDN fails. Test for them with
+// [errors.Is]; errors that reach a caller are usually an [*Error] around one.
+var (
+	// ErrNotFound: no node that was asked has the stream.
+	ErrNotFound = errors.New("stream not found")
+	// ErrAlreadyPublishing: the stream has a publisher and the newcomer may not take it over.
+	ErrAlreadyPublishing = errors.New("stream is already being published")
+	// ErrNoCommonCodec: nothing that one side can send can be received by the other.
+	ErrNoCommonCodec = errors.New("no common codec")
+	// ErrUnauthorized: a credential is missing, unknown or expired.
+	ErrUnauthorized = errors.New("unauthorized")
+	// ErrForbidden: the credential is good but does not allow this.
+	ErrForbidden = errors.New("forbidden")
+	// ErrOverLimit: a configured limit is reached; trying again later may succeed.
+	ErrOverLimit = errors.New("over limit")
+	// ErrInvalid: the request itself is malformed.
+	ErrInvalid = errors.New("invalid request")
+	// ErrTimeout: something did not happen within its deadline.
+	ErrTimeout = errors.New("timed out")
+	// ErrClosed: the object was closed. It wraps [net.ErrClosed].
+	ErrClosed = fmt.Errorf("closed: %w", net.ErrClosed)
+	// ErrEnded: the publisher ended the stream.
+	ErrEnded = errors.New("stream ended")
+	// ErrSuperseded: another input of the same stream took over.
+	ErrSuperseded = errors.New("superseded")
+	// ErrPeerLost: the other side stopped answering or went away without a word.
+	ErrPeerLost = errors.New("peer lost")
+	// ErrTooSlow: a viewer could not take the stream, even reduced.
+	ErrTooSlow = errors.New("viewer too slow")
+	// ErrLoop: a fetch came by this node already.
+	ErrLoop = errors.New("fetch loop")
+	// ErrStale: a publication of a higher epoch is known.
+	ErrStale = errors.New("stale epoch")
+	// ErrUnsupported: the other side asks for something that this one does not do.
+	ErrUnsupported = errors.New("not supported")
+)
+
+// Error says which operation failed, on which stream and at which node. It is
+// a value for reading: nothing in Delta changes one after it was returned.
+type Error struct {
+	Op     string   // what was tried, such as "publish" or "fetch"
+	Stream StreamID // "" if the failure concerns no stream
+	Node   NodeID   // the other node, if the failure is a remote one; "" otherwise
+	Err    error
+
+	// RetryAfter says when trying again makes sense. Zero: unknown.
+	RetryAfter time.Duration
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Stream != "" {
+		fmt.Fprintf(&b, " %s", e.Stream)
+	}
+	if e.Node != "" {
+		fmt.Fprintf(&b, " at %s", e.Node)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Remote reports whether the failure was told by another node.
+func (e *Error) Remote() bool { return e.Node != "" }

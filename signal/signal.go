@@ -1,0 +1,99 @@
+// Package signal defines how an SDP offer becomes a session: the one method
+// that every signaling protocol calls. [github.com/deltacdn/delta/signal/whip]
+// and [github.com/deltacdn/delta/signal/whep] call it over HTTP; a server's own
+// WebSocket, NATS or gRPC signaling is another caller of it, in the same few
+// lines.
+package signal
+
+import (
+	"context"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// A Handler answers SDP offers: an origin answers publishers, an edge answers
+// viewers. Offer is called concurrently.
+type Handler interface {
+	// Offer starts a session for o and returns it with its answer made. ctx
+	// bounds the making; the session outlives it. Errors wrap the sentinels of
+	// package cdn: [cdn.ErrNotFound], [cdn.ErrInvalid], [cdn.ErrNoCommonCodec],
+	// [cdn.ErrUnauthorized], …
+	Offer(ctx context.Context, o Offer) (Session, error)
+}
+
+// An Offer is a client's wish for a session.
+type Offer struct {
+	Stream cdn.StreamID
+	// SDP is the client's session description (RFC 8829). Empty where the
+	// server is to make the offer: see [Offerer].
+	SDP string
+	// Credential is the bearer token that came with it, "" if none did.
+	Credential string
+	// RemoteAddr is host:port of the signaling client, if known.
+	RemoteAddr string
+	// Layer names the layer (simulcast RID) that a viewer wants. Empty: the
+	// best.
+	Layer string
+	// Node and Path are set by nodes: who fetches, and the nodes that the
+	// wish came through ([cdn.Request]).
+	Node cdn.NodeID
+	Path []cdn.NodeID
+}
+
+// A Session is one client's connection, owned by whom it was returned to. Its
+// methods may be called concurrently.
+type Session interface {
+	// ID is unguessable: to know it is to be allowed to change the session.
+	ID() string
+	// SDP returns the server's current session description: the answer to the
+	// client's offer.
+	SDP() string
+	// Patch takes a trickle ICE SDP fragment (RFC 8840): candidates, or new
+	// ICE credentials, which restart ICE. The fragment that it returns is for
+	// the client; "" if there is nothing to say.
+	Patch(ctx context.Context, fragment string) (string, error)
+	// Done is closed when the session has ended; Err then says why.
+	Done() <-chan struct{}
+	Err() error
+	// Close ends the session and waits for it. It is idempotent.
+	Close() error
+}
+
+// An Offerer is a Handler that can also make the offer itself, as in WHEP's
+// server-offer flow: the client posts nothing, gets an offer and answers it.
+// Nodes fetch from one another this way, since only the server knows what the
+// stream holds.
+type Offerer interface {
+	// Invite starts a session for o, whose SDP is empty. The session's SDP is
+	// the offer; it waits for the client's answer for a bounded time.
+	Invite(ctx context.Context, o Offer) (OfferedSession, error)
+}
+
+// An OfferedSession is a Session whose SDP is an offer.
+type OfferedSession interface {
+	Session
+	// Accept takes the client's answer. It can succeed once.
+	Accept(ctx context.Context, answer string) error
+}
+
+// A Dialer is the client side: it carries an offer to a server and brings back
+// what it says. The HTTP clients of whip and whep are Dialers; so is whatever
+// a user's own nodes speak to each other.
+type Dialer interface {
+	// Dial asks the server at url for a session. With o.SDP empty it asks for
+	// an invitation ([Offerer]). ctx bounds the asking. Errors wrap the
+	// sentinels of package cdn wherever the server's answer tells which.
+	Dial(ctx context.Context, url string, o Offer) (RemoteSession, error)
+}
+
+// A RemoteSession is a session seen from the client's side.
+type RemoteSession interface {
+	// SDP returns the server's answer, or its offer if it was invited to make one.
+	SDP() string
+	// Accept answers the server's offer; only where the server made one.
+	Accept(ctx context.Context, answer string) error
+	// Patch sends a trickle ICE fragment and returns the server's, if any.
+	Patch(ctx context.Context, fragment string) (string, error)
+	// Close ends the session at the server. ctx bounds the attempt.
+	Close(ctx context.Context) error
+}
