@@ -26,7 +26,7 @@ func (k Kind) String() string {
 type Codec struct {
 	MimeType  string // "video/VP8", "audio/opus"; compared without regard to case
 	ClockRate uint32 // RTP timestamp units a second
-	Channels  uint16 // audio channels as in a=rtpmap; 0 for video
+	Channels  uint16 // audio channels as in a=rtpmap; 0 where it names none
 	Fmtp      string // the parameters of a=fmtp, without the payload type
 }
 

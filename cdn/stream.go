@@ -1,4 +1,319 @@
 package cdn
 
-// A Stream is a live stream at this node.
-type Stream struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/fanout"
+)
+
+// A Stream is a live stream at this node: the tracks that its inputs feed and
+// its viewers and downstream nodes read. Its methods may be called
+// concurrently.
+type Stream struct {
+	// static
+	id      StreamID
+	node    *Node
+	config  streamConfig
+	started time.Time
+	feed    *fanout.Feed
+	ready   chan struct{}
+	done    chan struct{}
+	wake    chan struct{} // for run; room for one
+	wg      sync.WaitGroup
+	tracks  atomic.Pointer[[]*Track]
+
+	mu      sync.Mutex // innermost: nothing else is locked under it
+	inputs  []*Input   // the oldest first
+	active  *Input     // the one that took a layer last
+	told    *Input     // the one that the last InputChanged was about
+	overlap time.Time  // when those before it have to go
+	err     error
+	ended   bool
+}
+
+// NewStream makes a stream that has no input yet. Its owner must End it.
+func (n *Node) NewStream(id StreamID) (*Stream, error) {
+	s := &Stream{
+		id: id, node: n, config: n.config.stream(), started: time.Now(),
+		feed:  n.pool.NewFeed(),
+		ready: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1),
+	}
+	if err := n.addStream(s); err != nil {
+		return nil, err
+	}
+	s.wg.Go(s.run)
+	n.Emit(StreamStarted{Stream: id})
+	return s, nil
+}
+
+// ID returns the stream's name.
+func (s *Stream) ID() StreamID { return s.id }
+
+// Node returns the node that the stream is at.
+func (s *Stream) Node() *Node { return s.node }
+
+// Tracks returns the stream's tracks: none before it is ready, the same ones
+// ever after. The caller must not change the slice.
+func (s *Stream) Tracks() []*Track {
+	if p := s.tracks.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Ready waits until the stream's tracks and their codecs are known. It fails
+// with the stream's reason if that ends first, or with ctx's.
+func (s *Stream) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.done:
+		return s.Err()
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return &Error{Op: "wait for tracks", Stream: s.id, Err: ErrTimeout}
+		}
+		return ctx.Err()
+	}
+}
+
+// Done is closed when the stream has ended; [Stream.Err] then says why.
+func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Err returns why the stream ended, nil while it has not.
+func (s *Stream) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Attach has c served by one of the node's workers whenever packets may wait
+// for it ([Consumer]), until the function returned is called; that waits while
+// c is being served, so c must not call it itself.
+func (s *Stream) Attach(c Consumer) (detach func()) { return s.feed.Add(c) }
+
+// A Consumer reads a stream's layers by cursors. Consume is called by one
+// worker at a time; it drains what there is and returns without blocking.
+type Consumer = fanout.Consumer
+
+// End ends the stream: inputs and readers are told why, and then it is gone
+// from its node. It waits for the stream's goroutine and is idempotent; the
+// first err stays.
+func (s *Stream) End(err error) {
+	if err == nil {
+		err = ErrEnded
+	}
+	s.mu.Lock()
+	first := !s.ended
+	if first {
+		s.ended, s.err = true, err
+		close(s.done)
+	}
+	inputs := append([]*Input(nil), s.inputs...)
+	s.mu.Unlock()
+	for _, in := range inputs {
+		s.removeInput(in, err)
+	}
+	s.wg.Wait()
+	if first {
+		s.node.removeStream(s)
+		s.node.Emit(StreamEnded{Stream: s.id, Err: err})
+	}
+}
+
+// NewInput adds a way in. The newest input that is not on standby takes the
+// stream over, layer by layer, each at a keyframe; the one before it then ends
+// with [ErrSuperseded]. A stream has two inputs at most: a third one ends the
+// one of the two that is not active.
+func (s *Stream) NewInput(c InputConfig) (*Input, error) {
+	in := &Input{stream: s, config: c, done: make(chan struct{})}
+	s.mu.Lock()
+	if s.ended {
+		defer s.mu.Unlock()
+		return nil, s.err
+	}
+	var spare *Input
+	if len(s.inputs) == 2 {
+		if spare = s.inputs[1]; spare == s.active {
+			spare = s.inputs[0]
+		}
+	}
+	s.inputs = append(s.inputs, in)
+	s.mu.Unlock()
+	if spare != nil {
+		s.removeInput(spare, ErrSuperseded)
+	}
+	return in, nil
+}
+
+func (s *Stream) removeInput(in *Input, err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		return
+	}
+	in.closed, in.err = true, err
+	layers := in.layers
+	in.mu.Unlock()
+
+	s.mu.Lock()
+	for i, x := range s.inputs {
+		if x == in {
+			s.inputs = append(s.inputs[:i:i], s.inputs[i+1:]...)
+			break
+		}
+	}
+	if s.active == in {
+		s.active = nil
+	}
+	s.mu.Unlock()
+	for _, li := range layers {
+		li.layer.removeInput(li)
+	}
+	close(in.done)
+	s.kick()
+}
+
+// Input returns the configuration of the input that feeds the stream, or is
+// about to: the newest, before any has. It is false where there is none.
+func (s *Stream) Input() (InputConfig, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.active != nil:
+		return s.active.config, true
+	case len(s.inputs) > 0:
+		return s.inputs[len(s.inputs)-1].config, true
+	}
+	return InputConfig{}, false
+}
+
+func (s *Stream) current() *Input {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active
+}
+
+// leads reports whether in may take a layer: it is the newest input, or the
+// standby of one that is gone.
+func (s *Stream) leads(in *Input) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active == nil || s.active == in {
+		return true
+	}
+	if in.config.Standby {
+		return false
+	}
+	for _, x := range s.inputs {
+		switch x {
+		case in:
+			return false // in is older than the active one
+		case s.active:
+			return true
+		}
+	}
+	return false
+}
+
+// took notes that in has become the active input of a layer.
+func (s *Stream) took(in *Input) {
+	s.mu.Lock()
+	changed := s.active != in
+	before := s.active
+	s.active = in
+	if before != nil {
+		s.overlap = time.Now().Add(s.config.Overlap)
+	}
+	s.mu.Unlock()
+	if changed {
+		s.kick()
+	}
+}
+
+// declare makes the stream ready with the first input's tracks, and holds a
+// later input's against them.
+func (s *Stream) declare(infos []TrackInfo) error {
+	if err := checkTracks(infos, s.config); err != nil {
+		return &Error{Op: "declare tracks", Stream: s.id, Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.err
+	}
+	if have := s.Tracks(); have != nil {
+		if err := match(have, infos); err != nil {
+			return &Error{Op: "splice", Stream: s.id, Err: err}
+		}
+		return nil
+	}
+	tracks := make([]*Track, len(infos))
+	for i, info := range infos {
+		tracks[i] = newTrack(s, info)
+	}
+	s.tracks.Store(&tracks)
+	close(s.ready)
+	return nil
+}
+
+func checkTracks(infos []TrackInfo, c streamConfig) error {
+	if len(infos) == 0 {
+		return fmt.Errorf("%w: no tracks", ErrInvalid)
+	}
+	if len(infos) > c.MaxTracks {
+		return fmt.Errorf("%w: %d tracks, %d are allowed", ErrOverLimit, len(infos), c.MaxTracks)
+	}
+	for _, t := range infos {
+		if t.Codec.ClockRate == 0 || t.Kind != Audio && t.Kind != Video {
+			return fmt.Errorf("%w: track %q has no kind or clock rate", ErrInvalid, t.ID)
+		}
+		if len(t.Layers) > c.MaxLayers {
+			return fmt.Errorf("%w: %d layers, %d are allowed", ErrOverLimit, len(t.Layers), c.MaxLayers)
+		}
+	}
+	return nil
+}
+
+func match(have []*Track, infos []TrackInfo) error {
+	if len(have) != len(infos) {
+		return fmt.Errorf("%w: %d tracks follow %d", ErrNoCommonCodec, len(infos), len(have))
+	}
+	for i, t := range have {
+		a, b := t.info.Codec, infos[i].Codec
+		if !strings.EqualFold(a.MimeType, b.MimeType) || a.ClockRate != b.ClockRate ||
+			a.Channels != b.Channels || !codec.SameFormat(a.MimeType, a.Fmtp, b.Fmtp) {
+			return fmt.Errorf("%w: %s (%s) follows %s (%s)", ErrNoCommonCodec, b.MimeType, b.Fmtp, a.MimeType, a.Fmtp)
+		}
+	}
+	return nil
+}
+
+func (s *Stream) layerFor(track int, name string) (*Layer, error) {
+	tracks := s.Tracks()
+	if track < 0 || track >= len(tracks) {
+		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: no track %d", ErrInvalid, track)}
+	}
+	t := tracks[track]
+	if t.Layer(name) == nil && len(t.Layers()) >= s.config.MaxLayers {
+		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: layer %q", ErrOverLimit, name)}
+	}
+	return t.layer(name), nil
+}
+
+// Dump writes the packets of a layer to w in rtpdump form, which Wireshark
+// reads, until ctx ends or the stream does. The packets carry payload type 96
+// and SSRC 1.
+func (s *Stream) Dump(ctx context.Context, w io.Writer, l *Layer) error { return dump(ctx, w, l) }

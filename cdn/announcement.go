@@ -1,0 +1,122 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// An announcement is one entry that is kept in the directory. Its methods may
+// be called concurrently and do not wait.
+type announcement struct {
+	announcer *announcer
+	ctx       context.Context // the goroutine's; its cause says how it is to end
+	cancel    context.CancelCauseFunc
+	changed   chan struct{} // holds one item after an update
+	done      chan struct{} // closed when the goroutine has ended
+
+	// owned by the goroutine; after done by that of the next announcement
+
+	tried Entry // what was last put, perhaps in vain; zero before
+	taken Entry // what the directory took last; zero before
+
+	mu    sync.Mutex
+	entry Entry
+}
+
+// update announces e, with the same stream and node, instead of what was
+// announced. There is no time at which neither is there.
+func (a *announcement) update(e Entry) {
+	a.mu.Lock()
+	a.entry = e.clone()
+	a.mu.Unlock()
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// stop has the entry removed. It is idempotent.
+func (a *announcement) stop() { a.cancel(errWithdrawn) }
+
+func (a *announcement) current() Entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.entry
+}
+
+// run puts the entry and renews it until the announcement ends.
+func (a *announcement) run() {
+	defer a.cancel(nil)
+	pace := newPace(a.announcer.ttl, a.announcer.random)
+	for a.ctx.Err() == nil {
+		began := time.Now()
+		err := a.put()
+		if a.ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, ErrStale) {
+			a.announcer.onStale(a.tried)
+			return
+		}
+		a.report(err, pace.failing())
+		a.sleep(pace.next(began, time.Now(), err == nil))
+	}
+	if !errors.Is(context.Cause(a.ctx), errReplaced) {
+		a.withdraw()
+	}
+}
+
+// put puts the entry, and gives up when the next renewal would be due.
+func (a *announcement) put() error {
+	ctx, cancel := context.WithTimeout(a.ctx, a.announcer.ttl/3)
+	defer cancel()
+	a.tried = a.current()
+	err := a.announcer.dir.Put(ctx, a.tried, a.announcer.ttl)
+	if err == nil {
+		a.taken = a.tried
+	}
+	return err
+}
+
+// withdraw removes the entry, and the one before it if an update that changed
+// the epoch has not arrived.
+func (a *announcement) withdraw() {
+	if a.tried.Node != "" {
+		a.remove(a.tried)
+	}
+	if a.taken.Node != "" && a.taken.Epoch != a.tried.Epoch {
+		a.remove(a.taken)
+	}
+}
+
+// remove removes e although the announcement's own context has ended.
+func (a *announcement) remove(e Entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), removeTimeout)
+	defer cancel()
+	if err := a.announcer.dir.Remove(ctx, e); err != nil {
+		a.announcer.log.Warn("announcement left to expire", "stream", e.Stream, "err", err)
+	}
+}
+
+// report logs the first failure of an outage, and the outage's end.
+func (a *announcement) report(err error, failing bool) {
+	switch {
+	case err != nil && !failing:
+		a.announcer.log.Warn("announcing failed", "stream", a.tried.Stream, "err", err)
+	case err == nil && failing:
+		a.announcer.log.Info("announced again", "stream", a.tried.Stream)
+	}
+}
+
+// sleep returns at until, after an update or at the announcement's end.
+func (a *announcement) sleep(until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-a.ctx.Done():
+	case <-a.changed:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,365 @@
+package cdntest
+
+import (
+	"container/heap"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
+	"hash/fnv"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// A Network is an IPv4 network in memory: hosts, each behind an access path of
+// its own, that exchange UDP packets through a core without limits. The delay
+// from one host to another is what the one's path adds upward and the other's
+// downward, unless [Network.Between] gave the two a path to themselves.
+//
+// It runs on real time as well as within a bubble of [testing/synctest], where
+// delays are exact to the nanosecond; made within a bubble, it must be used and
+// closed there. Chance comes from the seed, for each path separately, so one
+// flow's losses do not depend on what others send. Methods may be called
+// concurrently, while packets are on their way: those keep the fate that they
+// met when they were sent.
+//
+// It speaks [transport.Net], as pion's own vnet does, and is not built on vnet,
+// whose routers know one delay for all hosts, keep packets in order under
+// jitter, draw it from unseeded chance while they hold up the whole queue, and
+// whose closed sockets do not say [net.ErrClosed].
+type Network struct {
+	// Static after NewNetwork.
+	seed        uint64
+	mtu         int
+	certificate func() (webrtc.Certificate, error)
+	wake        chan struct{} // 1 slot: a packet became the first one due
+	quit        chan struct{}
+	stop        sync.Once
+	running     sync.WaitGroup
+
+	filter atomic.Pointer[Filter]
+
+	mu     sync.Mutex
+	closed bool
+	names  map[string]*Host
+	hosts  map[netip.Addr]*Host
+	pairs  map[pairKey]*pair
+	queue  dueQueue
+	sent   uint64
+}
+
+// NetworkConfig sets up a [Network].
+type NetworkConfig struct {
+	// Seed is where chance starts from: equal seeds, equal losses.
+	Seed uint64
+	// MTU is the size in bytes, with IP and UDP headers, above which packets
+	// are dropped, as where fragments do not pass. If zero, 1500.
+	MTU int
+}
+
+// A Filter sees each packet that is sent, and drops it by returning false. It is
+// called without locks, from the goroutine that sends, and may not keep or
+// change payload.
+type Filter func(src, dst netip.AddrPort, payload []byte) bool
+
+// Traffic counts the packets from one host to another.
+type Traffic struct {
+	Sent      int // packets, whatever became of them
+	SentBytes int // of payload
+	Arrived   int // packets that a socket took
+	Lost      int // by [Path].Loss
+	QueueFull int // dropped before a rate limit
+	Cut       int // while one of the two hosts was cut off
+	TooBig    int // over the MTU
+	Filtered  int // by the [Filter]
+	NoSocket  int // to a port on which nobody listens
+	Overflow  int // to a socket whose buffer was full
+}
+
+// NewNetwork returns a running network, which is closed when t ends.
+func NewNetwork(t testing.TB, c NetworkConfig) *Network {
+	t.Helper()
+	n := newNetwork(c)
+	t.Cleanup(n.Close)
+	return n
+}
+
+func newNetwork(c NetworkConfig) *Network {
+	if c.MTU <= 0 {
+		c.MTU = 1500
+	}
+	n := &Network{
+		seed:        c.Seed,
+		mtu:         c.MTU,
+		certificate: sync.OnceValues(newCertificate),
+		wake:        make(chan struct{}, 1),
+		quit:        make(chan struct{}),
+		names:       map[string]*Host{},
+		hosts:       map[netip.Addr]*Host{},
+		pairs:       map[pairKey]*pair{},
+	}
+	n.running.Go(n.run)
+	return n
+}
+
+// Close closes all sockets, drops what is on its way and waits for the
+// network's goroutine. It is idempotent.
+func (n *Network) Close() {
+	n.stop.Do(func() { close(n.quit) })
+	n.running.Wait()
+	n.mu.Lock()
+	n.closed = true
+	n.queue = nil
+	var conns []*udpConn
+	for _, h := range n.hosts {
+		for _, c := range h.ports {
+			conns = append(conns, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close() // already closed is as good
+	}
+}
+
+// Between gives the packets between a and b a path of their own, each way, in
+// place of both hosts' access paths.
+func (n *Network) Between(a, b *Host, p Path) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range []pairKey{{a, b}, {b, a}} {
+		n.pairLocked(k).own = n.newLink(p, k.from.name, "to", k.to.name)
+	}
+}
+
+// SetFilter lets f see every packet from now on; nil lets all pass unseen.
+func (n *Network) SetFilter(f Filter) {
+	if f == nil {
+		n.filter.Store(nil)
+		return
+	}
+	n.filter.Store(&f)
+}
+
+// Traffic returns what went from one host to another so far.
+func (n *Network) Traffic(from, to *Host) Traffic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pairLocked(pairKey{from, to}).traffic
+}
+
+// newLink returns a link whose chance depends on the seed and its name alone.
+func (n *Network) newLink(p Path, name ...string) *link {
+	h := fnv.New64a()
+	for _, part := range name {
+		_, _ = h.Write([]byte(part)) // never fails
+		_, _ = h.Write([]byte{0})
+	}
+	return &link{path: p, rng: rand.New(rand.NewPCG(n.seed, h.Sum64()))}
+}
+
+type pairKey struct{ from, to *Host }
+
+// A pair is what is known of the packets from one host to another.
+type pair struct {
+	own     *link // nil: the hosts' access paths
+	traffic Traffic
+}
+
+func (n *Network) pairLocked(k pairKey) *pair {
+	p := n.pairs[k]
+	if p == nil {
+		p = &pair{}
+		n.pairs[k] = p
+	}
+	return p
+}
+
+// A datagram is a packet on its way.
+type datagram struct {
+	src, dst netip.AddrPort
+	data     []byte
+	from, to *Host
+	pair     *pair
+	due      time.Time
+	order    uint64 // of sending: of two due together, the first sent is first
+	inCore   bool   // to's access path is still ahead
+}
+
+// send takes a copy of data on its way. Like a real network it keeps quiet
+// about packets that will not arrive.
+func (n *Network) send(from *Host, src, dst netip.AddrPort, data []byte) error {
+	pass := true
+	if f := n.filter.Load(); f != nil {
+		pass = (*f)(src, dst, data)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return net.ErrClosed
+	}
+	to := n.routeLocked(from, dst.Addr())
+	if to == nil {
+		return nil
+	}
+	p := n.pairLocked(pairKey{from, to})
+	p.traffic.Sent++
+	p.traffic.SentBytes += len(data)
+	switch {
+	case !pass:
+		p.traffic.Filtered++
+	case len(data)+udpOverhead > n.mtu:
+		p.traffic.TooBig++
+	case from != to && (from.cut || to.cut):
+		p.traffic.Cut++
+	default:
+		d := &datagram{src: src, dst: dst, from: from, to: to, pair: p, data: append([]byte(nil), data...)}
+		n.dispatchLocked(d, time.Now())
+	}
+	return nil
+}
+
+func (n *Network) routeLocked(from *Host, to netip.Addr) *Host {
+	if to.IsLoopback() || to.IsUnspecified() {
+		return from
+	}
+	return n.hosts[to]
+}
+
+// dispatchLocked puts d on the first link of its way.
+func (n *Network) dispatchLocked(d *datagram, now time.Time) {
+	n.sent++
+	d.order = n.sent
+	switch {
+	case d.from == d.to:
+		n.enqueueLocked(d, now)
+	case d.pair.own != nil:
+		n.carryLocked(d, d.pair.own, now)
+	default:
+		d.inCore = true
+		n.carryLocked(d, d.from.up, now)
+	}
+}
+
+func (n *Network) carryLocked(d *datagram, l *link, now time.Time) {
+	out, f := l.carry(now, len(d.data))
+	switch f {
+	case lost:
+		d.pair.traffic.Lost++
+	case queueFull:
+		d.pair.traffic.QueueFull++
+	case passed:
+		n.enqueueLocked(d, out)
+	}
+}
+
+func (n *Network) enqueueLocked(d *datagram, due time.Time) {
+	d.due = due
+	heap.Push(&n.queue, d)
+	if n.queue[0] == d {
+		select {
+		case n.wake <- struct{}{}:
+		default: // it is awake already
+		}
+	}
+}
+
+// run moves packets on when they are due.
+func (n *Network) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if next := n.forward(time.Now()); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-timer.C:
+		case <-n.wake:
+		case <-n.quit:
+			return
+		}
+	}
+}
+
+// forward moves on what is due at now and returns when the next packet is; the
+// zero time if there is none.
+func (n *Network) forward(now time.Time) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for len(n.queue) > 0 {
+		if next := n.queue[0].due; next.After(now) {
+			return next
+		}
+		d := heap.Pop(&n.queue).(*datagram)
+		if d.inCore {
+			d.inCore = false
+			n.carryLocked(d, d.to.down, d.due) // not now: a late timer delays nothing further
+			continue
+		}
+		d.deliver()
+	}
+	return time.Time{}
+}
+
+// deliver hands d to its socket. The network's lock is held.
+func (d *datagram) deliver() {
+	t := &d.pair.traffic
+	if d.from != d.to && (d.from.cut || d.to.cut) {
+		t.Cut++
+		return
+	}
+	c := d.to.ports[d.dst.Port()]
+	switch {
+	case c == nil || !c.accepts(d):
+		t.NoSocket++
+	case !c.push(d):
+		t.Overflow++
+	default:
+		t.Arrived++
+	}
+}
+
+// A dueQueue is a heap of the packets on their way, the one due first on top.
+type dueQueue []*datagram
+
+func (q dueQueue) Len() int { return len(q) }
+func (q dueQueue) Less(i, j int) bool {
+	if q[i].due.Equal(q[j].due) {
+		return q[i].order < q[j].order
+	}
+	return q[i].due.Before(q[j].due)
+}
+func (q dueQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *dueQueue) Push(x any)   { *q = append(*q, x.(*datagram)) }
+func (q *dueQueue) Pop() any {
+	last := len(*q) - 1
+	d := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return d
+}
+
+// Certificate returns the one certificate that publishers and viewers on the
+// network use unless they are given another: making one for each would be most
+// of the cost of a join.
+func (n *Network) Certificate() (webrtc.Certificate, error) { return n.certificate() }
+
+func newCertificate() (webrtc.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	cert, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	return *cert, nil
+}

@@ -1,0 +1,54 @@
+package cdn
+
+import "time"
+
+// An Event is something that happened at a node, for [Config].OnEvent. The set
+// of events is closed: a switch on the type can name them all.
+type Event interface{ event() }
+
+// The events.
+type (
+	// StreamStarted: the node knows a stream, perhaps before its media.
+	StreamStarted struct{ Stream StreamID }
+	// StreamEnded: the stream is gone from the node.
+	StreamEnded struct {
+		Stream StreamID
+		Err    error // why, wrapping one of the sentinels
+	}
+	// InputChanged: another input feeds the stream now; receivers saw a splice.
+	InputChanged struct {
+		Stream      StreamID
+		Publication string
+		Epoch       uint64
+	}
+	// SessionStarted: a publisher, viewer or downstream node was let in.
+	SessionStarted struct {
+		Stream     StreamID
+		Action     Action
+		Session    string // names the session in events and statistics
+		Subject    string // who, as the Authorizer said
+		RemoteAddr string // of its signaling
+	}
+	// SessionEnded: a session is over.
+	SessionEnded struct {
+		Stream  StreamID
+		Action  Action
+		Session string
+		Lasted  time.Duration
+		Err     error
+	}
+	// ViewerSlow: a viewer could not take what it was sent.
+	ViewerSlow struct {
+		Stream  StreamID
+		Session string
+		Layer   string // what it is sent from now on; "" with Paused: sound only
+		Paused  bool   // until the next keyframe
+	}
+)
+
+func (StreamStarted) event()  {}
+func (StreamEnded) event()    {}
+func (InputChanged) event()   {}
+func (SessionStarted) event() {}
+func (SessionEnded) event()   {}
+func (ViewerSlow) event()     {}

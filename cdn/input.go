@@ -1,0 +1,198 @@
+package cdn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/keyreq"
+	"github.com/deltacdn/delta/internal/nack"
+	"github.com/deltacdn/delta/internal/seqnum"
+)
+
+// InputConfig says where an input's media comes from.
+type InputConfig struct {
+	// Publication and Epoch are the publisher's: inputs of one publication
+	// share a capture clock and are aligned by it.
+	Publication string
+	Epoch       uint64
+	// Path lists the nodes that the media came through, the origin first;
+	// empty at the origin itself.
+	Path []NodeID
+	// Standby: the input waits, fed and ready, until the active one ends.
+	// Otherwise it takes over as soon as it can, at a keyframe.
+	Standby bool
+}
+
+// An Input is one way in which a stream's media reaches this node: a
+// publisher's session, or a fetch from another node. A stream has one active
+// and at most one more; [Stream.NewInput] says how one follows another.
+// Its methods may be called concurrently.
+type Input struct {
+	stream *Stream
+	config InputConfig
+	done   chan struct{}
+
+	video atomic.Bool // it declared a video track
+
+	mu     sync.Mutex
+	layers []*LayerInput
+	closed bool
+	err    error
+}
+
+// Done is closed when the input's media is not wanted any more, or was closed;
+// [Input.Err] says why. Its owner should then end the session behind it.
+func (in *Input) Done() <-chan struct{} { return in.done }
+
+// Err returns why the input is done: [ErrSuperseded] after another took over,
+// the stream's reason after that ended, or what Close was given.
+func (in *Input) Err() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.err
+}
+
+// Start declares the input's tracks. The first input's tracks become the
+// stream's; those of a later one are matched with them by kind and order, and
+// must be of the same format: otherwise Start fails with [ErrNoCommonCodec],
+// since those who receive the stream cannot follow without a new negotiation.
+func (in *Input) Start(tracks []TrackInfo) error {
+	for _, t := range tracks {
+		if t.Kind == Video {
+			in.video.Store(true)
+		}
+	}
+	return in.stream.declare(tracks)
+}
+
+// Close ends the input. Err is kept for [Input.Err]; the stream goes on with
+// its other input, if it has one, and is otherwise silent until the next.
+func (in *Input) Close(err error) { in.stream.removeInput(in, err) }
+
+// A Back carries requests back to who sends a layer. Its methods are called
+// without locks, from one goroutine of the stream; they must not block.
+type Back interface {
+	// RequestKeyframe asks for a keyframe (RFC 4585 PLI, or RFC 5104 FIR).
+	RequestKeyframe()
+	// Nack asks for packets again (RFC 4585 generic NACK). The slice is the
+	// caller's.
+	Nack(seqs []uint16)
+}
+
+// Layer returns the input's end of a layer: track is an index into what Start
+// was given, name the RID or "". It fails with [ErrInvalid] for a track that
+// was not declared, and with [ErrOverLimit] for more layers than a track may
+// have.
+func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
+	l, err := in.stream.layerFor(track, name)
+	if err != nil {
+		return nil, err
+	}
+	li := &LayerInput{
+		input: in, layer: l, back: back,
+		nack:   nack.New(nack.Config{}),
+		keyreq: keyreq.New(keyreq.Config{Window: in.stream.config.KeyframeWindow}),
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return nil, in.err
+	}
+	in.layers = append(in.layers, li)
+	l.addInput(li)
+	in.stream.kick()
+	return li, nil
+}
+
+// A LayerInput is where one layer of an input is written. One goroutine at a
+// time writes.
+type LayerInput struct {
+	input *Input
+	layer *Layer
+	back  Back
+
+	// guarded by layer.mu
+	seq      seqnum.Seq
+	ts       seqnum.Time
+	gaps     seqnum.Gaps
+	nack     *nack.Generator
+	keyreq   *keyreq.Arbiter
+	clock    *Clock // as its sender reports give it; nil: none came
+	first    time.Time
+	firstSeq uint64
+	received uint64 // packets, duplicates aside
+	keyed    bool   // a keyframe was recognised
+	lastTS   uint64 // newest timestamp, to see where pictures start
+	shift    shift
+	requests []uint64
+}
+
+// shift is what a splice adds to an input's numbers so that they continue
+// those before it.
+type shift struct {
+	seq, ts uint64 // modulo 2^64
+	from    uint64 // mapped number where the splice was: older ones are not wanted
+	picture codec.Picture
+	frame   uint16
+	moved   bool // whether picture and frame apply
+}
+
+// Ext is one RTP header extension of a packet, with an id of the track's list.
+type Ext struct {
+	ID   uint8
+	Data []byte
+}
+
+// Write takes a packet that arrived at now. It copies what it keeps: the
+// caller may reuse everything, but after a splice finds picture identifiers in
+// p.Payload and ext changed. ext holds the extensions that travel on; p's own
+// are not looked at. Duplicates, padding and what a splice has passed by
+// are dropped. It does not block, and allocates once in many packets.
+func (li *LayerInput) Write(now time.Time, p *rtp.Packet, ext []Ext) {
+	l := li.layer
+	l.mu.Lock()
+	wrote := li.writeLocked(now, p, ext)
+	gap := li.nack.Missing() > 0
+	l.mu.Unlock()
+	if wrote {
+		l.track.stream.feed.Wake()
+	}
+	if gap {
+		l.track.stream.kick()
+	}
+}
+
+// SenderReport notes that timestamp rtp is instant ntp of the publisher's wall
+// clock (RFC 3550 section 6.4.1). estimated marks a mapping that the sender
+// itself only estimated.
+func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
+	l := li.layer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if li.first.IsZero() {
+		return // there is nothing yet to extend the timestamp by
+	}
+	li.clock = &Clock{
+		NTP: ntp, RTP: seqnum.NearTime(li.lastTS, rtp), Received: now,
+		Rate: l.track.info.Codec.ClockRate,
+	}
+	if l.active == li {
+		l.setClock(*li.clock, li.shift.ts)
+	}
+}
+
+// RTT returns the round trip to the sender as repairs have shown it.
+func (li *LayerInput) RTT() time.Duration {
+	li.layer.mu.Lock()
+	defer li.layer.mu.Unlock()
+	return li.nack.RTT()
+}
+
+func (l *Layer) setClock(c Clock, shift uint64) {
+	c.RTP += shift
+	l.clock.Store(&c)
+}

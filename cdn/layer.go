@@ -1,0 +1,122 @@
+package cdn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/ring"
+)
+
+// A Layer is one RTP encoding of a track: a simulcast RID, or the only one. It
+// holds its packets in a ring from which every viewer and every downstream
+// node reads. Its methods may be called concurrently.
+type Layer struct {
+	// static
+	track   *Track
+	name    string
+	ring    *ring.Ring
+	inspect codec.Inspector // nil: any frame can be joined
+	picture *codec.Pictures // nil: no picture identifiers
+
+	clock atomic.Pointer[Clock]
+
+	mu     sync.Mutex
+	active *LayerInput // who writes the ring; nil: nobody now
+	inputs []*LayerInput
+	wanted bool // a keyframe was asked for while nobody could be asked
+	out    tail
+	stats  layerCounters
+}
+
+// tail is the end of what was written: a splice continues from here.
+type tail struct {
+	started bool
+	seq     uint64 // highest
+	ts      uint64 // of the newest picture
+	arrival time.Time
+	picture codec.Picture
+	frame   uint16 // dependency descriptor frame number
+	// publication that it came from
+	publication string
+}
+
+// Name is the layer's RID, "" for a track without simulcast.
+func (l *Layer) Name() string { return l.name }
+
+// Track returns the track that the layer encodes.
+func (l *Layer) Track() *Track { return l.track }
+
+// Live returns a cursor that reads what comes from now on.
+func (l *Layer) Live() Cursor { return l.ring.Cursor(l.ring.Head()) }
+
+// FromKeyframe returns a cursor at the newest keyframe, if that came within
+// maxAge; else one that reads what comes from now on, and false.
+func (l *Layer) FromKeyframe(maxAge time.Duration) (Cursor, bool) {
+	if k := l.ring.Keyframe(); k != nil && time.Since(k.Arrival) <= maxAge {
+		return l.ring.Cursor(k.Index), true
+	}
+	return l.Live(), false
+}
+
+// Lookup returns the packet with extended sequence number seq, or nil if it is
+// not here (yet, or any more): NACKs are answered from it.
+func (l *Layer) Lookup(seq uint64) *Packet { return l.ring.Lookup(seq) }
+
+// Newest returns the newest packet, or nil before the first.
+func (l *Layer) Newest() *Packet { return l.ring.Newest() }
+
+// Clock returns the mapping of the layer's timestamps to the publisher's wall
+// clock, and false before anything has come.
+func (l *Layer) Clock() (Clock, bool) {
+	if c := l.clock.Load(); c != nil {
+		return *c, true
+	}
+	return Clock{}, false
+}
+
+// RequestKeyframe asks the publisher for a keyframe. However many ask, it sees
+// at most one request a window ([Config].KeyframeWindow), repeated until a
+// keyframe comes; a request within the window is deferred, not lost.
+func (l *Layer) RequestKeyframe() {
+	now := time.Now()
+	l.mu.Lock()
+	l.stats.keyframeRequests++
+	li := l.active
+	if li == nil {
+		l.wanted = true
+	} else {
+		li.keyreq.Request(now)
+	}
+	l.mu.Unlock()
+	if li != nil {
+		l.track.stream.kick()
+	}
+}
+
+// addInputLocked makes li known to the layer.
+func (l *Layer) addInput(li *LayerInput) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inputs = append(l.inputs, li)
+	if l.wanted || l.out.started && l.track.info.Kind == Video {
+		li.keyreq.Request(time.Now())
+		l.wanted = false
+	}
+}
+
+// removeInput forgets li, and reports whether it was the active one.
+func (l *Layer) removeInput(li *LayerInput) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, x := range l.inputs {
+		if x == li {
+			l.inputs = append(l.inputs[:i:i], l.inputs[i+1:]...)
+			break
+		}
+	}
+	if l.active == li {
+		l.active = nil
+	}
+}

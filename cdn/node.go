@@ -1,0 +1,197 @@
+package cdn
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/internal/fanout"
+)
+
+// A Node is one process of a CDN: an identity, one UDP port that its
+// publishers and viewers share, and the services that were built on it
+// (origins, relays, edges, or a user's own). Its methods may be called
+// concurrently.
+type Node struct {
+	// static
+	config    Config
+	log       *slog.Logger
+	started   time.Time
+	transport *transportState
+	pool      *fanout.Pool
+	announcer *announcer // nil without a Directory
+
+	mu       sync.Mutex
+	streams  map[*Stream]struct{}
+	onStale  map[StreamID]func()
+	services []io.Closer
+	sessions int
+	closed   bool
+}
+
+// Listen opens the node's UDP port. The node must be closed.
+func Listen(c Config) (*Node, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, &Error{Op: "listen", Err: err}
+	}
+	t, err := listen(c)
+	if err != nil {
+		return nil, &Error{Op: "listen", Err: err}
+	}
+	n := &Node{
+		config: c, started: time.Now(), transport: t,
+		log:     c.Logger.With("node", string(c.ID)),
+		pool:    fanout.New(c.Workers),
+		streams: make(map[*Stream]struct{}),
+		onStale: make(map[StreamID]func()),
+	}
+	if c.Directory != nil {
+		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease, n.stale)
+	}
+	return n, nil
+}
+
+// ID returns the node's identity.
+func (n *Node) ID() NodeID { return n.config.ID }
+
+// Addr returns the address of the node's UDP port.
+func (n *Node) Addr() net.Addr { return n.transport.conn.LocalAddr() }
+
+// Logger returns the node's logger, for the services on it.
+func (n *Node) Logger() *slog.Logger { return n.log }
+
+// Emit tells the node's OnEvent of e. Services call it.
+func (n *Node) Emit(e Event) {
+	if n.config.OnEvent != nil {
+		n.config.OnEvent(e)
+	}
+}
+
+// Authorize asks the node's [Authorizer]; without one all is granted.
+func (n *Node) Authorize(ctx context.Context, r AuthRequest) (Grant, error) {
+	if n.config.Authorizer == nil {
+		return Grant{}, nil
+	}
+	g, err := n.config.Authorizer.Authorize(ctx, r)
+	if err == nil && !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
+		err = fmt.Errorf("%w: the grant has expired", ErrUnauthorized)
+	}
+	if err != nil {
+		return Grant{}, &Error{Op: r.Action.String(), Stream: r.Stream, Err: err}
+	}
+	return g, nil
+}
+
+// Admit counts a session in, and out again when release is called (once). It
+// fails with [ErrOverLimit] when the node has as many as it may.
+func (n *Node) Admit() (release func(), err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return nil, &Error{Op: "admit", Err: ErrClosed}
+	case n.sessions >= n.config.Limits.Sessions:
+		return nil, &Error{Op: "admit", Err: fmt.Errorf("%w: %d sessions", ErrOverLimit, n.sessions), RetryAfter: 5 * time.Second}
+	}
+	n.sessions++
+	return sync.OnceFunc(func() {
+		n.mu.Lock()
+		n.sessions--
+		n.mu.Unlock()
+	}), nil
+}
+
+// Announce puts the stream into the node's Directory, and keeps it there,
+// until stop is called. e needs Publication, Epoch and Hops; the rest is the
+// node's. Losing the Directory does not touch the stream. Where a higher epoch
+// of the publication turns out to be known, onStale is called once, from
+// another goroutine. A newer announcement of the same stream replaces this one.
+func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
+	if n.announcer == nil || n.config.URL == "" {
+		return func() {}
+	}
+	e.Stream, e.Node, e.URL = s.id, n.config.ID, n.config.URL
+	for _, t := range s.Tracks() {
+		e.Tracks = append(e.Tracks, t.info)
+	}
+	n.mu.Lock()
+	n.onStale[s.id] = onStale
+	n.mu.Unlock()
+	return n.announcer.announce(e).stop
+}
+
+// stale tells who announced e that a higher epoch is known.
+func (n *Node) stale(e Entry) {
+	n.mu.Lock()
+	f := n.onStale[e.Stream]
+	delete(n.onStale, e.Stream)
+	n.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// Own makes Close close c first; what was owned last is closed first. A
+// service calls it for itself when it is made.
+func (n *Node) Own(c io.Closer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.services = append(n.services, c)
+}
+
+// Close ends the node's services, streams and sessions now, waits for their
+// goroutines, and frees the port. It is idempotent.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	services := n.services
+	n.mu.Unlock()
+	for i := len(services) - 1; i >= 0; i-- {
+		if err := services[i].Close(); err != nil {
+			n.log.Warn("closing a service", "err", err)
+		}
+	}
+	n.mu.Lock()
+	var left []*Stream
+	for s := range n.streams {
+		left = append(left, s)
+	}
+	n.mu.Unlock()
+	for _, s := range left {
+		s.End(ErrClosed)
+	}
+	if n.announcer != nil {
+		n.announcer.close()
+	}
+	n.pool.Close()
+	return n.transport.close()
+}
+
+func (n *Node) addStream(s *Stream) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return &Error{Op: "open", Stream: s.id, Err: ErrClosed}
+	case len(n.streams) >= n.config.Limits.Streams:
+		return &Error{Op: "open", Stream: s.id, Err: fmt.Errorf("%w: %d streams", ErrOverLimit, len(n.streams)), RetryAfter: 5 * time.Second}
+	}
+	n.streams[s] = struct{}{}
+	return nil
+}
+
+func (n *Node) removeStream(s *Stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.streams, s)
+	delete(n.onStale, s.id)
+}

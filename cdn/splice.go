@@ -1,0 +1,242 @@
+package cdn
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/internal/codec"
+)
+
+// opaqueAfter is how long an input may go without a recognised keyframe before
+// it is taken for one that cannot be looked into (an SFrame payload, an unknown
+// codec): from then on any picture counts as a place to begin.
+const opaqueAfter = 3 * time.Second
+
+// writeLocked follows a packet from its input's numbers into the ring. It
+// reports whether the ring has grown.
+func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool {
+	l := li.layer
+	seq, ts := li.seq.Unwrap(p.SequenceNumber), li.ts.Unwrap(p.Timestamp)
+	if !li.nack.Received(now, seq) {
+		l.stats.duplicates++
+		return false
+	}
+	if li.received == 0 {
+		li.firstSeq = seq
+	}
+	li.received++
+	if len(p.Payload) == 0 && li.gaps.Remove(seq) {
+		l.stats.padding++
+		return false
+	}
+	mapped, ok := li.gaps.Map(seq)
+	if !ok {
+		return false
+	}
+	info := li.classify(now, ts, p.Payload, ext)
+	if l.active != li {
+		if !li.mayTake(info) {
+			return false
+		}
+		li.take(now, mapped, ts, p.Payload, ext)
+	}
+	if mapped < li.shift.from {
+		return false
+	}
+	li.store(now, mapped+li.shift.seq, ts+li.shift.ts, p, ext, info)
+	return true
+}
+
+// classify says what the packet is to those who want to begin with it.
+func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []Ext) codec.Info {
+	l := li.layer
+	if li.first.IsZero() {
+		li.first, li.lastTS = now, ts-1
+	}
+	newer := int64(ts-li.lastTS) > 0
+	if newer {
+		li.lastTS = ts
+	}
+	if l.track.info.Kind == Audio {
+		return codec.Info{Keyframe: true, FrameStart: true}
+	}
+	info := l.look(payload, ext)
+	info.FrameStart = info.FrameStart || newer
+	switch {
+	case info.Keyframe:
+		li.keyed = true
+		// Parameter sets and the picture behind them are one place to begin.
+		info.Keyframe = newer || !l.hasKeyframeAt(ts+li.shift.ts)
+	case !li.keyed && newer && (l.inspect == nil || now.Sub(li.first) > opaqueAfter):
+		info.Keyframe = true
+	}
+	if info.Keyframe {
+		li.keyreq.Keyframe(now)
+		l.stats.keyframes++
+	}
+	return info
+}
+
+// look asks the dependency descriptor, where there is one, and else the
+// payload.
+func (l *Layer) look(payload []byte, ext []Ext) codec.Info {
+	if d, ok := l.descriptor(ext); ok {
+		return codec.Info{Keyframe: d.Structure && d.FrameStart, FrameStart: d.FrameStart}
+	}
+	if l.inspect == nil {
+		return codec.Info{}
+	}
+	return l.inspect(payload)
+}
+
+func (l *Layer) descriptor(ext []Ext) (codec.Descriptor, bool) {
+	if l.track.dd != 0 {
+		for _, e := range ext {
+			if e.ID == l.track.dd {
+				return codec.ReadDescriptor(e.Data)
+			}
+		}
+	}
+	return codec.Descriptor{}, false
+}
+
+func (l *Layer) hasKeyframeAt(ts uint64) bool {
+	k := l.ring.Keyframe()
+	return k != nil && k.Timestamp == ts
+}
+
+// mayTake reports whether the input may become the layer's active one with
+// this packet.
+func (li *LayerInput) mayTake(info codec.Info) bool {
+	l, s := li.layer, li.layer.track.stream
+	if !s.leads(li.input) {
+		return false
+	}
+	if !l.out.started {
+		return true
+	}
+	if l.track.info.Kind == Video {
+		return info.Keyframe
+	}
+	// Sound follows the picture, unless nothing is heard meanwhile.
+	return l.active == nil || !li.input.video.Load() || s.current() == li.input
+}
+
+// take makes li the active input, with numbers that continue the last ones.
+func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext []Ext) {
+	l := li.layer
+	li.shift = shift{from: mapped}
+	if l.out.started {
+		li.shift.seq = l.out.seq + 1 - mapped
+		li.shift.ts = l.nextTimestamp(now, li, ts) - ts
+		li.shift.moved = true
+		if l.picture != nil {
+			if next, ok := l.picture.Read(payload); ok {
+				li.shift.picture = codec.Between(l.out.picture, next)
+			}
+		}
+		if d, ok := l.descriptor(ext); ok {
+			li.shift.frame = l.out.frame + 1 - d.FrameNumber
+		}
+		l.stats.splices++
+	} else {
+		li.shift.from = 0 // what the first packet overtook is welcome
+	}
+	l.active = li
+	l.startClock(now, li, ts)
+	if l.wanted {
+		l.wanted = false
+		li.keyreq.Request(now)
+	}
+	l.track.stream.took(li.input)
+}
+
+// nextTimestamp returns the timestamp with which the layer continues: by the
+// capture clock where both inputs share one, else by the time that has passed.
+func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
+	rate := float64(l.track.info.Codec.ClockRate)
+	next := l.out.ts + max(uint64(now.Sub(l.out.arrival).Seconds()*rate), uint64(rate/1000))
+	old := l.clock.Load()
+	if old == nil || old.Estimated || li.clock == nil ||
+		l.out.publication == "" || l.out.publication != li.input.config.Publication {
+		return next
+	}
+	ticks := int64(li.clock.Time(ts).Sub(old.NTP).Seconds() * rate)
+	aligned := old.RTP + uint64(ticks)
+	// A capture clock that disagrees with the time that has passed by half a
+	// second is not the same clock.
+	if apart := int64(aligned - next); int64(aligned-l.out.ts) > 0 && max(apart, -apart) < int64(rate/2) {
+		return aligned
+	}
+	return next
+}
+
+func (l *Layer) startClock(now time.Time, li *LayerInput, ts uint64) {
+	if li.clock != nil {
+		l.setClock(*li.clock, li.shift.ts)
+		return
+	}
+	l.setClock(Clock{NTP: now, RTP: ts, Received: now, Rate: l.track.info.Codec.ClockRate, Estimated: true}, li.shift.ts)
+}
+
+// store appends the packet to the ring under its final numbers.
+func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []Ext, info codec.Info) {
+	l := li.layer
+	l.renumber(p.Payload, ext, li.shift)
+	var block [256]byte
+	l.ring.Append(Packet{
+		Seq: seq, Timestamp: ts, Arrival: now, Marker: p.Marker,
+		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
+		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
+	})
+	if !l.out.started || seq > l.out.seq {
+		l.out.seq = seq
+	}
+	if !l.out.started || int64(ts-l.out.ts) > 0 {
+		l.out.ts, l.out.arrival = ts, now
+	}
+	l.out.started = true
+	l.out.publication = li.input.config.Publication
+	l.stats.add(now, len(p.Payload))
+}
+
+// renumber rewrites the picture identifiers in place, so that they continue
+// those before the splice, and notes the last ones.
+func (l *Layer) renumber(payload []byte, ext []Ext, by shift) {
+	if l.picture != nil {
+		if by.moved {
+			l.picture.Shift(payload, by.picture)
+		}
+		if p, ok := l.picture.Read(payload); ok {
+			l.out.picture = p
+		}
+	}
+	if l.track.dd == 0 {
+		return
+	}
+	for _, e := range ext {
+		if e.ID != l.track.dd {
+			continue
+		}
+		if by.moved {
+			codec.ShiftFrameNumber(e.Data, by.frame)
+		}
+		if d, ok := codec.ReadDescriptor(e.Data); ok {
+			l.out.frame = d.FrameNumber
+		}
+	}
+}
+
+// appendExt packs ext as a [Packet] holds it. What does not fit into the
+// 255 bytes that any receiver can be sent is left out.
+func appendExt(block []byte, ext []Ext) []byte {
+	for _, e := range ext {
+		if len(e.Data) > 255 || len(block)+2+len(e.Data) > cap(block) {
+			continue
+		}
+		block = append(block, e.ID, byte(len(e.Data)))
+		block = append(block, e.Data...)
+	}
+	return block
+}

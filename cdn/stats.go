@@ -1,0 +1,125 @@
+package cdn
+
+import "time"
+
+// NodeStats is a snapshot of a node.
+type NodeStats struct {
+	Node     NodeID
+	Addr     string // of its UDP port
+	Started  time.Time
+	Sessions int // let in now
+	Streams  []StreamStats
+}
+
+// StreamStats is a snapshot of a stream.
+type StreamStats struct {
+	Stream      StreamID
+	Started     time.Time
+	Publication string
+	Epoch       uint64
+	Path        []NodeID // nodes that it comes through, the origin first
+	Live        bool     // an input feeds it
+	Tracks      []TrackStats
+}
+
+// TrackStats is a snapshot of a track.
+type TrackStats struct {
+	Info   TrackInfo
+	Layers []LayerStats
+}
+
+// LayerStats is a snapshot of a layer. The counters never fall.
+type LayerStats struct {
+	Name       string
+	Bitrate    float64 // payload bits a second, over the last second or so
+	Packets    uint64
+	Bytes      uint64 // payload
+	Keyframes  uint64
+	Duplicates uint64 // dropped
+	Padding    uint64 // packets of nothing else, dropped
+	Nacked     uint64 // asked for again
+	Lost       uint64 // of the present input: have not come, or not yet
+	Splices    uint64 // changes of input
+	// KeyframeRequests came from receivers; KeyframeRequestsSent went to the
+	// sender.
+	KeyframeRequests, KeyframeRequestsSent uint64
+}
+
+// layerCounters is guarded by its layer's mu.
+type layerCounters struct {
+	packets, bytes, keyframes, duplicates, padding, nacked, splices uint64
+	keyframeRequests, keyframeRequestsSent                          uint64
+
+	// The bitrate is that of the last whole window.
+	windowStart time.Time
+	windowBytes uint64
+	bitrate     float64
+}
+
+const bitrateWindow = time.Second
+
+func (c *layerCounters) add(now time.Time, n int) {
+	c.packets++
+	c.bytes += uint64(n)
+	if d := now.Sub(c.windowStart); d >= bitrateWindow {
+		c.bitrate = float64(c.windowBytes) * 8 / d.Seconds()
+		c.windowStart, c.windowBytes = now, 0
+	}
+	c.windowBytes += uint64(n)
+}
+
+// Stats returns a snapshot of the node and its streams.
+func (n *Node) Stats() NodeStats {
+	n.mu.Lock()
+	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.sessions}
+	streams := make([]*Stream, 0, len(n.streams))
+	for s := range n.streams {
+		streams = append(streams, s)
+	}
+	n.mu.Unlock()
+	for _, s := range streams {
+		st.Streams = append(st.Streams, s.Stats())
+	}
+	return st
+}
+
+// Stats returns a snapshot of the stream.
+func (s *Stream) Stats() StreamStats {
+	st := StreamStats{Stream: s.id, Started: s.started}
+	if c, ok := s.Input(); ok {
+		st.Live, st.Publication, st.Epoch, st.Path = true, c.Publication, c.Epoch, c.Path
+	}
+	for _, t := range s.Tracks() {
+		ts := TrackStats{Info: t.info}
+		for _, l := range t.Layers() {
+			ts.Layers = append(ts.Layers, l.Stats())
+		}
+		st.Tracks = append(st.Tracks, ts)
+	}
+	return st
+}
+
+// Stats returns a snapshot of the layer.
+func (l *Layer) Stats() LayerStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &l.stats
+	st := LayerStats{
+		Name: l.name, Bitrate: c.bitrate, Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
+		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices,
+		KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
+	}
+	if li := l.active; li != nil {
+		if expected := li.seq.Highest() - li.firstSeq + 1; expected > li.received {
+			st.Lost = expected - li.received
+		}
+	}
+	if time.Since(l.out.arrival) > 2*bitrateWindow {
+		st.Bitrate = 0
+	}
+	return st
+}
+
+// Bitrate returns the layer's payload bits a second, over the last second or
+// so; 0 if nothing comes.
+func (l *Layer) Bitrate() float64 { return l.Stats().Bitrate }

@@ -1,0 +1,143 @@
+package cdn
+
+import "time"
+
+// kick has run look at its deadlines again.
+func (s *Stream) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends what the stream asks of its inputs, keyframe requests and NACKs,
+// when each is due, and ends inputs that were taken over from.
+func (s *Stream) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := s.tend(time.Now())
+		wait := time.Hour
+		if !next.IsZero() {
+			wait = time.Until(next)
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.done:
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// tend does what is due at now, and returns when something will be next; zero:
+// not before the next kick.
+func (s *Stream) tend(now time.Time) (next time.Time) {
+	for _, t := range s.Tracks() {
+		for _, l := range t.Layers() {
+			next = earlier(next, l.tend(now))
+		}
+	}
+	return earlier(next, s.retire(now))
+}
+
+// retire ends the inputs before the active one, once nothing is fed by them
+// any more or they have had the time to be taken over from.
+func (s *Stream) retire(now time.Time) (next time.Time) {
+	s.mu.Lock()
+	var before []*Input
+	for _, in := range s.inputs {
+		if in == s.active {
+			break
+		}
+		if s.active != nil {
+			before = append(before, in)
+		}
+	}
+	overlap := s.overlap
+	active, changed := s.active, s.active != nil && s.active != s.told
+	s.told = active
+	s.mu.Unlock()
+	if changed {
+		s.node.Emit(InputChanged{Stream: s.id, Publication: active.config.Publication, Epoch: active.config.Epoch})
+	}
+	for _, in := range before {
+		if in.feeds() && now.Before(overlap) {
+			next = overlap
+			continue
+		}
+		s.removeInput(in, ErrSuperseded)
+	}
+	return next
+}
+
+// feeds reports whether any layer is fed by in.
+func (in *Input) feeds() bool {
+	in.mu.Lock()
+	layers := in.layers
+	in.mu.Unlock()
+	for _, li := range layers {
+		li.layer.mu.Lock()
+		active := li.layer.active == li
+		li.layer.mu.Unlock()
+		if active {
+			return true
+		}
+	}
+	return false
+}
+
+// tend sends the requests that are due on the layer's inputs. The requests go
+// out after the lock is released: a Back may do work.
+func (l *Layer) tend(now time.Time) (next time.Time) {
+	var buf [2]due
+	l.mu.Lock()
+	all := buf[:0]
+	for _, li := range l.inputs {
+		d, at := li.due(now)
+		next = earlier(next, at)
+		l.stats.nacked += uint64(len(d.nack))
+		if d.keyframe {
+			l.stats.keyframeRequestsSent++
+		}
+		if d.keyframe || len(d.nack) > 0 {
+			all = append(all, d)
+		}
+	}
+	l.mu.Unlock()
+	for _, d := range all {
+		if d.keyframe {
+			d.back.RequestKeyframe()
+		}
+		if len(d.nack) > 0 {
+			d.back.Nack(d.nack)
+		}
+	}
+	return next
+}
+
+type due struct {
+	back     Back
+	keyframe bool
+	nack     []uint16
+}
+
+func (li *LayerInput) due(now time.Time) (d due, next time.Time) {
+	d.back = li.back
+	li.requests, next = li.nack.Due(now, li.requests[:0])
+	for _, seq := range li.requests {
+		d.nack = append(d.nack, uint16(seq))
+	}
+	var at time.Time
+	d.keyframe, at = li.keyreq.Due(now)
+	return d, earlier(next, at)
+}
+
+// earlier returns the earlier of two deadlines, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

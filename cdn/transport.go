@@ -1,0 +1,143 @@
+package cdn
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// socketBuffer is what is asked of the kernel for either direction of the UDP
+// port. At 100 viewers of 2.5 Mbit/s it holds a tenth of a second.
+const socketBuffer = 4 << 20
+
+// transportState is the node's UDP port, which all its sessions share.
+type transportState struct {
+	net  transport.Net
+	conn transport.UDPConn
+	mux  *sharedMux
+	cert webrtc.Certificate
+}
+
+func listen(c Config) (*transportState, error) {
+	t := &transportState{net: c.Net}
+	var err error
+	if t.net == nil {
+		if t.net, err = stdnet.NewNet(); err != nil {
+			return nil, err
+		}
+	}
+	if t.cert, err = newCertificate(); err != nil {
+		return nil, err
+	}
+	addr, err := t.net.ResolveUDPAddr("udp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if t.conn, err = t.net.ListenUDP("udp", addr); err != nil {
+		return nil, err
+	}
+	// Refused only where the system allows less: then it gives what it allows.
+	_ = t.conn.SetReadBuffer(socketBuffer)
+	_ = t.conn.SetWriteBuffer(socketBuffer)
+	local, err := candidates(t.net, t.conn.LocalAddr().(*net.UDPAddr), c.PublicIPs)
+	if err != nil {
+		_ = t.conn.Close()
+		return nil, err
+	}
+	t.mux = &sharedMux{
+		UDPMuxDefault: ice.NewUDPMuxDefault(ice.UDPMuxParams{
+			UDPConn: t.conn, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
+		}),
+		candidates: local,
+	}
+	return t, nil
+}
+
+func (t *transportState) close() error { return t.mux.Close() }
+
+// newCertificate makes the one certificate of all the node's sessions: to make
+// one for each would be a good part of a join.
+func newCertificate() (webrtc.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	cert, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return webrtc.Certificate{}, err
+	}
+	return *cert, nil
+}
+
+// candidates returns the addresses under which clients reach the port.
+func candidates(network transport.Net, local *net.UDPAddr, public []netip.Addr) ([]net.Addr, error) {
+	var all []net.Addr
+	add := func(ip net.IP) { all = append(all, &net.UDPAddr{IP: ip, Port: local.Port}) }
+	if len(public) > 0 {
+		for _, ip := range public {
+			add(ip.Unmap().AsSlice())
+		}
+		return all, nil
+	}
+	if !local.IP.IsUnspecified() && local.IP != nil {
+		add(local.IP)
+		return all, nil
+	}
+	interfaces, err := network.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range interfaces {
+		addrs, err := i.Addrs()
+		if err != nil || i.Flags&net.FlagUp == 0 {
+			continue // an interface without addresses is no failure
+		}
+		for _, a := range addrs {
+			if ip := ipOf(a); ip != nil && !ip.IsLinkLocalUnicast() {
+				add(ip)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: no address to be reached at", ErrInvalid)
+	}
+	return all, nil
+}
+
+func ipOf(a net.Addr) net.IP {
+	switch a := a.(type) {
+	case *net.IPNet:
+		return a.IP
+	case *net.IPAddr:
+		return a.IP
+	case *net.UDPAddr:
+		return a.IP
+	}
+	return nil
+}
+
+// sharedMux offers the node's public addresses as candidates, whatever address
+// the socket is bound to: gathering is reading a list.
+type sharedMux struct {
+	*ice.UDPMuxDefault
+	candidates []net.Addr
+}
+
+func (m *sharedMux) GetListenAddresses() []net.Addr { return m.candidates }
+
+// GetConn returns the connection of ufrag. A mux bound to one address knows
+// only that one; one bound to all looks at the family alone.
+func (m *sharedMux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
+	if bound := m.UDPMuxDefault.LocalAddr().(*net.UDPAddr); !bound.IP.IsUnspecified() {
+		addr = bound
+	}
+	return m.UDPMuxDefault.GetConn(ufrag, addr)
+}

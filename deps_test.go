@@ -1,0 +1,253 @@
+package delta_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/deltacdn/delta"
+
+// importRule is one line of the import picture: the packages that match from,
+// and none of except, may not depend on any that match never. Tests may.
+// Patterns are as of [path.Match], relative to the module; one that ends in
+// "/..." matches what is below, too.
+type importRule struct {
+	name   string
+	from   []string
+	except []string
+	never  []string
+	// direct limits the rule to the packages' own imports; otherwise what they
+	// reach through others counts as well.
+	direct bool
+}
+
+// webrtc is the one module outside that rules name.
+const webrtc = "github.com/pion/webrtc/v4"
+
+// between are the internal packages that stand between pion/webrtc and the
+// services. All others are leaves.
+var between = []string{"internal/pc*/...", "internal/negotiate/...", "internal/peer/..."}
+
+var importRules = []importRule{
+	{
+		name: "services meet only at cdn.Source", from: []string{"origin/..."},
+		never: []string{"relay/...", "edge/...", "signal/*/..."},
+	},
+	{
+		name: "services meet only at cdn.Source", from: []string{"relay/..."},
+		never: []string{"origin/...", "edge/..."},
+	},
+	{
+		name: "services meet only at cdn.Source", from: []string{"edge/..."},
+		never: []string{"origin/...", "relay/...", "signal/*/..."},
+	},
+	{
+		name: "cdn is below its siblings", from: []string{"cdn"},
+		never: []string{"signal/...", "origin/...", "relay/...", "edge/..."},
+	},
+	{
+		name: "cdntest tests contracts, not services", from: []string{"cdn/cdntest"},
+		never: []string{"signal/*/...", "origin/...", "relay/...", "edge/..."},
+	},
+	{
+		name: "cdntest is for tests", from: []string{"..."}, except: []string{"cdn/cdntest"},
+		never: []string{"cdn/cdntest"},
+	},
+	{
+		name: "package signal knows contracts only", from: []string{"signal"}, direct: true,
+		never: []string{"internal/...", "signal/*/...", webrtc},
+	},
+	{
+		name: "signaling knows contracts, not services", from: []string{"signal/..."},
+		never: []string{"origin/...", "relay/...", "edge/..."},
+	},
+	{
+		name: "signaling carries SDP, it does not make it", from: []string{"signal/..."}, direct: true,
+		never: []string{webrtc},
+	},
+	{
+		name: "leaves are pure", from: []string{"internal/..."}, except: between,
+		never: append([]string{webrtc, "cdn/...", "signal/...", "origin/...", "relay/...", "edge/..."}, between...),
+	},
+	{
+		name: "services import internal packages, not the reverse", from: between,
+		never: []string{"origin/...", "relay/...", "edge/..."},
+	},
+	{
+		name: "examples are nobody's library", from: []string{"..."}, except: []string{"examples/..."},
+		never: []string{"examples/..."},
+	},
+}
+
+// TestImports holds the import picture of ARCHITECTURE.md.
+func TestImports(t *testing.T) {
+	pkgs := listPackages(t)
+	require.NotEmpty(t, pkgs)
+	for _, rule := range importRules {
+		for _, p := range pkgs {
+			for _, dep := range rule.broken(p) {
+				t.Errorf("%s: %s depends on %s", rule.name, p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// TestImportRules shows that the rules bite.
+func TestImportRules(t *testing.T) {
+	for _, tc := range []struct {
+		pkg, dep string
+		broken   bool
+	}{
+		{"edge", "origin", true},
+		{"edge", "cdn", false},
+		{"edge", "internal/ring", false},
+		{"relay", "signal/whep", false},
+		{"origin", "signal/whip", true},
+		{"origin", "signal", false},
+		{"cdn", "signal", true},
+		{"cdn", webrtc, false},
+		{"cdn", "cdn/cdntest", true},
+		{"cdn/cdntest", "cdn", false},
+		{"signal", "cdn", false},
+		{"signal", "internal/ring", true},
+		{"signal/whip", "internal/ring", false},
+		{"signal/whip", webrtc, true},
+		{"internal/ring", "cdn", true},
+		{"internal/ring", webrtc, true},
+		{"internal/ring", "internal/seqnum", false},
+		{"internal/ring", "internal/pcsend", true},
+		{"internal/pcsend", webrtc, false},
+		{"internal/pcsend", "edge", true},
+		{"examples/threenode", "edge", false},
+		{"edge", "examples/threenode/demo", true},
+	} {
+		dep := tc.dep
+		if dep != webrtc {
+			dep = path.Join(module, dep)
+		}
+		p := goPackage{ImportPath: path.Join(module, tc.pkg), Imports: []string{dep}, Deps: []string{dep}}
+		broken := slices.ContainsFunc(importRules, func(r importRule) bool { return len(r.broken(p)) > 0 })
+		assert.Equal(t, tc.broken, broken, "%s importing %s", tc.pkg, tc.dep)
+	}
+}
+
+// broken returns the dependencies of p that the rule forbids.
+func (r importRule) broken(p goPackage) []string {
+	self := relative(p.ImportPath)
+	if !matchesAny(r.from, self) || matchesAny(r.except, self) {
+		return nil
+	}
+	deps := p.Deps
+	if r.direct {
+		deps = p.Imports
+	}
+	var bad []string
+	for _, dep := range deps {
+		if dep := relative(dep); matchesAny(r.never, dep) {
+			bad = append(bad, dep)
+		}
+	}
+	return bad
+}
+
+// relative returns the path of a package in the module, and other paths, but
+// for those of the standard library (which has an internal/ too), as they are.
+func relative(importPath string) string {
+	first, _, _ := strings.Cut(importPath, "/")
+	switch {
+	case importPath == module:
+		return "."
+	case !strings.Contains(first, "."):
+		return "std/" + importPath
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
+}
+
+func matches(pattern, name string) bool {
+	if pattern == "..." {
+		return true
+	}
+	tree := strings.HasSuffix(pattern, "/...")
+	pattern = strings.TrimSuffix(pattern, "/...")
+	elements, want := strings.Split(name, "/"), strings.Count(pattern, "/")+1
+	if len(elements) < want || !tree && len(elements) > want {
+		return false
+	}
+	ok, err := path.Match(pattern, strings.Join(elements[:want], "/"))
+	return ok && err == nil
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	var pkgs []goPackage
+	d := json.NewDecoder(bytes.NewReader(runGo(t, "list", "-e", "-json=ImportPath,Imports,Deps", "./...")))
+	for {
+		var p goPackage
+		err := d.Decode(&p)
+		if err == io.EOF {
+			return pkgs
+		}
+		require.NoError(t, err)
+		pkgs = append(pkgs, p)
+	}
+}
+
+const modulesFile = "testdata/modules.txt"
+
+// TestModules fails when the module graph, which every user of Delta gets to
+// see, is another than the committed one.
+func TestModules(t *testing.T) {
+	committed, err := os.ReadFile(modulesFile)
+	require.NoError(t, err)
+	want := strings.Fields(string(committed))
+	got := strings.Fields(string(runGo(t, "list", "-m", "-f", "{{.Path}}", "all")))
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		t.Errorf("new in the module graph: %q; gone: %q.\nIf that is worth its weight to every user, and the commit says why:\n"+
+			"\tgo list -m -f '{{.Path}}' all | LC_ALL=C sort > %s", without(got, want), without(want, got), modulesFile)
+	}
+}
+
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
+}
+
+// TestNoReplace: a replace or an exclude would hold here and not for users.
+func TestNoReplace(t *testing.T) {
+	var mod struct{ Replace, Exclude []any }
+	require.NoError(t, json.Unmarshal(runGo(t, "mod", "edit", "-json"), &mod))
+	assert.Empty(t, mod.Replace)
+	assert.Empty(t, mod.Exclude)
+}
+
+// runGo runs the go command in the root of the module.
+func runGo(t *testing.T, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, "go %s: %s", strings.Join(args, " "), &stderr)
+	return out
+}

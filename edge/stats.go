@@ -1,0 +1,72 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pcsend"
+)
+
+// Stats is a snapshot of an edge. The counters never fall.
+type Stats struct {
+	Viewers  map[cdn.StreamID]int // now
+	Sessions []ViewerStats        // now
+	Bitrate  float64              // payload bits a second to all viewers, now
+	Packets  uint64               // sent to all viewers ever, repairs aside
+	Bytes    uint64               // of payload in them
+	Resent   uint64               // packets sent again
+}
+
+// ViewerStats is a snapshot of one viewer.
+type ViewerStats struct {
+	Session string // as in events
+	Stream  cdn.StreamID
+	Since   time.Time
+	Layer   string // of video that is sent
+	Paused  bool   // video waits for a keyframe
+	Packets uint64
+	Bytes   uint64
+	Resent  uint64
+	RTT     time.Duration // 0 before it is known
+	Loss    float64       // share of video packets, as the viewer last reported
+}
+
+// Stats returns a snapshot of the edge and its viewers.
+func (e *Edge) Stats() Stats {
+	e.mu.Lock()
+	st := e.past
+	all := make([]*viewer, 0, len(e.viewers))
+	for v := range e.viewers {
+		if v.transport != nil {
+			all = append(all, v)
+		}
+	}
+	e.mu.Unlock()
+	st.Viewers = make(map[cdn.StreamID]int)
+	for _, v := range all {
+		sent := v.transport.Stats()
+		id := v.sub.Stream().ID()
+		st.Viewers[id]++
+		st.Bitrate += bitrate(v.sub.Stream(), sent)
+		st.Packets += sent.Packets
+		st.Bytes += sent.Bytes
+		st.Resent += sent.Resent
+		st.Sessions = append(st.Sessions, ViewerStats{
+			Session: v.name, Stream: id, Since: v.begun, Layer: sent.Layer, Paused: sent.Paused,
+			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, RTT: sent.RTT, Loss: sent.Loss,
+		})
+	}
+	return st
+}
+
+// bitrate is that of the layers that a viewer is sent.
+func bitrate(s *cdn.Stream, sent pcsend.Stats) (sum float64) {
+	for _, t := range s.Tracks() {
+		for _, l := range t.Layers() {
+			if t.Info().Kind == cdn.Audio || l.Name() == sent.Layer && !sent.Paused {
+				sum += l.Bitrate()
+			}
+		}
+	}
+	return sum
+}

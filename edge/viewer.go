@@ -1,0 +1,89 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/signal"
+)
+
+// transport is what sends a stream to one viewer. Another implementation, that
+// is no PeerConnection, can stand beside this one.
+type transport interface {
+	signal.Session
+	End(err error) // begins the end and does not wait
+	Stats() pcsend.Stats
+}
+
+// A viewer is one viewer's session: what carries the stream, and what has to
+// be given back at its end.
+type viewer struct {
+	transport
+	edge    *Edge
+	sub     *cdn.Subscription
+	release func()
+	begun   time.Time
+	name    string       // for events: the session's id is a secret
+	sent    pcsend.Stats // at the end
+}
+
+// start makes the transport. On an error everything is given back.
+func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) error {
+	if err := v.edge.add(v); err != nil {
+		v.giveBack()
+		return err
+	}
+	stream := v.sub.Stream()
+	c := pcsend.Config{
+		Node: v.edge.node, Stream: stream, Layer: o.Layer, CatchUp: v.edge.config.CatchUp,
+		Slow: v.edge.slowConfig(), Expires: grant.Expires, Ended: v.ended, OnSlow: v.slow,
+	}
+	if f := v.edge.config.Playout; f != nil {
+		c.Playout = f(stream.ID())
+	}
+	t, err := pcsend.Answer(ctx, c, o.SDP)
+	if err != nil {
+		v.edge.remove(v)
+		v.giveBack()
+		return &cdn.Error{Op: "play", Stream: stream.ID(), Err: err}
+	}
+	v.edge.mu.Lock()
+	v.transport = t
+	closed := v.edge.closed
+	v.edge.mu.Unlock()
+	if closed {
+		t.End(cdn.ErrClosed)
+	}
+	return nil
+}
+
+// end begins the viewer's end; one that is still being made ends when it is.
+func (v *viewer) end(err error) {
+	v.edge.mu.Lock()
+	t := v.transport
+	v.edge.mu.Unlock()
+	if t != nil {
+		t.End(err)
+	}
+}
+
+func (v *viewer) giveBack() {
+	v.sub.Close()
+	v.release()
+}
+
+// ended is called when the session is over.
+func (v *viewer) ended(err error, sent pcsend.Stats) {
+	v.sent = sent
+	v.giveBack()
+	v.edge.node.Emit(cdn.SessionEnded{
+		Stream: v.sub.Stream().ID(), Action: cdn.ActionPlay, Session: v.name, Lasted: time.Since(v.begun), Err: err,
+	})
+	v.edge.remove(v)
+}
+
+func (v *viewer) slow(layer string, paused bool) {
+	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.sub.Stream().ID(), Session: v.name, Layer: layer, Paused: paused})
+}

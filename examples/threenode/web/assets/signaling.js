@@ -1,0 +1,151 @@
+// The HTTP half of WHIP (RFC 9725) and WHEP, which is the same for both: POST
+// the offer, PATCH candidates as they turn up (RFC 8840), DELETE at the end.
+
+// A SignalingError is a refusal. Its message is for people: the detail of the
+// server's problem document (RFC 9457) if it sent one.
+export class SignalingError extends Error {
+  constructor(message, status, retryAfter) {
+    super(message);
+    this.status = status; // 0: the server was not reached
+    this.retryAfter = retryAfter; // seconds, or undefined
+  }
+}
+
+async function refusal(response) {
+  let detail = '';
+  if ((response.headers.get('Content-Type') || '').includes('json')) {
+    const problem = await response.json().catch(() => ({}));
+    detail = problem.detail || problem.title || '';
+  }
+  const wait = Number.parseInt(response.headers.get('Retry-After'), 10);
+  return new SignalingError(detail || plain(response), response.status, Number.isNaN(wait) ? undefined : wait);
+}
+
+function plain(response) {
+  const words = {
+    401: 'The server asks for a token.',
+    403: 'The token does not allow this.',
+    404: 'There is no such stream here.',
+    409: 'The stream has a publisher already.',
+    503: 'The server takes no more sessions now.',
+  };
+  return words[response.status] || `The server answered ${response.status} ${response.statusText}`.trim();
+}
+
+// A Resource is one session at the server, made by POSTing an offer.
+export class Resource {
+  #headers;
+  #etag = null;
+  #queue = []; // candidates not sent yet; null at the end of candidates
+  #sending = false;
+  #trickles = true;
+  #pc;
+
+  constructor(url, token) {
+    this.url = url;
+    this.location = null;
+    this.#headers = token ? { Authorization: `Bearer ${token}` } : {};
+  }
+
+  // negotiate makes pc's offer, passed through munge, posts it without waiting
+  // for candidates and applies the answer.
+  async negotiate(pc, { munge = (sdp) => sdp, mungeAnswer = (sdp) => sdp, signal } = {}) {
+    this.#pc = pc;
+    pc.addEventListener('icecandidate', ({ candidate }) => {
+      this.#queue.push(candidate && candidate.candidate ? candidate : null);
+      this.#flush();
+    });
+    const offer = await pc.createOffer();
+    const sdp = munge(offer.sdp);
+    // The POST need not wait for the sockets that setLocalDescription opens.
+    const [answer] = await Promise.all([
+      this.#post(sdp, signal),
+      pc.setLocalDescription({ type: 'offer', sdp }),
+    ]);
+    await pc.setRemoteDescription({ type: 'answer', sdp: mungeAnswer(answer) });
+    this.#flush();
+  }
+
+  async #post(sdp, signal) {
+    let response;
+    try {
+      response = await fetch(this.url, {
+        method: 'POST', body: sdp, signal,
+        headers: { ...this.#headers, 'Content-Type': 'application/sdp' },
+      });
+    } catch (error) {
+      if (error.name === 'AbortError') throw error;
+      throw new SignalingError('The server cannot be reached.', 0);
+    }
+    if (!response.ok) throw await refusal(response);
+    const location = response.headers.get('Location');
+    if (location) this.location = new URL(location, response.url).href;
+    this.#etag = response.headers.get('ETag');
+    return response.text();
+  }
+
+  // flush sends the candidates that are there, one request at a time.
+  async #flush() {
+    if (this.#sending || !this.#trickles || !this.location || this.#queue.length === 0) return;
+    if (!this.#pc.remoteDescription) return;
+    this.#sending = true;
+    const fragment = sdpFragment(this.#pc.localDescription.sdp, this.#queue.splice(0));
+    const headers = { ...this.#headers, 'Content-Type': 'application/trickle-ice-sdpfrag' };
+    if (this.#etag) headers['If-Match'] = this.#etag;
+    try {
+      const response = await fetch(this.location, { method: 'PATCH', body: fragment, headers });
+      if (response.status === 405 || response.status === 501) this.#trickles = false;
+    } catch {
+      // The server may learn the candidate from the connectivity checks.
+    }
+    this.#sending = false;
+    this.#flush();
+  }
+
+  // close deletes the session. It also works while the page is being left.
+  close() {
+    const location = this.location;
+    this.location = null;
+    if (!location) return Promise.resolve();
+    return fetch(location, { method: 'DELETE', headers: this.#headers, keepalive: true }).catch(() => {});
+  }
+}
+
+// sdpFragment returns candidates (null: there are no more) as an SDP fragment.
+export function sdpFragment(sdp, candidates) {
+  const ufrag = sdp.match(/^a=ice-ufrag:.*$/m)[0].trim();
+  const pwd = sdp.match(/^a=ice-pwd:.*$/m)[0].trim();
+  const media = sdp.split(/^(?=m=)/m).slice(1).map((section) => ({
+    line: section.split(/\r?\n/, 1)[0],
+    mid: (section.match(/^a=mid:(.*)$/m) || ['', '0'])[1].trim(),
+  }));
+  const lines = [ufrag, pwd];
+  media.forEach(({ line, mid }, index) => {
+    const mine = candidates.filter((c) => c && (c.sdpMid === mid || (c.sdpMid === null && c.sdpMLineIndex === index)));
+    const last = index === 0 && candidates.includes(null);
+    if (mine.length === 0 && !last) return;
+    lines.push(line, `a=mid:${mid}`, ...mine.map((c) => `a=${c.candidate}`));
+    if (last) lines.push('a=end-of-candidates');
+  });
+  return `${lines.join('\r\n')}\r\n`;
+}
+
+// withOpusParameters adds parameters to the a=fmtp of Opus in sdp.
+export function withOpusParameters(sdp, parameters) {
+  const payload = sdp.match(/^a=rtpmap:(\d+) opus\/48000/im);
+  if (!payload) return sdp;
+  const line = new RegExp(`^a=fmtp:${payload[1]} (.*?)(\\r?)$`, 'm');
+  const missing = (have) => parameters.filter((p) => !have.split(';').map((s) => s.trim()).includes(p));
+  if (line.test(sdp)) {
+    return sdp.replace(line, (_, have, cr) => `a=fmtp:${payload[1]} ${[have, ...missing(have)].join(';')}${cr}`);
+  }
+  return sdp.replace(/^a=rtpmap:\d+ opus\/48000.*$/im, (map) => `${map.trimEnd()}\r\na=fmtp:${payload[1]} ${parameters.join(';')}`);
+}
+
+// endpoint returns the URL of a stream below /whip/ or /whep/ of this node.
+export function endpoint(kind, stream, query = {}) {
+  const path = stream.split('/').map(encodeURIComponent).join('/');
+  const url = new URL(`/${kind}/${path}`, location.href);
+  for (const [key, value] of Object.entries(query)) if (value) url.searchParams.set(key, value);
+  return url.href;
+}

@@ -1,0 +1,115 @@
+package web
+
+import "time"
+
+// Status is what a node tells about itself: the body of /status.json, and all
+// that the pages know.
+type Status struct {
+	Node Node `json:"node"`
+	// CanPublish and CanPlay tell whether this node answers at /whip/ and at
+	// /whep/. Links to /publish and /play appear accordingly.
+	CanPublish bool `json:"can_publish"`
+	CanPlay    bool `json:"can_play"`
+	// Peers are the other nodes whose pages can be visited.
+	Peers    []Peer   `json:"peers"`
+	Streams  []Stream `json:"streams"`
+	Sessions Sessions `json:"sessions"`
+	Totals   Totals   `json:"totals"`
+	// Time is the node's clock. If zero, the time of the answer.
+	Time time.Time `json:"time"`
+}
+
+// Node is the node that answers.
+type Node struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+	URL  string `json:"url"` // of its pages, such as "http://127.0.0.1:8080"
+}
+
+// Role is what a node does in the network. A node that does several things
+// has the one that stands nearest to the publisher.
+type Role string
+
+// The roles.
+const (
+	Origin Role = "origin"
+	Relay  Role = "relay"
+	Edge   Role = "edge"
+)
+
+// Peer is another node.
+type Peer struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+	URL  string `json:"url"`
+	// Linked tells that a link to the node stands, and RTTMillis how long its
+	// round trip takes, in milliseconds; 0 if unknown.
+	Linked    bool    `json:"linked"`
+	RTTMillis float64 `json:"rtt_ms,omitempty"`
+}
+
+// Stream is a stream that is at the node.
+type Stream struct {
+	ID string `json:"id"`
+	// Source is "published here", or "from" and the node that it is fetched from.
+	Source string `json:"source"`
+	// State is a word for people, such as "live", "fetching" or "ended".
+	State       string    `json:"state"`
+	Since       time.Time `json:"since"`
+	Tracks      []Track   `json:"tracks"`
+	Viewers     int       `json:"viewers"`
+	Downstreams int       `json:"downstreams"` // nodes that fetch it from this one
+}
+
+// Track is a track of a stream.
+type Track struct {
+	Kind   string  `json:"kind"`  // "audio" or "video"
+	Codec  string  `json:"codec"` // "VP8", "opus"
+	Layers []Layer `json:"layers"`
+}
+
+// Layer is an RTP encoding of a track. Counts are since the stream began here.
+type Layer struct {
+	Name      string `json:"name"` // simulcast RID, "" if the track has but one layer
+	Bitrate   int64  `json:"bitrate_bps"`
+	Packets   uint64 `json:"packets"`
+	Keyframes uint64 `json:"keyframes"`
+	Lost      uint64 `json:"lost"` // packets that never came
+}
+
+// Sessions counts what is connected.
+type Sessions struct {
+	Publishers int `json:"publishers"`
+	Viewers    int `json:"viewers"`
+	Links      int `json:"links"`
+}
+
+// Totals sums up media since the node began; the bitrates are of now.
+type Totals struct {
+	BitrateIn  int64  `json:"bitrate_in_bps"`
+	BitrateOut int64  `json:"bitrate_out_bps"`
+	PacketsIn  uint64 `json:"packets_in"`
+	PacketsOut uint64 `json:"packets_out"`
+	BytesIn    uint64 `json:"bytes_in"`
+	BytesOut   uint64 `json:"bytes_out"`
+}
+
+// filled returns s with empty lists for those that are nil, so that a page
+// never meets null, and with a time.
+func (s Status) filled(now time.Time) Status {
+	if s.Time.IsZero() {
+		s.Time = now
+	}
+	s.Peers = append([]Peer{}, s.Peers...)
+	s.Streams = append([]Stream{}, s.Streams...)
+	for i := range s.Streams {
+		stream := &s.Streams[i]
+		stream.Tracks = append([]Track{}, stream.Tracks...)
+		for j := range stream.Tracks {
+			track := &stream.Tracks[j]
+			track.Layers = append([]Layer{}, track.Layers...)
+		}
+	}
+	return s
+}

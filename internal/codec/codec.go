@@ -1,0 +1,36 @@
+// Package codec looks into RTP payloads as far as forwarding needs: where a
+// decoder can begin, where pictures begin, and the identifiers that run through
+// them. Nothing here allocates, and malformed payloads are only ever unknown.
+package codec
+
+import "strings"
+
+// Info is what a payload tells about its place in the stream.
+type Info struct {
+	// Keyframe: the payload begins a picture, or its parameter sets, at which
+	// a decoder can begin.
+	Keyframe bool
+	// FrameStart: the payload begins a picture.
+	FrameStart bool
+}
+
+// An Inspector looks into the payloads of one codec.
+type Inspector func(payload []byte) Info
+
+// For returns the inspector for a MIME type, such as "video/VP8", without
+// regard to case; nil where there is none.
+func For(mime string) Inspector {
+	switch strings.ToLower(mime) {
+	case "video/vp8":
+		return vp8
+	case "video/vp9":
+		return vp9
+	case "video/h264":
+		return h264
+	case "video/h265":
+		return h265
+	case "video/av1":
+		return av1
+	}
+	return nil
+}

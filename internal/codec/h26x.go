@@ -1,0 +1,113 @@
+package codec
+
+import "encoding/binary"
+
+// NAL unit types of H.264 (RFC 6184 section 5.2).
+const (
+	h264Slice = 1
+	h264IDR   = 5
+	h264SPS   = 7
+	h264AUD   = 9
+	h264STAPA = 24
+	h264FUA   = 28
+)
+
+// h264: an SPS counts as the beginning of the IDR picture that follows it, so
+// that a stream with parameter sets in packets of their own is begun at them.
+func h264(p []byte) Info {
+	if len(p) < 2 {
+		return Info{}
+	}
+	switch kind := p[0] & 0x1f; kind {
+	case h264STAPA:
+		return aggregate(p[1:], func(nal []byte) Info { return h264NAL(nal[0]&0x1f, nal[1:]) })
+	case h264FUA:
+		if p[1]&0x80 == 0 {
+			return Info{}
+		}
+		return h264NAL(p[1]&0x1f, p[2:])
+	default:
+		return h264NAL(kind, p[1:])
+	}
+}
+
+func h264NAL(kind byte, rest []byte) Info {
+	// first_mb_in_slice is 0 where its Exp-Golomb code is the single bit 1.
+	first := len(rest) > 0 && rest[0]&0x80 != 0
+	switch kind {
+	case h264SPS:
+		return Info{FrameStart: true, Keyframe: true}
+	case h264IDR:
+		return Info{FrameStart: first, Keyframe: first}
+	case h264AUD:
+		return Info{FrameStart: true}
+	case h264Slice, 2:
+		return Info{FrameStart: first}
+	}
+	return Info{}
+}
+
+// NAL unit types of H.265 (RFC 7798 section 1.1.4 and H.265 table 7-1).
+const (
+	h265FirstIRAP = 16
+	h265LastIRAP  = 21
+	h265VPS       = 32
+	h265SPS       = 33
+	h265AUD       = 35
+	h265AP        = 48
+	h265FU        = 49
+)
+
+func h265(p []byte) Info {
+	if len(p) < 3 {
+		return Info{}
+	}
+	switch kind := p[0] >> 1 & 0x3f; kind {
+	case h265AP:
+		return aggregate(p[2:], func(nal []byte) Info {
+			if len(nal) < 3 {
+				return Info{}
+			}
+			return h265NAL(nal[0]>>1&0x3f, nal[2:])
+		})
+	case h265FU:
+		if p[2]&0x80 == 0 {
+			return Info{}
+		}
+		return h265NAL(p[2]&0x3f, p[3:])
+	default:
+		return h265NAL(kind, p[2:])
+	}
+}
+
+func h265NAL(kind byte, rest []byte) Info {
+	first := len(rest) > 0 && rest[0]&0x80 != 0 // first_slice_segment_in_pic_flag
+	switch {
+	case kind == h265VPS || kind == h265SPS:
+		return Info{FrameStart: true, Keyframe: true}
+	case kind >= h265FirstIRAP && kind <= h265LastIRAP:
+		return Info{FrameStart: first, Keyframe: first}
+	case kind == h265AUD:
+		return Info{FrameStart: true}
+	case kind < h265FirstIRAP:
+		return Info{FrameStart: first}
+	}
+	return Info{}
+}
+
+// aggregate looks into each NAL unit of an aggregation packet: 16 bits of
+// length before each.
+func aggregate(p []byte, look func(nal []byte) Info) (all Info) {
+	for len(p) > 2 {
+		n := int(binary.BigEndian.Uint16(p))
+		p = p[2:]
+		if n < 1 || n > len(p) {
+			return all
+		}
+		info := look(p[:n])
+		all.Keyframe = all.Keyframe || info.Keyframe
+		all.FrameStart = all.FrameStart || info.FrameStart
+		p = p[n:]
+	}
+	return all
+}

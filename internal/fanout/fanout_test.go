@@ -1,0 +1,130 @@
+package fanout
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+type counter struct{ n atomic.Int32 }
+
+func (c *counter) Consume() { c.n.Add(1) }
+
+func TestEveryConsumerIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(3)
+		defer p.Close()
+		f, other := p.NewFeed(), p.NewFeed()
+		var cs [10]counter
+		for i := range cs {
+			f.Add(&cs[i])
+		}
+		bystander := &counter{}
+		other.Add(bystander)
+		synctest.Wait()
+		require.Equal(t, int32(1), bystander.n.Load(), "served once on joining")
+		before := make([]int32, len(cs))
+		for i := range cs {
+			before[i] = cs[i].n.Load()
+			require.Positive(t, before[i])
+		}
+		f.Wake()
+		synctest.Wait()
+		for i := range cs {
+			require.Equal(t, before[i]+1, cs[i].n.Load())
+		}
+		require.Equal(t, int32(1), bystander.n.Load(), "another feed is left alone")
+	})
+}
+
+// A wake during a serving is not lost: it causes another.
+func TestWakeWhileServing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1)
+		defer p.Close()
+		f := p.NewFeed()
+		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
+		f.Add(c)
+		<-c.entered
+		f.Wake()
+		f.Wake()
+		c.release <- struct{}{}
+		<-c.entered
+		c.release <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, int32(2), c.served.Load(), "two wakes in one serving make one more")
+	})
+}
+
+func TestRemoveWaitsForTheServing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1)
+		defer p.Close()
+		f := p.NewFeed()
+		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
+		remove := f.Add(c)
+		<-c.entered
+		var removed atomic.Bool
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			remove()
+			removed.Store(true)
+		}()
+		// The remover waits on a mutex, which is not durable blocking: what
+		// can be asserted is that it has not passed while the serving lasts.
+		require.False(t, removed.Load())
+		c.release <- struct{}{}
+		<-done
+		remove()
+		f.Wake()
+		synctest.Wait()
+		require.Equal(t, int32(1), c.served.Load(), "not served after its removal")
+	})
+}
+
+type blocker struct {
+	served           atomic.Int32
+	entered, release chan struct{}
+}
+
+func (b *blocker) Consume() {
+	b.entered <- struct{}{}
+	<-b.release
+	b.served.Add(1)
+}
+
+// Served last means served late: under load it must not always be the same.
+func TestTheLastOneIsNotAlwaysTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1)
+		defer p.Close()
+		f := p.NewFeed()
+		var last int
+		for i := range 5 {
+			f.Add(consumerFunc(func() { last = i }))
+		}
+		seen := map[int]bool{}
+		for range 5 {
+			f.Wake()
+			synctest.Wait()
+			seen[last] = true
+		}
+		require.Len(t, seen, 5)
+	})
+}
+
+type consumerFunc func()
+
+func (f consumerFunc) Consume() { f() }
+
+func TestWakeDoesNotAllocate(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	f := p.NewFeed()
+	f.Add(&counter{})
+	f.Add(&counter{})
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, f.Wake), 0.1)
+}

@@ -1,0 +1,70 @@
+package munge
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheFirstRunKeepsItsNumbers(t *testing.T) {
+	var m Munger[string]
+	_, _, ok := m.Map(5, 5)
+	require.False(t, ok, "nothing was started")
+	m.Start("h", 1000, 90, 90)
+	for _, seq := range []uint64{1000, 1002, 1001} {
+		out, ts, ok := m.Map(seq, 90)
+		require.True(t, ok)
+		require.Equal(t, seq, out)
+		require.Equal(t, uint64(90), ts)
+	}
+	_, _, ok = m.Map(999, 90)
+	require.False(t, ok, "from before the run")
+}
+
+func TestRunsContinueOneAnother(t *testing.T) {
+	var m Munger[string]
+	m.Start("h", 1000, 10, 10)
+	m.Map(1000, 10)
+	m.Map(1001, 10)
+
+	m.Start("l", 77, 500, 3010) // another layer, other numbers
+	out, ts, ok := m.Map(77, 500)
+	require.True(t, ok)
+	require.Equal(t, []uint64{1002, 3010}, []uint64{out, ts})
+	out, ts, _ = m.Map(79, 3500) // 78 is lost on the way: its number stays free
+	require.Equal(t, []uint64{1004, 6010}, []uint64{out, ts})
+
+	m.Start("l", 300, 9000, 9000+m.Shift()) // after a pause
+	out, ts, _ = m.Map(300, 9000)
+	require.Equal(t, []uint64{1005, 11510}, []uint64{out, ts})
+	last, lastTS := m.Last()
+	require.Equal(t, []uint64{1005, 11510}, []uint64{last, lastTS})
+
+	for out, want := range map[uint64]struct {
+		source string
+		seq    uint64
+	}{1000: {"h", 1000}, 1001: {"h", 1001}, 1003: {"l", 78}, 1004: {"l", 79}, 1005: {"l", 300}} {
+		source, seq, _, ok := m.Source(out)
+		require.True(t, ok)
+		require.Equal(t, want.source, source, "number %d", out)
+		require.Equal(t, want.seq, seq, "number %d", out)
+	}
+	_, _, _, ok = m.Source(1006)
+	require.False(t, ok, "not sent yet")
+	_, _, _, ok = m.Source(999)
+	require.False(t, ok, "before all runs")
+}
+
+func TestOldRunsAreForgotten(t *testing.T) {
+	var m Munger[int]
+	for i := range history + 2 {
+		m.Start(i, uint64(i*1000), 0, 0)
+		m.Map(uint64(i*1000), 0)
+	}
+	_, _, _, ok := m.Source(0)
+	require.False(t, ok)
+	last, _ := m.Last()
+	source, _, _, ok := m.Source(last)
+	require.True(t, ok)
+	require.Equal(t, history+1, source)
+}

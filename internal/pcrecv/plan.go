@@ -1,0 +1,110 @@
+// Package pcrecv receives a stream over a PeerConnection into an input of it:
+// from a publisher, or from another node that sends one on.
+package pcrecv
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
+)
+
+// The RTP header extensions that are for one hop only: those after it get
+// their own, or none.
+const (
+	uriMid          = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	uriRid          = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	uriRepairedRid  = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+	uriTransportCC  = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	uriAbsSendTime  = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+	uriTimeOffset   = "urn:ietf:params:rtp-hdrext:toffset"
+	uriTransportCC2 = "http://www.webrtc.org/experiments/rtp-hdrext/transport-wide-cc-02"
+	uriEncrypt      = "urn:ietf:params:rtp-hdrext:encrypt"
+)
+
+// hopWanted are taken where offered and end here; hopRefused are not taken.
+var (
+	hopWanted  = []string{uriMid, uriRid, uriRepairedRid, uriTransportCC}
+	hopRefused = []string{uriAbsSendTime, uriTimeOffset, uriTransportCC2, uriEncrypt}
+	feedback   = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
+)
+
+// maxForwarded bounds the extensions of a track that travel on.
+const maxForwarded = 14
+
+// A Plan is what will be received of an offer.
+type Plan struct {
+	Tracks  []cdn.TrackInfo
+	offer   *negotiate.Offer
+	choices []negotiate.Choice // of Tracks, in the same order
+}
+
+// Accept decides what to receive of an offer: of each m-section that sends,
+// the first codec that allowed permits (nil permits all). Errors wrap
+// [cdn.ErrInvalid] and [cdn.ErrNoCommonCodec].
+func Accept(offer string, allowed func(cdn.Codec) bool) (*Plan, error) {
+	o, err := negotiate.Parse(offer)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{offer: o}
+	sends := false
+	for _, m := range o.Media {
+		if m.Kind == 0 || m.Rejected || !m.Sends {
+			continue
+		}
+		sends = true
+		i := slices.IndexFunc(m.Codecs, func(c negotiate.Codec) bool { return allowed == nil || allowed(c.Codec) })
+		if i >= 0 {
+			p.add(m, m.Codecs[i])
+		}
+	}
+	switch {
+	case !sends:
+		return nil, fmt.Errorf("%w: the offer sends nothing", cdn.ErrInvalid)
+	case len(p.Tracks) == 0:
+		return nil, fmt.Errorf("%w: nothing offered is allowed here", cdn.ErrNoCommonCodec)
+	}
+	return p, nil
+}
+
+func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
+	info := cdn.TrackInfo{ID: p.name(m.Kind), Kind: m.Kind, Codec: c.Codec, Layers: m.Rids}
+	if len(info.Layers) == 0 {
+		info.Layers = []string{""}
+	}
+	extensions := slices.Clone(hopWanted)
+	for uri := range m.Extensions {
+		if !slices.Contains(hopWanted, uri) && !slices.Contains(hopRefused, uri) && len(info.Extensions) < maxForwarded {
+			info.Extensions = append(info.Extensions, uri)
+		}
+	}
+	slices.Sort(info.Extensions)
+	p.Tracks = append(p.Tracks, info)
+	p.choices = append(p.choices, negotiate.Choice{
+		Media: m, Codec: c, Feedback: feedback, Extensions: append(extensions, info.Extensions...),
+	})
+}
+
+// name returns "audio", "video", "video2", …
+func (p *Plan) name(kind cdn.Kind) string {
+	n := 1
+	for _, t := range p.Tracks {
+		if t.Kind == kind {
+			n++
+		}
+	}
+	if n == 1 {
+		return kind.String()
+	}
+	return fmt.Sprintf("%s%d", kind, n)
+}
+
+// track returns the index of the track of an m-section, -1 if there is none.
+func (p *Plan) track(mid string) int {
+	return slices.IndexFunc(p.choices, func(c negotiate.Choice) bool { return c.Media.Mid == mid })
+}
+
+// Attribute returns the offer's session-level attribute named.
+func (p *Plan) Attribute(name string) (string, bool) { return p.offer.Attribute(name) }

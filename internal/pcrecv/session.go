@@ -1,0 +1,135 @@
+package pcrecv
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/peer"
+)
+
+// Config says how a stream is received.
+type Config struct {
+	Node  *cdn.Node
+	Input *cdn.Input // closed when the session ends
+	// Dial: we came to the sender, and not it to us.
+	Dial bool
+	// ByeEnds: an RTCP BYE with a reason ends the stream, as nodes tell each
+	// other. A publisher's BYE is about one SSRC.
+	ByeEnds bool
+	// Expires is when the session ends by itself. Zero: never.
+	Expires time.Time
+	// Ended is called once, when a session that Answer returned is over. It
+	// must not block.
+	Ended func(err error)
+}
+
+// A Session receives a stream. It is a signal.Session, whose SDP is the answer.
+type Session struct {
+	*peer.Session
+	config Config
+	plan   *Plan
+}
+
+// Answer starts a session that receives what p planned. The input must be
+// started with p.Tracks already; it is closed when the session ends, and on an
+// error.
+func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
+	offer, engine, err := p.offer.Reduce(p.choices)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := interceptors()
+	if err != nil {
+		return nil, err
+	}
+	pc, err := c.Node.NewPeerConnection(cdn.PeerOptions{Media: engine, Interceptors: registry, Dial: c.Dial})
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{config: c, plan: p}
+	var live atomic.Bool
+	s.Session = peer.New(pc, peer.Config{
+		Expires: c.Expires,
+		Ended: func(err error) {
+			c.Input.Close(err)
+			if c.Ended != nil && live.Load() {
+				c.Ended(err)
+			}
+		},
+	})
+	pc.OnTrack(s.onTrack)
+	if err := s.Session.Answer(ctx, offer, nil); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	live.Store(true)
+	s.Go(s.watchInput)
+	return s, nil
+}
+
+// interceptors are those that a receiver's feedback needs: receiver reports
+// and transport-wide congestion control. NACKs are the input's.
+func interceptors() (*interceptor.Registry, error) {
+	reports, err := report.NewReceiverInterceptor()
+	if err != nil {
+		return nil, err
+	}
+	congestion, err := twcc.NewSenderInterceptor(twcc.SendInterval(50 * time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	registry := &interceptor.Registry{}
+	registry.Add(reports)
+	registry.Add(congestion)
+	return registry, nil
+}
+
+// watchInput ends the session when its media is not wanted any more.
+func (s *Session) watchInput() {
+	select {
+	case <-s.config.Input.Done():
+		s.End(s.config.Input.Err())
+	case <-s.Stopping():
+	}
+}
+
+// onTrack is called by pion for each layer as its first packet comes.
+func (s *Session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	i := s.plan.track(s.midOf(receiver))
+	if i < 0 {
+		return
+	}
+	back := &back{pc: s.PC(), ssrc: uint32(remote.SSRC()), fir: s.onlyFIR(i)}
+	li, err := s.config.Input.Layer(i, remote.RID(), back)
+	if err != nil {
+		s.config.Node.Logger().Warn("a layer is not received", "rid", remote.RID(), "err", err)
+		return
+	}
+	l := &layer{session: s, remote: remote, input: li, choice: &s.plan.choices[i], info: &s.plan.Tracks[i]}
+	s.Go(l.readRTP)
+	s.Go(func() { l.readRTCP(receiver) })
+}
+
+func (s *Session) midOf(receiver *webrtc.RTPReceiver) string {
+	for _, t := range s.PC().GetTransceivers() {
+		if t.Receiver() == receiver {
+			return t.Mid()
+		}
+	}
+	return ""
+}
+
+// bye ends the session for the reason that a sending node gave.
+func (s *Session) bye(b *rtcp.Goodbye) {
+	if s.config.ByeEnds && b.Reason != "" {
+		s.End(peer.ReasonError(b.Reason))
+	}
+}

@@ -1,0 +1,103 @@
+package pcsend
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/codec"
+)
+
+const (
+	twoByteProfile = 0x1000 // RFC 8285 section 4.3
+	oneByteProfile = 0xBEDE // RFC 8285 section 4.2
+)
+
+// fill makes the header for p. The header is used again for each packet, so
+// that nothing is allocated.
+func (s *sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
+	h := &s.header
+	*h = rtp.Header{
+		Version: 2, Marker: p.Marker, PayloadType: s.line.codec.PT,
+		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.ssrc, Extensions: h.Extensions[:0],
+	}
+	h.ExtensionProfile = oneByteProfile
+	if needsTwoBytes(p.Extensions) {
+		h.ExtensionProfile = twoByteProfile
+	}
+	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
+		id := s.out.ids[block[0]&15]
+		if id != 0 && !(id == s.out.delay && s.session.config.Playout != nil) {
+			s.extend(id, block[2:2+int(block[1])])
+		}
+	}
+	if d := s.session.config.Playout; d != nil && s.video && s.out.delay != 0 {
+		b := d.bytes()
+		s.extend(s.out.delay, b[:])
+	}
+	if s.rid != "" {
+		s.extend(s.out.ridID, []byte(s.rid))
+	}
+}
+
+func (s *sender) extend(id uint8, data []byte) {
+	if id == 0 || len(data) == 0 {
+		return
+	}
+	s.header.Extension = true
+	_ = s.header.SetExtension(id, data) // one that has no room is left out
+}
+
+// needsTwoBytes reports whether an extension is too long for the short form.
+func needsTwoBytes(block []byte) bool {
+	for ; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
+		if block[1] > 16 || block[1] == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// bytes is the playout-delay extension: 12 bits each, in units of 10 ms.
+func (d PlayoutDelay) bytes() [3]byte {
+	const most = 1<<12 - 1
+	lo := min(max(d.Min/(10*time.Millisecond), 0), most)
+	hi := min(max(d.Max/(10*time.Millisecond), 0), most)
+	return [3]byte{byte(lo >> 4), byte(lo<<4) | byte(hi>>8), byte(hi)}
+}
+
+// pictureState keeps a viewer's picture identifiers in sequence across layers.
+// The payload is shared, so it is copied where it has to be changed.
+type pictureState struct {
+	last  codec.Picture
+	shift codec.Picture
+	moved bool
+}
+
+// switched sets the shift for a layer that begins with p.
+func (st *pictureState) switched(s *sender, p *cdn.Packet) {
+	if s.pictures == nil {
+		return
+	}
+	if first, ok := s.pictures.Read(p.Payload); ok {
+		st.shift, st.moved = codec.Between(st.last, first), true
+	}
+}
+
+// apply returns the payload to send, and notes its identifiers.
+func (st *pictureState) apply(s *sender, p *cdn.Packet) []byte {
+	payload := p.Payload
+	if s.pictures == nil || len(s.line.track.Layers()) < 2 || s.rid != "" {
+		return payload
+	}
+	if st.moved {
+		s.scratch = append(s.scratch[:0], payload...)
+		payload = s.scratch
+		s.pictures.Shift(payload, st.shift)
+	}
+	if last, ok := s.pictures.Read(payload); ok {
+		st.last = last
+	}
+	return payload
+}

@@ -1,0 +1,209 @@
+package pcsend
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/internal/slow"
+)
+
+// reportInterval is how often a sender report goes out while media does.
+const reportInterval = time.Second
+
+// reportState is what a sender's reports are made of.
+type reportState struct {
+	packets, octets uint64
+	resent          uint64
+	loss            float64   // last reported share
+	at              time.Time // of the last one
+	stamp           uint32    // its middle bits
+	clock           cdn.Clock // that it told of
+	stale           bool      // a run has begun since
+	rtt             time.Duration
+}
+
+func (r *reportState) sent(n int) {
+	r.packets++
+	r.octets += uint64(n)
+}
+
+// appendReport adds a sender report if one is due: with the first packet, after
+// a splice, when the publisher's clock turns out to be another, and regularly.
+func (s *sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
+	r := &s.reported
+	if r.packets == 0 {
+		return all
+	}
+	clock, ok := s.layer.Clock()
+	if !ok || !r.stale && now.Sub(r.at) < reportInterval && !moved(r.clock, clock) {
+		return all
+	}
+	wall, ts := clock.At(now)
+	stamp := ntp.Stamp(wall)
+	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
+	return append(all, &rtcp.SenderReport{
+		SSRC: s.out.ssrc, NTPTime: stamp, RTPTime: uint32(ts + s.munger.Shift()),
+		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
+	})
+}
+
+// moved reports whether the two clocks say different things.
+func moved(a, b cdn.Clock) bool {
+	if a.Received.Equal(b.Received) {
+		return false
+	}
+	apart := a.Time(b.RTP).Sub(b.NTP)
+	return apart > 2*time.Millisecond || apart < -2*time.Millisecond
+}
+
+// readRTCP takes what the other side says of one RTP stream.
+func (s *Session) readRTCP(snd *sender, read func() ([]rtcp.Packet, attributes, error)) {
+	for {
+		packets, _, err := read()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		s.mu.Lock()
+		for _, p := range packets {
+			snd.take(now, p)
+		}
+		verdict := snd.judge(now)
+		s.mu.Unlock()
+		s.act(snd, verdict, now)
+	}
+}
+
+func (s *sender) take(now time.Time, p rtcp.Packet) {
+	switch p := p.(type) {
+	case *rtcp.ReceiverReport:
+		for i := range p.Reports {
+			s.received(now, &p.Reports[i])
+		}
+	case *rtcp.SenderReport:
+		for i := range p.Reports {
+			s.received(now, &p.Reports[i])
+		}
+	case *rtcp.PictureLossIndication:
+		s.wantKeyframe(p.MediaSSRC)
+	case *rtcp.FullIntraRequest:
+		for _, e := range p.FIR {
+			s.wantKeyframe(e.SSRC)
+		}
+	case *rtcp.TransportLayerNack:
+		if p.MediaSSRC == s.out.ssrc {
+			s.repair(now, p.Nacks)
+		}
+	case *rtcp.ReceiverEstimatedMaximumBitrate:
+		s.slow.Estimate(now, float64(p.Bitrate))
+	}
+}
+
+func (s *sender) wantKeyframe(ssrc uint32) {
+	if ssrc == s.out.ssrc && !s.waiting {
+		s.layer.RequestKeyframe()
+	}
+}
+
+// received takes a report block (RFC 3550 section 6.4.1).
+func (s *sender) received(now time.Time, b *rtcp.ReceptionReport) {
+	if b.SSRC != s.out.ssrc {
+		return
+	}
+	if b.LastSenderReport != 0 && b.LastSenderReport == s.reported.stamp {
+		delay := time.Duration(b.Delay) * time.Second / 65536
+		if rtt := now.Sub(s.reported.at) - delay; rtt > 0 {
+			s.reported.rtt = rtt
+		}
+	}
+	s.reported.loss = float64(b.FractionLost) / 256
+	s.slow.Report(now, s.reported.loss)
+}
+
+// repair answers a NACK from the ring. A packet that is not here will be sent
+// when it comes, as any other; one that was never meant for this viewer, or
+// that the budget does not allow, is left out.
+func (s *sender) repair(now time.Time, pairs []rtcp.NackPair) {
+	highest, _ := s.munger.Last()
+	for _, pair := range pairs {
+		pair.Range(func(seq uint16) bool {
+			out := seqnum.NearSeq(highest, seq)
+			s.slow.Nacked(now, 1)
+			layer, source, shift, ok := s.munger.Source(out)
+			if !ok || s.out.write == nil {
+				return true
+			}
+			p := layer.Lookup(source)
+			if p != nil && s.budget.Allow(now, out, len(p.Payload), s.reported.rtt) {
+				s.resend(p, layer, seq, uint32(p.Timestamp+shift))
+			}
+			return true
+		})
+	}
+}
+
+// resend writes p again, by RTX (RFC 4588 section 4) where that was negotiated.
+func (s *sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) {
+	s.fill(p, seq, ts)
+	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], seq)
+	s.scratch = append(s.scratch, p.Payload...)
+	payload := s.scratch[2:]
+	if s.picture.moved && layer == s.layer {
+		s.pictures.Shift(payload, s.picture.shift)
+	}
+	if s.out.rtx != 0 {
+		s.header.SSRC, s.header.PayloadType = s.out.rtx, s.line.codec.RTX
+		s.header.SequenceNumber = s.out.rtxSeq
+		s.out.rtxSeq++
+		payload = s.scratch
+	}
+	if _, err := s.out.write.WriteRTP(&s.header, payload); err == nil {
+		s.reported.resent++
+	}
+}
+
+// judge decides what a slow viewer loses (a node is none).
+func (s *sender) judge(now time.Time) slow.Verdict {
+	if !s.video || s.rid != "" || s.session.config.OnSlow == nil {
+		return slow.Keep
+	}
+	v := s.slow.Verdict(now)
+	switch v {
+	case slow.Down:
+		if lower := best(s.line.track, s.layer); lower != nil && s.session.config.Layer == "" {
+			s.switchTo(lower)
+		} else {
+			s.pause(now.Add(pauseFor))
+		}
+	case slow.Up:
+		if s.session.config.Layer == "" && s.layer != best(s.line.track, nil) {
+			s.switchTo(best(s.line.track, nil))
+		}
+	}
+	return v
+}
+
+// pauseFor is the least time for which a slow viewer gets no video: what has
+// piled up on the way has to drain.
+const pauseFor = time.Second
+
+// act tells of a verdict, without locks.
+func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {
+	switch v {
+	case slow.Down:
+		s.mu.Lock()
+		layer, paused := snd.layer.Name(), snd.waiting
+		if snd.next != nil {
+			layer = snd.next.Name()
+		}
+		s.mu.Unlock()
+		s.config.OnSlow(layer, paused)
+	case slow.Leave:
+		s.End(cdn.ErrTooSlow)
+	}
+}

@@ -1,0 +1,33 @@
+package pcsend
+
+import "time"
+
+// Stats is a snapshot of what a session has sent.
+type Stats struct {
+	Packets uint64 // repairs aside
+	Bytes   uint64 // of payload in them
+	Resent  uint64 // repairs
+	Layer   string // of the first video track
+	Paused  bool   // its video waits for a keyframe
+	RTT     time.Duration
+	Loss    float64 // share of video packets lost, as last reported
+}
+
+// Stats returns a snapshot.
+func (s *Session) Stats() (st Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	video := false
+	for _, snd := range s.senders {
+		r := &snd.reported
+		st.Packets += r.packets
+		st.Bytes += r.octets
+		st.Resent += r.resent
+		st.RTT = max(st.RTT, r.rtt)
+		if snd.video && !video {
+			video = true
+			st.Layer, st.Paused, st.Loss = snd.layer.Name(), snd.waiting, r.loss
+		}
+	}
+	return st
+}

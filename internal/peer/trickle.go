@@ -1,0 +1,159 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// fragment is a parsed trickle ICE SDP fragment (RFC 8840 section 9).
+type fragment struct {
+	ufrag, pwd string
+	candidates []webrtc.ICECandidateInit
+}
+
+func parseFragment(text string) (fragment, error) {
+	var f fragment
+	var mid *string
+	var index *uint16
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSpace(line)
+		key, value, _ := strings.Cut(line, ":")
+		switch {
+		case line == "":
+		case strings.HasPrefix(line, "m="):
+			next := uint16(0)
+			if index != nil {
+				next = *index + 1
+			}
+			index, mid = &next, nil
+		case key == "a=mid":
+			mid = &value
+		case key == "a=ice-ufrag":
+			f.ufrag = value
+		case key == "a=ice-pwd":
+			f.pwd = value
+		case key == "a=candidate":
+			f.candidates = append(f.candidates, webrtc.ICECandidateInit{
+				Candidate: strings.TrimPrefix(line, "a="), SDPMid: mid, SDPMLineIndex: index,
+			})
+		case len(line) < 2 || line[1] != '=':
+			return f, fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line)
+		}
+	}
+	if (f.ufrag == "") != (f.pwd == "") {
+		return f, fmt.Errorf("%w: sdp fragment with half of the ICE credentials", cdn.ErrInvalid)
+	}
+	return f, nil
+}
+
+// Patch takes candidates, or new ICE credentials, which restart ICE; then it
+// returns our new ones.
+func (s *Session) Patch(ctx context.Context, text string) (string, error) {
+	f, err := parseFragment(text)
+	if err != nil {
+		return "", err
+	}
+	s.negotiation.Lock()
+	defer s.negotiation.Unlock()
+	if !s.answered {
+		return "", fmt.Errorf("%w: candidates before the answer", cdn.ErrInvalid)
+	}
+	remote := s.pc.RemoteDescription()
+	if remote == nil {
+		return "", cdn.ErrClosed
+	}
+	if f.ufrag != "" && f.ufrag != attribute(remote.SDP, "ice-ufrag") {
+		return s.restart(ctx, remote.SDP, f)
+	}
+	return "", s.addCandidates(f)
+}
+
+func (s *Session) addCandidates(f fragment) error {
+	for _, c := range f.candidates {
+		if strings.Contains(c.Candidate, ".local ") {
+			continue // the client's own checks show where it is
+		}
+		if err := s.pc.AddICECandidate(c); err != nil {
+			return s.negotiationError(err)
+		}
+	}
+	return nil
+}
+
+// restart answers the offer that the client would have made with its new
+// credentials (RFC 9725 section 4.3.2).
+func (s *Session) restart(ctx context.Context, remote string, f fragment) (string, error) {
+	if s.pc.RemoteDescription().Type != webrtc.SDPTypeOffer {
+		return "", fmt.Errorf("%w: ICE restart of an offer of ours", cdn.ErrUnsupported)
+	}
+	if err := s.setRemote(webrtc.SDPTypeOffer, withCredentials(remote, f)); err != nil {
+		return "", err
+	}
+	if err := s.describe(ctx, func() (webrtc.SessionDescription, error) { return s.pc.CreateAnswer(nil) }, nil); err != nil {
+		return "", err
+	}
+	if err := s.addCandidates(f); err != nil {
+		return "", err
+	}
+	return localFragment(s.SDP()), nil
+}
+
+// withCredentials returns the description with other ICE credentials and
+// without candidates.
+func withCredentials(desc string, f fragment) string {
+	var b strings.Builder
+	for line := range strings.SplitAfterSeq(desc, "\n") {
+		switch {
+		case strings.HasPrefix(line, "a=ice-ufrag:"):
+			line = "a=ice-ufrag:" + f.ufrag + "\r\n"
+		case strings.HasPrefix(line, "a=ice-pwd:"):
+			line = "a=ice-pwd:" + f.pwd + "\r\n"
+		case strings.HasPrefix(line, "a=candidate:"), strings.HasPrefix(line, "a=end-of-candidates"):
+			continue
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// localFragment is what of our description the client needs after a restart.
+func localFragment(desc string) string {
+	var b strings.Builder
+	seen := map[string]bool{}
+	var media, mid string
+	for line := range strings.SplitSeq(desc, "\n") {
+		line = strings.TrimSpace(line)
+		key, _, _ := strings.Cut(line, ":")
+		switch {
+		case strings.HasPrefix(line, "m=") && media == "":
+			media = line
+		case key == "a=mid" && mid == "":
+			mid = line
+		case key == "a=ice-ufrag" || key == "a=ice-pwd" || key == "a=candidate" || line == "a=end-of-candidates" || line == "a=ice-lite":
+			if seen[line] {
+				continue
+			}
+			seen[line] = true
+			if key == "a=candidate" && !seen["media"] {
+				seen["media"] = true
+				fmt.Fprintf(&b, "%s\r\n%s\r\n", media, mid)
+			}
+			b.WriteString(line + "\r\n")
+		}
+	}
+	return b.String()
+}
+
+func attribute(desc, name string) string {
+	for line := range strings.SplitSeq(desc, "\n") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "a="+name+":"); ok {
+			return v
+		}
+	}
+	return ""
+}

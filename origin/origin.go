@@ -1,0 +1,197 @@
+// Package origin accepts publishers. An [Origin] answers their offers (it is a
+// [signal.Handler], for WHIP or any other signaling) and is a [cdn.Source] of
+// what they send, for edges on the same node and for other nodes.
+package origin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/signal"
+)
+
+// Takeover says what happens when a stream that has a publisher gets another.
+type Takeover int
+
+// The ways.
+const (
+	// TakeoverSameSubject lets a publisher take over from one with the same
+	// subject ([cdn.Grant]), as one that reconnects does; others, and those
+	// without a subject, are refused with [cdn.ErrAlreadyPublishing].
+	TakeoverSameSubject Takeover = iota
+	// TakeoverNever refuses all.
+	TakeoverNever
+	// TakeoverAlways lets anybody who may publish take over.
+	TakeoverAlways
+)
+
+// Config sets up an [Origin]. The zero value accepts whatever is published.
+type Config struct {
+	// Takeover says what a second publisher of a stream may do.
+	Takeover Takeover
+	// Grace is how long a stream waits for its publisher to come back when it
+	// was lost without a word; viewers stay. If zero, 5 s; if negative, not at
+	// all. A publisher that says goodbye (WHIP DELETE) ends the stream at once.
+	Grace time.Duration
+	// Codecs are the MIME types that may be published, such as "video/H264".
+	// If empty, all. Of what is allowed, the publisher's preference counts.
+	Codecs []string
+}
+
+// An Origin accepts publishers. Its methods may be called concurrently.
+type Origin struct {
+	node   *cdn.Node
+	config Config
+
+	mu      sync.Mutex
+	streams map[cdn.StreamID]*published
+	closed  bool
+}
+
+// New makes an Origin on node, which closes it when it is closed itself.
+func New(node *cdn.Node, c Config) (*Origin, error) {
+	if c.Grace == 0 {
+		c.Grace = 5 * time.Second
+	}
+	for _, mime := range c.Codecs {
+		if !strings.Contains(mime, "/") {
+			return nil, &cdn.Error{Op: "new origin", Err: fmt.Errorf("%w: codec %q is no MIME type", cdn.ErrInvalid, mime)}
+		}
+	}
+	o := &Origin{node: node, config: c, streams: make(map[cdn.StreamID]*published)}
+	node.Own(o)
+	return o, nil
+}
+
+// Offer starts a publisher's session.
+func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session, error) {
+	id, err := cdn.ParseStreamID(string(offer.Stream))
+	if err != nil {
+		return nil, &cdn.Error{Op: "publish", Err: err}
+	}
+	grant, err := o.node.Authorize(ctx, cdn.AuthRequest{
+		Action: cdn.ActionPublish, Stream: id, Credential: offer.Credential, RemoteAddr: offer.RemoteAddr,
+	})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := pcrecv.Accept(offer.SDP, o.allows)
+	if err != nil {
+		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
+	}
+	release, err := o.node.Admit()
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.publish(ctx, id, grant, plan, offer, release)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (o *Origin) allows(c cdn.Codec) bool {
+	return len(o.config.Codecs) == 0 || slices.ContainsFunc(o.config.Codecs, c.Is)
+}
+
+// publish gives the session its input and answers.
+func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, plan *pcrecv.Plan, offer signal.Offer, release func()) (*session, error) {
+	p, input, err := o.input(id, grant.Subject, plan.Tracks)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{published: p, input: input, begun: time.Now(), release: release, name: rand.Text()[:8]}
+	p.work.Add(1)
+	s.Session, err = pcrecv.Answer(ctx, pcrecv.Config{
+		Node: o.node, Input: input, Expires: grant.Expires, Ended: s.ended,
+	}, plan)
+	if err != nil {
+		p.left(input, cdn.ErrClosed)
+		p.work.Done()
+		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
+	}
+	o.node.Emit(cdn.SessionStarted{
+		Stream: id, Action: cdn.ActionPublish, Session: s.name, Subject: grant.Subject, RemoteAddr: offer.RemoteAddr,
+	})
+	return s, nil
+}
+
+// input finds or makes the stream and adds a way in. A stream whose codecs the
+// newcomer does not continue ends, and a new one of the same name begins:
+// viewers have to negotiate anew anyway.
+func (o *Origin) input(id cdn.StreamID, subject string, tracks []cdn.TrackInfo) (*published, *cdn.Input, error) {
+	for {
+		p, err := o.stream(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		input, err := p.newInput(subject, tracks)
+		switch {
+		case err == nil:
+			return p, input, nil
+		case errors.Is(err, cdn.ErrNoCommonCodec), errors.Is(err, cdn.ErrEnded):
+			p.end(err) // and another is made
+		default:
+			p.endUnused(err)
+			return nil, nil, err
+		}
+	}
+}
+
+// stream returns the stream of that name, made now if need be.
+func (o *Origin) stream(id cdn.StreamID) (*published, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, &cdn.Error{Op: "publish", Stream: id, Err: cdn.ErrClosed}
+	}
+	if p := o.streams[id]; p != nil {
+		return p, nil
+	}
+	s, err := o.node.NewStream(id)
+	if err != nil {
+		return nil, err
+	}
+	p := &published{origin: o, stream: s, publication: rand.Text()}
+	o.streams[id] = p
+	return p, nil
+}
+
+// Open returns a stream that is being published here.
+func (o *Origin) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, error) {
+	if slices.Contains(r.Path, o.node.ID()) {
+		return nil, &cdn.Error{Op: "open", Stream: r.Stream, Err: cdn.ErrLoop}
+	}
+	o.mu.Lock()
+	p := o.streams[r.Stream]
+	o.mu.Unlock()
+	if p == nil || p.stream.Tracks() == nil {
+		return nil, &cdn.Error{Op: "open", Stream: r.Stream, Err: cdn.ErrNotFound}
+	}
+	return cdn.NewSubscription(p.stream, nil), nil
+}
+
+// Close ends all publishers' sessions and streams and waits for them.
+func (o *Origin) Close() error {
+	o.mu.Lock()
+	o.closed = true
+	all := make([]*published, 0, len(o.streams))
+	for _, p := range o.streams {
+		all = append(all, p)
+	}
+	o.mu.Unlock()
+	for _, p := range all {
+		p.end(cdn.ErrClosed)
+		p.work.Wait()
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/signal"
+)
+
+// readyTimeout bounds how long another node waits for a stream that this one
+// is still fetching itself.
+const readyTimeout = 8 * time.Second
+
+// A Server gives the streams of a Source to the relays of other nodes. It is a
+// [signal.Handler] that makes the offers itself ([signal.Offerer]). Its methods
+// may be called concurrently.
+type Server struct {
+	node   *cdn.Node
+	source cdn.Source
+
+	mu       sync.Mutex
+	sessions map[*serving]struct{}
+	closed   bool
+	work     sync.WaitGroup
+}
+
+// NewServer makes a Server on node, which closes it when it is closed itself.
+func NewServer(node *cdn.Node, source cdn.Source) (*Server, error) {
+	if source == nil {
+		return nil, &cdn.Error{Op: "new server", Err: fmt.Errorf("%w: no source", cdn.ErrInvalid)}
+	}
+	s := &Server{node: node, source: source, sessions: make(map[*serving]struct{})}
+	node.Own(s)
+	return s, nil
+}
+
+// Offer refuses: only this side knows what a stream holds, so it makes the
+// offer. Viewers go to an edge.
+func (s *Server) Offer(_ context.Context, o signal.Offer) (signal.Session, error) {
+	return nil, &cdn.Error{Op: "fetch", Stream: o.Stream, Err: fmt.Errorf("%w: nodes are sent an offer", cdn.ErrUnsupported)}
+}
+
+// Invite starts a session for another node.
+func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
+	id, err := cdn.ParseStreamID(string(o.Stream))
+	if err != nil {
+		return nil, &cdn.Error{Op: "fetch", Err: err}
+	}
+	grant, err := s.node.Authorize(ctx, cdn.AuthRequest{
+		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node,
+	})
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.node.Admit()
+	if err != nil {
+		return nil, err
+	}
+	sub, err := s.open(ctx, id, o.Path)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	v := &serving{server: s, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8]}
+	if err := v.start(ctx, grant); err != nil {
+		return nil, err
+	}
+	s.node.Emit(cdn.SessionStarted{
+		Stream: id, Action: cdn.ActionFetch, Session: v.name, Subject: grant.Subject, RemoteAddr: o.RemoteAddr,
+	})
+	return v, nil
+}
+
+func (s *Server) open(ctx context.Context, id cdn.StreamID, path []cdn.NodeID) (*cdn.Subscription, error) {
+	sub, err := s.source.Open(ctx, cdn.Request{Stream: id, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := sub.Stream().Ready(ctx); err != nil {
+		sub.Close()
+		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: err}
+	}
+	return sub, nil
+}
+
+// Serving returns how many nodes fetch each stream.
+func (s *Server) Serving() map[cdn.StreamID]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := make(map[cdn.StreamID]int)
+	for v := range s.sessions {
+		count[v.sub.Stream().ID()]++
+	}
+	return count
+}
+
+// Close ends all sessions and waits for them.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	all := make([]*pcsend.Session, 0, len(s.sessions))
+	for v := range s.sessions {
+		if v.Session != nil {
+			all = append(all, v.Session)
+		}
+	}
+	s.mu.Unlock()
+	for _, v := range all {
+		v.End(cdn.ErrClosed)
+	}
+	s.work.Wait()
+	return nil
+}
+
+// serving is the session of one node with one stream.
+type serving struct {
+	*pcsend.Session
+	server  *Server
+	sub     *cdn.Subscription
+	release func()
+	begun   time.Time
+	name    string // for events: the id is a secret
+}
+
+// start makes the session. On an error everything is given back.
+func (v *serving) start(ctx context.Context, grant cdn.Grant) error {
+	s := v.server
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		v.giveBack()
+		return &cdn.Error{Op: "fetch", Err: cdn.ErrClosed}
+	}
+	s.sessions[v] = struct{}{}
+	s.work.Add(1)
+	s.mu.Unlock()
+
+	stream := v.sub.Stream()
+	session, err := pcsend.Invite(ctx, pcsend.Config{
+		Node: s.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
+	}, describing(s.node.ID(), stream))
+	if err != nil {
+		v.remove()
+		v.giveBack()
+		return &cdn.Error{Op: "fetch", Stream: stream.ID(), Err: err}
+	}
+	s.mu.Lock()
+	v.Session = session
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		session.End(cdn.ErrClosed)
+	}
+	return nil
+}
+
+func (v *serving) giveBack() {
+	v.sub.Close()
+	v.release()
+}
+
+func (v *serving) remove() {
+	v.server.mu.Lock()
+	delete(v.server.sessions, v)
+	v.server.mu.Unlock()
+	v.server.work.Done()
+}
+
+// ended is called when the session is over.
+func (v *serving) ended(err error, _ pcsend.Stats) {
+	v.giveBack()
+	v.server.node.Emit(cdn.SessionEnded{
+		Stream: v.sub.Stream().ID(), Action: cdn.ActionFetch, Session: v.name, Lasted: time.Since(v.begun), Err: err,
+	})
+	v.remove()
+}

@@ -1,0 +1,173 @@
+package relay
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/whep"
+)
+
+// Prefix is the path below which a node's signaling URL serves other nodes.
+const Prefix = "/link/"
+
+// WHEPConfig sets up a [WHEP] fetcher.
+type WHEPConfig struct {
+	// Dialer carries the signaling. If nil, WHEP over HTTP.
+	Dialer signal.Dialer
+	// Credential is the bearer token shown to the other node, if any.
+	Credential string
+	// SignalTimeout bounds the exchange of offer and answer. If zero, 10 s.
+	SignalTimeout time.Duration
+	// Silence is how long nothing may come before a fetch is given up. If
+	// zero, 5 s.
+	Silence time.Duration
+}
+
+// WHEP is a [Fetcher] with a session for each stream, signaled as WHEP's
+// server-offer flow: the node that has the stream offers it with all its
+// tracks, layers and codecs as they are. Each session has a socket of its own.
+type WHEP struct {
+	node   *cdn.Node
+	config WHEPConfig
+}
+
+// NewWHEP returns a fetcher for node.
+func NewWHEP(node *cdn.Node, c WHEPConfig) *WHEP {
+	if c.Dialer == nil {
+		c.Dialer = &whep.Client{}
+	}
+	if c.SignalTimeout <= 0 {
+		c.SignalTimeout = 10 * time.Second
+	}
+	if c.Silence <= 0 {
+		c.Silence = 5 * time.Second
+	}
+	return &WHEP{node: node, config: c}
+}
+
+// Fetch implements [Fetcher].
+func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	session, remote, err := w.connect(ctx, from, r, s)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// Told so, the other node stops at once and not when it misses us.
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = remote.Close(bye)
+	}()
+	watch := time.NewTicker(w.config.Silence / 4)
+	defer watch.Stop()
+	begun := time.Now()
+	for {
+		select {
+		case <-session.Done():
+			return session.Err()
+		case <-ctx.Done():
+			_ = session.Close()
+			return ctx.Err()
+		case now := <-watch.C:
+			if at := newest(s); now.Sub(begun) > w.config.Silence && now.Sub(at) > w.config.Silence {
+				session.End(&cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: cdn.ErrTimeout})
+			}
+		}
+	}
+}
+
+// connect gets the other node's offer and answers it.
+func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (*pcrecv.Session, signal.RemoteSession, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.config.SignalTimeout)
+	defer cancel()
+	remote, err := w.config.Dialer.Dial(ctx, strings.TrimSuffix(from.URL, "/")+Prefix+string(r.Stream), signal.Offer{
+		Stream: r.Stream, Credential: w.config.Credential, Node: w.node.ID(), Path: r.Path,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	session, err := w.answer(ctx, remote, s)
+	if err == nil {
+		if err = remote.Accept(ctx, session.SDP()); err == nil {
+			return session, remote, nil
+		}
+		_ = session.Close()
+	}
+	_ = remote.Close(context.WithoutCancel(ctx))
+	return nil, nil, &cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: err}
+}
+
+func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*pcrecv.Session, error) {
+	plan, err := pcrecv.Accept(remote.SDP(), nil)
+	if err != nil {
+		return nil, err
+	}
+	input, err := s.NewInput(describe(plan))
+	if err != nil {
+		return nil, err
+	}
+	if err := input.Start(plan.Tracks); err != nil {
+		input.Close(err)
+		return nil, err
+	}
+	return pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
+}
+
+func newest(s *cdn.Stream) (at time.Time) {
+	for _, t := range s.Tracks() {
+		for _, l := range t.Layers() {
+			if p := l.Newest(); p != nil && p.Arrival.After(at) {
+				at = p.Arrival
+			}
+		}
+	}
+	return at
+}
+
+// The session-level attributes by which a node says where a stream comes from.
+const (
+	attrPublication = "x-delta-publication"
+	attrEpoch       = "x-delta-epoch"
+	attrPath        = "x-delta-path"
+)
+
+// describe reads what the other node says of the stream. One that is not of
+// Delta says nothing, which is no failure.
+func describe(p *pcrecv.Plan) (c cdn.InputConfig) {
+	c.Publication, _ = p.Attribute(attrPublication)
+	epoch, _ := p.Attribute(attrEpoch)
+	c.Epoch, _ = strconv.ParseUint(epoch, 10, 64)
+	path, _ := p.Attribute(attrPath)
+	for _, id := range strings.Fields(path) {
+		c.Path = append(c.Path, cdn.NodeID(id))
+	}
+	return c
+}
+
+// describing adds to an offer what [describe] reads.
+func describing(node cdn.NodeID, s *cdn.Stream) func(string) string {
+	c, _ := s.Input()
+	path := make([]string, 0, len(c.Path)+1)
+	for _, id := range append(c.Path[:len(c.Path):len(c.Path)], node) {
+		path = append(path, string(id))
+	}
+	lines := "a=" + attrPublication + ":" + c.Publication + "\r\n" +
+		"a=" + attrEpoch + ":" + strconv.FormatUint(c.Epoch, 10) + "\r\n" +
+		"a=" + attrPath + ":" + strings.Join(path, " ") + "\r\n"
+	return func(sdp string) string { return strings.Replace(sdp, "m=", lines+"m=", 1) }
+}
+
+// Handler serves the streams of source to the relays of other nodes over HTTP.
+// Mount it at [Prefix].
+func Handler(node *cdn.Node, source cdn.Source) (http.Handler, error) {
+	server, err := NewServer(node, source)
+	if err != nil {
+		return nil, err
+	}
+	return whep.New(server, whep.Config{Prefix: Prefix, Logger: node.Logger()})
+}

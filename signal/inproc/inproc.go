@@ -1,0 +1,141 @@
+// Package inproc is signaling by function call, for tests and for networks
+// whose nodes are all in one process. Media goes over sockets all the same.
+package inproc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+)
+
+// Config sets up a [Network].
+type Config struct {
+	// Delay is how long each call takes before it is answered, as a round trip
+	// would. If zero, none.
+	Delay time.Duration
+}
+
+// A Network connects dialers with handlers. It is a [signal.Dialer]; its
+// methods may be called concurrently.
+type Network struct {
+	delay time.Duration
+
+	mu       sync.Mutex
+	handlers map[string]signal.Handler
+}
+
+// New returns a Network without handlers.
+func New(c Config) *Network {
+	return &Network{delay: c.Delay, handlers: make(map[string]signal.Handler)}
+}
+
+// Handle has h answer what is dialled below prefix, as in
+// "http://origin/whip/". The longest prefix counts. A nil h removes it.
+func (n *Network) Handle(prefix string, h signal.Handler) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h == nil {
+		delete(n.handlers, prefix)
+		return
+	}
+	n.handlers[prefix] = h
+}
+
+// Dial calls the handler of url. What of url follows the handler's prefix is
+// the stream, if o names none.
+func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.RemoteSession, error) {
+	if err := n.wait(ctx); err != nil {
+		return nil, err
+	}
+	h, rest := n.find(url)
+	if h == nil {
+		return nil, &cdn.Error{Op: "dial", Stream: o.Stream, Err: fmt.Errorf("%w: nobody at %s", cdn.ErrPeerLost, url)}
+	}
+	if o.Stream == "" {
+		o.Stream = cdn.StreamID(rest)
+	}
+	s, err := start(ctx, h, o)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		_ = s.Close() // the caller will not
+		return nil, ctx.Err()
+	}
+	return remote{network: n, session: s}, nil
+}
+
+func start(ctx context.Context, h signal.Handler, o signal.Offer) (signal.Session, error) {
+	if o.SDP != "" {
+		return h.Offer(ctx, o)
+	}
+	inviter, ok := h.(signal.Offerer)
+	if !ok {
+		return nil, &cdn.Error{Op: "dial", Stream: o.Stream, Err: fmt.Errorf("%w: an SDP offer is wanted", cdn.ErrInvalid)}
+	}
+	return inviter.Invite(ctx, o)
+}
+
+func (n *Network) find(url string) (h signal.Handler, rest string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	longest := -1
+	for prefix, candidate := range n.handlers {
+		if tail, ok := strings.CutPrefix(url, prefix); ok && len(prefix) > longest {
+			longest, h, rest = len(prefix), candidate, tail
+		}
+	}
+	return h, rest
+}
+
+func (n *Network) wait(ctx context.Context) error {
+	if n.delay <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(n.delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// remote is the client's view of a session.
+type remote struct {
+	network *Network
+	session signal.Session
+}
+
+func (r remote) SDP() string { return r.session.SDP() }
+
+func (r remote) Accept(ctx context.Context, answer string) error {
+	if err := r.network.wait(ctx); err != nil {
+		return err
+	}
+	s, ok := r.session.(signal.OfferedSession)
+	if !ok {
+		return &cdn.Error{Op: "accept", Err: fmt.Errorf("%w: the server has answered", cdn.ErrInvalid)}
+	}
+	return s.Accept(ctx, answer)
+}
+
+func (r remote) Patch(ctx context.Context, fragment string) (string, error) {
+	if err := r.network.wait(ctx); err != nil {
+		return "", err
+	}
+	return r.session.Patch(ctx, fragment)
+}
+
+func (r remote) Close(ctx context.Context) error {
+	if err := r.network.wait(ctx); err != nil {
+		return err
+	}
+	return r.session.Close()
+}

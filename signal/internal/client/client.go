@@ -1,0 +1,219 @@
+// Package client is the HTTP client that WHIP (RFC 9725) and WHEP
+// (draft-ietf-wish-whep) have in common.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/problem"
+	"github.com/deltacdn/delta/signal/internal/resource"
+)
+
+const (
+	maxRedirects = 3
+	maxAnswer    = 256 << 10
+)
+
+// Client makes requests. The zero value uses http.DefaultClient.
+type Client struct {
+	HTTP *http.Client
+	Op   string // in errors
+}
+
+// Dial posts the offer to url, with header added, and follows redirects with it
+// (RFC 9725 section 4.5). Credentials do not go to another host than url's.
+func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header http.Header) (signal.RemoteSession, error) {
+	for range maxRedirects + 1 {
+		resp, err := c.post(ctx, target, o, header)
+		if err != nil {
+			return nil, c.failed(ctx, o.Stream, err)
+		}
+		next, err := c.redirect(resp, o.Stream)
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			return c.created(resp, o)
+		}
+		if next.Host != resp.Request.URL.Host || next.Scheme != resp.Request.URL.Scheme {
+			o.Credential = ""
+		}
+		target = next.String()
+	}
+	return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Err: fmt.Errorf("%w: more than %d redirects", cdn.ErrInvalid, maxRedirects)}
+}
+
+func (c *Client) post(ctx context.Context, target string, o signal.Offer, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(o.SDP))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
+	}
+	for key, values := range header {
+		req.Header[key] = values
+	}
+	if o.SDP != "" {
+		req.Header.Set("Content-Type", resource.TypeSDP)
+	}
+	req.Header.Set("Accept", resource.TypeSDP)
+	if o.Credential != "" {
+		req.Header.Set("Authorization", "Bearer "+o.Credential)
+	}
+	return c.do(req)
+}
+
+// do makes a request without following redirects: the offer must go along.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	base := c.HTTP
+	if base == nil {
+		base = http.DefaultClient
+	}
+	once := *base
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return once.Do(req)
+}
+
+// redirect returns where a response sends us, nil if nowhere.
+func (c *Client) redirect(resp *http.Response, stream cdn.StreamID) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		discard(resp)
+		next, err := resp.Location()
+		if err != nil {
+			return nil, &cdn.Error{Op: c.Op, Stream: stream, Err: fmt.Errorf("%w: redirect: %w", cdn.ErrInvalid, err)}
+		}
+		return next, nil
+	case http.StatusCreated:
+		return nil, nil
+	}
+	defer discard(resp)
+	return nil, problem.Read(c.Op, stream, resp)
+}
+
+// created reads the answer, or the offer that we asked for.
+func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSession, error) {
+	defer discard(resp)
+	s := &session{client: c, stream: o.Stream, etag: resp.Header.Get("ETag"), invited: o.SDP == ""}
+	fail := func(what string) (signal.RemoteSession, error) {
+		if s.url != nil {
+			_ = s.Close(resp.Request.Context()) // what we cannot use should not stay
+		}
+		return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Node: cdn.NodeID(resp.Request.URL.Host), Err: fmt.Errorf("%w: %s", cdn.ErrInvalid, what)}
+	}
+	location, err := resp.Location()
+	if err != nil {
+		return fail("answer without Location")
+	}
+	s.url = location
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != resource.TypeSDP {
+		return fail("answer of type " + resp.Header.Get("Content-Type"))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil || len(body) > maxAnswer {
+		return fail("answer too long or broken off")
+	}
+	s.sdp = string(body)
+	return s, nil
+}
+
+// failed wraps what kept a request from being answered.
+func (c *Client) failed(ctx context.Context, stream cdn.StreamID, err error) error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, cdn.ErrInvalid):
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
+	default:
+		err = fmt.Errorf("%w: %w", cdn.ErrPeerLost, err)
+	}
+	return &cdn.Error{Op: c.Op, Stream: stream, Err: err}
+}
+
+// discard reads what is left, so that the connection can serve again.
+func discard(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	_ = resp.Body.Close()
+}
+
+// session is a signal.RemoteSession.
+type session struct {
+	client  *Client
+	stream  cdn.StreamID
+	url     *url.URL
+	sdp     string
+	invited bool
+
+	mu   sync.Mutex
+	etag string
+}
+
+func (s *session) SDP() string { return s.sdp }
+
+func (s *session) Accept(ctx context.Context, answer string) error {
+	if !s.invited {
+		return &cdn.Error{Op: s.client.Op, Stream: s.stream, Err: fmt.Errorf("%w: the server has answered", cdn.ErrInvalid)}
+	}
+	_, err := s.request(ctx, http.MethodPatch, resource.TypeSDP, answer)
+	return err
+}
+
+func (s *session) Patch(ctx context.Context, fragment string) (string, error) {
+	return s.request(ctx, http.MethodPatch, resource.TypeFragment, fragment)
+}
+
+func (s *session) Close(ctx context.Context) error {
+	_, err := s.request(ctx, http.MethodDelete, "", "")
+	if errors.Is(err, cdn.ErrNotFound) || errors.Is(err, cdn.ErrEnded) || errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrPeerLost) {
+		return nil // it is gone, which is what was wanted
+	}
+	return err
+}
+
+func (s *session) request(ctx context.Context, method, kind, body string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.url.String(), strings.NewReader(body))
+	if err != nil {
+		return "", &cdn.Error{Op: s.client.Op, Stream: s.stream, Err: fmt.Errorf("%w: %w", cdn.ErrInvalid, err)}
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	if kind == resource.TypeFragment {
+		req.Header.Set("If-Match", s.match(body))
+	}
+	resp, err := s.client.do(req)
+	if err != nil {
+		return "", s.client.failed(ctx, s.stream, err)
+	}
+	defer discard(resp)
+	if resp.StatusCode >= 300 {
+		return "", problem.Read(s.client.Op, s.stream, resp)
+	}
+	if tag := resp.Header.Get("ETag"); tag != "" {
+		s.mu.Lock()
+		s.etag = tag
+		s.mu.Unlock()
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return "", s.client.failed(ctx, s.stream, err)
+	}
+	return string(answer), nil
+}
+
+// match returns the If-Match of a fragment: "*" for one that restarts ICE.
+func (s *session) match(fragment string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.etag == "" || strings.Contains(fragment, "a=ice-ufrag:") {
+		return "*"
+	}
+	return s.etag
+}

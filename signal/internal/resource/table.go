@@ -1,0 +1,123 @@
+package resource
+
+import (
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+)
+
+// What is known of a session that has ended is kept for a while, so that its
+// client learns why.
+const (
+	remember    = time.Minute
+	maxMemories = 1000
+)
+
+// table holds the sessions by their paths. Sessions that end by themselves are
+// found out when somebody asks for them, or another is added: no goroutine
+// waits for them.
+type table struct {
+	mu       sync.Mutex
+	sessions map[string]signal.Session
+	ended    map[string]memory
+	sweepAt  int // sessions at which to look for ended ones
+	closed   bool
+}
+
+type memory struct {
+	err   error
+	until time.Time
+}
+
+const firstSweep = 16
+
+func newTable() table {
+	return table{sessions: make(map[string]signal.Session), ended: make(map[string]memory), sweepAt: firstSweep}
+}
+
+// add returns the path of a new session. It is false when the table is closed.
+func (t *table) add(prefix string, s signal.Session) (path string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return "", false
+	}
+	if len(t.sessions) >= t.sweepAt {
+		t.sweepLocked()
+		t.sweepAt = max(firstSweep, 2*len(t.sessions))
+	}
+	path = prefix + s.ID()
+	t.sessions[path] = s
+	return path, true
+}
+
+func (t *table) sweepLocked() {
+	for path, s := range t.sessions {
+		t.endedLocked(path, s)
+	}
+	now := time.Now()
+	for path, m := range t.ended {
+		if now.After(m.until) {
+			delete(t.ended, path)
+		}
+	}
+}
+
+// endedLocked moves a session to the memories if it has ended.
+func (t *table) endedLocked(path string, s signal.Session) bool {
+	select {
+	case <-s.Done():
+	default:
+		return false
+	}
+	delete(t.sessions, path)
+	if len(t.ended) >= maxMemories {
+		clear(t.ended)
+	}
+	err := s.Err()
+	if err == nil {
+		err = cdn.ErrClosed
+	}
+	t.ended[path] = memory{err: err, until: time.Now().Add(remember)}
+	return true
+}
+
+// find returns the session at path; or why it ended, if that is remembered.
+func (t *table) find(path string) (signal.Session, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.sessions[path]; s != nil && !t.endedLocked(path, s) {
+		return s, nil
+	}
+	if m, ok := t.ended[path]; ok && time.Now().Before(m.until) {
+		return nil, m.err
+	}
+	return nil, nil
+}
+
+// drop forgets the session at path altogether.
+func (t *table) drop(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sessions, path)
+}
+
+func (t *table) close() error {
+	t.mu.Lock()
+	t.closed = true
+	all := make([]signal.Session, 0, len(t.sessions))
+	for _, s := range t.sessions {
+		all = append(all, s)
+	}
+	clear(t.sessions)
+	t.mu.Unlock()
+	var first error
+	for _, s := range all {
+		if err := s.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

@@ -1,0 +1,100 @@
+// Package whep is WHEP (draft-ietf-wish-whep): playing over HTTP. [New] makes a
+// server of any [signal.Handler], such as an edge; [Client] plays from any
+// server.
+//
+// Beyond the draft's client offer, a client that posts nothing gets the
+// server's offer, if the handler can make one ([signal.Offerer]), and answers
+// it by PATCH; ?layer=NAME asks for a simulcast layer; and GET of the session's
+// URL is an event stream that tells when the session ends, and why.
+package whep
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/client"
+	"github.com/deltacdn/delta/signal/internal/resource"
+)
+
+// Config sets up a [Handler].
+type Config struct {
+	// Prefix is the path that the handler is mounted at; what follows it is
+	// the stream. If empty, "/whep/".
+	Prefix string
+	// MaxBody bounds a request's body, in bytes. If zero, 256 KiB.
+	MaxBody int64
+	// ICEServers are values of Link headers that tell clients of STUN and TURN
+	// servers. If empty, none.
+	ICEServers []string
+	// AllowOrigin is which web pages may use the handler (CORS). If empty, all.
+	AllowOrigin string
+	// Logger gets failures that clients are not told of. If nil, nobody does.
+	Logger *slog.Logger
+}
+
+// A Handler is an [http.Handler]. Its methods may be called concurrently.
+type Handler struct{ *resource.Server }
+
+// New returns a Handler that asks h for sessions.
+func New(h signal.Handler, c Config) (*Handler, error) {
+	if h == nil {
+		return nil, &cdn.Error{Op: "new whep handler", Err: fmt.Errorf("%w: nothing to ask for sessions", cdn.ErrInvalid)}
+	}
+	if c.Prefix == "" {
+		c.Prefix = "/whep/"
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 256 << 10
+	}
+	if c.AllowOrigin == "" {
+		c.AllowOrigin = "*"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{resource.New(h, resource.Config{
+		Prefix: "/" + strings.Trim(c.Prefix, "/") + "/", MaxBody: c.MaxBody, Playback: true,
+		Links: c.ICEServers, Origin: c.AllowOrigin, Logger: c.Logger,
+	})}, nil
+}
+
+// A Client plays from a WHEP server, or fetches from another node. It is a
+// [signal.Dialer]. The zero value is ready; its methods may be called
+// concurrently.
+type Client struct {
+	// HTTP makes the requests. If nil, [http.DefaultClient].
+	HTTP *http.Client
+}
+
+// Dial posts o.SDP to target, the endpoint of the stream; without o.SDP it asks
+// for the server's offer.
+func (c *Client) Dial(ctx context.Context, target string, o signal.Offer) (signal.RemoteSession, error) {
+	if o.Layer != "" {
+		u, err := url.Parse(target)
+		if err != nil {
+			return nil, &cdn.Error{Op: "whep", Stream: o.Stream, Err: fmt.Errorf("%w: %w", cdn.ErrInvalid, err)}
+		}
+		q := u.Query()
+		q.Set("layer", o.Layer)
+		u.RawQuery = q.Encode()
+		target = u.String()
+	}
+	header := http.Header{}
+	if o.Node != "" {
+		header.Set(resource.HeaderNode, string(o.Node))
+	}
+	if len(o.Path) > 0 {
+		path := make([]string, len(o.Path))
+		for i, id := range o.Path {
+			path[i] = string(id)
+		}
+		header.Set(resource.HeaderPath, strings.Join(path, ", "))
+	}
+	return (&client.Client{HTTP: c.HTTP, Op: "whep"}).Dial(ctx, target, o, header)
+}

@@ -1,0 +1,73 @@
+// Package whip is WHIP (RFC 9725): publishing over HTTP. [New] makes a server
+// of any [signal.Handler], such as an origin; [Client] publishes to any server.
+package whip
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/client"
+	"github.com/deltacdn/delta/signal/internal/resource"
+)
+
+// Config sets up a [Handler].
+type Config struct {
+	// Prefix is the path that the handler is mounted at; what follows it is
+	// the stream. If empty, "/whip/".
+	Prefix string
+	// MaxBody bounds a request's body, in bytes. If zero, 256 KiB.
+	MaxBody int64
+	// ICEServers are values of Link headers that tell clients of STUN and TURN
+	// servers (RFC 9725 section 4.6). If empty, none.
+	ICEServers []string
+	// AllowOrigin is which web pages may use the handler (CORS). If empty, all.
+	AllowOrigin string
+	// Logger gets failures that clients are not told of. If nil, nobody does.
+	Logger *slog.Logger
+}
+
+// A Handler is an [http.Handler]. Its methods may be called concurrently.
+type Handler struct{ *resource.Server }
+
+// New returns a Handler that asks h for sessions.
+func New(h signal.Handler, c Config) (*Handler, error) {
+	if h == nil {
+		return nil, &cdn.Error{Op: "new whip handler", Err: fmt.Errorf("%w: nothing to ask for sessions", cdn.ErrInvalid)}
+	}
+	if c.Prefix == "" {
+		c.Prefix = "/whip/"
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 256 << 10
+	}
+	if c.AllowOrigin == "" {
+		c.AllowOrigin = "*"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{resource.New(h, resource.Config{
+		Prefix: "/" + strings.Trim(c.Prefix, "/") + "/", MaxBody: c.MaxBody,
+		Links: c.ICEServers, Origin: c.AllowOrigin, Logger: c.Logger,
+	})}, nil
+}
+
+// A Client publishes to a WHIP server. It is a [signal.Dialer]. The zero value
+// is ready; its methods may be called concurrently.
+type Client struct {
+	// HTTP makes the requests. If nil, [http.DefaultClient].
+	HTTP *http.Client
+}
+
+// Dial posts o.SDP to url, the endpoint of the stream.
+func (c *Client) Dial(ctx context.Context, url string, o signal.Offer) (signal.RemoteSession, error) {
+	if o.SDP == "" {
+		return nil, &cdn.Error{Op: "whip", Stream: o.Stream, Err: fmt.Errorf("%w: no offer", cdn.ErrInvalid)}
+	}
+	return (&client.Client{HTTP: c.HTTP, Op: "whip"}).Dial(ctx, url, o, nil)
+}
