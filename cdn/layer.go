@@ -38,8 +38,9 @@ type tail struct {
 	arrival time.Time
 	picture codec.Picture
 	frame   uint16 // dependency descriptor frame number
-	// publication that it came from
+	// publication that it came from, and what was added to its timestamps
 	publication string
+	shift       uint64
 }
 
 // Name is the layer's RID, "" for a track without simulcast.

@@ -6,6 +6,7 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/seqnum"
 )
 
 // opaqueAfter is how long an input may go without a recognised keyframe before
@@ -152,22 +153,28 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 	l.track.stream.took(li.input)
 }
 
-// nextTimestamp returns the timestamp with which the layer continues: by the
-// capture clock where both inputs share one, else by the time that has passed.
+// nextTimestamp returns the timestamp with which the layer continues. Inputs of
+// one publication may share its timestamps, if they came through nodes, or its
+// capture clock; else the time that has passed has to do.
 func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
 	rate := float64(l.track.info.Codec.ClockRate)
 	next := l.out.ts + max(uint64(now.Sub(l.out.arrival).Seconds()*rate), uint64(rate/1000))
-	old := l.clock.Load()
-	if old == nil || old.Estimated || li.clock == nil ||
-		l.out.publication == "" || l.out.publication != li.input.config.Publication {
+	if l.out.publication == "" || l.out.publication != li.input.config.Publication {
 		return next
 	}
-	ticks := int64(li.clock.Time(ts).Sub(old.NTP).Seconds() * rate)
-	aligned := old.RTP + uint64(ticks)
-	// A capture clock that disagrees with the time that has passed by half a
-	// second is not the same clock.
-	if apart := int64(aligned - next); int64(aligned-l.out.ts) > 0 && max(apart, -apart) < int64(rate/2) {
-		return aligned
+	// What disagrees by a second with the time that has passed is not shared.
+	shared := func(candidate uint64) bool {
+		apart := int64(candidate - next)
+		return int64(candidate-l.out.ts) > 0 && max(apart, -apart) < int64(rate)
+	}
+	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
+		return same
+	}
+	if old := l.clock.Load(); old != nil && !old.Estimated && li.clock != nil {
+		ticks := int64(li.clock.Time(ts).Sub(old.NTP).Seconds() * rate)
+		if aligned := old.RTP + uint64(ticks); shared(aligned) {
+			return aligned
+		}
 	}
 	return next
 }
@@ -197,7 +204,7 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 		l.out.ts, l.out.arrival = ts, now
 	}
 	l.out.started = true
-	l.out.publication = li.input.config.Publication
+	l.out.publication, l.out.shift = li.input.config.Publication, li.shift.ts
 	l.stats.add(now, len(p.Payload))
 }
 

@@ -298,7 +298,7 @@ func TestLinkCarry(t *testing.T) {
 
 func BenchmarkNetwork(b *testing.B) {
 	n := NewNetwork(b, NetworkConfig{})
-	from, to := n.Host("from", Path{Delay: time.Millisecond}), n.Host("to", Path{})
+	from, to := n.Host("from", Path{}), n.Host("to", Path{})
 	in, err := to.Net().ListenUDP("udp", &net.UDPAddr{Port: 7000})
 	require.NoError(b, err)
 	out, err := from.Net().DialUDP("udp", nil, &net.UDPAddr{IP: to.IP().AsSlice(), Port: 7000})

@@ -28,6 +28,7 @@ type fakeSFU struct {
 	mangle  func(layer string, p *rtp.Packet) bool // may change p; false drops it
 	refuse  error
 	invited int
+	arrived chan string // the key of each track that came; nobody need read it
 
 	mu      sync.Mutex
 	pcs     map[*webrtc.PeerConnection]bool
@@ -39,7 +40,7 @@ type fakeSFU struct {
 
 func newFakeSFU(n transport.Net) *fakeSFU {
 	return &fakeSFU{
-		net: n, pcs: map[*webrtc.PeerConnection]bool{}, tracks: map[string]*webrtc.TrackLocalStaticRTP{},
+		net: n, arrived: make(chan string, 10), pcs: map[*webrtc.PeerConnection]bool{}, tracks: map[string]*webrtc.TrackLocalStaticRTP{},
 	}
 }
 
@@ -190,6 +191,7 @@ func (s *fakeSFU) forward(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 			s.forwardReports(packets, uint32(remote.SSRC()), local)
 		}
 	}()
+	s.arrived <- key
 	for {
 		p, _, err := remote.ReadRTP()
 		if err != nil {

@@ -3,66 +3,15 @@ package cdntest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
-	"github.com/pion/interceptor/pkg/report"
-	"github.com/pion/logging"
 	"github.com/pion/rtcp"
-	"github.com/pion/transport/v4"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/signal"
 )
-
-// ViewerConfig sets up a [Viewer].
-type ViewerConfig struct {
-	// Net is where it receives: a [Host]'s. If nil, the real network's
-	// loopback address.
-	Net transport.Net
-	// Dialer carries its offer to URL. Required.
-	Dialer     signal.Dialer
-	URL        string
-	Stream     cdn.StreamID
-	Layer      string // the simulcast layer it wants. If empty, the best
-	Credential string
-	// Invited: the server makes the offer ([signal.Offerer]).
-	Invited bool
-
-	// Kinds are what it wants of the stream. If empty, audio and video.
-	Kinds []cdn.Kind
-	// Codecs are the MIME types that it can receive. If empty, all that a
-	// [Publisher] can send.
-	Codecs []string
-	// Extensions are the URIs of the header extensions that it takes.
-	Extensions []string
-
-	// NoNACK: it asks for no lost packet again. NoRTX: it does, but takes the
-	// answer only as the lost packet itself.
-	NoNACK, NoRTX bool
-	// NACKInterval is how often it looks for lost packets. If zero, 20 ms.
-	NACKInterval time.Duration
-	// ReceiverReports is the time between two receiver reports. If zero, 1 s;
-	// if negative, none.
-	ReceiverReports time.Duration
-	// Mute: it sends no RTCP at all, as a viewer does whose way back is
-	// blocked.
-	Mute bool
-
-	// Certificate is its DTLS certificate. If nil, its [Network]'s, or a new
-	// one.
-	Certificate *webrtc.Certificate
-	// Logger gets pion's messages. If nil, nobody does.
-	Logger logging.LoggerFactory
-	// Tune may change pion's settings before the connection is made.
-	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
-}
 
 // A Viewer receives what a [Publisher] sent and checks every packet. Its methods
 // may be called concurrently.
@@ -136,31 +85,6 @@ func (v *Viewer) start(ctx context.Context) error {
 	return v.negotiate(ctx, v.config.Invited)
 }
 
-// feedback returns what sends the viewer's regular RTCP.
-func (c ViewerConfig) feedback() ([]interceptor.Factory, error) {
-	var all []interceptor.Factory
-	if c.ReceiverReports > 0 && !c.Mute {
-		f, err := report.NewReceiverInterceptor(report.ReceiverInterval(c.ReceiverReports))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	if !c.NoNACK && !c.Mute {
-		f, err := newNACKGenerator(c.NACKInterval)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-// newNACKGenerator returns what asks for lost packets again.
-func newNACKGenerator(interval time.Duration) (interceptor.Factory, error) {
-	return nack.NewGeneratorInterceptor(nack.GeneratorInterval(interval), nack.GeneratorSize(1024))
-}
-
 func (v *Viewer) noteConnected() {
 	select {
 	case <-v.connected:
@@ -222,76 +146,6 @@ func (v *Viewer) readReports(t *receivedTrack, receiver *webrtc.RTPReceiver) {
 func (v *Viewer) notifyLocked() {
 	close(v.changed)
 	v.changed = make(chan struct{})
-}
-
-// WaitConnected waits until media can flow.
-func (v *Viewer) WaitConnected(ctx context.Context) error { return v.waitConnected(ctx) }
-
-// Done is closed when the connection has failed or was closed, by either side.
-func (v *Viewer) Done() <-chan struct{} { return v.ended }
-
-// WaitFrames waits until n whole frames of video have come, or of audio if the
-// viewer wants no video. Its error says how many have.
-func (v *Viewer) WaitFrames(ctx context.Context, n int) error {
-	kind := v.mainKind()
-	err := v.waitUntil(ctx, func() bool { return v.framesLocked(kind) >= n })
-	if err != nil {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		return fmt.Errorf("cdntest: %d of %d frames of %v: %w", v.framesLocked(kind), n, kind, err)
-	}
-	return nil
-}
-
-// WaitBye waits until the server has said that all tracks ended (RFC 3550
-// section 6.6).
-func (v *Viewer) WaitBye(ctx context.Context) error {
-	return v.waitUntil(ctx, func() bool {
-		for _, t := range v.tracks {
-			if t.report.Bye.IsZero() {
-				return false
-			}
-		}
-		return len(v.tracks) > 0
-	})
-}
-
-// waitUntil waits until done, which is called with mu held, returns true.
-func (v *Viewer) waitUntil(ctx context.Context, done func() bool) error {
-	for {
-		v.mu.Lock()
-		ok, changed := done(), v.changed
-		v.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-v.ended:
-			return cdn.ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (v *Viewer) mainKind() cdn.Kind {
-	for _, k := range v.config.Kinds {
-		if k == cdn.Video {
-			return cdn.Video
-		}
-	}
-	return cdn.Audio
-}
-
-func (v *Viewer) framesLocked(k cdn.Kind) int {
-	var n int
-	for _, t := range v.tracks {
-		if t.report.Kind == k {
-			n += len(t.report.Frames)
-		}
-	}
-	return n
 }
 
 // RequestKeyframe sends a picture loss indication for each video track. A muted
@@ -361,47 +215,4 @@ func (v *Viewer) end(leave func() error) {
 		}
 	})
 	v.running.Wait()
-}
-
-func (c ViewerConfig) withDefaults() ViewerConfig {
-	if len(c.Kinds) == 0 {
-		c.Kinds = []cdn.Kind{cdn.Video, cdn.Audio}
-	}
-	if len(c.Codecs) == 0 {
-		for _, codec := range append(videoCodecs(), opusCodec()) {
-			c.Codecs = append(c.Codecs, codec.MimeType)
-		}
-	}
-	setDefault(&c.NACKInterval, 20*time.Millisecond)
-	if c.ReceiverReports == 0 {
-		c.ReceiverReports = time.Second
-	}
-	return c
-}
-
-func (c ViewerConfig) client() clientConfig {
-	return clientConfig{
-		net: c.Net, dialer: c.Dialer, url: c.URL,
-		offer:       signal.Offer{Stream: c.Stream, Layer: c.Layer, Credential: c.Credential},
-		certificate: c.Certificate, logger: c.Logger, tune: c.Tune,
-	}
-}
-
-func (c ViewerConfig) codecs() (codecSet, error) {
-	set := codecSet{rtx: !c.NoRTX, nack: !c.NoNACK, extensions: map[cdn.Kind][]string{}}
-	for _, mime := range c.Codecs {
-		codec, ok := findCodec(mime, "")
-		switch {
-		case !ok:
-			return set, fmt.Errorf("cdntest: unknown codec %q", mime)
-		case strings.HasPrefix(strings.ToLower(mime), "audio/"):
-			set.audio = append(set.audio, codec)
-		default:
-			set.video = append(set.video, codec)
-		}
-	}
-	for _, k := range []cdn.Kind{cdn.Audio, cdn.Video} {
-		set.extensions[k] = append([]string{midURI}, c.Extensions...)
-	}
-	return set, nil
 }

@@ -19,7 +19,7 @@ const minWindow = 2048
 // Config tunes a [Generator].
 type Config struct {
 	// Reorder is the least wait from finding a gap to the first request. It
-	// grows by itself to at most 50 ms and a quarter of the round trip on a
+	// grows by itself to at most 50 ms or a third of the round trip on a
 	// path that reorders. If zero, 5 ms.
 	Reorder time.Duration
 	// MaxTries is how often one packet is requested. If zero, 12.
@@ -75,7 +75,9 @@ type missing struct {
 	tries   int
 }
 
-// New returns a generator that has seen no packet.
+// New returns a generator that has seen no packet. What comes before the first
+// packet is not missed; a caller that knows the number with which the stream
+// begins says so by calling [Generator.Received] with the one before it.
 func New(c Config) *Generator {
 	c = c.withDefaults()
 	words := 1 << bits.Len(uint(max(minWindow, 2*c.MaxMissing)/wordBits-1))

@@ -5,6 +5,11 @@ import "time"
 const (
 	maxReorder   = 50 * time.Millisecond
 	reorderDecay = 4 * time.Second // in which most of what was added to the wait is gone
+	// reorderShare is how many waits a round trip holds at least. On three hops
+	// of 5 % loss and 30 ms of jitter, 2 saves a third of the duplicates of 3
+	// and costs 20 ms at the 99th percentile; 4 costs half as many again.
+	reorderShare = 3
+	cheapReorder = 15 * time.Millisecond // a wait that is not worth a duplicate on any path
 )
 
 // A reordering is how late packets come after those that overtook them: a
@@ -32,10 +37,8 @@ func (r *reordering) current(now time.Time) time.Duration {
 }
 
 // wait is how long to give a missing packet before it is asked for: never more
-// than a share of the round trip, since on a short path a request that was not
+// than a third of the round trip, since on a short path a request that was not
 // needed costs less than waiting.
 func (r *reordering) wait(now time.Time, rtt time.Duration) time.Duration {
-	return max(r.floor, min(r.current(now), rtt/reorderShare))
+	return max(r.floor, min(r.current(now), max(rtt/reorderShare, cheapReorder)))
 }
-
-const reorderShare = 3

@@ -178,7 +178,7 @@ func (s *sender) judge(now time.Time) slow.Verdict {
 		if lower := best(s.line.track, s.layer); lower != nil && s.session.config.Layer == "" {
 			s.switchTo(lower)
 		} else {
-			s.pause(now.Add(pauseFor))
+			s.pause(now.Add(s.slow.Hold() / 2))
 		}
 	case slow.Up:
 		if s.session.config.Layer == "" && s.layer != best(s.line.track, nil) {
@@ -187,10 +187,6 @@ func (s *sender) judge(now time.Time) slow.Verdict {
 	}
 	return v
 }
-
-// pauseFor is the least time for which a slow viewer gets no video: what has
-// piled up on the way has to drain.
-const pauseFor = time.Second
 
 // act tells of a verdict, without locks.
 func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {

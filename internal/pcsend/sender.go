@@ -63,9 +63,18 @@ func newSender(s *Session, l *line, layer *cdn.Layer, rid string) *sender {
 		session: s, line: l, rid: rid, layer: layer, waiting: true,
 		video:    info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType),
-		budget:   budget.New(budget.Config{}),
+		budget:   budget.New(repairs(s.node)),
 		slow:     slow.New(s.config.Slow),
 	}
+}
+
+// repairs is what may be sent again: to a node, which repairs for many, as much
+// as is asked for.
+func repairs(node bool) budget.Config {
+	if node {
+		return budget.Config{Share: 1, Floor: 1 << 20}
+	}
+	return budget.Config{}
 }
 
 // ID names the track: a node that receives it reads the name in a=msid.

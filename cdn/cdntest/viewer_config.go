@@ -1,0 +1,128 @@
+package cdntest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/logging"
+	"github.com/pion/transport/v4"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+)
+
+// ViewerConfig sets up a [Viewer].
+type ViewerConfig struct {
+	// Net is where it receives: a [Host]'s. If nil, the real network's
+	// loopback address.
+	Net transport.Net
+	// Dialer carries its offer to URL. Required.
+	Dialer     signal.Dialer
+	URL        string
+	Stream     cdn.StreamID
+	Layer      string // the simulcast layer it wants. If empty, the best
+	Credential string
+	// Invited: the server makes the offer ([signal.Offerer]).
+	Invited bool
+
+	// Kinds are what it wants of the stream. If empty, audio and video.
+	Kinds []cdn.Kind
+	// Codecs are the MIME types that it can receive. If empty, all that a
+	// [Publisher] can send.
+	Codecs []string
+	// Extensions are the URIs of the header extensions that it takes.
+	Extensions []string
+
+	// NoNACK: it asks for no lost packet again. NoRTX: it does, but takes the
+	// answer only as the lost packet itself.
+	NoNACK, NoRTX bool
+	// NACKInterval is how often it looks for lost packets. If zero, 20 ms.
+	NACKInterval time.Duration
+	// ReceiverReports is the time between two receiver reports. If zero, 1 s;
+	// if negative, none.
+	ReceiverReports time.Duration
+	// Mute: it sends no RTCP at all, as a viewer does whose way back is
+	// blocked.
+	Mute bool
+
+	// Certificate is its DTLS certificate. If nil, its [Network]'s, or a new
+	// one.
+	Certificate *webrtc.Certificate
+	// Logger gets pion's messages. If nil, nobody does.
+	Logger logging.LoggerFactory
+	// Tune may change pion's settings before the connection is made.
+	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
+}
+
+// feedback returns what sends the viewer's regular RTCP.
+func (c ViewerConfig) feedback() ([]interceptor.Factory, error) {
+	var all []interceptor.Factory
+	if c.ReceiverReports > 0 && !c.Mute {
+		f, err := report.NewReceiverInterceptor(report.ReceiverInterval(c.ReceiverReports))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	if !c.NoNACK && !c.Mute {
+		f, err := newNACKGenerator(c.NACKInterval)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// newNACKGenerator returns what asks for lost packets again.
+func newNACKGenerator(interval time.Duration) (interceptor.Factory, error) {
+	return nack.NewGeneratorInterceptor(nack.GeneratorInterval(interval), nack.GeneratorSize(1024))
+}
+
+func (c ViewerConfig) withDefaults() ViewerConfig {
+	if len(c.Kinds) == 0 {
+		c.Kinds = []cdn.Kind{cdn.Video, cdn.Audio}
+	}
+	if len(c.Codecs) == 0 {
+		for _, codec := range append(videoCodecs(), opusCodec()) {
+			c.Codecs = append(c.Codecs, codec.MimeType)
+		}
+	}
+	setDefault(&c.NACKInterval, 20*time.Millisecond)
+	if c.ReceiverReports == 0 {
+		c.ReceiverReports = time.Second
+	}
+	return c
+}
+
+func (c ViewerConfig) client() clientConfig {
+	return clientConfig{
+		net: c.Net, dialer: c.Dialer, url: c.URL,
+		offer:       signal.Offer{Stream: c.Stream, Layer: c.Layer, Credential: c.Credential},
+		certificate: c.Certificate, logger: c.Logger, tune: c.Tune,
+	}
+}
+
+func (c ViewerConfig) codecs() (codecSet, error) {
+	set := codecSet{rtx: !c.NoRTX, nack: !c.NoNACK, extensions: map[cdn.Kind][]string{}}
+	for _, mime := range c.Codecs {
+		codec, ok := findCodec(mime, "")
+		switch {
+		case !ok:
+			return set, fmt.Errorf("cdntest: unknown codec %q", mime)
+		case strings.HasPrefix(strings.ToLower(mime), "audio/"):
+			set.audio = append(set.audio, codec)
+		default:
+			set.video = append(set.video, codec)
+		}
+	}
+	for _, k := range []cdn.Kind{cdn.Audio, cdn.Video} {
+		set.extensions[k] = append([]string{midURI}, c.Extensions...)
+	}
+	return set, nil
+}

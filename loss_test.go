@@ -1,0 +1,80 @@
+package delta_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+)
+
+// Each hop repairs its own losses: with 5 % of them and 30 ms of jitter on each
+// of three hops, nearly all frames are whole in time.
+func TestLossAndJitterOnEveryHop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const delay = 20 // ms, one way, of each hop
+		bad := cdntest.Path{Delay: ms(delay), Jitter: ms(30), Loss: 0.05}
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{}, origin.Config{})
+		e := w.edge("edge", cdntest.Path{}, edge.Config{}, o)
+		publisher, viewer := w.network.Host("publisher of live", cdntest.Path{}), w.network.Host("viewer", cdntest.Path{})
+		w.network.Between(publisher, o.host, bad)
+		w.network.Between(o.host, e.host, bad)
+		w.network.Between(e.host, viewer, bad)
+		p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 2_000_000}})
+		require.NoError(t, p.WaitConnected(w.within(20*time.Second)))
+		v := w.view(e, "live", "viewer", cdntest.Path{}, cdntest.ViewerConfig{})
+		require.NoError(t, v.WaitFrames(w.within(3*time.Minute), 3000))
+
+		r := v.Report().Video()
+		bound := 3*ms(delay+30) + 2*3*2*ms(delay) + ms(60)
+		t.Logf("latency p50 %v p99 %v p99.9 %v worst %v; within %v: %.2f %%, within 1 s: %.3f %%; repaired %d",
+			r.Latency(0.5), r.Latency(0.99), r.Latency(0.999), r.Latency(1), bound, 100*r.WholeWithin(bound), 100*r.WholeWithin(time.Second), r.Repaired)
+		for _, l := range []cdn.NodeStats{o.Stats(), e.Node.Stats()} {
+			t.Logf("%s: %+v", l.Node, l.Streams[0].Tracks[0].Layers[0])
+		}
+		t.Logf("publisher: %+v frames, nacked %d; edge sessions %+v", p.Report().Video[0].Frames, p.Report().Video[0].NACKs, e.edge.Stats().Sessions)
+		require.Zero(t, r.FaultCount, r.Faults)
+		require.GreaterOrEqual(t, r.WholeWithin(bound), 0.99)
+		require.GreaterOrEqual(t, r.WholeWithin(time.Second), 0.9995)
+	})
+}
+
+// A viewer behind less than the stream needs is noticed and loses video, while
+// others lose nothing.
+func TestSlowViewerHurtsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(10)}
+		o := w.origin("origin", path, origin.Config{})
+		p := w.publish(o, "live", path, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 2_500_000}})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		narrow := path
+		narrow.Rate = 1_000_000
+		slow := w.view(o, "live", "slow", narrow, cdntest.ViewerConfig{})
+		fast := w.view(o, "live", "fast", path, cdntest.ViewerConfig{})
+		require.NoError(t, fast.WaitFrames(w.within(time.Minute), 600))
+
+		r := fast.Report().Video()
+		require.Zero(t, r.Missing+r.Partial+r.Absent+r.FaultCount)
+		for _, f := range r.Frames[30:] { // the first ones were cached
+			require.Equal(t, ms(40), f.Latency(), "nothing that was sent to another delayed frame %d", f.Number)
+		}
+		var told []cdn.ViewerSlow
+		for len(w.events) > 0 {
+			if s, ok := (<-w.events).(cdn.ViewerSlow); ok {
+				told = append(told, s)
+			}
+		}
+		require.NotEmpty(t, told, "the slow viewer was noticed")
+		s := slow.Report()
+		t.Logf("slow: %d frames, %d partial, latency p50 %v p99 %v; sound p50 %v p99 %v; %d measures", len(s.Video().Frames),
+			s.Video().Partial, s.Video().Latency(0.5), s.Video().Latency(0.99), s.Audio().Latency(0.5), s.Audio().Latency(0.99), len(told))
+		require.True(t, told[0].Paused)
+	})
+}
