@@ -98,6 +98,10 @@ func (v *Viewer) noteConnected() {
 // receive reads a track, on the goroutine that pion made for it.
 func (v *Viewer) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	t := newReceivedTrack(remote, receiver)
+	if remote.Kind() == webrtc.RTPCodecTypeVideo && !v.config.NoNACK && !v.config.Mute {
+		t.repair = newRepairer(v.pc, uint32(remote.SSRC()))
+		defer t.repair.close()
+	}
 	v.mu.Lock()
 	if v.closing {
 		v.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/logging"
 	"github.com/pion/transport/v4"
@@ -41,8 +40,6 @@ type ViewerConfig struct {
 	// NoNACK: it asks for no lost packet again. NoRTX: it does, but takes the
 	// answer only as the lost packet itself.
 	NoNACK, NoRTX bool
-	// NACKInterval is how often it looks for lost packets. If zero, 20 ms.
-	NACKInterval time.Duration
 	// ReceiverReports is the time between two receiver reports. If zero, 1 s;
 	// if negative, none.
 	ReceiverReports time.Duration
@@ -69,19 +66,7 @@ func (c ViewerConfig) feedback() ([]interceptor.Factory, error) {
 		}
 		all = append(all, f)
 	}
-	if !c.NoNACK && !c.Mute {
-		f, err := newNACKGenerator(c.NACKInterval)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
 	return all, nil
-}
-
-// newNACKGenerator returns what asks for lost packets again.
-func newNACKGenerator(interval time.Duration) (interceptor.Factory, error) {
-	return nack.NewGeneratorInterceptor(nack.GeneratorInterval(interval), nack.GeneratorSize(1024))
 }
 
 func (c ViewerConfig) withDefaults() ViewerConfig {
@@ -93,7 +78,6 @@ func (c ViewerConfig) withDefaults() ViewerConfig {
 			c.Codecs = append(c.Codecs, codec.MimeType)
 		}
 	}
-	setDefault(&c.NACKInterval, 20*time.Millisecond)
 	if c.ReceiverReports == 0 {
 		c.ReceiverReports = time.Second
 	}

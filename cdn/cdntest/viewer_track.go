@@ -24,6 +24,7 @@ type receivedTrack struct {
 	seq        seqnum.Seq
 	time       seqnum.Time
 	seen       seqSet
+	repair     *repairer // nil: lost packets are not asked for
 	partial    map[frameID]*partialFrame
 }
 
@@ -73,6 +74,9 @@ func (t *receivedTrack) packet(now time.Time, raw []byte, repaired bool) (whole 
 	r := &t.report
 	highest := t.seq.Highest()
 	seq := t.seq.Unwrap(p.SequenceNumber)
+	if t.repair != nil {
+		t.repair.received(now, seq)
+	}
 	if !t.seen.add(seq) {
 		r.Duplicates++
 		return false

@@ -1,66 +1,113 @@
-// Package budget bounds what is sent again to one viewer, so that a viewer on a
-// bad path neither drowns itself nor costs the others.
+// Package budget bounds what is retransmitted to one viewer, so that a viewer
+// who loses much, or who asks for more than it lost, costs the others nothing.
+// RFC 4585 section 7 asks that feedback never make congestion worse, and
+// RFC 4588 section 7 that the retransmission rate be bounded.
 package budget
 
 import "time"
 
+const (
+	spanBuckets = 8                      // of the sliding second
+	spanBucket  = 125 * time.Millisecond // each
+	recentSlots = 256                    // packets whose last repair is remembered
+	assumedRTT  = 50 * time.Millisecond  // where the caller does not know it
+)
+
 // Config tunes a [Budget].
 type Config struct {
-	// Share of the media's bytes that repairs may take. If zero, 0.25.
+	// Share is how many bytes may be repaired for each byte of media. If zero,
+	// 0.25.
 	Share float64
-	// Floor is how many bytes may always be repaired, for losses at the start.
-	// If zero, 32 packets of 1200 bytes.
-	Floor int
-	// MinInterval is the least time between two repairs of one packet, where
-	// the round trip is shorter or unknown. If zero, 10 ms.
-	MinInterval time.Duration
+	// Burst is how many bytes may be repaired beyond that at the start, and
+	// after a quiet time: losses come in bursts and begin with the first
+	// packets. If zero, 32 packets of 1200 bytes.
+	Burst int
 }
 
-// slots bounds how many packets' repairs are remembered.
-const slots = 256
+func (c Config) withDefaults() Config {
+	if c.Share <= 0 {
+		c.Share = 0.25
+	}
+	if c.Burst <= 0 {
+		c.Burst = 32 * 1200
+	}
+	return c
+}
 
-// A Budget is one viewer's. It is not safe for concurrent use.
+// A Budget is a credit in bytes. Media earns its share of it, repairs spend
+// it, and what the media of the last second earned, or Burst if that is more,
+// is as much as is saved up. So all repairs ever are at most Burst and the
+// share of all media. It is not safe for concurrent use and does not allocate.
 type Budget struct {
-	config Config
-	tokens float64 // bytes that may be sent again
-	recent [slots]repair
+	config Config // static after New
+
+	credit float64
+	media  span
+	recent [recentSlots]repair
+	denied Denied
 }
 
+// A repair is the last retransmission of a packet; zero time: none.
 type repair struct {
 	seq uint64
 	at  time.Time
 }
 
-// New returns a budget with its floor to spend.
+// Denied counts the retransmissions that were refused, by reason.
+type Denied struct {
+	Credit uint64 // over the share
+	Repeat uint64 // within a round trip of the last for the same packet
+}
+
+// New returns a budget with its burst at hand.
 func New(c Config) *Budget {
-	if c.Share <= 0 {
-		c.Share = 0.25
-	}
-	if c.Floor <= 0 {
-		c.Floor = 32 * 1200
-	}
-	if c.MinInterval <= 0 {
-		c.MinInterval = 10 * time.Millisecond
-	}
-	return &Budget{config: c, tokens: float64(c.Floor)}
+	c = c.withDefaults()
+	return &Budget{config: c, credit: float64(c.Burst)}
 }
 
-// Sent notes media that went out, which earns a share of it.
-func (b *Budget) Sent(_ time.Time, bytes int) {
-	b.tokens = min(b.tokens+b.config.Share*float64(bytes), float64(b.config.Floor))
+// Sent notes that bytes of media went out for the first time.
+func (b *Budget) Sent(now time.Time, bytes int) {
+	b.media.add(now, bytes)
+	b.credit += b.config.Share * float64(bytes)
+	b.limit()
 }
 
-// Allow reports whether packet seq may be sent again now, and counts it if so:
-// at most once a round trip, and within the share.
+// Allow reports whether the packet seq, of so many bytes, may be sent again
+// now, and if so counts it as sent. A packet goes out at most once in rtt,
+// which is better too short than too long: a request that is refused costs the
+// viewer a round trip. If rtt is zero, 50 ms. Of two packets that are 256
+// numbers apart, only the newer repair is remembered.
 func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) bool {
-	r := &b.recent[seq%slots]
-	if r.seq == seq && !r.at.IsZero() && now.Sub(r.at) < max(rtt, b.config.MinInterval) {
+	if rtt <= 0 {
+		rtt = assumedRTT
+	}
+	last := &b.recent[seq%recentSlots]
+	if last.seq == seq && !last.at.IsZero() && now.Sub(last.at) < rtt {
+		b.denied.Repeat++
 		return false
 	}
-	if b.tokens < float64(bytes) {
+	b.media.roll(now)
+	b.limit()
+	if b.credit < float64(bytes) {
+		b.denied.Credit++
 		return false
 	}
-	b.tokens -= float64(bytes)
-	*r = repair{seq, now}
+	b.credit -= float64(bytes)
+	*last = repair{seq: seq, at: now}
 	return true
 }
+
+// Again reports whether the packet was sent again before: then that was lost
+// too, or its request came twice.
+func (b *Budget) Again(seq uint64) bool {
+	last := &b.recent[seq%recentSlots]
+	return last.seq == seq && !last.at.IsZero()
+}
+
+// limit drops what was saved up by media that is longer ago than a second.
+func (b *Budget) limit() {
+	b.credit = min(b.credit, max(float64(b.config.Burst), b.config.Share*float64(b.media.sum)))
+}
+
+// Denied returns the counts so far.
+func (b *Budget) Denied() Denied { return b.denied }

@@ -1,80 +1,112 @@
-// Package keyreq arbitrates keyframe requests for one layer: its sender sees at
-// most one a window, repeated until a keyframe comes.
+// Package keyreq arbitrates keyframe requests: however many ask, by picture
+// loss indication (RFC 4585 section 6.3.1) or full intra request (RFC 5104
+// section 4.3.1) alike, the sender of one layer is asked at most once a window,
+// and again each window until it has sent a keyframe. RFC 8834 section 5.1
+// wants both kinds of request understood.
 package keyreq
 
 import "time"
 
 // Config tunes an [Arbiter].
 type Config struct {
-	// Window is the least time between two requests. If zero, 500 ms.
+	// Window is the least time between two requests that are sent, and how
+	// long a keyframe is waited for before the next. If zero, 500 ms.
 	Window time.Duration
-	// Patience is how many requests without effect are made at that pace; then
-	// the sender is taken for one that ignores them. If zero, 20.
-	Patience int
-	// SlowWindow is the pace from then on. If zero, 5 s.
-	SlowWindow time.Duration
+	// Tries is how many requests are sent without effect before the pace
+	// becomes that of Slow. If zero, 20.
+	Tries int
+	// Slow is the time between requests to a sender that ignores them. If
+	// zero, 5 s; never less than Window.
+	Slow time.Duration
 }
 
-// An Arbiter collects the requests for one layer. It is not safe for
-// concurrent use.
-type Arbiter struct {
-	config  Config
-	pending bool
-	sent    time.Time // the last one; zero: none yet
-	tries   int       // since the last keyframe
-}
-
-// New returns an arbiter that was asked for nothing.
-func New(c Config) *Arbiter {
+func (c Config) withDefaults() Config {
 	if c.Window <= 0 {
 		c.Window = 500 * time.Millisecond
 	}
-	if c.Patience <= 0 {
-		c.Patience = 20
+	if c.Tries <= 0 {
+		c.Tries = 20
 	}
-	if c.SlowWindow <= 0 {
-		c.SlowWindow = 5 * time.Second
+	if c.Slow <= 0 {
+		c.Slow = 5 * time.Second
 	}
-	return &Arbiter{config: c}
+	c.Slow = max(c.Slow, c.Window)
+	return c
 }
 
-// Request asks for a keyframe and returns when [Arbiter.Due] wants to be
-// called: at once, or at the end of the window, to which it is deferred.
+// Stats counts since the arbiter was made.
+type Stats struct {
+	Requested uint64 // requests that came
+	Sent      uint64 // requests to send that Due returned
+	Satisfied uint64 // keyframes that ended a wait
+}
+
+// An Arbiter stands between those who want a keyframe of one layer and the one
+// who can make it. It is not safe for concurrent use and does not allocate.
+type Arbiter struct {
+	config Config // static after New
+
+	pending  bool
+	earliest time.Time // of the pending requests
+	sent     time.Time // the last one sent; zero: none yet
+	tries    int       // sent since the last keyframe
+	stats    Stats
+}
+
+// New returns an arbiter with nothing pending.
+func New(c Config) *Arbiter { return &Arbiter{config: c.withDefaults()} }
+
+// Request notes that someone needs a keyframe, and returns when to call
+// [Arbiter.Due]: now, or at the end of the window of an earlier request.
 func (a *Arbiter) Request(now time.Time) (next time.Time) {
+	a.stats.Requested++
 	if !a.pending {
-		a.pending = true
+		a.pending, a.earliest = true, now
 	}
-	return a.next(now)
+	if next = a.next(); next.Before(now) {
+		return now
+	}
+	return next
 }
 
-// Keyframe notes that a keyframe has begun to arrive: all that was asked for
-// before is satisfied.
-func (a *Arbiter) Keyframe(time.Time) { a.pending, a.tries = false, 0 }
+// Keyframe notes that a keyframe began at start, which may lie in the past if
+// that became known later (its first packet was repaired). It satisfies all
+// who wait, if it began no earlier than the first of them asked: whoever asked
+// while it was under way can use it as well. Any keyframe proves that the
+// sender makes some, and ends the slow pace.
+func (a *Arbiter) Keyframe(start time.Time) {
+	a.tries = 0
+	if a.pending && !start.Before(a.earliest) {
+		a.pending = false
+		a.stats.Satisfied++
+	}
+}
 
-// Due reports whether a request is to be sent now, and when to call again;
-// zero: not before the next Request.
+// Due reports whether to send a request now, which it counts as sent, and
+// returns when it next wants to be called: zero means that nothing is pending.
 func (a *Arbiter) Due(now time.Time) (send bool, next time.Time) {
 	if !a.pending {
 		return false, time.Time{}
 	}
-	if at := a.next(now); at.After(now) {
-		return false, at
+	if now.Before(a.next()) {
+		return false, a.next()
 	}
 	a.sent = now
 	a.tries++
-	return true, a.next(now)
+	a.stats.Sent++
+	return true, a.next()
 }
 
-func (a *Arbiter) next(now time.Time) time.Time {
+// Stats returns the counts so far.
+func (a *Arbiter) Stats() Stats { return a.stats }
+
+// next is when the pending requests may go out.
+func (a *Arbiter) next() time.Time {
 	if a.sent.IsZero() {
-		return now
+		return a.earliest
 	}
-	window := a.config.Window
-	if a.tries > a.config.Patience {
-		window = a.config.SlowWindow
+	if a.tries >= a.config.Tries {
+		return a.sent.Add(a.config.Slow)
 	}
-	if at := a.sent.Add(window); at.After(now) {
-		return at
-	}
-	return now
+	return a.sent.Add(a.config.Window)
 }

@@ -19,12 +19,25 @@ const reportInterval = time.Second
 type reportState struct {
 	packets, octets uint64
 	resent          uint64
-	loss            float64   // last reported share
-	at              time.Time // of the last one
-	stamp           uint32    // its middle bits
-	clock           cdn.Clock // that it told of
-	stale           bool      // a run has begun since
-	rtt             time.Duration
+	loss            float64       // last reported share
+	at              time.Time     // of the last one
+	stamp           uint32        // its middle bits
+	clock           cdn.Clock     // that it told of
+	stale           bool          // a run has begun since
+	rtt             time.Duration // the last sample
+	least           time.Duration // of the samples, give and take
+}
+
+// measured takes a sample of the round trip. The least one is what the path
+// takes without queues; it is let rise slowly, since paths change.
+func (r *reportState) measured(rtt time.Duration) {
+	if rtt <= 0 {
+		return
+	}
+	r.rtt = rtt
+	if r.least += r.least / 16; r.least == 0 || rtt < r.least {
+		r.least = rtt
+	}
 }
 
 func (r *reportState) sent(n int) {
@@ -117,9 +130,7 @@ func (s *sender) received(now time.Time, b *rtcp.ReceptionReport) {
 	}
 	if b.LastSenderReport != 0 && b.LastSenderReport == s.reported.stamp {
 		delay := time.Duration(b.Delay) * time.Second / 65536
-		if rtt := now.Sub(s.reported.at) - delay; rtt > 0 {
-			s.reported.rtt = rtt
-		}
+		s.reported.measured(now.Sub(s.reported.at) - delay)
 	}
 	s.reported.loss = float64(b.FractionLost) / 256
 	s.slow.Report(now, s.reported.loss)
@@ -133,17 +144,47 @@ func (s *sender) repair(now time.Time, pairs []rtcp.NackPair) {
 	for _, pair := range pairs {
 		pair.Range(func(seq uint16) bool {
 			out := seqnum.NearSeq(highest, seq)
-			s.slow.Nacked(now, 1)
 			layer, source, shift, ok := s.munger.Source(out)
 			if !ok || s.out.write == nil {
 				return true
 			}
-			p := layer.Lookup(source)
-			if p != nil && s.budget.Allow(now, out, len(p.Payload), s.reported.rtt) {
+			// What came here less than a round trip ago was asked for before
+			// the viewer can have missed it.
+			p, rtt := layer.Lookup(source), s.reported.least
+			if p == nil {
+				s.owed[source%owedSlots] = source
+				return true
+			}
+			if now.Sub(p.Arrival) < rtt {
+				return true
+			}
+			again := s.budget.Again(source)
+			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, layer, seq, uint32(p.Timestamp+shift))
+				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
+				if again {            // a repair was lost: another loss would cost much
+					s.resend(p, layer, seq, uint32(p.Timestamp+shift))
+				}
 			}
 			return true
 		})
+	}
+}
+
+// owedSlots bounds how many packets that are not here yet are remembered to
+// have been asked for.
+const owedSlots = 64
+
+// settle sends p, which has just been sent, a second time if it was asked for
+// before it was here: it is late already, and may not be lost again.
+func (s *sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
+	slot := &s.owed[p.Seq%owedSlots]
+	if *slot != p.Seq || p.Seq == 0 {
+		return
+	}
+	*slot = 0
+	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
+		s.resend(p, s.layer, seq, ts)
 	}
 }
 
@@ -169,24 +210,29 @@ func (s *sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) 
 
 // judge decides what a slow viewer loses (a node is none).
 func (s *sender) judge(now time.Time) slow.Verdict {
-	if !s.video || s.rid != "" || s.session.config.OnSlow == nil {
+	if !s.video || s.session.node {
 		return slow.Keep
 	}
+	lower := best(s.line.track, s.layer)
+	if s.session.config.Layer != "" {
+		lower = nil // the viewer has chosen
+	}
+	s.slow.Lowest(lower == nil)
 	v := s.slow.Verdict(now)
-	switch v {
-	case slow.Down:
-		if lower := best(s.line.track, s.layer); lower != nil && s.session.config.Layer == "" {
-			s.switchTo(lower)
-		} else {
-			s.pause(now.Add(s.slow.Hold() / 2))
-		}
-	case slow.Up:
-		if s.session.config.Layer == "" && s.layer != best(s.line.track, nil) {
-			s.switchTo(best(s.line.track, nil))
-		}
+	switch {
+	case v == slow.Down && lower != nil:
+		s.switchTo(lower)
+	case v == slow.Down:
+		s.pause(now.Add(pauseFor))
+	case v == slow.Up && s.session.config.Layer == "":
+		s.switchTo(best(s.line.track, nil))
 	}
 	return v
 }
+
+// pauseFor is the least time for which a slow viewer gets no video: what has
+// piled up on the way has to drain.
+const pauseFor = time.Second
 
 // act tells of a verdict, without locks.
 func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {
@@ -198,7 +244,9 @@ func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {
 			layer = snd.next.Name()
 		}
 		s.mu.Unlock()
-		s.config.OnSlow(layer, paused)
+		if s.config.OnSlow != nil {
+			s.config.OnSlow(layer, paused)
+		}
 	case slow.Leave:
 		s.End(cdn.ErrTooSlow)
 	}

@@ -41,6 +41,7 @@ type sender struct {
 	picture  pictureState
 	header   rtp.Header
 	scratch  []byte
+	owed     [owedSlots]uint64 // asked for before it was here; 0: none
 	budget   *budget.Budget
 	slow     *slow.Detector
 	reported reportState
@@ -72,7 +73,7 @@ func newSender(s *Session, l *line, layer *cdn.Layer, rid string) *sender {
 // as is asked for.
 func repairs(node bool) budget.Config {
 	if node {
-		return budget.Config{Share: 1, Floor: 1 << 20}
+		return budget.Config{Share: 1, Burst: 1 << 20}
 	}
 	return budget.Config{}
 }
@@ -252,4 +253,5 @@ func (s *sender) send(now time.Time, p *cdn.Packet) {
 		s.slow.Sent(now, n)
 	}
 	s.reported.sent(len(payload))
+	s.settle(now, p, uint16(seq), uint32(ts))
 }

@@ -1,186 +1,173 @@
-// Package slow notices that a viewer cannot take what it is sent, from what its
-// receiver reports (RFC 3550 section 6.4), its REMB and its NACKs say, and
-// decides what it loses: layers, then video until a keyframe, then its session.
-// UDP gives no back-pressure, so this is all there is.
+// Package slow notices that a viewer cannot take what it is sent, and says
+// what to do about it. UDP gives no back-pressure, so what there is to go by is
+// what the viewer reports: the fraction lost of its receiver reports (RFC 3550
+// section 6.4.1), its bandwidth estimate (REMB, draft-alvestrand-rmcat-remb)
+// and how much it asks for again (generic NACK, RFC 4585 section 6.2.1). It is
+// a circuit breaker in the sense of RFC 8083 and RFC 8834 section 7.1, with
+// smaller steps: a layer, the video, the session.
 package slow
 
 import "time"
 
-// Config tunes a [Detector].
-type Config struct {
-	// Loss is the share of packets lost from which on a report is bad. Random
-	// loss of a few percent is repaired and no reason. If zero, 0.15.
-	Loss float64
-	// Reports is how many bad reports in a row it takes. One burst makes one.
-	// If zero, 2.
-	Reports int
-	// Hold is how long after a measure the next one waits, to see the effect;
-	// it doubles with each measure in a row, up to MaxHold. If zero, 2 s and
-	// 32 s.
-	Hold, MaxHold time.Duration
-	// Patience is how long measures may follow one another before the session
-	// is given up. If zero, 30 s.
-	Patience time.Duration
-}
-
-func (c Config) withDefaults() Config {
-	if c.Loss <= 0 {
-		c.Loss = 0.15
-	}
-	if c.Reports <= 0 {
-		c.Reports = 2
-	}
-	if c.Hold <= 0 {
-		c.Hold = 2 * time.Second
-	}
-	if c.MaxHold <= 0 {
-		c.MaxHold = 32 * time.Second
-	}
-	if c.Patience <= 0 {
-		c.Patience = 30 * time.Second
-	}
-	return c
-}
-
-// A Verdict is what to do about a viewer.
+// A Verdict is what to do with a viewer.
 type Verdict int
 
 // The verdicts.
 const (
-	Keep  Verdict = iota // nothing
-	Down                 // send less: a lower layer, or no video for [Detector.Hold]
-	Up                   // a better layer may be tried
-	Leave                // end the session
+	Keep  Verdict = iota // go on
+	Down                 // send less: a lower layer or, if none is lower, no video until the next keyframe
+	Up                   // a better layer may be tried again
+	Leave                // end the session; it stays so
 )
 
-// What an estimate and NACKs have to say to make a report bad that is not so
-// by its loss alone.
-const (
-	slightLoss    = 0.02
-	estimateShare = 0.85 // of what is sent
-	nackShare     = 0.5  // of the packets sent
-	goodLoss      = 0.05 // below it a report is good
-)
+func (v Verdict) String() string {
+	switch v {
+	case Keep:
+		return "keep"
+	case Down:
+		return "down"
+	case Up:
+		return "up"
+	case Leave:
+		return "leave"
+	}
+	return "unknown"
+}
 
-// A Detector watches one viewer's video. It is not safe for concurrent use.
+// Config tunes a [Detector].
+type Config struct {
+	// LossThreshold is the fraction lost from which a report says that the
+	// path is too narrow, and not merely lossy. If zero, 0.15.
+	LossThreshold float64
+	// Window is how long a sign has to last. A burst of losses is over before.
+	// If zero, 1500 ms.
+	Window time.Duration
+	// Patience is for how long Down has not helped at the lowest layer before
+	// the session is given up. If zero, 30 s.
+	Patience time.Duration
+	// HoldOff is the least time from Down to Up. It doubles each time, up to
+	// MaxHoldOff. If zero, 2 s.
+	HoldOff time.Duration
+	// MaxHoldOff bounds it. If zero, 32 s.
+	MaxHoldOff time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.LossThreshold <= 0 {
+		c.LossThreshold = 0.15
+	}
+	if c.Window <= 0 {
+		c.Window = 1500 * time.Millisecond
+	}
+	if c.Patience <= 0 {
+		c.Patience = 30 * time.Second
+	}
+	if c.HoldOff <= 0 {
+		c.HoldOff = 2 * time.Second
+	}
+	if c.MaxHoldOff <= 0 {
+		c.MaxHoldOff = 32 * time.Second
+	}
+	c.MaxHoldOff = max(c.MaxHoldOff, c.HoldOff)
+	return c
+}
+
+// settle is how long after Down what comes in is about the time before it.
+const settle = time.Second
+
+// A Detector watches the video of one viewer. It is not safe for concurrent
+// use and does not allocate.
 type Detector struct {
-	config Config
+	config Config // static after New
 
-	rate     rate
-	estimate float64 // bits a second, 0: none
-	nacked   int     // since the last report
+	loss     loss
+	nacks    nacks
+	estimate estimate
 
-	bad     int       // bad reports in a row
-	good    time.Time // since when reports are good; zero: they are not
-	held    time.Time // no measure before this
-	hold    time.Duration
-	since   time.Time // of the first of the measures in a row; zero: none
-	lowered bool      // less is sent than could be
-	verdict Verdict   // not told yet
+	response response
 }
 
-// New returns a detector that has seen nothing.
-func New(c Config) *Detector { return &Detector{config: c.withDefaults()} }
-
-// Sent notes a packet of video.
-func (d *Detector) Sent(now time.Time, bytes int) { d.rate.add(now, bytes) }
-
-// Estimate notes the viewer's REMB.
-func (d *Detector) Estimate(_ time.Time, bitsPerSecond float64) { d.estimate = bitsPerSecond }
-
-// Nacked notes that the viewer asked for packets again.
-func (d *Detector) Nacked(_ time.Time, packets int) { d.nacked += packets }
-
-// Hold returns how long the present measure is to last.
-func (d *Detector) Hold() time.Duration { return d.hold }
-
-// Report notes a receiver report: the share of packets lost since the one
-// before.
-func (d *Detector) Report(now time.Time, lost float64) {
-	bits, packets := d.rate.since(now)
-	choked := d.estimate > 0 && d.estimate < estimateShare*bits
-	asking := packets > 0 && float64(d.nacked) > nackShare*float64(packets)
-	d.nacked = 0
-	switch {
-	case packets == 0:
-		return // nothing was sent that it could tell of
-	case lost >= d.config.Loss || lost >= slightLoss && choked && asking:
-		d.bad++
-		d.good = time.Time{}
-	default:
-		d.bad = 0
-		if d.good.IsZero() && lost < goodLoss {
-			d.good = now
-		}
-	}
-	d.judge(now)
+// New returns a detector that has seen nothing and says Keep.
+func New(c Config) *Detector {
+	c = c.withDefaults()
+	return &Detector{config: c, response: response{config: c, lowest: true, hold: c.HoldOff}}
 }
 
-func (d *Detector) judge(now time.Time) {
-	switch {
-	case now.Before(d.held):
-	case d.bad >= d.config.Reports:
-		d.lower(now)
-	case d.good.IsZero() || !d.lowered && d.since.IsZero():
-	case now.Sub(d.good) >= d.hold:
-		d.recover()
-	}
-}
-
-// lower takes a measure, or gives up.
-func (d *Detector) lower(now time.Time) {
-	if d.since.IsZero() {
-		d.since = now
-	}
-	if now.Sub(d.since) >= d.config.Patience {
-		d.verdict = Leave
+// Report notes the fraction lost, 0 to 1, of one report block about the video.
+// While no video is sent there is nothing that it could tell of.
+func (d *Detector) Report(now time.Time, fractionLost float64) {
+	if d.response.settling(now) || d.nacks.rate(now) == 0 {
 		return
 	}
-	d.hold = min(max(2*d.hold, d.config.Hold), d.config.MaxHold)
-	d.held = now.Add(d.config.Hold)
-	d.verdict, d.lowered, d.bad = Down, true, 0
+	d.loss.report(now, fractionLost, d.config.LossThreshold)
 }
 
-// recover has more tried, after a good while; and once that went well, forgets.
-func (d *Detector) recover() {
-	d.good = time.Time{}
-	if d.lowered {
-		d.verdict, d.lowered = Up, false
-		return
+// Estimate notes the bandwidth that the viewer thinks it has.
+func (d *Detector) Estimate(now time.Time, bitsPerSecond float64) {
+	d.estimate.update(now, bitsPerSecond, d.nacks.rate(now))
+}
+
+// Sent notes that bytes of video went out for the first time.
+func (d *Detector) Sent(now time.Time, bytes int) { d.nacks.sent(now, bytes) }
+
+// Nacked notes that the viewer asked for so many packets again.
+func (d *Detector) Nacked(now time.Time, packets int) { d.nacks.nacked(now, packets) }
+
+// Lowest tells whether the viewer has the lowest layer that there is: only
+// then does its patience run out. Until it is told otherwise, it has.
+func (d *Detector) Lowest(lowest bool) { d.response.lowest = lowest }
+
+// Verdict returns what to do now, and takes it to be done: the next verdict is
+// about what comes after. Call it a few times a second.
+func (d *Detector) Verdict(now time.Time) Verdict {
+	d.nacks.judge(now)
+	if d.response.settling(now) {
+		return Keep
 	}
-	d.since, d.hold = time.Time{}, 0
-}
-
-// Verdict returns what to do now. Each measure is told once.
-func (d *Detector) Verdict(time.Time) Verdict {
-	v := d.verdict
-	if v != Leave {
-		d.verdict = Keep
+	v := d.response.to(now, d.sign(now))
+	if v == Down {
+		d.loss, d.estimate = loss{}, estimate{} // to be low it has to fall again
+		d.nacks.forget()
 	}
 	return v
 }
 
-// rate counts what is sent between two reports.
-type rate struct {
-	begun   time.Time
-	bytes   int
-	packets int
+// A sign is how bad it looks.
+type sign int
+
+const (
+	fine  sign = iota
+	doubt      // not good enough for more
+	overload
+)
+
+// sign weighs what is known. Loss by itself has to be high. An estimate below
+// what is sent is believed if other signs agree, since it starts low and takes
+// half a minute to rise (8 % a second).
+func (d *Detector) sign(now time.Time) sign {
+	high, some, little := d.loss.high.lasts(now), d.loss.some.lasts(now), d.loss.any.lasts(now)
+	nackHigh, nackSome := d.nacks.high.lasts(now), d.nacks.some.lasts(now)
+	low := d.estimate.low.lasts(now)
+	switch {
+	case high >= d.config.Window, nackHigh >= d.config.Window:
+		return overload
+	case low > 0 && max(some, nackSome) >= agreeing:
+		return overload
+	case low >= lowWithLoss && little > 0:
+		return overload
+	case low >= lowAfterFall && d.estimate.fell(), low >= lowAlone:
+		return overload
+	case some > 0, nackSome > 0, low > 0:
+		return doubt
+	}
+	return fine
 }
 
-func (r *rate) add(now time.Time, bytes int) {
-	if r.begun.IsZero() {
-		r.begun = now
-	}
-	r.bytes += bytes
-	r.packets++
-}
-
-// since returns the rate since it was last asked for.
-func (r *rate) since(now time.Time) (bitsPerSecond float64, packets int) {
-	packets = r.packets
-	if d := now.Sub(r.begun); packets > 0 && d > 0 {
-		bitsPerSecond = float64(r.bytes) * 8 / d.Seconds()
-	}
-	*r = rate{begun: now}
-	return bitsPerSecond, packets
-}
+const (
+	agreeing     = time.Second     // of loss or NACKs, to believe a low estimate
+	lowWithLoss  = 3 * time.Second // of a low estimate, if any loss was reported
+	lowAfterFall = 2 * time.Second // of an estimate that was higher and fell
+	// Of an estimate that does not rise, though nothing is lost: a queue that
+	// grows and grows. One that finds its way up would have risen by half.
+	lowAlone = 6 * time.Second
+)

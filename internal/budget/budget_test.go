@@ -1,0 +1,155 @@
+package budget
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const ms = time.Millisecond
+
+var epoch = time.Unix(1000, 0)
+
+// grant asks for n different packets and returns how many may go.
+func grant(b *Budget, now time.Time, first uint64, n int) int {
+	granted := 0
+	for i := range n {
+		if b.Allow(now, first+uint64(i), 1200, 50*ms) {
+			granted++
+		}
+	}
+	return granted
+}
+
+// play sends media at bytes a second for d.
+func play(b *Budget, now time.Time, d time.Duration, rate int) time.Time {
+	for end := now.Add(d); now.Before(end); now = now.Add(10 * ms) {
+		b.Sent(now, rate/100)
+	}
+	return now
+}
+
+func TestBurstAtTheStart(t *testing.T) {
+	b := New(Config{})
+	require.Equal(t, 32, grant(b, epoch, 1, 100))
+	require.Equal(t, Denied{Credit: 68}, b.Denied())
+}
+
+func TestShareOfTheMedia(t *testing.T) {
+	for _, rate := range []int{30_000, 300_000, 1_000_000} {
+		b := New(Config{})
+		now := epoch
+		granted, seq := 0, uint64(0)
+		for range 100 {
+			now = play(b, now, 100*ms, rate)
+			granted += grant(b, now, seq, 200)
+			seq += 200
+		}
+		media := 10 * rate
+		require.LessOrEqual(t, granted*1200, media/4+32*1200, "at %d", rate)
+		require.GreaterOrEqual(t, granted*1200, media/4, "at %d", rate)
+	}
+}
+
+func TestSavesUpForASecondAtMost(t *testing.T) {
+	b := New(Config{Share: 0.5, Burst: 1200})
+	now := play(b, epoch, time.Minute, 240_000)
+	require.InDelta(t, 100, grant(b, now, 0, 1000), 13, "half of a second, to a bucket")
+
+	now = play(b, now, time.Minute, 240_000)
+	require.Equal(t, 1, grant(b, now.Add(2*time.Second), 0, 1000), "the media ended long ago")
+}
+
+func TestOncePerRoundTrip(t *testing.T) {
+	b := New(Config{})
+	require.True(t, b.Allow(epoch, 7, 1200, 80*ms))
+	require.False(t, b.Allow(epoch.Add(79*ms), 7, 1200, 80*ms))
+	require.True(t, b.Allow(epoch.Add(79*ms), 8, 1200, 80*ms), "another packet")
+	require.True(t, b.Allow(epoch.Add(80*ms), 7, 1200, 80*ms))
+	require.False(t, b.Allow(epoch.Add(129*ms), 7, 1200, 0), "round trip not known")
+	require.True(t, b.Allow(epoch.Add(130*ms), 7, 1200, 0))
+	require.Equal(t, Denied{Repeat: 2}, b.Denied())
+}
+
+func TestAgain(t *testing.T) {
+	b := New(Config{})
+	require.False(t, b.Again(0))
+	require.True(t, b.Allow(epoch, 0, 1200, 80*ms))
+	require.True(t, b.Again(0))
+	require.False(t, b.Again(recentSlots), "another packet of the same slot")
+}
+
+func TestPacketZeroIsAsGoodAsAny(t *testing.T) {
+	b := New(Config{})
+	require.True(t, b.Allow(epoch, 0, 1200, 80*ms))
+	require.False(t, b.Allow(epoch, 0, 1200, 80*ms))
+}
+
+func TestTableIsBounded(t *testing.T) {
+	b := New(Config{})
+	require.True(t, b.Allow(epoch, 1, 100, 80*ms))
+	require.True(t, b.Allow(epoch, 1+recentSlots, 100, 80*ms))
+	require.True(t, b.Allow(epoch, 1, 100, 80*ms), "pushed out")
+}
+
+func TestWhatIsRefusedIsNotCounted(t *testing.T) {
+	b := New(Config{Burst: 1000, Share: 0.5})
+	require.False(t, b.Allow(epoch, 7, 1200, 80*ms))
+	b.Sent(epoch, 4000)
+	require.True(t, b.Allow(epoch, 7, 1200, 80*ms), "no repeat, since nothing was sent")
+}
+
+func TestSpanSumsTheLastSecond(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	type entry struct {
+		at time.Time
+		n  int
+	}
+	var s span
+	var all []entry
+	now := epoch
+	for range 5000 {
+		now = now.Add(time.Duration(rng.IntN(100)) * ms)
+		if rng.IntN(200) == 0 {
+			now = now.Add(time.Duration(rng.IntN(3000)) * ms)
+		}
+		n := rng.IntN(1000)
+		s.add(now, n)
+		all = append(all, entry{now, n})
+		least, most := 0, 0
+		for _, e := range all[max(0, len(all)-300):] {
+			if age := now.Sub(e.at); age <= time.Second {
+				most += e.n
+				if age <= time.Second-spanBucket {
+					least += e.n
+				}
+			}
+		}
+		if s.sum < least || s.sum > most {
+			t.Fatalf("sum %d is not in [%d, %d]", s.sum, least, most)
+		}
+	}
+	s.add(now.Add(-time.Hour), 1)
+	require.Positive(t, s.sum, "time that runs backward is the present")
+}
+
+func TestDoesNotAllocate(t *testing.T) {
+	b, now, seq := New(Config{}), epoch, uint64(0)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		now = now.Add(ms)
+		seq++
+		b.Sent(now, 1200)
+		b.Allow(now, seq, 1200, 50*ms)
+	}))
+}
+
+func BenchmarkSent(b *testing.B) {
+	budget, now := New(Config{}), epoch
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(ms)
+		budget.Sent(now, 1200)
+	}
+}

@@ -1,0 +1,80 @@
+package slow
+
+import "time"
+
+// stale is when a sign that is not renewed is over.
+const stale = 3 * time.Second
+
+// A spell is a condition that has held since some time. The zero spell does
+// not hold.
+type spell struct{ since, renewed time.Time }
+
+// set says whether the condition holds now.
+func (s *spell) set(now time.Time, holds bool) {
+	switch {
+	case !holds:
+		*s = spell{}
+	case s.lasts(now) == 0:
+		*s = spell{since: now, renewed: now}
+	default:
+		s.renewed = now
+	}
+}
+
+// lasts is for how long the condition is known to have held: from the first to
+// the last time that somebody said so, and at least a nanosecond. It is zero if
+// it does not hold, or if nobody said so for some seconds. Time that passes
+// after two bad reports makes them no worse.
+func (s *spell) lasts(now time.Time) time.Duration {
+	if s.since.IsZero() || now.Sub(s.renewed) > stale {
+		return 0
+	}
+	return max(s.renewed.Sub(s.since), 1)
+}
+
+// Loss is what receiver reports say.
+type loss struct {
+	high spell // the threshold and more
+	some spell // two thirds of it
+	any  spell // anyLoss
+}
+
+// anyLoss is the fraction above which a report counts as some loss at all.
+const anyLoss = 0.02
+
+func (l *loss) report(now time.Time, fraction, threshold float64) {
+	l.high.set(now, fraction >= threshold)
+	l.some.set(now, fraction >= threshold*2/3)
+	l.any.set(now, fraction > anyLoss)
+}
+
+// An estimate is what REMB says.
+type estimate struct {
+	low  spell   // below what is sent, and not rising
+	last float64 // the lowest since low began
+	peak float64 // the highest since the start, or the last Down
+}
+
+const (
+	lowShare  = 0.85 // of the send rate, or of the peak: an estimate below it is low
+	ramp      = 1.05 // an estimate that rises by that is finding its way up
+	videoRate = 100e3
+)
+
+// update takes an estimate, with the rate that is sent in bits a second. Below
+// 100 kbit/s no estimate is too low: so little is stopped video or a slide.
+func (e *estimate) update(now time.Time, bits, rate float64) {
+	e.peak = max(e.peak, bits)
+	low := bits < lowShare*rate && rate > videoRate
+	if rising := bits > ramp*e.last; !low || rising {
+		e.low.set(now, false)
+	}
+	if e.low.lasts(now) == 0 {
+		e.last = bits
+	}
+	e.last = min(e.last, bits)
+	e.low.set(now, low)
+}
+
+// fell reports whether the viewer thought it had more.
+func (e *estimate) fell() bool { return e.last < lowShare*e.peak }
