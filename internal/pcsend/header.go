@@ -36,7 +36,8 @@ func (s *sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 		b := d.bytes()
 		s.extend(s.out.delay, b[:])
 	}
-	if s.rid != "" {
+	if s.rid != "" { // layers are told apart by these (RFC 8853)
+		s.extend(s.out.mid, []byte(s.line.mid))
 		s.extend(s.out.ridID, []byte(s.rid))
 	}
 }

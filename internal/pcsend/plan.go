@@ -30,6 +30,8 @@ type line struct {
 	choice negotiate.Choice
 	mid    string
 	layers []*cdn.Layer // more than one: all are sent, as simulcast
+
+	transceiver *webrtc.RTPTransceiver // of an offer of ours: it knows the mid
 }
 
 // answerPlan is what is sent in answer to a viewer's offer.

@@ -113,6 +113,9 @@ func (s *sender) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, er
 	if s.line.codec.RTX != 0 {
 		s.out.rtx = uint32(c.SSRCRetransmission())
 	}
+	if t := s.line.transceiver; t != nil {
+		s.line.mid = t.Mid()
+	}
 	for _, e := range c.HeaderExtensions() {
 		id := uint8(e.ID)
 		switch e.URI {

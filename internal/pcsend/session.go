@@ -206,7 +206,7 @@ func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *line) error {
 			if err := t.SetCodecPreferences([]webrtc.RTPCodecParameters{snd.parameters()}); err != nil {
 				return err
 			}
-			rtp = t.Sender()
+			rtp, l.transceiver = t.Sender(), t
 		} else if err := rtp.AddEncoding(snd); err != nil {
 			return err
 		}
