@@ -3,6 +3,7 @@ package cdn
 import (
 	"context"
 	"io"
+	"net"
 	"time"
 
 	"github.com/pion/rtp"
@@ -21,7 +22,7 @@ func (r ready) Consume() {
 
 func dump(ctx context.Context, w io.Writer, l *Layer) error {
 	start := time.Now()
-	out, err := rtpdump.NewWriter(w, rtpdump.Header{Start: start})
+	out, err := rtpdump.NewWriter(w, rtpdump.Header{Start: start, Source: net.IPv4zero})
 	if err != nil {
 		return err
 	}

@@ -8,20 +8,21 @@ type Event interface{ event() }
 
 // The events.
 type (
-	// StreamStarted: the node knows a stream, perhaps before its media.
+	// StreamStarted says that the node knows a stream, perhaps before its media.
 	StreamStarted struct{ Stream StreamID }
-	// StreamEnded: the stream is gone from the node.
+	// StreamEnded says that the stream is gone from the node.
 	StreamEnded struct {
 		Stream StreamID
 		Err    error // why, wrapping one of the sentinels
 	}
-	// InputChanged: another input feeds the stream now; receivers saw a splice.
+	// InputChanged says that another input feeds the stream now; where one did
+	// before, receivers saw a splice.
 	InputChanged struct {
 		Stream      StreamID
 		Publication string
 		Epoch       uint64
 	}
-	// SessionStarted: a publisher, viewer or downstream node was let in.
+	// SessionStarted says that a publisher, viewer or downstream node was let in.
 	SessionStarted struct {
 		Stream     StreamID
 		Action     Action
@@ -29,7 +30,7 @@ type (
 		Subject    string // who, as the Authorizer said
 		RemoteAddr string // of its signaling
 	}
-	// SessionEnded: a session is over.
+	// SessionEnded says that a session is over.
 	SessionEnded struct {
 		Stream  StreamID
 		Action  Action
@@ -37,7 +38,7 @@ type (
 		Lasted  time.Duration
 		Err     error
 	}
-	// ViewerSlow: a viewer could not take what it was sent.
+	// ViewerSlow says that a viewer could not take what it was sent.
 	ViewerSlow struct {
 		Stream  StreamID
 		Session string

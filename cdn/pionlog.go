@@ -21,12 +21,12 @@ type leveled struct{ log *slog.Logger }
 const levelTrace = slog.LevelDebug - 4
 
 func (l leveled) print(level slog.Level, msg string) {
-	l.log.Log(context.Background(), level, msg)
+	l.log.Log(context.Background(), level, msg) //nolint:sloglint // the message is pion's
 }
 
 func (l leveled) printf(level slog.Level, format string, args ...any) {
 	if l.log.Enabled(context.Background(), level) {
-		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...))
+		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...)) //nolint:sloglint // the message is pion's
 	}
 }
 

@@ -127,6 +127,7 @@ func (c *client) onState(s webrtc.PeerConnectionState) {
 		c.connectedOnce.Do(func() { close(c.connected) })
 	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 		c.endedOnce.Do(func() { close(c.ended) })
+	default: // on the way to one of these
 	}
 }
 

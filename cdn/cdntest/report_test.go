@@ -62,10 +62,16 @@ func TestMarkDecodable(t *testing.T) {
 	}{
 		{"KeyframeFirst", []Frame{{Number: 1, Key: true}, {Number: 2}, {Number: 3}}, []bool{true, true, true}},
 		{"DeltaFirst", []Frame{{Number: 1}, {Number: 2, Key: true}}, []bool{false, true}},
-		{"Hole", []Frame{{Number: 1, Key: true}, {Number: 3}, {Number: 4}, {Number: 5, Key: true}},
-			[]bool{true, false, false, true}},
-		{"LayerSwitch", []Frame{{Number: 1, Key: true}, {Number: 2, Layer: 1}, {Number: 3, Layer: 1, Key: true}},
-			[]bool{true, false, true}},
+		{
+			"Hole",
+			[]Frame{{Number: 1, Key: true}, {Number: 3}, {Number: 4}, {Number: 5, Key: true}},
+			[]bool{true, false, false, true},
+		},
+		{
+			"LayerSwitch",
+			[]Frame{{Number: 1, Key: true}, {Number: 2, Layer: 1}, {Number: 3, Layer: 1, Key: true}},
+			[]bool{true, false, true},
+		},
 		{"Takeover", []Frame{{Number: 1, Key: true}, {Number: 2, Seed: 1}}, []bool{true, false}},
 	}
 	for _, test := range tests {

@@ -28,7 +28,7 @@ func (s *sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 	}
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
 		id := s.out.ids[block[0]&15]
-		if id != 0 && !(id == s.out.delay && s.session.config.Playout != nil) {
+		if id != 0 && (id != s.out.delay || s.session.config.Playout == nil) {
 			s.extend(id, block[2:2+int(block[1])])
 		}
 	}

@@ -249,5 +249,6 @@ func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {
 		}
 	case slow.Leave:
 		s.End(cdn.ErrTooSlow)
+	case slow.Keep, slow.Up:
 	}
 }

@@ -130,6 +130,7 @@ func (s *Session) stateChanged(state webrtc.PeerConnectionState) {
 	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 		s.hangUp()
 		s.End(cdn.ErrPeerLost)
+	default: // on the way to one of these
 	}
 }
 

@@ -7,10 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/deltacdn/delta/cdn"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/cdn"
 )
 
 // A peer is the PeerConnection of one session.
@@ -56,6 +57,7 @@ func (pe *peer) watch() func(webrtc.PeerConnectionState) {
 			once.Do(func() { close(pe.connected) })
 		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 			pe.cancel(fmt.Errorf("%w: connection %s", cdn.ErrPeerLost, state))
+		default: // on the way to one of these
 		}
 	}
 }

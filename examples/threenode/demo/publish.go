@@ -10,9 +10,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pion/transport/v4"
+
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
-	"github.com/pion/transport/v4"
 )
 
 // Config says where the clip goes.

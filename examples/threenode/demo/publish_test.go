@@ -7,9 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/deltacdn/delta/cdn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
 )
 
 func TestPublishRefusesAnIncompleteConfig(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/deltacdn/delta/signal"
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
@@ -16,6 +15,8 @@ import (
 	"github.com/pion/transport/v4/vnet"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/signal"
 )
 
 // A server is a Dialer that answers each offer with a stock PeerConnection on

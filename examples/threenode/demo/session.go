@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/deltacdn/delta/signal"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/signal"
 )
 
 const (
