@@ -1,0 +1,126 @@
+package browser
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var binary string // of examples/threenode
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "threenode")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "threenode")
+	build := exec.Command("go", "build", "-o", binary, "./examples/threenode")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// threenode is the example as a process.
+type threenode struct {
+	t                           *testing.T
+	origin, edge1, edge2, relay string // URLs
+	args                        []string
+	cmd                         *exec.Cmd
+	log                         *safeBuffer
+}
+
+// safeBuffer collects a process's output.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// startThreenode runs the example on free ports, and stops it when t ends.
+func startThreenode(t *testing.T, args ...string) *threenode {
+	chromium(t) // skip before anything is started
+	ports := freePorts(t, 4)
+	n := &threenode{t: t, args: append([]string{"-v"}, args...)}
+	for i, url := range []*string{&n.origin, &n.edge1, &n.edge2, &n.relay} {
+		*url = "http://" + ports[i]
+		n.args = append(n.args, []string{"-origin", "-edge1", "-edge2", "-relay-addr"}[i], ports[i])
+	}
+	n.start()
+	t.Cleanup(n.stop)
+	return n
+}
+
+func freePorts(t *testing.T, n int) (all []string) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		all = append(all, "127.0.0.1:"+strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return all
+}
+
+func (n *threenode) start() {
+	n.log = &safeBuffer{}
+	n.cmd = exec.Command(binary, n.args...)
+	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
+	require.NoError(n.t, n.cmd.Start())
+	deadline := time.Now().Add(patience)
+	for {
+		c, err := net.Dial("tcp", n.edge2[len("http://"):])
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		require.True(n.t, time.Now().Before(deadline), "threenode does not answer: %s", n.log)
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// stop interrupts the process, which has to end well.
+func (n *threenode) stop() {
+	if n.cmd == nil {
+		return
+	}
+	require.NoError(n.t, n.cmd.Process.Signal(syscall.SIGINT))
+	err := n.cmd.Wait()
+	n.cmd = nil
+	require.NoError(n.t, err, "threenode: %s", n.log)
+	if n.t.Failed() {
+		n.t.Logf("threenode: %s", n.log)
+	}
+}
+
+// kill ends the process as a power cut does.
+func (n *threenode) kill() {
+	require.NoError(n.t, n.cmd.Process.Kill())
+	_ = n.cmd.Wait() // killed, as it was told
+	n.cmd = nil
+}
