@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
 )
@@ -113,11 +115,14 @@ func (t *table) close() error {
 	}
 	clear(t.sessions)
 	t.mu.Unlock()
-	var first error
+	var g errgroup.Group
+	g.SetLimit(closeAtOnce)
 	for _, s := range all {
-		if err := s.Close(); err != nil && first == nil {
-			first = err
-		}
+		g.Go(s.Close)
 	}
-	return first
+	return g.Wait()
 }
+
+// closeAtOnce bounds how many sessions are closed at one time: each may wait
+// for its peer to hang up.
+const closeAtOnce = 64
