@@ -231,8 +231,7 @@ func TestRedirects(t *testing.T) {
 	h := &cdntest.ScriptedHandler{}
 	target := serve(t, h, whip.Config{})
 	hops := 0
-	var first *httptest.Server
-	first = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hops++
 		if r.URL.Path == "/whip/near" && hops < 3 {
 			http.Redirect(w, r, "/whip/near", http.StatusTemporaryRedirect)
