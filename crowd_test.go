@@ -36,9 +36,22 @@ func TestFlashCrowd(t *testing.T) {
 		var wg sync.WaitGroup
 		all := make([]*cdntest.Viewer, viewers)
 		for i := range all {
-			wg.Go(func() { all[i] = w.view(e, "live", "viewers", path, cdntest.ViewerConfig{}) })
+			wg.Go(func() {
+				var err error
+				all[i], err = cdntest.NewViewer(w.within(20*time.Second), cdntest.ViewerConfig{
+					Net: w.network.Host("viewers", path).Net(), Dialer: w.dialer, URL: e.url() + "/whep/live", Stream: "live",
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				t.Cleanup(func() { _ = all[i].Close() })
+			})
 		}
 		wg.Wait()
+		if t.Failed() {
+			return
+		}
 		for _, v := range all {
 			require.NoError(t, v.WaitFrames(w.within(20*time.Second), 10))
 			r := v.Report()

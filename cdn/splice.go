@@ -190,14 +190,15 @@ func (l *Layer) startClock(now time.Time, li *LayerInput, ts uint64) {
 // store appends the packet to the ring under its final numbers.
 func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []Ext, info codec.Info) {
 	l := li.layer
-	l.renumber(p.Payload, ext, li.shift)
+	newest := !l.out.started || seq > l.out.seq
+	l.renumber(p.Payload, ext, li.shift, newest)
 	var block [256]byte
 	l.ring.Append(Packet{
 		Seq: seq, Timestamp: ts, Arrival: now, Marker: p.Marker,
 		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
 		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
 	})
-	if !l.out.started || seq > l.out.seq {
+	if newest {
 		l.out.seq = seq
 	}
 	if !l.out.started || int64(ts-l.out.ts) > 0 {
@@ -209,13 +210,13 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 }
 
 // renumber rewrites the picture identifiers in place, so that they continue
-// those before the splice, and notes the last ones.
-func (l *Layer) renumber(payload []byte, ext []Ext, by shift) {
+// those before the splice, and notes those of the newest packet.
+func (l *Layer) renumber(payload []byte, ext []Ext, by shift, newest bool) {
 	if l.picture != nil {
 		if by.moved {
 			l.picture.Shift(payload, by.picture)
 		}
-		if p, ok := l.picture.Read(payload); ok {
+		if p, ok := l.picture.Read(payload); ok && newest {
 			l.out.picture = p
 		}
 	}
@@ -229,7 +230,7 @@ func (l *Layer) renumber(payload []byte, ext []Ext, by shift) {
 		if by.moved {
 			codec.ShiftFrameNumber(e.Data, by.frame)
 		}
-		if d, ok := codec.ReadDescriptor(e.Data); ok {
+		if d, ok := codec.ReadDescriptor(e.Data); ok && newest {
 			l.out.frame = d.FrameNumber
 		}
 	}

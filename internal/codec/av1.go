@@ -2,42 +2,45 @@ package codec
 
 import "encoding/binary"
 
+// OBU types with which the packets of a temporal unit begin (AV1 bitstream
+// specification, section 6.2.2). A temporal delimiter should not be sent.
+const (
+	obuSequenceHeader    = 1
+	obuTemporalDelimiter = 2
+	obuFrameHeader       = 3
+	obuFrame             = 6
+)
+
 // av1: the aggregation header's N bit marks the first packet of a coded video
 // sequence, and Z one that goes on with an OBU (AV1 RTP specification,
-// section 4.4).
+// section 4.4). Both cannot be.
 func av1(p []byte) Info {
-	if len(p) < 2 {
+	if len(p) < 2 || p[0]&0x80 != 0 {
 		return Info{}
 	}
-	fresh := p[0]&0x80 == 0
-	return Info{FrameStart: fresh && p[0]&0x08 != 0, Keyframe: fresh && p[0]&0x08 != 0}
-}
-
-// A Descriptor is the mandatory part of the dependency descriptor header
-// extension (AV1 RTP specification, appendix A.2).
-type Descriptor struct {
-	FrameStart, FrameEnd bool
-	Template             uint8
-	FrameNumber          uint16
-	// Structure: the template structure is there, as it is with keyframes.
-	Structure bool
-}
-
-// ReadDescriptor reads the extension's data.
-func ReadDescriptor(ext []byte) (Descriptor, bool) {
-	if len(ext) < 3 {
-		return Descriptor{}, false
+	first := p[1:]
+	if p[0]&0x30 != 0x10 { // W: other than a single OBU element has a length
+		n, size := binary.Uvarint(first) // as leb128
+		if size <= 0 || n == 0 || n > uint64(len(first)-size) {
+			return Info{}
+		}
+		first = first[size:]
 	}
-	return Descriptor{
-		FrameStart: ext[0]&0x80 != 0, FrameEnd: ext[0]&0x40 != 0, Template: ext[0] & 0x3f,
-		FrameNumber: binary.BigEndian.Uint16(ext[1:]),
-		Structure:   len(ext) > 3 && ext[3]&0x80 != 0,
-	}, true
+	sequence := p[0]&0x08 != 0
+	return Info{Keyframe: sequence, FrameStart: sequence || startsUnit(first)}
 }
 
-// ShiftFrameNumber adds to the frame number in place.
-func ShiftFrameNumber(ext []byte, by uint16) {
-	if len(ext) >= 3 {
-		binary.BigEndian.PutUint16(ext[1:], binary.BigEndian.Uint16(ext[1:])+by)
+// startsUnit reports whether a temporal unit can begin with the OBU: a frame of
+// the base layer, or what stands before one.
+func startsUnit(obu []byte) bool {
+	switch obu[0] >> 3 & 0x0f {
+	case obuSequenceHeader, obuTemporalDelimiter:
+		return true
+	case obuFrameHeader, obuFrame:
+		if obu[0]&0x04 == 0 { // no extension
+			return len(obu) > 1
+		}
+		return len(obu) > 2 && obu[1]&0x18 == 0 // spatial_id
 	}
+	return false
 }

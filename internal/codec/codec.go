@@ -1,6 +1,8 @@
 // Package codec looks into RTP payloads as far as forwarding needs: where a
 // decoder can begin, where pictures begin, and the identifiers that run through
-// them. Nothing here allocates, and malformed payloads are only ever unknown.
+// them. Nothing that is called for a packet allocates, nothing keeps a payload,
+// and a malformed payload is never more than unknown. All functions are safe
+// for concurrent use, as far as callers do not write to one payload at a time.
 package codec
 
 import "strings"
@@ -8,13 +10,15 @@ import "strings"
 // Info is what a payload tells about its place in the stream.
 type Info struct {
 	// Keyframe: the payload begins a picture, or its parameter sets, at which
-	// a decoder can begin.
+	// a decoder can begin. Several payloads of one picture may.
 	Keyframe bool
-	// FrameStart: the payload begins a picture.
+	// FrameStart: the payload begins a picture, as far as it tells: with some
+	// codecs and senders only a new timestamp does. Every keyframe is one.
 	FrameStart bool
 }
 
-// An Inspector looks into the payloads of one codec.
+// An Inspector looks into the payloads of one codec. What it cannot read has a
+// zero Info.
 type Inspector func(payload []byte) Info
 
 // For returns the inspector for a MIME type, such as "video/VP8", without

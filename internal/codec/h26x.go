@@ -2,27 +2,29 @@ package codec
 
 import "encoding/binary"
 
-// NAL unit types of H.264 (RFC 6184 section 5.2).
+// NAL unit types of H.264 (RFC 6184 section 5.2, H.264 table 7-1).
 const (
-	h264Slice = 1
-	h264IDR   = 5
-	h264SPS   = 7
-	h264AUD   = 9
-	h264STAPA = 24
-	h264FUA   = 28
+	h264Slice      = 1
+	h264PartitionA = 2
+	h264IDR        = 5
+	h264SPS        = 7
+	h264AUD        = 9
+	h264STAPA      = 24
+	h264FUA        = 28
 )
 
 // h264: an SPS counts as the beginning of the IDR picture that follows it, so
 // that a stream with parameter sets in packets of their own is begun at them.
+// The packets of interleaved mode are unknown: browsers do not take it.
 func h264(p []byte) Info {
 	if len(p) < 2 {
 		return Info{}
 	}
 	switch kind := p[0] & 0x1f; kind {
 	case h264STAPA:
-		return aggregate(p[1:], func(nal []byte) Info { return h264NAL(nal[0]&0x1f, nal[1:]) })
+		return aggregate(p[1:], h264Unit)
 	case h264FUA:
-		if p[1]&0x80 == 0 {
+		if p[1]&0x80 == 0 { // S
 			return Info{}
 		}
 		return h264NAL(p[1]&0x1f, p[2:])
@@ -31,9 +33,15 @@ func h264(p []byte) Info {
 	}
 }
 
+func h264Unit(nal []byte) Info { return h264NAL(nal[0]&0x1f, nal[1:]) }
+
+// h264NAL tells what a NAL unit of this type is by what follows its header.
 func h264NAL(kind byte, rest []byte) Info {
+	if len(rest) == 0 {
+		return Info{}
+	}
 	// first_mb_in_slice is 0 where its Exp-Golomb code is the single bit 1.
-	first := len(rest) > 0 && rest[0]&0x80 != 0
+	first := rest[0]&0x80 != 0
 	switch kind {
 	case h264SPS:
 		return Info{FrameStart: true, Keyframe: true}
@@ -41,16 +49,17 @@ func h264NAL(kind byte, rest []byte) Info {
 		return Info{FrameStart: first, Keyframe: first}
 	case h264AUD:
 		return Info{FrameStart: true}
-	case h264Slice, 2:
+	case h264Slice, h264PartitionA:
 		return Info{FrameStart: first}
 	}
 	return Info{}
 }
 
-// NAL unit types of H.265 (RFC 7798 section 1.1.4 and H.265 table 7-1).
+// NAL unit types of H.265 (RFC 7798 section 4.4, H.265 table 7-1). Those below
+// the first IRAP type are slices of other pictures.
 const (
-	h265FirstIRAP = 16
-	h265LastIRAP  = 21
+	h265FirstIRAP = 16 // BLA_W_LP
+	h265LastIRAP  = 21 // CRA_NUT
 	h265VPS       = 32
 	h265SPS       = 33
 	h265AUD       = 35
@@ -58,20 +67,17 @@ const (
 	h265FU        = 49
 )
 
+// h265 is as h264. Decoding order numbers, which would have to be negotiated by
+// sprop-max-don-diff, are taken for absent.
 func h265(p []byte) Info {
 	if len(p) < 3 {
 		return Info{}
 	}
 	switch kind := p[0] >> 1 & 0x3f; kind {
 	case h265AP:
-		return aggregate(p[2:], func(nal []byte) Info {
-			if len(nal) < 3 {
-				return Info{}
-			}
-			return h265NAL(nal[0]>>1&0x3f, nal[2:])
-		})
+		return aggregate(p[2:], h265Unit)
 	case h265FU:
-		if p[2]&0x80 == 0 {
+		if p[2]&0x80 == 0 { // S
 			return Info{}
 		}
 		return h265NAL(p[2]&0x3f, p[3:])
@@ -80,8 +86,19 @@ func h265(p []byte) Info {
 	}
 }
 
+func h265Unit(nal []byte) Info {
+	if len(nal) < 2 {
+		return Info{}
+	}
+	return h265NAL(nal[0]>>1&0x3f, nal[2:])
+}
+
+// h265NAL tells what a NAL unit of this type is by what follows its header.
 func h265NAL(kind byte, rest []byte) Info {
-	first := len(rest) > 0 && rest[0]&0x80 != 0 // first_slice_segment_in_pic_flag
+	if len(rest) == 0 {
+		return Info{}
+	}
+	first := rest[0]&0x80 != 0 // first_slice_segment_in_pic_flag
 	switch {
 	case kind == h265VPS || kind == h265SPS:
 		return Info{FrameStart: true, Keyframe: true}
@@ -96,13 +113,17 @@ func h265NAL(kind byte, rest []byte) Info {
 }
 
 // aggregate looks into each NAL unit of an aggregation packet: 16 bits of
-// length before each.
+// length before each. Receivers drop a packet whose lengths do not add up, so
+// nothing begins with it.
 func aggregate(p []byte, look func(nal []byte) Info) (all Info) {
-	for len(p) > 2 {
+	for len(p) > 0 {
+		if len(p) < 2 {
+			return Info{}
+		}
 		n := int(binary.BigEndian.Uint16(p))
 		p = p[2:]
 		if n < 1 || n > len(p) {
-			return all
+			return Info{}
 		}
 		info := look(p[:n])
 		all.Keyframe = all.Keyframe || info.Keyframe

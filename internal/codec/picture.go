@@ -3,26 +3,26 @@ package codec
 import "strings"
 
 // Picture holds the running identifiers of a payload; negative: not present.
-// As a shift between two payloads it holds differences.
+// As a shift between two payloads it holds differences, and 0 changes nothing.
 type Picture struct {
-	ID     int32 // picture id
-	Wide   bool  // it has 15 bits, not 7
+	ID     int32 // picture ID
+	Wide   bool  // it has 15 bits, not 7; of no meaning in a shift
 	TL0    int16 // TL0PICIDX, 8 bits
-	KeyIdx int16 // KEYIDX, 5 bits
+	KeyIdx int16 // KEYIDX, 5 bits, of VP8 only
 }
-
-var absent = Picture{ID: -1, TL0: -1, KeyIdx: -1}
 
 // Pictures reads and shifts the identifiers of one codec.
 type Pictures struct {
-	// Read is false for a payload without identifiers.
+	// Read is false for a payload without identifiers, or a malformed one.
 	Read func(payload []byte) (Picture, bool)
-	// Shift adds to the identifiers in place, modulo their width.
+	// Shift adds to the identifiers in place, modulo their width: the payload
+	// keeps its length, and a 7-bit identifier stays one. It leaves a
+	// malformed payload as it is.
 	Shift func(payload []byte, by Picture)
 }
 
-// PicturesFor returns what reads the identifiers of a MIME type, nil where
-// there are none.
+// PicturesFor returns what reads the identifiers of a MIME type, without regard
+// to case; nil where there are none.
 func PicturesFor(mime string) *Pictures {
 	switch strings.ToLower(mime) {
 	case "video/vp8":
@@ -33,7 +33,8 @@ func PicturesFor(mime string) *Pictures {
 	return nil
 }
 
-// Between returns the shift that makes next follow prev directly.
+// Between returns the shift that makes next follow prev directly: each
+// identifier that both have becomes prev's plus one.
 func Between(prev, next Picture) (by Picture) {
 	if prev.ID >= 0 && next.ID >= 0 {
 		by.ID = prev.ID + 1 - next.ID
@@ -47,6 +48,40 @@ func Between(prev, next Picture) (by Picture) {
 	return by
 }
 
+// places says where in a payload the identifiers are; 0: not present.
+type places struct {
+	id, tl0, key int
+	wide         bool
+}
+
+func (at places) read(p []byte) (Picture, bool) {
+	out := Picture{ID: -1, TL0: -1, KeyIdx: -1}
+	if at.id != 0 {
+		out.ID, out.Wide = readID(p[at.id:], at.wide), at.wide
+	}
+	if at.tl0 != 0 {
+		out.TL0 = int16(p[at.tl0])
+	}
+	if at.key != 0 {
+		out.KeyIdx = int16(p[at.key] & 0x1f)
+	}
+	return out, at != places{}
+}
+
+func (at places) shift(p []byte, by Picture) {
+	if at.id != 0 {
+		writeID(p[at.id:], at.wide, readID(p[at.id:], at.wide)+by.ID)
+	}
+	if at.tl0 != 0 {
+		p[at.tl0] += byte(by.TL0)
+	}
+	if at.key != 0 { // TID and Y share its byte
+		p[at.key] = p[at.key]&0xe0 | (p[at.key]+byte(by.KeyIdx))&0x1f
+	}
+}
+
+// readID reads a picture ID, which VP8 and VP9 write alike: the first bit says
+// whether it has 15 bits.
 func readID(p []byte, wide bool) int32 {
 	if wide {
 		return int32(p[0]&0x7f)<<8 | int32(p[1])

@@ -1,20 +1,20 @@
 package codec
 
-// vp8Descriptor is the payload descriptor of RFC 7741 section 4.2, with the
-// offsets of what can be rewritten; 0: not present.
+// vp8Descriptor is the payload descriptor of RFC 7741 section 4.2.
 type vp8Descriptor struct {
-	start        bool
-	partition    byte
-	id, tl0, key int
-	wide         bool
-	size         int
+	places
+	start     bool // S: a partition begins
+	partition byte // PID
+	size      int
 }
 
+// parseVP8 is false where the descriptor is cut off.
 func parseVP8(p []byte) (d vp8Descriptor, ok bool) {
 	if len(p) < 1 {
 		return d, false
 	}
-	d.start, d.partition, d.size = p[0]&0x10 != 0, p[0]&0x0f, 1
+	// The bit above the three of PID is reserved, and to be ignored.
+	d.start, d.partition, d.size = p[0]&0x10 != 0, p[0]&0x07, 1
 	if p[0]&0x80 == 0 {
 		return d, true
 	}
@@ -46,8 +46,8 @@ func parseVP8(p []byte) (d vp8Descriptor, ok bool) {
 	return d, d.size <= len(p)
 }
 
-// vp8: a keyframe's first partition begins with a payload header whose P bit
-// is 0 (RFC 7741 section 4.3).
+// vp8: a picture begins with its first partition, whose payload header has a P
+// bit of 0 in a keyframe (RFC 7741 section 4.3).
 func vp8(p []byte) Info {
 	d, ok := parseVP8(p)
 	if !ok || !d.start || d.partition != 0 || d.size >= len(p) {
@@ -56,36 +56,16 @@ func vp8(p []byte) Info {
 	return Info{FrameStart: true, Keyframe: p[d.size]&1 == 0}
 }
 
-func readVP8(p []byte) (out Picture, ok bool) {
-	out = absent
+func readVP8(p []byte) (Picture, bool) {
 	d, ok := parseVP8(p)
 	if !ok {
-		return out, false
+		return places{}.read(p)
 	}
-	if d.id != 0 {
-		out.ID, out.Wide = readID(p[d.id:], d.wide), d.wide
-	}
-	if d.tl0 != 0 {
-		out.TL0 = int16(p[d.tl0])
-	}
-	if d.key != 0 {
-		out.KeyIdx = int16(p[d.key] & 0x1f)
-	}
-	return out, d.id != 0 || d.tl0 != 0 || d.key != 0
+	return d.read(p)
 }
 
 func shiftVP8(p []byte, by Picture) {
-	d, ok := parseVP8(p)
-	if !ok {
-		return
-	}
-	if d.id != 0 {
-		writeID(p[d.id:], d.wide, readID(p[d.id:], d.wide)+by.ID)
-	}
-	if d.tl0 != 0 {
-		p[d.tl0] += byte(by.TL0)
-	}
-	if d.key != 0 {
-		p[d.key] = p[d.key]&0xe0 | (p[d.key]+byte(by.KeyIdx))&0x1f
+	if d, ok := parseVP8(p); ok {
+		d.shift(p, by)
 	}
 }

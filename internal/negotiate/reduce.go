@@ -88,17 +88,30 @@ func Register(engine *webrtc.MediaEngine, kind cdn.Kind, c Codec, extensions []s
 	return nil
 }
 
-// reject returns the section with port 0 (RFC 8829 section 5.3.1).
+// reject returns the section with port 0 (RFC 8829 section 5.3.1). A data
+// channel becomes an audio section, which pion does not open one for;
+// [Offer.Restore] puts that right in the answer.
 func reject(section *sdp.MediaDescription) *sdp.MediaDescription {
 	out := *section
 	out.MediaName.Port.Value = 0
-	out.Attributes = slices.DeleteFunc(slices.Clone(section.Attributes), func(a sdp.Attribute) bool {
+	out.Attributes = nil
+	media := section.MediaName.Media == "audio" || section.MediaName.Media == "video"
+	if !media {
+		out.MediaName.Media = "audio"
+		out.MediaName.Protos = []string{"UDP", "TLS", "RTP", "SAVPF"}
+		out.MediaName.Formats = []string{"0"}
+		out.Attributes = append(out.Attributes, sdp.Attribute{Key: "rtpmap", Value: "0 PCMU/8000"})
+	}
+	for _, a := range section.Attributes {
 		switch a.Key {
-		case "sendrecv", "sendonly", "recvonly", "inactive", "bundle-only", "simulcast", "rid":
-			return true
+		case "mid", "ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup":
+			out.Attributes = append(out.Attributes, a)
+		case "rtpmap", "fmtp":
+			if media {
+				out.Attributes = append(out.Attributes, a)
+			}
 		}
-		return false
-	})
+	}
 	out.Attributes = append(out.Attributes, sdp.Attribute{Key: "inactive"})
 	return &out
 }

@@ -66,7 +66,7 @@ func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
 		},
 	})
 	pc.OnTrack(s.onTrack)
-	if err := s.Session.Answer(ctx, offer, nil); err != nil {
+	if err := s.Session.Answer(ctx, offer, func(sdp string) string { return p.offer.Restore(sdp, p.choices) }); err != nil {
 		_ = s.Close()
 		return nil, err
 	}

@@ -27,9 +27,12 @@ func (s *sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 		h.ExtensionProfile = twoByteProfile
 	}
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
-		id := s.out.ids[block[0]&15]
+		id, data := s.out.ids[block[0]&15], block[2:2+int(block[1])]
+		if block[0] == s.descriptor {
+			data = s.picture.descriptor(data)
+		}
 		if id != 0 && (id != s.out.delay || s.session.config.Playout == nil) {
-			s.extend(id, block[2:2+int(block[1])])
+			s.extend(id, data)
 		}
 	}
 	if d := s.session.config.Playout; d != nil && s.video && s.out.delay != 0 {
@@ -74,10 +77,36 @@ type pictureState struct {
 	last  codec.Picture
 	shift codec.Picture
 	moved bool
+
+	// The dependency descriptor's frame number, likewise.
+	lastFrame, frameShift uint16
+	pending               bool // a layer begins with the next descriptor
+	buf                   []byte
+}
+
+// descriptor returns the dependency descriptor to send.
+func (st *pictureState) descriptor(data []byte) []byte {
+	d, ok := codec.ReadDescriptor(data)
+	if !ok {
+		return data
+	}
+	if st.pending {
+		st.pending, st.frameShift = false, st.lastFrame+1-d.FrameNumber
+	}
+	if st.frameShift != 0 {
+		st.buf = append(st.buf[:0], data...)
+		data = st.buf
+		codec.ShiftFrameNumber(data, st.frameShift)
+	}
+	if n := d.FrameNumber + st.frameShift; int16(n-st.lastFrame) > 0 || st.lastFrame == 0 {
+		st.lastFrame = n
+	}
+	return data
 }
 
 // switched sets the shift for a layer that begins with p.
 func (st *pictureState) switched(s *sender, p *cdn.Packet) {
+	st.pending = s.descriptor != 0
 	if s.pictures == nil {
 		return
 	}
@@ -86,8 +115,8 @@ func (st *pictureState) switched(s *sender, p *cdn.Packet) {
 	}
 }
 
-// apply returns the payload to send, and notes its identifiers.
-func (st *pictureState) apply(s *sender, p *cdn.Packet) []byte {
+// apply returns the payload to send, and notes the identifiers of the newest.
+func (st *pictureState) apply(s *sender, p *cdn.Packet, newest bool) []byte {
 	payload := p.Payload
 	if s.pictures == nil || len(s.line.track.Layers()) < 2 || s.rid != "" {
 		return payload
@@ -97,7 +126,7 @@ func (st *pictureState) apply(s *sender, p *cdn.Packet) []byte {
 		payload = s.scratch
 		s.pictures.Shift(payload, st.shift)
 	}
-	if last, ok := s.pictures.Read(payload); ok {
+	if last, ok := s.pictures.Read(payload); ok && newest {
 		st.last = last
 	}
 	return payload

@@ -17,6 +17,7 @@ import (
 const (
 	uriMid          = "urn:ietf:params:rtp-hdrext:sdes:mid"
 	uriRid          = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	uriDescriptor   = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
@@ -108,6 +109,7 @@ func (p *answerPlan) choices() []negotiate.Choice {
 // what is sent, and may hold what a decoder needs (sprop-parameter-sets,
 // stereo).
 func (p *answerPlan) fixAnswer(sdp string) string {
+	sdp = p.offer.Restore(sdp, p.choices())
 	for _, l := range p.lines {
 		if published := l.track.Info().Codec.Fmtp; published != "" {
 			sdp = setFmtp(sdp, l.mid, l.codec.PT, published)

@@ -1,6 +1,7 @@
 package pcsend
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type sender struct {
 	rid      string
 	video    bool
 	pictures *codec.Pictures
+	// descriptor is the track's id of the dependency descriptor, 0: none, or
+	// layers are never switched
+	descriptor uint8
 
 	out    output
 	layer  *cdn.Layer
@@ -60,8 +64,13 @@ type output struct {
 
 func newSender(s *Session, l *line, layer *cdn.Layer, rid string) *sender {
 	info := l.track.Info()
+	descriptor := uint8(slices.Index(info.Extensions, uriDescriptor) + 1)
+	if rid != "" {
+		descriptor = 0
+	}
 	return &sender{
-		session: s, line: l, rid: rid, layer: layer, waiting: true,
+		descriptor: descriptor,
+		session:    s, line: l, rid: rid, layer: layer, waiting: true,
 		video:    info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType),
 		budget:   budget.New(repairs(s.node)),
@@ -241,12 +250,13 @@ func (s *sender) align(l *cdn.Layer, ts uint64) uint64 {
 
 // send gives p the viewer's numbers and writes it.
 func (s *sender) send(now time.Time, p *cdn.Packet) {
+	before, _ := s.munger.Last()
 	seq, ts, ok := s.munger.Map(p.Seq, p.Timestamp)
 	if !ok {
 		return
 	}
 	s.fill(p, uint16(seq), uint32(ts))
-	payload := s.picture.apply(s, p)
+	payload := s.picture.apply(s, p, seq > before)
 	n, err := s.out.write.WriteRTP(&s.header, payload)
 	if err != nil {
 		return // the connection is going; the session hears of it
