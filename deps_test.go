@@ -31,8 +31,8 @@ type importRule struct {
 	direct bool
 }
 
-// webrtc is the one module outside that rules name.
-const webrtc = "github.com/pion/webrtc/v4"
+// webrtcModule is the one module outside that rules name.
+const webrtcModule = "github.com/pion/webrtc/v4"
 
 // between are the internal packages that stand between pion/webrtc and the
 // services. All others are leaves.
@@ -65,7 +65,7 @@ var importRules = []importRule{
 	},
 	{
 		name: "package signal knows contracts only", from: []string{"signal"}, direct: true,
-		never: []string{"internal/...", "signal/*/...", webrtc},
+		never: []string{"internal/...", "signal/*/...", webrtcModule},
 	},
 	{
 		name: "signaling knows contracts, not services", from: []string{"signal/..."},
@@ -73,11 +73,11 @@ var importRules = []importRule{
 	},
 	{
 		name: "signaling carries SDP, it does not make it", from: []string{"signal/..."}, direct: true,
-		never: []string{webrtc},
+		never: []string{webrtcModule},
 	},
 	{
 		name: "leaves are pure", from: []string{"internal/..."}, except: between,
-		never: append([]string{webrtc, "cdn/...", "signal/...", "origin/...", "relay/...", "edge/..."}, between...),
+		never: append([]string{webrtcModule, "cdn/...", "signal/...", "origin/...", "relay/...", "edge/..."}, between...),
 	},
 	{
 		name: "services import internal packages, not the reverse", from: between,
@@ -115,24 +115,24 @@ func TestImportRules(t *testing.T) {
 		{"origin", "signal/whip", true},
 		{"origin", "signal", false},
 		{"cdn", "signal", true},
-		{"cdn", webrtc, false},
+		{"cdn", webrtcModule, false},
 		{"cdn", "cdn/cdntest", true},
 		{"cdn/cdntest", "cdn", false},
 		{"signal", "cdn", false},
 		{"signal", "internal/ring", true},
 		{"signal/whip", "internal/ring", false},
-		{"signal/whip", webrtc, true},
+		{"signal/whip", webrtcModule, true},
 		{"internal/ring", "cdn", true},
-		{"internal/ring", webrtc, true},
+		{"internal/ring", webrtcModule, true},
 		{"internal/ring", "internal/seqnum", false},
 		{"internal/ring", "internal/pcsend", true},
-		{"internal/pcsend", webrtc, false},
+		{"internal/pcsend", webrtcModule, false},
 		{"internal/pcsend", "edge", true},
 		{"examples/threenode", "edge", false},
 		{"edge", "examples/threenode/demo", true},
 	} {
 		dep := tc.dep
-		if dep != webrtc {
+		if dep != webrtcModule {
 			dep = path.Join(module, dep)
 		}
 		p := goPackage{ImportPath: path.Join(module, tc.pkg), Imports: []string{dep}, Deps: []string{dep}}
