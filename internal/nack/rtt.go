@@ -6,6 +6,7 @@ const (
 	assumedRTT  = 80 * time.Millisecond // before the first sample
 	minVariance = 10 * time.Millisecond // least added to the round trip before asking again
 	maxInterval = time.Second           // between two requests for one packet
+	maxGrowth   = 2                     // that the interval grows by at most
 	flatTries   = 3                     // requests before the interval grows
 	earlyRun    = 4                     // early arrivals in a row that say that the path has become shorter
 )
@@ -46,8 +47,9 @@ func (r *roundTrip) smoothed() time.Duration {
 // as the last; then they spread, for a sender that has nothing to answer with.
 func (r *roundTrip) interval(tries int) time.Duration {
 	d := r.smoothed() + max(minVariance, 2*r.rttvar)
-	for ; tries > flatTries && d < maxInterval; tries-- {
+	most := min(maxGrowth*d, max(d, maxInterval))
+	for ; tries > flatTries && d < most; tries-- {
 		d += d / 2
 	}
-	return min(d, maxInterval)
+	return min(d, most)
 }
