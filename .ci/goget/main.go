@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/relay"
 )
 
 func main() {
@@ -26,55 +29,80 @@ func main() {
 	fmt.Println("goget: ok")
 }
 
-// run is to publish a stream at an origin, fetch it to an edge through dialer
-// and dir, and see its packets arrive at a viewer.
+// run publishes a stream at an origin, has an edge find it in the directory and
+// fetch it, and sees it arrive at a viewer: two nodes, real sockets.
 func run(ctx context.Context) error {
-	stream, err := cdn.ParseStreamID("live/goget")
+	const stream = "live/goget"
+	dir, signaling := newDirectory(), newExchange()
+
+	one, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", URL: "memory://origin", Directory: dir})
 	if err != nil {
 		return err
 	}
-	dir := newDirectory()
-	dialer := newExchange()
-
-	// The composition of an origin and an edge stands here when their packages
-	// do. Until then: the two contracts, carried out by this program.
-	const at = "memory://origin"
-	dialer.serve(at, echo{})
-	if err := dir.Put(ctx, cdn.Entry{Stream: stream, Node: cdn.NewNodeID(), URL: at}, time.Minute); err != nil {
-		return err
-	}
-	entries, err := dir.Find(ctx, stream)
+	defer one.Close()
+	live, err := origin.New(one, origin.Config{})
 	if err != nil {
 		return err
 	}
-	if len(entries) != 1 {
-		return fmt.Errorf("%d entries, want 1", len(entries))
-	}
-	session, err := dialer.Dial(ctx, entries[0].URL, signal.Offer{Stream: stream, SDP: "v=0"})
+	nodes, err := relay.NewServer(one, live)
 	if err != nil {
 		return err
 	}
-	if session.SDP() != "v=0" {
-		return fmt.Errorf("answer %q", session.SDP())
+	signaling.serve("memory://origin/publish", live)
+	signaling.serve("memory://origin"+relay.Prefix+stream, nodes)
+
+	two, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		return err
 	}
-	return session.Close(ctx)
+	defer two.Close()
+	up, err := relay.New(two, relay.Config{
+		Directory: dir, Fetcher: relay.NewWHEP(two, relay.WHEPConfig{Dialer: signaling}),
+	})
+	if err != nil {
+		return err
+	}
+	view, err := edge.New(two, edge.Config{Source: up})
+	if err != nil {
+		return err
+	}
+	signaling.serve("memory://edge/play", view)
+
+	publisher, err := cdntest.NewPublisher(ctx, cdntest.PublisherConfig{Dialer: signaling, URL: "memory://origin/publish", Stream: stream})
+	if err != nil {
+		return err
+	}
+	defer publisher.Stop(ctx)
+	if err := waitAnnounced(ctx, dir, stream); err != nil {
+		return err
+	}
+	viewer, err := cdntest.NewViewer(ctx, cdntest.ViewerConfig{Dialer: signaling, URL: "memory://edge/play", Stream: stream})
+	if err != nil {
+		return err
+	}
+	defer viewer.Close()
+	if err := viewer.WaitFrames(ctx, 30); err != nil {
+		return err
+	}
+	report := viewer.Report().Video()
+	if report.FaultCount > 0 {
+		return fmt.Errorf("changed on the way: %v", report.Faults)
+	}
+	fmt.Printf("%d frames of %s came through two nodes as they were sent\n", len(report.Frames), report.Codec.MimeType)
+	return nil
 }
 
-// echo is a signal.Handler that answers with the offer.
-type echo struct{}
-
-func (echo) Offer(_ context.Context, o signal.Offer) (signal.Session, error) {
-	return &echoSession{sdp: o.SDP, done: make(chan struct{})}, nil
+// waitAnnounced waits until the origin has announced the stream.
+func waitAnnounced(ctx context.Context, dir *directory, stream cdn.StreamID) error {
+	for {
+		entries, err := dir.Find(ctx, stream)
+		if err != nil || len(entries) > 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
-
-type echoSession struct {
-	sdp  string
-	done chan struct{}
-}
-
-func (s *echoSession) ID() string                                        { return "echo" }
-func (s *echoSession) SDP() string                                       { return s.sdp }
-func (s *echoSession) Patch(_ context.Context, _ string) (string, error) { return "", nil }
-func (s *echoSession) Done() <-chan struct{}                             { return s.done }
-func (s *echoSession) Err() error                                        { return cdn.ErrClosed }
-func (s *echoSession) Close() error                                      { close(s.done); return nil }
