@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/examples/threenode/web"
+	"github.com/deltacdn/delta/signal/whep"
+)
+
+const patience = 20 * time.Second // bounds every wait
+
+// output is what the program prints, while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// start3 runs the program on free ports, and returns its nodes' URLs by name.
+func start3(t *testing.T, args ...string) map[string]string {
+	args = append(args, "-origin", "127.0.0.1:0", "-edge1", "127.0.0.1:0", "-edge2", "127.0.0.1:0", "-relay-addr", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, done := &output{}, make(chan error, 1)
+	go func() { done <- run(ctx, args, out, io.Discard) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done, "an interrupt is no failure")
+	})
+	urls := map[string]string{}
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Ctrl-C") }, patience, 10*time.Millisecond)
+	for _, m := range regexp.MustCompile(`(?m)^  (\w+) +(http\S+)/$`).FindAllStringSubmatch(out.String(), -1) {
+		urls[m[1]] = m[2]
+	}
+	return urls
+}
+
+func get(t *testing.T, url string) (int, string) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
+func status(t *testing.T, node string) (s web.Status) {
+	_, body := get(t, node+"/status.json")
+	require.NoError(t, json.Unmarshal([]byte(body), &s))
+	return s
+}
+
+func TestBadInvocations(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer udp.Close()
+	for want, args := range map[string][]string{
+		"not defined: -nope":               {"-nope"},
+		`unexpected argument "hello"`:      {"hello"},
+		"-tls-cert and -tls-key":           {"-tls-cert", "x"},
+		`-public: "here" is no IP address`: {"-public", "here"},
+		`-origin: "8080" is no HOST:PORT`:  {"-origin", "8080"},
+		"-relay-addr: \"x\"":               {"-origin", "127.0.0.1:0", "-relay", "-relay-addr", "x"},
+		"choose another with -edge1":       {"-origin", "127.0.0.1:0", "-edge1", busy.Addr().String()},
+		"choose another with -origin":      {"-origin", udp.LocalAddr().String()},
+		"no such file":                     {"-tls-cert", "/nowhere/c", "-tls-key", "/nowhere/k"},
+	} {
+		err := run(context.Background(), args, io.Discard, io.Discard)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "\n", "one line")
+	}
+}
+
+func TestHelpIsNoFailure(t *testing.T) {
+	var out output
+	require.ErrorContains(t, run(context.Background(), []string{"-h"}, &out, io.Discard), "help")
+	for _, name := range []string{"-origin", "-edge1", "-edge2", "-relay-addr", "-relay", "-demo", "-public", "-tls-cert", "-tls-key"} {
+		require.Contains(t, out.String(), name)
+	}
+}
+
+// The clip reaches viewers of both edges, through a relay and without.
+func TestDemoIsPlayed(t *testing.T) {
+	for name, args := range map[string][]string{"direct": nil, "relay": {"-relay"}} {
+		t.Run(name, func(t *testing.T) {
+			urls := start3(t, args...)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			require.Eventually(t, func() bool {
+				s := status(t, urls["origin"])
+				return len(s.Streams) == 1 && s.Streams[0].State == "live"
+			}, patience, 50*time.Millisecond)
+			for _, edge := range []string{"edge1", "edge2"} {
+				v := cdntest.View(t, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: urls[edge] + "/whep/demo"})
+				require.NoError(t, v.WaitConnected(ctx))
+				// The clip is none of cdntest's: its packets are all that counts.
+				require.Eventually(t, func() bool { return v.Report().Video().Packets > 20 && v.Report().Audio().Packets > 20 }, patience, 50*time.Millisecond)
+				s := status(t, urls[edge])
+				require.Equal(t, 1, s.Streams[0].Viewers)
+				from := "from origin"
+				if args != nil {
+					from = "from relay"
+				}
+				require.Equal(t, from, s.Streams[0].Source)
+				require.False(t, s.CanPublish)
+			}
+			require.Positive(t, status(t, urls["origin"]).Sessions.Links)
+		})
+	}
+}
+
+func TestPagesAndPathsOfEachNode(t *testing.T) {
+	urls := start3(t, "-relay", "-demo=false")
+	require.Len(t, urls, 4)
+	for name, url := range urls {
+		for _, path := range []string{"/", "/play?stream=demo", "/publish?stream=demo", "/assets/style.css", "/status.json"} {
+			code, _ := get(t, url+path)
+			require.Equal(t, http.StatusOK, code, "%s%s", name, path)
+		}
+		for path, serves := range map[string]bool{"/whip/demo": name == "origin", "/whep/demo": name != "relay"} {
+			code, _ := get(t, url+path)
+			if serves {
+				require.Equal(t, http.StatusMethodNotAllowed, code, "%s%s takes a POST", name, path)
+			} else {
+				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, code, "%s%s", name, path)
+			}
+			resp, err := http.Post(url+path, "application/sdp", strings.NewReader("v=0"))
+			require.NoError(t, err)
+			_ = resp.Body.Close()
+			require.GreaterOrEqual(t, resp.StatusCode, 400)
+			require.Less(t, resp.StatusCode, 500)
+		}
+	}
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	http.DefaultClient.CloseIdleConnections()
+	before := runtime.NumGoroutine()
+	t.Run("run", func(t *testing.T) {
+		urls := start3(t)
+		require.Eventually(t, func() bool { return len(status(t, urls["origin"]).Streams) == 1 }, patience, 50*time.Millisecond)
+		http.DefaultClient.CloseIdleConnections()
+	})
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, patience, 20*time.Millisecond,
+		"%d goroutines before", before)
+}
