@@ -43,25 +43,16 @@ type Handler struct{ *resource.Server }
 
 // New returns a Handler that asks h for sessions.
 func New(h signal.Handler, c Config) (*Handler, error) {
-	if h == nil {
-		return nil, &cdn.Error{Op: "new whep handler", Err: fmt.Errorf("%w: nothing to ask for sessions", cdn.ErrInvalid)}
-	}
 	if c.Prefix == "" {
 		c.Prefix = "/whep/"
 	}
-	if c.MaxBody <= 0 {
-		c.MaxBody = 256 << 10
+	s, err := resource.New(h, resource.Config{
+		Prefix: c.Prefix, MaxBody: c.MaxBody, Playback: true, Links: c.ICEServers, Origin: c.AllowOrigin, Logger: c.Logger,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if c.AllowOrigin == "" {
-		c.AllowOrigin = "*"
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return &Handler{resource.New(h, resource.Config{
-		Prefix: "/" + strings.Trim(c.Prefix, "/") + "/", MaxBody: c.MaxBody, Playback: true,
-		Links: c.ICEServers, Origin: c.AllowOrigin, Logger: c.Logger,
-	})}, nil
+	return &Handler{s}, nil
 }
 
 // A Client plays from a WHEP server, or fetches from another node. It is a

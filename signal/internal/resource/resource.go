@@ -6,6 +6,7 @@ package resource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -25,15 +26,15 @@ const (
 	TypeFragment = "application/trickle-ice-sdpfrag"
 )
 
-// Config sets up a Server.
+// Config sets up a Server. Prefix has to be set; the rest has defaults.
 type Config struct {
-	Prefix  string // that the handler is mounted at, with slashes around it
-	MaxBody int64  // bytes of a request's body
+	Prefix  string // that the handler is mounted at
+	MaxBody int64  // bytes of a request's body; 0: 256 KiB
 	// Playback: WHEP. Layers, server offers and event streams are there, and a
 	// PATCH need not say If-Match.
 	Playback bool
 	Links    []string // values of Link headers
-	Origin   string   // for Access-Control-Allow-Origin
+	Origin   string   // for Access-Control-Allow-Origin; "": "*"
 	Logger   *slog.Logger
 }
 
@@ -45,8 +46,21 @@ type Server struct {
 }
 
 // New returns a server that asks h for sessions.
-func New(h signal.Handler, c Config) *Server {
-	return &Server{config: c, handler: h, table: newTable()}
+func New(h signal.Handler, c Config) (*Server, error) {
+	if h == nil {
+		return nil, &cdn.Error{Op: "new handler", Err: fmt.Errorf("%w: nothing to ask for sessions", cdn.ErrInvalid)}
+	}
+	c.Prefix = "/" + strings.Trim(c.Prefix, "/") + "/"
+	if c.MaxBody <= 0 {
+		c.MaxBody = 256 << 10
+	}
+	if c.Origin == "" {
+		c.Origin = "*"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{config: c, handler: h, table: newTable()}, nil
 }
 
 // Close ends the sessions and waits for them.
