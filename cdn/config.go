@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -18,7 +19,8 @@ import (
 // addresses that announces nothing and lets everybody in. It must not be
 // changed after it was passed.
 type Config struct {
-	// ID names the node; it must be unique in the CDN. If empty, a random one.
+	// ID names the node; it must be unique in the CDN, and may hold what an
+	// element of a [StreamID] may. If empty, a random one.
 	ID NodeID
 	// Addr is the UDP address, host:port, for publishers and viewers. If
 	// empty, ":0": a free port of all addresses.
@@ -79,6 +81,9 @@ type RingConfig struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.ID == "" {
 		c.ID = NewNodeID()
+	}
+	if i := strings.IndexFunc(string(c.ID), func(r rune) bool { return !streamIDRune(r) }); i >= 0 {
+		return c, fmt.Errorf("%w: node id %q has other characters than a stream id's", ErrInvalid, c.ID)
 	}
 	if c.Addr == "" {
 		c.Addr = ":0"

@@ -360,6 +360,7 @@ func TestLimits(t *testing.T) {
 func TestBadConfigurationIsRefused(t *testing.T) {
 	for _, c := range []cdn.Config{
 		{Addr: "127.0.0.1"},
+		{ID: "a, b"},
 		{Addr: "nowhere.invalid:1"},
 		{Addr: "127.0.0.1:0", PublicIPs: make([]netip.Addr, 1)},
 	} {

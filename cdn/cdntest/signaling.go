@@ -140,7 +140,10 @@ func testClose(t *testing.T, start signalingStart) {
 	if s, err = d.Dial(t.Context(), url, wishes(SignalingOptions{PublishOnly: true})); err != nil {
 		t.Fatalf("Dial: %v", err)
 	}
-	_ = h.last().Close() // the server ends it
+	h.last().End(cdn.ErrSuperseded) // the server ends it
+	if _, err := s.Patch(t.Context(), "a=x\r\n"); !errors.Is(err, cdn.ErrSuperseded) {
+		t.Errorf("Patch after the server ended the session: %v", err)
+	}
 	if err := s.Close(t.Context()); err != nil {
 		t.Errorf("Close after the server did: %v", err)
 	}

@@ -170,6 +170,10 @@ func TestNothingIsLeft(t *testing.T) {
 		require.Eventually(t, func() bool { return len(status(t, urls["origin"]).Streams) == 1 }, patience, 50*time.Millisecond)
 		http.DefaultClient.CloseIdleConnections()
 	})
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, patience, 20*time.Millisecond,
-		"%d goroutines before", before)
+	stacks := make([]byte, 1<<20)
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines before; now:\n%s", before, stacks[:runtime.Stack(stacks, true)])
+		}
+	}
 }

@@ -67,7 +67,7 @@ func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.
 		_ = s.Close() // the caller will not
 		return nil, ctx.Err()
 	}
-	return remote{network: n, session: s}, nil
+	return remote{network: n, session: s, invited: o.SDP == "", sdp: s.SDP()}, nil
 }
 
 func start(ctx context.Context, h signal.Handler, o signal.Offer) (signal.Session, error) {
@@ -111,16 +111,18 @@ func (n *Network) wait(ctx context.Context) error {
 type remote struct {
 	network *Network
 	session signal.Session
+	invited bool
+	sdp     string // as it was when the call returned
 }
 
-func (r remote) SDP() string { return r.session.SDP() }
+func (r remote) SDP() string { return r.sdp }
 
 func (r remote) Accept(ctx context.Context, answer string) error {
 	if err := r.network.wait(ctx); err != nil {
 		return err
 	}
 	s, ok := r.session.(signal.OfferedSession)
-	if !ok {
+	if !ok || !r.invited {
 		return &cdn.Error{Op: "accept", Err: fmt.Errorf("%w: the server has answered", cdn.ErrInvalid)}
 	}
 	return s.Accept(ctx, answer)
@@ -129,6 +131,11 @@ func (r remote) Accept(ctx context.Context, answer string) error {
 func (r remote) Patch(ctx context.Context, fragment string) (string, error) {
 	if err := r.network.wait(ctx); err != nil {
 		return "", err
+	}
+	select {
+	case <-r.session.Done():
+		return "", &cdn.Error{Op: "patch", Err: r.session.Err()}
+	default:
 	}
 	return r.session.Patch(ctx, fragment)
 }

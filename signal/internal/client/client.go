@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
@@ -22,6 +23,7 @@ import (
 const (
 	maxRedirects = 3
 	maxAnswer    = 256 << 10
+	closeTimeout = 2 * time.Second
 )
 
 // Client makes requests. The zero value uses http.DefaultClient.
@@ -102,10 +104,15 @@ func (c *Client) redirect(resp *http.Response, stream cdn.StreamID) (*url.URL, e
 // created reads the answer, or the offer that we asked for.
 func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSession, error) {
 	defer discard(resp)
-	s := &session{client: c, stream: o.Stream, etag: resp.Header.Get("ETag"), invited: o.SDP == ""}
+	s := &session{
+		client: c, stream: o.Stream, credential: o.Credential, ufrag: ufragOf(o.SDP),
+		etag: resp.Header.Get("ETag"), invited: o.SDP == "",
+	}
 	fail := func(what string) (signal.RemoteSession, error) {
-		if s.url != nil {
-			_ = s.Close(resp.Request.Context()) // what we cannot use should not stay
+		if s.url != nil { // what we cannot use should not stay
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(resp.Request.Context()), closeTimeout)
+			defer cancel()
+			_ = s.Close(ctx)
 		}
 		return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Node: cdn.NodeID(resp.Request.URL.Host), Err: fmt.Errorf("%w: %s", cdn.ErrInvalid, what)}
 	}
@@ -150,9 +157,12 @@ type session struct {
 	url     *url.URL
 	sdp     string
 	invited bool
+	// credential goes along with every request (RFC 9725 section 4.7)
+	credential string
 
-	mu   sync.Mutex
-	etag string
+	mu    sync.Mutex
+	etag  string
+	ufrag string // ours, of the ICE session that etag names
 }
 
 func (s *session) SDP() string { return s.sdp }
@@ -171,9 +181,6 @@ func (s *session) Patch(ctx context.Context, fragment string) (string, error) {
 
 func (s *session) Close(ctx context.Context) error {
 	_, err := s.request(ctx, http.MethodDelete, "", "")
-	if errors.Is(err, cdn.ErrNotFound) || errors.Is(err, cdn.ErrEnded) || errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrPeerLost) {
-		return nil // it is gone, which is what was wanted
-	}
 	return err
 }
 
@@ -188,11 +195,17 @@ func (s *session) request(ctx context.Context, method, kind, body string) (strin
 	if kind == resource.TypeFragment {
 		req.Header.Set("If-Match", s.match(body))
 	}
+	if s.credential != "" {
+		req.Header.Set("Authorization", "Bearer "+s.credential)
+	}
 	resp, err := s.client.do(req)
 	if err != nil {
 		return "", s.client.failed(ctx, s.stream, err)
 	}
 	defer discard(resp)
+	if gone := resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone; gone && method == http.MethodDelete {
+		return "", nil // which is what was wanted
+	}
 	if resp.StatusCode >= 300 {
 		return "", problem.Read(s.client.Op, s.stream, resp)
 	}
@@ -208,12 +221,23 @@ func (s *session) request(ctx context.Context, method, kind, body string) (strin
 	return string(answer), nil
 }
 
-// match returns the If-Match of a fragment: "*" for one that restarts ICE.
+// match returns the If-Match of a fragment: "*" for one that restarts ICE, as
+// other credentials than before do.
 func (s *session) match(fragment string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.etag == "" || strings.Contains(fragment, "a=ice-ufrag:") {
+	if ufrag := ufragOf(fragment); ufrag != "" && ufrag != s.ufrag {
+		s.ufrag = ufrag
+		return "*"
+	}
+	if s.etag == "" {
 		return "*"
 	}
 	return s.etag
+}
+
+func ufragOf(sdp string) string {
+	_, after, _ := strings.Cut(sdp, "a=ice-ufrag:")
+	ufrag, _, _ := strings.Cut(after, "\n")
+	return strings.TrimSpace(ufrag)
 }

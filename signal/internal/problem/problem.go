@@ -36,9 +36,9 @@ var table = []struct {
 	{cdn.ErrOverLimit, http.StatusServiceUnavailable, "over-limit"},
 	{cdn.ErrLoop, http.StatusLoopDetected, "loop"},
 	{cdn.ErrUnsupported, http.StatusNotImplemented, "unsupported"},
+	{cdn.ErrEnded, http.StatusGone, "ended"}, // the first of a status is what it means without a code
 	{cdn.ErrTooSlow, http.StatusGone, "too-slow"},
 	{cdn.ErrSuperseded, http.StatusGone, "superseded"},
-	{cdn.ErrEnded, http.StatusGone, "ended"},
 	{cdn.ErrPeerLost, http.StatusGone, "peer-lost"},
 	{cdn.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
 	{cdn.ErrClosed, http.StatusServiceUnavailable, "closed"},

@@ -50,7 +50,9 @@ func New(h signal.Handler, c Config) (*Server, error) {
 	if h == nil {
 		return nil, &cdn.Error{Op: "new handler", Err: fmt.Errorf("%w: nothing to ask for sessions", cdn.ErrInvalid)}
 	}
-	c.Prefix = "/" + strings.Trim(c.Prefix, "/") + "/"
+	if c.Prefix = "/" + strings.Trim(c.Prefix, "/"); c.Prefix != "/" {
+		c.Prefix += "/"
+	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = 256 << 10
 	}
@@ -235,8 +237,9 @@ func bearer(r *http.Request) (string, bool) {
 
 // refuse answers with err, and logs what the answer does not say.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	stream, _, _ := strings.Cut(r.URL.Path, separator) // what follows is a secret
 	if problem.Of(err).Code == "" && r.Context().Err() == nil {
-		s.config.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		s.config.Logger.Error("request failed", "method", r.Method, "stream", stream, "err", err)
 	}
 	problem.WriteError(w, err)
 }

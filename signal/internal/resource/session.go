@@ -41,7 +41,10 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn
 	case r.Method == http.MethodPatch:
 		s.patch(w, r, session)
 	case r.Method == http.MethodDelete:
-		s.table.drop(path)
+		if !s.table.drop(path) {
+			problem.New(http.StatusNotFound, "there is no such session").Write(w)
+			return
+		}
 		_ = session.Close() // it has no way to fail that the client could mend
 		w.WriteHeader(http.StatusOK)
 	case s.config.Playback && (r.Method == http.MethodGet || r.Method == http.MethodHead):
@@ -92,7 +95,8 @@ func (s *Server) matches(w http.ResponseWriter, r *http.Request, session signal.
 	}
 	current := etag(session)
 	for one := range strings.SplitSeq(value, ",") {
-		if one = strings.TrimSpace(one); one == "*" || one == current {
+		// RFC 9725 quotes the asterisk in its examples, RFC 9110 does not.
+		if one = strings.TrimSpace(one); one == "*" || one == `"*"` || one == current {
 			return true
 		}
 	}
@@ -106,11 +110,11 @@ func (s *Server) trickle(w http.ResponseWriter, r *http.Request, session signal.
 		s.refuse(w, r, err)
 		return
 	}
-	w.Header().Set("ETag", etag(session))
 	if answer == "" {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	w.Header().Set("ETag", etag(session))
 	w.Header().Set("Content-Type", TypeFragment)
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(w, answer) // a client that is gone needs no answer
@@ -130,6 +134,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, session signal.S
 		return
 	}
 	out := http.NewResponseController(w)
+	_ = out.SetWriteDeadline(time.Time{}) // where the server can, it lasts as long as the session
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	message := ": connected\n\n"

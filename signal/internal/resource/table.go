@@ -99,11 +99,13 @@ func (t *table) find(path string) (signal.Session, error) {
 	return nil, nil
 }
 
-// drop forgets the session at path altogether.
-func (t *table) drop(path string) {
+// drop forgets the session at path altogether. It is false if there is none.
+func (t *table) drop(path string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	_, ok := t.sessions[path]
 	delete(t.sessions, path)
+	return ok
 }
 
 func (t *table) close() error {
