@@ -50,6 +50,7 @@ type Session struct {
 	mu        sync.Mutex
 	err       error
 	stopped   bool
+	closed    bool // the PeerConnection is
 	connected bool
 	sdp       string
 }
@@ -114,8 +115,15 @@ func (s *Session) Close() error {
 }
 
 // Go runs f in a goroutine that the session's end waits for. f must return
-// soon after the PeerConnection was closed.
-func (s *Session) Go(f func()) { s.wg.Go(f) }
+// soon after the PeerConnection was closed. Once that is so, nothing is started
+// any more: pion may still have a callback under way.
+func (s *Session) Go(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.wg.Go(f)
+	}
+}
 
 func (s *Session) stateChanged(state webrtc.PeerConnectionState) {
 	switch state {
@@ -167,6 +175,9 @@ func (s *Session) finish() {
 		s.config.Ending(s.Err())
 	}
 	_ = s.pc.GracefulClose() // the peer may be gone; there is nobody to tell
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.wg.Wait()
 	if s.config.Ended != nil {
 		s.config.Ended(s.Err())
