@@ -1,10 +1,11 @@
 package cdntest_test
 
 import (
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
@@ -14,43 +15,39 @@ import (
 )
 
 // A test of a whole network, in virtual time: the picture arrives exactly the
-// paths' delay after it was sent.
-func ExampleNewNetwork() {
-	test := func(t *testing.T) {
-		network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
-		far := cdntest.Path{Delay: 10 * time.Millisecond}
-		host := network.Host("node", far)
-		node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer node.Close()
-		live, _ := origin.New(node, origin.Config{})
-		view, _ := edge.New(node, edge.Config{Source: live})
-		signaling := inproc.New(inproc.Config{})
-		signaling.Handle("http://node/whip/", live)
-		signaling.Handle("http://node/whep/", view)
+// paths' delay after it was sent. It is a test and no Example, since a network
+// belongs to a *testing.T.
+func TestExampleNewNetwork(t *testing.T) { synctest.Test(t, testExampleNewNetwork) }
 
-		p := cdntest.Publish(t, cdntest.PublisherConfig{
-			Net: network.Host("publisher", far).Net(), Dialer: signaling, URL: "http://node/whip/demo",
-		})
-		if err := p.WaitConnected(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		v := cdntest.View(t, cdntest.ViewerConfig{
-			Net: network.Host("viewer", far).Net(), Dialer: signaling, URL: "http://node/whep/demo",
-		})
-		if err := v.WaitFrames(t.Context(), 60); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(v.Report().Video().Latency(0.5))
-	}
-	run("TestMyNetwork", func(t *testing.T) { synctest.Test(t, test) })
-	// Output: 40ms
-}
+func testExampleNewNetwork(t *testing.T) {
+	// A virtual network with a node on it, 10 ms from everybody.
+	network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
+	far := cdntest.Path{Delay: 10 * time.Millisecond}
+	host := network.Host("node", far)
+	node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
+	require.NoError(t, err)
+	defer node.Close()
+	live, err := origin.New(node, origin.Config{})
+	require.NoError(t, err)
+	view, err := edge.New(node, edge.Config{Source: live})
+	require.NoError(t, err)
 
-// run stands for `go test`.
-func run(name string, test func(t *testing.T)) {
-	testing.Init()
-	testing.RunTests(func(_, _ string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: name, F: test}})
+	// Signaling is a function call.
+	signaling := inproc.New(inproc.Config{})
+	signaling.Handle("http://node/whip/", live)
+	signaling.Handle("http://node/whep/", view)
+
+	// One publishes, one views, each from a host of its own.
+	p := cdntest.Publish(t, cdntest.PublisherConfig{
+		Net: network.Host("publisher", far).Net(), Dialer: signaling, URL: "http://node/whip/demo",
+	})
+	require.NoError(t, p.WaitConnected(t.Context()))
+	v := cdntest.View(t, cdntest.ViewerConfig{
+		Net: network.Host("viewer", far).Net(), Dialer: signaling, URL: "http://node/whep/demo",
+	})
+	require.NoError(t, v.WaitFrames(t.Context(), 60))
+
+	// Four times 10 ms: publisher, node, node, viewer. Nothing was changed.
+	require.Equal(t, 40*time.Millisecond, v.Report().Video().Latency(0.5))
+	require.Zero(t, v.Report().Video().FaultCount)
 }
