@@ -84,15 +84,17 @@ func TestBadInvocations(t *testing.T) {
 	require.NoError(t, err)
 	defer udp.Close()
 	for want, args := range map[string][]string{
-		"not defined: -nope":               {"-nope"},
-		`unexpected argument "hello"`:      {"hello"},
-		"-tls-cert and -tls-key":           {"-tls-cert", "x"},
-		`-public: "here" is no IP address`: {"-public", "here"},
-		`-origin: "8080" is no HOST:PORT`:  {"-origin", "8080"},
-		"-relay-addr: \"x\"":               {"-origin", "127.0.0.1:0", "-relay", "-relay-addr", "x"},
-		"choose another with -edge1":       {"-origin", "127.0.0.1:0", "-edge1", busy.Addr().String()},
-		"choose another with -origin":      {"-origin", udp.LocalAddr().String()},
-		"no such file":                     {"-tls-cert", "/nowhere/c", "-tls-key", "/nowhere/k"},
+		"not defined: -nope":                {"-nope"},
+		`unexpected argument "hello"`:       {"hello"},
+		"-tls-cert and -tls-key":            {"-tls-cert", "x"},
+		`-public: "here" is no IP address`:  {"-public", "here"},
+		`-origin: "8080" is no HOST:PORT`:   {"-origin", "8080"},
+		"-relay-addr: \"x\"":                {"-origin", "127.0.0.1:0", "-relay", "-relay-addr", "x"},
+		"-edge2: listen tcp: address 99999": {"-origin", "127.0.0.1:0", "-edge1", "127.0.0.1:0", "-edge2", "127.0.0.1:99999"},
+		"-tls-key go together":              {"-tls-key", "x"},
+		"choose another with -edge1":        {"-origin", "127.0.0.1:0", "-edge1", busy.Addr().String()},
+		"choose another with -origin":       {"-origin", udp.LocalAddr().String()},
+		"no such file":                      {"-tls-cert", "/nowhere/c", "-tls-key", "/nowhere/k"},
 	} {
 		err := run(context.Background(), args, io.Discard, io.Discard)
 		require.ErrorContains(t, err, want)

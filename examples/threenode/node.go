@@ -58,8 +58,12 @@ func listen(name, addr string, role web.Role, o options, log *slog.Logger) (*nod
 	bound := l.Addr().(*net.TCPAddr)
 	n := &node{name: name, role: role, listener: l, mux: http.NewServeMux(), log: log}
 	n.url = pageURL(host, bound.Port, o)
+	udp := strconv.Itoa(bound.Port)
+	if port == "0" {
+		udp = port // any free one: that which is free for TCP need not be for UDP
+	}
 	c := cdn.Config{
-		ID: cdn.NodeID(name), Addr: net.JoinHostPort(host, strconv.Itoa(bound.Port)),
+		ID: cdn.NodeID(name), Addr: net.JoinHostPort(host, udp),
 		URL: n.url, Logger: log.With("node", name), OnEvent: n.event,
 	}
 	if o.public.IsValid() {
@@ -84,7 +88,7 @@ func busy(name, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s: %s is in use; choose another with -%s HOST:PORT", name, addr, flagOf(name))
 	}
-	return fmt.Errorf("%s: %w", name, err)
+	return fmt.Errorf("-%s: %w", flagOf(name), err)
 }
 
 func pageURL(host string, port int, o options) string {
