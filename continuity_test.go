@@ -13,6 +13,7 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/signal"
 )
 
 // byToken recognises people by the token that they show.
@@ -59,6 +60,75 @@ func TestTakeoverIsOneStreamToViewers(t *testing.T) {
 		require.Less(t, r2.Gap(), ms(300))
 		st := o.Stats().Streams[0]
 		require.Equal(t, uint64(2), st.Epoch)
+	})
+}
+
+// A takeover that comes to nothing leaves the stream and its publisher alone:
+// one that never connects, and one that thinks better of it.
+func TestTakeoverThatFailsChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(5)}
+		o := w.origin("origin", path, origin.Config{}, withAuthorizer)
+		first := w.publish(o, "live", path, cdntest.PublisherConfig{Credential: "ada", Seed: 1})
+		require.NoError(t, first.WaitConnected(w.within(5*time.Second)))
+		v := w.view(o, "live", "viewer", path, cdntest.ViewerConfig{})
+		require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
+
+		cut := cdntest.Path{Loss: 1}
+		w.publishFrom(o, "live", cdntest.PublisherConfig{Net: w.network.Host("cut off", cut).Net(), Credential: "ada"})
+		time.Sleep(30 * time.Second) // it is given up after 20
+		rueful := w.publishFrom(o, "live", cdntest.PublisherConfig{Net: w.network.Host("rueful", cut).Net(), Credential: "ada"})
+		require.NoError(t, rueful.Stop(w.within(time.Second)))
+		time.Sleep(10 * time.Second)
+		_, err := o.origin.Offer(t.Context(), signal.Offer{Stream: "live", Credential: "ada", SDP: "v=0\r\n"})
+		require.ErrorIs(t, err, cdn.ErrInvalid)
+
+		frames := len(v.Report().Video().Frames)
+		require.NoError(t, v.WaitFrames(w.within(5*time.Second), frames+30))
+		r := v.Report().Video()
+		require.Zero(t, r.FaultCount+r.Missing+r.TimestampJumps, r.Faults)
+		require.Less(t, r.Gap(), ms(50))
+
+		second := w.publishFrom(o, "live", cdntest.PublisherConfig{Net: w.network.Host("second", path).Net(), Credential: "ada", Seed: 2})
+		require.NoError(t, second.WaitConnected(w.within(5*time.Second)))
+		<-first.Done()
+		require.NoError(t, second.Stop(w.within(time.Second)))
+		require.NoError(t, v.WaitBye(w.within(time.Second)))
+		require.Equal(t, "ended", v.Report().Video().ByeReason, "and the last one's goodbye ends the stream")
+	})
+}
+
+// Extension ids are the stream's, whoever sends it: what a newcomer offers
+// besides is left out, and what it has at another place keeps its name.
+func TestTakeoverKeepsHeaderExtensions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			capture     = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+			orientation = "urn:3gpp:video-orientation"
+			other       = "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type"
+		)
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(5)}
+		o := w.origin("origin", path, origin.Config{Takeover: origin.TakeoverAlways})
+		first := w.publish(o, "live", path, cdntest.PublisherConfig{
+			Seed: 1, Video: &cdntest.Video{Extensions: []string{capture, orientation}},
+		})
+		require.NoError(t, first.WaitConnected(w.within(5*time.Second)))
+		v := w.view(o, "live", "viewer", path, cdntest.ViewerConfig{Extensions: []string{capture, orientation, other}})
+		require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
+		before := v.Report().Video().Extensions
+
+		second := w.publishFrom(o, "live", cdntest.PublisherConfig{
+			Net: w.network.Host("second", path).Net(), Seed: 2, Video: &cdntest.Video{Extensions: []string{other, orientation}},
+		})
+		require.NoError(t, second.WaitConnected(w.within(5*time.Second)))
+		<-first.Done()
+		require.NoError(t, v.WaitFrames(w.within(5*time.Second), 100))
+		after := v.Report().Video().Extensions
+		require.Len(t, after[capture], 8, "the last of the first publisher's")
+		require.NotEqual(t, before[orientation], after[orientation])
+		require.Empty(t, after[other])
 	})
 }
 

@@ -25,15 +25,10 @@ var (
 type announcer struct {
 	// static after newAnnouncer
 
-	dir Directory
-	log *slog.Logger
-	ttl time.Duration
-	// onStale is called with an entry that the directory refused because a
-	// higher epoch of its publication is there; it is announced no more. The
-	// call comes from the entry's own goroutine, without locks; it may block,
-	// but not for close.
-	onStale func(Entry)
-	random  func() float64 // in [0, 1)
+	dir    Directory
+	log    *slog.Logger
+	ttl    time.Duration
+	random func() float64 // in [0, 1)
 
 	wg sync.WaitGroup // the announcements' goroutines
 
@@ -44,21 +39,25 @@ type announcer struct {
 
 // newAnnouncer returns an announcer that gives each entry a lease of ttl in
 // dir. Its owner closes it.
-func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration, onStale func(Entry)) *announcer {
+func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration) *announcer {
 	return &announcer{
-		dir:     dir,
-		log:     log,
-		ttl:     ttl,
-		onStale: onStale,
-		random:  rand.Float64,
-		live:    make(map[StreamID]*announcement),
+		dir:    dir,
+		log:    log,
+		ttl:    ttl,
+		random: rand.Float64,
+		live:   make(map[StreamID]*announcement),
 	}
 }
 
 // announce puts e into the directory and keeps it there until the announcement
 // is stopped, or replaced by a newer one of the same stream. All entries are of
 // one node. After close, nothing is announced any more.
-func (an *announcer) announce(e Entry) *announcement {
+//
+// onStale is called when the directory has refused the entry because a higher
+// epoch of its publication is there; it is announced no more. The call comes
+// from the entry's own goroutine, without locks; it may block, but not for
+// close.
+func (an *announcer) announce(e Entry, onStale func()) *announcement {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &announcement{
 		announcer: an,
@@ -66,6 +65,7 @@ func (an *announcer) announce(e Entry) *announcement {
 		cancel:    cancel,
 		changed:   make(chan struct{}, 1), // that something changed is all there is to know
 		done:      make(chan struct{}),
+		onStale:   onStale,
 		entry:     e.clone(),
 	}
 	an.mu.Lock()

@@ -91,14 +91,20 @@ type testAnnouncer struct {
 	dir   *testDirectory
 	log   *bytes.Buffer
 	stale chan Entry
+
+	onStale func(Entry)
+}
+
+func (an *testAnnouncer) announce(e Entry) *announcement {
+	return an.announcer.announce(e, func() { an.onStale(e) })
 }
 
 func announcerTest(t *testing.T, f func(t *testing.T, an *testAnnouncer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		an := &testAnnouncer{t: t, dir: newTestDirectory(), log: &bytes.Buffer{}, stale: make(chan Entry, 10)}
-		an.announcer = newAnnouncer(an.dir, slog.New(slog.NewTextHandler(an.log, nil)), testTTL,
-			func(e Entry) { an.stale <- e })
+		an.announcer = newAnnouncer(an.dir, slog.New(slog.NewTextHandler(an.log, nil)), testTTL)
+		an.onStale = func(e Entry) { an.stale <- e }
 		an.random = func() float64 { return 0.5 }
 		defer an.close()
 		f(t, an)

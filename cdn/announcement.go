@@ -15,6 +15,7 @@ type announcement struct {
 	cancel    context.CancelCauseFunc
 	changed   chan struct{} // holds one item after an update
 	done      chan struct{} // closed when the goroutine has ended
+	onStale   func()
 
 	// owned by the goroutine; after done by that of the next announcement
 
@@ -57,7 +58,7 @@ func (a *announcement) run() {
 			break
 		}
 		if errors.Is(err, ErrStale) {
-			a.announcer.onStale(a.tried)
+			a.onStale()
 			return
 		}
 		a.report(err, pace.failing())

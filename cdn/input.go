@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ type Input struct {
 	video atomic.Bool // it declared a video track
 
 	mu     sync.Mutex
+	tracks []*Track // of the stream, for those that were declared
 	layers []*LayerInput
 	closed bool
 	err    error
@@ -66,7 +68,14 @@ func (in *Input) Start(tracks []TrackInfo) error {
 			in.video.Store(true)
 		}
 	}
-	return in.stream.declare(tracks)
+	matched, err := in.stream.declare(tracks)
+	if err != nil {
+		return err
+	}
+	in.mu.Lock()
+	in.tracks = matched
+	in.mu.Unlock()
+	return nil
 }
 
 // Close ends the input. Err is kept for [Input.Err]; the stream goes on with
@@ -88,7 +97,7 @@ type Back interface {
 // was not declared, and with [ErrOverLimit] for more layers than a track may
 // have.
 func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
-	l, err := in.stream.layerFor(track, name)
+	l, err := in.layerFor(track, name)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +117,21 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 	return li, nil
 }
 
+func (in *Input) layerFor(track int, name string) (*Layer, error) {
+	in.mu.Lock()
+	tracks := in.tracks
+	in.mu.Unlock()
+	s := in.stream
+	if track < 0 || track >= len(tracks) {
+		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: no track %d", ErrInvalid, track)}
+	}
+	t := tracks[track]
+	if t.Layer(name) == nil && len(t.Layers()) >= s.config.MaxLayers {
+		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: layer %q", ErrOverLimit, name)}
+	}
+	return t.layer(name), nil
+}
+
 // A LayerInput is where one layer of an input is written. One goroutine at a
 // time writes.
 type LayerInput struct {
@@ -116,6 +140,7 @@ type LayerInput struct {
 	back  Back
 
 	// guarded by layer.mu
+	gone     bool // removed: what still comes is not wanted
 	seq      seqnum.Seq
 	ts       seqnum.Time
 	gaps     seqnum.Gaps
@@ -146,6 +171,10 @@ type Ext struct {
 	ID   uint8
 	Data []byte
 }
+
+// Track returns the stream's track that is written. Its list of extensions is
+// what the ids of [Ext] count in; a later input's own may be in another order.
+func (li *LayerInput) Track() *Track { return li.layer.track }
 
 // Write takes a packet that arrived at now. It copies what it keeps: the
 // caller may reuse everything, but after a splice finds picture identifiers in

@@ -107,10 +107,11 @@ func (l *Layer) addInput(li *LayerInput) {
 	}
 }
 
-// removeInput forgets li, and reports whether it was the active one.
+// removeInput forgets li, which cannot write any more then.
 func (l *Layer) removeInput(li *LayerInput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	li.gone = true
 	for i, x := range l.inputs {
 		if x == li {
 			l.inputs = append(l.inputs[:i:i], l.inputs[i+1:]...)

@@ -27,7 +27,6 @@ type Node struct {
 
 	mu       sync.Mutex
 	streams  map[*Stream]struct{}
-	onStale  map[StreamID]func()
 	services []io.Closer
 	sessions int
 	closed   bool
@@ -48,10 +47,9 @@ func Listen(c Config) (*Node, error) {
 		log:     c.Logger.With("node", string(c.ID)),
 		pool:    fanout.New(c.Workers),
 		streams: make(map[*Stream]struct{}),
-		onStale: make(map[StreamID]func()),
 	}
 	if c.Directory != nil {
-		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease, n.stale)
+		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease)
 	}
 	return n, nil
 }
@@ -119,21 +117,7 @@ func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
 	for _, t := range s.Tracks() {
 		e.Tracks = append(e.Tracks, t.info)
 	}
-	n.mu.Lock()
-	n.onStale[s.id] = onStale
-	n.mu.Unlock()
-	return n.announcer.announce(e).stop
-}
-
-// stale tells who announced e that a higher epoch is known.
-func (n *Node) stale(e Entry) {
-	n.mu.Lock()
-	f := n.onStale[e.Stream]
-	delete(n.onStale, e.Stream)
-	n.mu.Unlock()
-	if f != nil {
-		f()
-	}
+	return n.announcer.announce(e, onStale).stop
 }
 
 // Own makes Close close c first; what was owned last is closed first. A
@@ -193,5 +177,4 @@ func (n *Node) removeStream(s *Stream) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.streams, s)
-	delete(n.onStale, s.id)
 }

@@ -17,6 +17,9 @@ const opaqueAfter = 3 * time.Second
 // writeLocked follows a packet from its input's numbers into the ring. It
 // reports whether the ring has grown.
 func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool {
+	if li.gone {
+		return false
+	}
 	l := li.layer
 	seq, ts := li.seq.Unwrap(p.SequenceNumber), li.ts.Unwrap(p.Timestamp)
 	if !li.nack.Received(now, seq) {
@@ -158,7 +161,8 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 // capture clock; else the time that has passed has to do.
 func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
 	rate := float64(l.track.info.Codec.ClockRate)
-	next := l.out.ts + max(uint64(now.Sub(l.out.arrival).Seconds()*rate), uint64(rate/1000))
+	passed := max(now.Sub(l.out.arrival), time.Millisecond)
+	next := l.out.ts + uint64(passed.Seconds()*rate)
 	if l.out.publication == "" || l.out.publication != li.input.config.Publication {
 		return next
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,20 +169,18 @@ func (s *Stream) removeInput(in *Input, err error) {
 	layers := in.layers
 	in.mu.Unlock()
 
+	// The layers first: after that nothing of the input can take the stream.
+	for _, li := range layers {
+		li.layer.removeInput(li)
+	}
 	s.mu.Lock()
-	for i, x := range s.inputs {
-		if x == in {
-			s.inputs = append(s.inputs[:i:i], s.inputs[i+1:]...)
-			break
-		}
+	if i := slices.Index(s.inputs, in); i >= 0 {
+		s.inputs = slices.Delete(slices.Clone(s.inputs), i, i+1)
 	}
 	if s.active == in {
 		s.active = nil
 	}
 	s.mu.Unlock()
-	for _, li := range layers {
-		li.layer.removeInput(li)
-	}
 	close(in.done)
 	s.kick()
 }
@@ -244,29 +243,33 @@ func (s *Stream) took(in *Input) {
 }
 
 // declare makes the stream ready with the first input's tracks, and holds a
-// later input's against them.
-func (s *Stream) declare(infos []TrackInfo) error {
+// later input's against them. It returns the stream's track for each.
+func (s *Stream) declare(infos []TrackInfo) ([]*Track, error) {
 	if err := checkTracks(infos, s.config); err != nil {
-		return &Error{Op: "declare tracks", Stream: s.id, Err: err}
+		return nil, &Error{Op: "declare tracks", Stream: s.id, Err: err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return s.err
+		return nil, s.err
 	}
 	if have := s.Tracks(); have != nil {
-		if err := match(have, infos); err != nil {
-			return &Error{Op: "splice", Stream: s.id, Err: err}
+		tracks, err := match(have, infos)
+		if err != nil {
+			return nil, &Error{Op: "splice", Stream: s.id, Err: err}
 		}
-		return nil
+		return tracks, nil
 	}
 	tracks := make([]*Track, len(infos))
 	for i, info := range infos {
+		if len(info.Layers) == 0 {
+			info.Layers = []string{""}
+		}
 		tracks[i] = newTrack(s, info)
 	}
 	s.tracks.Store(&tracks)
 	close(s.ready)
-	return nil
+	return tracks, nil
 }
 
 func checkTracks(infos []TrackInfo, c streamConfig) error {
@@ -287,30 +290,27 @@ func checkTracks(infos []TrackInfo, c streamConfig) error {
 	return nil
 }
 
-func match(have []*Track, infos []TrackInfo) error {
+// match pairs infos with the tracks of the same kind, in their order.
+func match(have []*Track, infos []TrackInfo) ([]*Track, error) {
 	if len(have) != len(infos) {
-		return fmt.Errorf("%w: %d tracks follow %d", ErrNoCommonCodec, len(infos), len(have))
+		return nil, fmt.Errorf("%w: %d tracks follow %d", ErrNoCommonCodec, len(infos), len(have))
 	}
-	for i, t := range have {
-		a, b := t.info.Codec, infos[i].Codec
+	left := slices.Clone(have)
+	var tracks []*Track
+	for _, info := range infos {
+		i := slices.IndexFunc(left, func(t *Track) bool { return t.info.Kind == info.Kind })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: one %s track more than before", ErrNoCommonCodec, info.Kind)
+		}
+		a, b := left[i].info.Codec, info.Codec
 		if !strings.EqualFold(a.MimeType, b.MimeType) || a.ClockRate != b.ClockRate ||
 			a.Channels != b.Channels || !codec.SameFormat(a.MimeType, a.Fmtp, b.Fmtp) {
-			return fmt.Errorf("%w: %s (%s) follows %s (%s)", ErrNoCommonCodec, b.MimeType, b.Fmtp, a.MimeType, a.Fmtp)
+			return nil, fmt.Errorf("%w: %s (%s) follows %s (%s)", ErrNoCommonCodec, b.MimeType, b.Fmtp, a.MimeType, a.Fmtp)
 		}
+		tracks = append(tracks, left[i])
+		left = slices.Delete(left, i, i+1)
 	}
-	return nil
-}
-
-func (s *Stream) layerFor(track int, name string) (*Layer, error) {
-	tracks := s.Tracks()
-	if track < 0 || track >= len(tracks) {
-		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: no track %d", ErrInvalid, track)}
-	}
-	t := tracks[track]
-	if t.Layer(name) == nil && len(t.Layers()) >= s.config.MaxLayers {
-		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: layer %q", ErrOverLimit, name)}
-	}
-	return t.layer(name), nil
+	return tracks, nil
 }
 
 // Dump writes the packets of a layer to w in rtpdump form, which Wireshark

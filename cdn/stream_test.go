@@ -165,6 +165,61 @@ func TestAThirdInputReplacesTheSpareOne(t *testing.T) {
 	})
 }
 
+// What a session still reads after its input was taken over from, or evicted,
+// must not bring that input back: nobody would ever end it again.
+func TestARemovedInputCannotComeBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		s := newStream(t, n)
+		var video, audio []*cdn.LayerInput
+		var inputs []*cdn.Input
+		for i := range 3 {
+			in := newInput(t, s, cdn.InputConfig{Epoch: uint64(i + 1)}, vp8, opus)
+			v, _ := newLayer(t, in, 0)
+			a, _ := newLayer(t, in, 1)
+			inputs, video, audio = append(inputs, in), append(video, v), append(audio, a)
+			if i != 1 { // the second is evicted before it has sent anything
+				v.Write(time.Now(), frame(1, 0, true, 1), nil)
+				a.Write(time.Now(), frame(1, 0, true, 1), nil)
+			}
+		}
+		synctest.Wait()
+		for _, in := range inputs[:2] {
+			<-in.Done()
+			require.ErrorIs(t, in.Err(), cdn.ErrSuperseded)
+		}
+		before := s.Tracks()[0].Layers()[0].Stats().Packets
+		for i := range 2 {
+			video[i].Write(time.Now(), frame(2, 3000, true, 2), nil)
+			audio[i].Write(time.Now(), frame(2, 3000, true, 2), nil)
+		}
+		inputs[2].Close(cdn.ErrPeerLost) // nor when nobody is left
+		for i := range 3 {
+			video[i].Write(time.Now(), frame(3, 6000, true, 3), nil)
+			audio[i].Write(time.Now(), frame(3, 6000, true, 3), nil)
+		}
+		require.Equal(t, before, s.Tracks()[0].Layers()[0].Stats().Packets)
+		_, ok := s.Input()
+		require.False(t, ok)
+
+		last, _ := newLayer(t, newInput(t, s, cdn.InputConfig{Epoch: 4}, vp8, opus), 0)
+		last.Write(time.Now(), frame(1, 0, true, 1), nil)
+		require.Equal(t, before+1, s.Tracks()[0].Layers()[0].Stats().Packets)
+	})
+}
+
+func TestTracksAreMatchedByKind(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		s := newStream(t, n)
+		newInput(t, s, cdn.InputConfig{}, vp8, opus, cdn.TrackInfo{Kind: cdn.Audio, Codec: opus.Codec}).Close(nil)
+		in := newInput(t, s, cdn.InputConfig{}, opus, vp8, opus)
+		for i, want := range []int{1, 0, 2} {
+			li, _ := newLayer(t, in, i)
+			require.Same(t, s.Tracks()[want], li.Track())
+		}
+		require.Len(t, s.Tracks()[2].Layers(), 1, "a track without layers has one, without a name")
+	})
+}
+
 func TestAnotherFormatCannotFollow(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *cdn.Node) {
 		s := newStream(t, n)

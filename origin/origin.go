@@ -110,13 +110,11 @@ func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, 
 		return nil, err
 	}
 	s := &session{published: p, input: input, begun: time.Now(), release: release, name: rand.Text()[:8]}
-	p.work.Add(1)
 	s.Session, err = pcrecv.Answer(ctx, pcrecv.Config{
 		Node: o.node, Input: input, Expires: grant.Expires, Ended: s.ended,
 	}, plan)
 	if err != nil {
-		p.left(input, cdn.ErrClosed)
-		p.work.Done()
+		p.abandon(input, err)
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
 	o.node.Emit(cdn.SessionStarted{

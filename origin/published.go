@@ -3,6 +3,7 @@ package origin
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,16 +19,23 @@ type published struct {
 	work        sync.WaitGroup // sessions and timers
 
 	mu      sync.Mutex
-	subject string
+	ways    []way  // the newest last; none while the publisher is waited for
+	subject string // of the last publisher
 	epoch   uint64
-	input   *cdn.Input  // the newest; nil while the publisher is waited for
 	grace   *time.Timer // runs while the publisher is waited for
 	retract func()      // takes the announcement back
 	ended   bool
 }
 
+// A way is how a publisher's media comes in. While one takes over from another
+// there are two of them.
+type way struct {
+	input   *cdn.Input
+	subject string
+}
+
 // newInput adds the publisher's way in, under the next epoch, if there is none
-// or it may take over.
+// or it may take over. The caller owes a call of leave or abandon.
 func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,7 +56,9 @@ func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input
 		return nil, err
 	}
 	p.epoch++
-	p.input, p.subject = input, subject
+	p.ways = append(p.ways, way{input, subject})
+	p.subject = subject
+	p.work.Add(1)
 	p.stopGraceLocked()
 	p.announceLocked()
 	return input, nil
@@ -57,7 +67,7 @@ func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input
 func (p *published) admitsLocked(subject string) bool {
 	same := p.epoch == 0 || subject == p.subject
 	switch how := p.origin.config.Takeover; {
-	case how == TakeoverAlways, same && p.input == nil:
+	case how == TakeoverAlways, same && len(p.ways) == 0:
 		return true
 	case how == TakeoverNever:
 		return false
@@ -67,19 +77,23 @@ func (p *published) admitsLocked(subject string) bool {
 
 func (p *published) announceLocked() {
 	p.retract = p.origin.node.Announce(p.stream, cdn.Entry{Publication: p.publication, Epoch: p.epoch}, func() {
-		// Not from within the announcer, which ending calls.
-		p.work.Go(func() { p.end(fmt.Errorf("%w: it is published elsewhere", cdn.ErrStale)) })
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.ended { // not from within the announcer, which ending calls
+			p.work.Go(func() { p.end(fmt.Errorf("%w: it is published elsewhere", cdn.ErrStale)) })
+		}
 	})
 }
 
-// left notes that the publisher of input is gone, for the reason given.
-func (p *published) left(input *cdn.Input, err error) {
+// leave notes that the publisher of input is gone, for the reason given.
+func (p *published) leave(input *cdn.Input, err error) {
+	defer p.work.Done()
 	p.mu.Lock()
-	if p.input != input || p.ended {
+	p.removeLocked(input)
+	if len(p.ways) > 0 || p.grace != nil || p.ended {
 		p.mu.Unlock()
-		return // another has taken over
+		return // another has taken over, or never ceased
 	}
-	p.input = nil
 	goodbye := errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrEnded)
 	if wait := p.origin.config.Grace; wait > 0 && !goodbye {
 		p.startGraceLocked(wait, err)
@@ -91,6 +105,35 @@ func (p *published) left(input *cdn.Input, err error) {
 		err = cdn.ErrEnded
 	}
 	p.end(err)
+}
+
+// abandon takes back a newInput whose publisher got no session. It leaves the
+// stream as it was before.
+func (p *published) abandon(input *cdn.Input, err error) {
+	input.Close(err)
+	p.mu.Lock()
+	first := p.epoch == 1
+	p.mu.Unlock()
+	if first {
+		p.end(err)
+	}
+	p.leave(input, cdn.ErrPeerLost)
+}
+
+// removeLocked takes out the way of input, and those that have come to their
+// end without having left yet: they do not keep the stream.
+func (p *published) removeLocked(input *cdn.Input) {
+	p.ways = slices.DeleteFunc(p.ways, func(w way) bool {
+		select {
+		case <-w.input.Done():
+			return true
+		default:
+			return w.input == input
+		}
+	})
+	if n := len(p.ways); n > 0 {
+		p.subject = p.ways[n-1].subject
+	}
 }
 
 // startGraceLocked ends the stream unless a publisher comes in time.
@@ -162,11 +205,10 @@ type session struct {
 
 // ended is called when the session is over.
 func (s *session) ended(err error) {
-	defer s.published.work.Done()
 	s.release()
-	s.published.left(s.input, err)
 	s.published.origin.node.Emit(cdn.SessionEnded{
 		Stream: s.published.stream.ID(), Action: cdn.ActionPublish, Session: s.name,
 		Lasted: time.Since(s.begun), Err: err,
 	})
+	s.published.leave(s.input, err)
 }

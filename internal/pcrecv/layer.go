@@ -20,7 +20,6 @@ type layer struct {
 	remote  *webrtc.TrackRemote
 	input   *cdn.LayerInput
 	choice  *negotiate.Choice
-	info    *cdn.TrackInfo
 }
 
 // readRTP takes each packet from the socket to the ring. The buffers are its
@@ -51,10 +50,11 @@ func (l *layer) readRTP() {
 
 type extensionID struct{ theirs, ours uint8 }
 
-// extensionIDs pairs the sender's ids with those of the track.
+// extensionIDs pairs the sender's ids with those of the stream's track, which
+// another sender may have declared.
 func (l *layer) extensionIDs() []extensionID {
 	var ids []extensionID
-	for i, uri := range l.info.Extensions {
+	for i, uri := range l.input.Track().Info().Extensions {
 		if theirs := l.choice.Media.Extensions[uri]; theirs != 0 {
 			ids = append(ids, extensionID{theirs: theirs, ours: uint8(i + 1)})
 		}
@@ -106,10 +106,13 @@ func (b *back) RequestKeyframe() {
 
 func (b *back) Nack(seqs []uint16) {
 	slices.Sort(seqs)
-	_ = b.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
-		MediaSSRC: b.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(seqs),
-	}})
+	for pairs := range slices.Chunk(rtcp.NackPairsFromSequenceNumbers(seqs), maxPairs) {
+		_ = b.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: b.ssrc, Nacks: pairs}})
+	}
 }
+
+// maxPairs keeps a NACK below the MTU: a pair has four bytes.
+const maxPairs = 250
 
 // onlyFIR reports whether the sender of a track takes FIR (RFC 5104) but not
 // PLI (RFC 4585).

@@ -4,6 +4,7 @@ package pcrecv
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/deltacdn/delta/cdn"
@@ -75,12 +76,11 @@ func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
 		info.Layers = []string{""}
 	}
 	extensions := slices.Clone(hopWanted)
-	for uri := range m.Extensions {
+	for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
 		if !slices.Contains(hopWanted, uri) && !slices.Contains(hopRefused, uri) && len(info.Extensions) < maxForwarded {
 			info.Extensions = append(info.Extensions, uri)
 		}
 	}
-	slices.Sort(info.Extensions)
 	p.Tracks = append(p.Tracks, info)
 	p.choices = append(p.choices, negotiate.Choice{
 		Media: m, Codec: c, Feedback: feedback, Extensions: append(extensions, info.Extensions...),

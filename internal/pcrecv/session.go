@@ -113,7 +113,7 @@ func (s *Session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		s.config.Node.Logger().Warn("a layer is not received", "rid", remote.RID(), "err", err)
 		return
 	}
-	l := &layer{session: s, remote: remote, input: li, choice: &s.plan.choices[i], info: &s.plan.Tracks[i]}
+	l := &layer{session: s, remote: remote, input: li, choice: &s.plan.choices[i]}
 	s.Go(l.readRTP)
 	s.Go(func() { l.readRTCP(receiver) })
 }
