@@ -95,6 +95,45 @@ func TestFailuresAreRememberedBriefly(t *testing.T) {
 	})
 }
 
+// hangingFetcher asks for ever.
+type hangingFetcher struct{ asked chan cdn.NodeID }
+
+func (f hangingFetcher) Fetch(ctx context.Context, from cdn.Entry, _ cdn.Request, _ *cdn.Stream) error {
+	f.asked <- from.Node
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A node that is being asked for a stream, and asks for it here, is told so: it
+// must not join the fetch that waits for it.
+func TestWhoIsAskedDoesNotWaitForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.node("node", cdntest.Path{})
+		d := cdn.NewMemory()
+		require.NoError(t, d.Put(t.Context(), cdn.Entry{Stream: "live", Node: "other", URL: "http://other", Publication: "p"}, time.Hour))
+		f := hangingFetcher{asked: make(chan cdn.NodeID, 9)}
+		r, err := relay.New(n.Node, relay.Config{Directory: d, Fetcher: f, Linger: -1})
+		require.NoError(t, err)
+		first, err := r.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		require.Equal(t, cdn.NodeID("other"), <-f.asked)
+		_, err = r.Open(t.Context(), cdn.Request{Stream: "live", Path: []cdn.NodeID{"viewers", "other"}})
+		require.ErrorIs(t, err, cdn.ErrLoop)
+		third, err := r.Open(t.Context(), cdn.Request{Stream: "live", Path: []cdn.NodeID{"third"}})
+		require.NoError(t, err)
+		require.Same(t, first.Stream(), third.Stream())
+
+		first.Close()
+		third.Close()
+		again, err := r.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		require.NotSame(t, first.Stream(), again.Stream(), "without a linger, what nobody wants is over at once")
+		<-f.asked
+		again.Close()
+	})
+}
+
 // stuck is a directory and a dialer that never answer.
 type stuck struct{ cdn.Directory }
 

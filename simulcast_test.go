@@ -76,3 +76,43 @@ func TestSlowViewerLosesLayersFirst(t *testing.T) {
 		require.Equal(t, "l", o.edge.Stats().Sessions[0].Layer)
 	})
 }
+
+// A layer that the publisher stops, or has not begun, does not hold its viewers:
+// they get the best there is, and the better one when it is there again.
+func TestViewersFollowTheLayersThatAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(10)}
+		o := w.origin("origin", path, origin.Config{})
+		e := w.edge("edge", path, edge.Config{}, o)
+		p := w.publish(o, "live", path, cdntest.PublisherConfig{Video: &cdntest.Video{Layers: []cdntest.VideoLayer{
+			{RID: "l", Bitrate: 150_000, Width: 320, Height: 180},
+			{RID: "h", Bitrate: 1_500_000, Width: 1280, Height: 720},
+		}}})
+		p.PauseLayer("h")
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		v := w.view(e, "live", "viewer", path, cdntest.ViewerConfig{})
+		named := w.view(e, "live", "viewer of h", path, cdntest.ViewerConfig{Layer: "h"})
+		last := func() int {
+			f := v.Report().Video().Frames
+			return f[len(f)-1].Layer
+		}
+		require.NoError(t, v.WaitFrames(w.within(2*time.Second), 30))
+		require.Equal(t, 0, last())
+		require.Empty(t, named.Report().Video().Frames, "who named a layer gets that one")
+		p.ResumeLayer("h")
+		time.Sleep(5 * time.Second)
+		require.Equal(t, 1, last())
+		require.NotEmpty(t, named.Report().Video().Frames)
+		p.PauseLayer("h")
+		time.Sleep(3 * time.Second)
+		require.Equal(t, 0, last())
+		p.ResumeLayer("h")
+		time.Sleep(5 * time.Second)
+		require.Equal(t, 1, last())
+
+		r := v.Report().Video()
+		require.Zero(t, r.FaultCount+r.Missing, r.Faults)
+		require.Less(t, r.Gap(), 1500*time.Millisecond)
+	})
+}

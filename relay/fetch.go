@@ -21,6 +21,7 @@ type fetch struct {
 
 	// guarded by relay.mu
 	wants  int
+	asking cdn.NodeID  // that it comes from, or should; "": not known
 	linger *time.Timer // runs while nobody wants it
 	over   bool
 }
@@ -28,6 +29,24 @@ type fetch struct {
 func (f *fetch) wantLocked() {
 	f.wants++
 	f.stopTimerLocked()
+}
+
+// comesThroughLocked reports whether the stream comes through one of nodes, or
+// one of them is being asked for it: to give it to them would be a loop.
+func (f *fetch) comesThroughLocked(nodes []cdn.NodeID) bool {
+	in, _ := f.stream.Input()
+	for _, id := range append(slices.Clone(in.Path), f.asking) {
+		if id != "" && slices.Contains(nodes, id) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fetch) ask(node cdn.NodeID) {
+	f.relay.mu.Lock()
+	defer f.relay.mu.Unlock()
+	f.asking = node
 }
 
 func (f *fetch) stopLocked() {
@@ -95,11 +114,13 @@ func (f *fetch) once(ctx context.Context) error {
 		}
 		return &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
+	defer f.ask("")
 	var last error = &cdn.Error{Op: "fetch", Stream: id, Err: cdn.ErrNotFound}
 	for _, e := range entries {
 		if slices.Contains(f.path, e.Node) && e.Node != "" {
 			continue
 		}
+		f.ask(e.Node)
 		err := f.relay.config.Fetcher.Fetch(ctx, e, cdn.Request{Stream: id, Path: f.path}, f.stream)
 		if ctx.Err() != nil || errors.Is(err, cdn.ErrEnded) || errors.Is(err, cdn.ErrNoCommonCodec) {
 			return err

@@ -126,6 +126,9 @@ func (r *Relay) Open(_ context.Context, req cdn.Request) (*cdn.Subscription, err
 			return nil, err
 		}
 	}
+	if f.comesThroughLocked(req.Path) {
+		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: cdn.ErrLoop}
+	}
 	f.wantLocked()
 	return cdn.NewSubscription(f.stream, func() { r.release(f) }), nil
 }
@@ -175,7 +178,7 @@ func (r *Relay) release(f *fetch) {
 		return
 	}
 	if r.config.Linger < 0 || r.closed {
-		f.cancel()
+		r.dropLocked(f)
 		return
 	}
 	r.work.Add(1)

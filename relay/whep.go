@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,12 +58,7 @@ func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// Told so, the other node stops at once and not when it misses us.
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = remote.Close(bye)
-	}()
+	defer leave(ctx, remote)
 	watch := time.NewTicker(w.config.Silence / 4)
 	defer watch.Stop()
 	begun := time.Now()
@@ -98,8 +94,16 @@ func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cd
 		}
 		_ = session.Close()
 	}
-	_ = remote.Close(context.WithoutCancel(ctx))
+	leave(ctx, remote)
 	return nil, nil, &cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: err}
+}
+
+// leave tells the other node that it can stop at once, and not when it misses
+// us. ctx may have ended.
+func leave(ctx context.Context, remote signal.RemoteSession) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = remote.Close(ctx)
 }
 
 func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*pcrecv.Session, error) {
@@ -107,7 +111,11 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 	if err != nil {
 		return nil, err
 	}
-	input, err := s.NewInput(describe(plan))
+	c := describe(plan)
+	if slices.Contains(c.Path, w.node.ID()) {
+		return nil, cdn.ErrLoop // it has the stream from us
+	}
+	input, err := s.NewInput(c)
 	if err != nil {
 		return nil, err
 	}

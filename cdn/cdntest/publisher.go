@@ -155,6 +155,23 @@ func (p *Publisher) Pause() { p.paused.Store(true) }
 // Resume undoes [Publisher.Pause]. Video goes on with a keyframe.
 func (p *Publisher) Resume() { p.paused.Store(false) }
 
+// PauseLayer stops the video layer of that RID, as an encoder does that has not
+// the bandwidth for all.
+func (p *Publisher) PauseLayer(rid string) { p.setPaused(rid, true) }
+
+// ResumeLayer undoes [Publisher.PauseLayer]. The layer goes on with a keyframe.
+func (p *Publisher) ResumeLayer(rid string) { p.setPaused(rid, false) }
+
+func (p *Publisher) setPaused(rid string, paused bool) {
+	for _, t := range p.tracks {
+		for _, l := range t.layers {
+			if t.kind == cdn.Video && l.RID == rid {
+				l.paused.Store(paused)
+			}
+		}
+	}
+}
+
 // Stop ends the session as WHIP clients do, with a DELETE, and waits until all
 // has ended. ctx bounds the DELETE. It is idempotent.
 func (p *Publisher) Stop(ctx context.Context) error {

@@ -59,6 +59,7 @@ type sendLayer struct {
 	ssrc    uint32
 
 	keyframe atomic.Bool // wanted
+	paused   atomic.Bool
 
 	// Owned by Publisher.run.
 	seq      uint16
@@ -148,6 +149,10 @@ func (t *sendTrack) requireKeyframes() {
 // sendFrame sends frame n, in all layers, in one burst.
 func (t *sendTrack) sendFrame(n int, now time.Time) {
 	for _, l := range t.layers {
+		if l.paused.Load() {
+			l.keyframe.Store(true)
+			continue
+		}
 		key := l.startFrame() && t.kind == cdn.Video
 		size := l.framing.delta
 		if key {

@@ -183,3 +183,12 @@ func FuzzParse(f *testing.F) {
 		_, _, _ = o.Reduce(choices) // must not panic
 	})
 }
+
+func TestTooManyCandidates(t *testing.T) {
+	offer := "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n" +
+		strings.Repeat("a=candidate:1 1 udp 1 10.9.9.9 5000 typ host\r\n", maxCandidates)
+	_, err := Parse(offer)
+	require.NoError(t, err)
+	_, err = Parse(offer + "a=candidate:1 1 udp 1 10.9.9.9 5000 typ host\r\n")
+	require.ErrorIs(t, err, cdn.ErrInvalid)
+}

@@ -50,18 +50,31 @@ type Codec struct {
 	Feedback []string // as in a=rtcp-fb: "nack", "nack pli", …
 }
 
+// maxCandidates bounds the candidates of an offer. Clients that do not bundle
+// repeat theirs in each m-section.
+const maxCandidates = 256
+
 // Parse reads an offer. Errors wrap [cdn.ErrInvalid].
 func Parse(offer string) (*Offer, error) {
 	o := &Offer{}
 	if err := o.desc.UnmarshalString(offer); err != nil {
 		return nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 	}
+	candidates := 0
 	for _, section := range o.desc.MediaDescriptions {
+		for _, a := range section.Attributes {
+			if a.Key == "candidate" {
+				candidates++
+			}
+		}
 		m, err := parseMedia(section)
 		if err != nil {
 			return nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 		}
 		o.Media = append(o.Media, m)
+	}
+	if candidates > maxCandidates {
+		return nil, fmt.Errorf("%w: sdp: more than %d candidates", cdn.ErrInvalid, maxCandidates)
 	}
 	if len(o.Media) == 0 {
 		return nil, fmt.Errorf("%w: sdp: no media", cdn.ErrInvalid)

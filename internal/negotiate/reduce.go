@@ -39,7 +39,7 @@ func (o *Offer) Reduce(choices []Choice) (string, *webrtc.MediaEngine, error) {
 		c.Extensions = slices.DeleteFunc(slices.Clone(c.Extensions), func(uri string) bool { return m.Extensions[uri] == 0 })
 		desc.MediaDescriptions = append(desc.MediaDescriptions, reduce(m.section, c))
 		if err := Register(engine, m.Kind, c.Codec, c.Extensions); err != nil {
-			return "", nil, err
+			return "", nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 		}
 	}
 	raw, err := desc.Marshal()

@@ -2,7 +2,6 @@ package pcrecv
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -55,12 +54,11 @@ func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{config: c, plan: p}
-	var live atomic.Bool
 	s.Session = peer.New(pc, peer.Config{
 		Expires: c.Expires,
-		Ended: func(err error) {
+		Ended: func(err error, kept bool) {
 			c.Input.Close(err)
-			if c.Ended != nil && live.Load() {
+			if c.Ended != nil && kept {
 				c.Ended(err)
 			}
 		},
@@ -70,7 +68,9 @@ func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
 		_ = s.Close()
 		return nil, err
 	}
-	live.Store(true)
+	if err := s.Keep(); err != nil {
+		return nil, err
+	}
 	s.Go(s.watchInput)
 	return s, nil
 }

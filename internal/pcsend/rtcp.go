@@ -221,10 +221,12 @@ func (s *sender) judge(now time.Time) slow.Verdict {
 	v := s.slow.Verdict(now)
 	switch {
 	case v == slow.Down && lower != nil:
+		s.held = true
 		s.switchTo(lower)
 	case v == slow.Down:
 		s.pause(now.Add(pauseFor))
 	case v == slow.Up && s.session.config.Layer == "":
+		s.held = false
 		s.switchTo(best(s.line.track, nil))
 	}
 	return v

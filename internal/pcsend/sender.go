@@ -39,6 +39,9 @@ type sender struct {
 	ahead  cdn.Cursor // of next
 	munger munge.Munger[*cdn.Layer]
 
+	held  bool      // on a lower layer than there is, since the viewer is slow
+	check time.Time // when to see again which layers are fed
+
 	waiting  bool      // for a keyframe
 	resume   time.Time // not before this
 	lost     uint64    // of the cursor, as seen
@@ -169,6 +172,7 @@ func (s *sender) drain(now time.Time) {
 	if s.out.write == nil {
 		return
 	}
+	s.follow(now)
 	s.trySwitch(now)
 	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
@@ -191,32 +195,6 @@ func (s *sender) pause(resume time.Time) {
 	s.layer.RequestKeyframe()
 }
 
-// switchTo has the sender go over to a layer at its next keyframe.
-func (s *sender) switchTo(l *cdn.Layer) {
-	if l == nil || l == s.layer || l == s.next {
-		return
-	}
-	s.next, s.ahead = l, l.Live()
-	l.RequestKeyframe()
-}
-
-// trySwitch goes over to the next layer if its keyframe is there.
-func (s *sender) trySwitch(now time.Time) {
-	if s.next == nil {
-		return
-	}
-	for p := s.ahead.Next(); p != nil; p = s.ahead.Next() {
-		if !p.Keyframe {
-			continue
-		}
-		l := s.next
-		s.next, s.cursor, s.lost = nil, s.ahead, s.ahead.Lost()
-		s.run(l, p)
-		s.send(now, p)
-		return
-	}
-}
-
 // run begins a run of layer l at its keyframe p.
 func (s *sender) run(l *cdn.Layer, p *cdn.Packet) {
 	as := p.Timestamp + s.munger.Shift()
@@ -227,25 +205,6 @@ func (s *sender) run(l *cdn.Layer, p *cdn.Packet) {
 	s.layer, s.waiting = l, false
 	s.munger.Start(l, p.Seq, p.Timestamp, as)
 	s.reported.stale = true
-}
-
-// align returns the timestamp with which the viewer's stream goes on in layer
-// l: the same instant of the publisher's clock.
-func (s *sender) align(l *cdn.Layer, ts uint64) uint64 {
-	_, last := s.munger.Last()
-	rate := uint64(s.line.track.Info().Codec.ClockRate)
-	next := last + rate/30
-	from, ok := s.layer.Clock()
-	to, ok2 := l.Clock()
-	if !ok || !ok2 {
-		return next
-	}
-	ticks := int64(to.Time(ts).Sub(from.NTP).Seconds() * float64(rate))
-	as := from.RTP + uint64(ticks) + s.munger.Shift()
-	if ahead := int64(as - last); ahead <= 0 || ahead > int64(rate) {
-		return next
-	}
-	return as
 }
 
 // send gives p the viewer's numbers and writes it.

@@ -2,9 +2,7 @@ package pcsend
 
 import (
 	"context"
-	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -47,7 +45,6 @@ type Session struct {
 	config Config
 	node   bool            // the other side is a node
 	hungUp <-chan struct{} // the other side has closed the connection
-	live   atomic.Bool     // it was returned to who asked for it
 
 	mu      sync.Mutex
 	senders []*sender
@@ -83,7 +80,9 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 		_ = s.Close()
 		return nil, err
 	}
-	s.begin()
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -109,7 +108,9 @@ func Invite(ctx context.Context, c Config, fix func(string) string) (*Session, e
 		_ = s.Close()
 		return nil, err
 	}
-	s.begin()
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -124,8 +125,8 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 	s := &Session{config: c}
 	s.Session = peer.New(pc, peer.Config{
 		Expires: c.Expires, Connected: s.connected, Ending: s.ending,
-		Ended: func(err error) {
-			if c.Ended != nil && s.live.Load() {
+		Ended: func(err error, kept bool) {
+			if c.Ended != nil && kept {
 				c.Ended(err, s.Stats())
 			}
 		},
@@ -135,8 +136,10 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 }
 
 // begin asks for keyframes while the handshake runs, and watches the stream.
-func (s *Session) begin() {
-	s.live.Store(true)
+func (s *Session) begin() error {
+	if err := s.Keep(); err != nil {
+		return err
+	}
 	for _, snd := range s.senders {
 		if _, fresh := snd.layer.FromKeyframe(s.config.CatchUp); !fresh && snd.video {
 			snd.layer.RequestKeyframe()
@@ -149,37 +152,7 @@ func (s *Session) begin() {
 		case <-s.Stopping():
 		}
 	})
-}
-
-// pick returns the layer named, or the best one.
-func pick(t *cdn.Track, name string) (*cdn.Layer, error) {
-	if t.Info().Kind == cdn.Video && name != "" {
-		if l := t.Layer(name); l != nil {
-			return l, nil
-		}
-		return nil, &cdn.Error{Op: "play", Stream: t.Stream().ID(), Err: fmt.Errorf("%w: no layer %q", cdn.ErrNotFound, name)}
-	}
-	return best(t, nil), nil
-}
-
-// best returns the layer with the highest bitrate below that of under; nil is
-// no bound. Before anything is measured the last one counts as best.
-func best(t *cdn.Track, under *cdn.Layer) *cdn.Layer {
-	var top *cdn.Layer
-	var rate, bound float64
-	if under != nil {
-		bound = under.Bitrate()
-	}
-	for _, l := range t.Layers() {
-		r := l.Bitrate()
-		if under != nil && (l == under || r == 0 || r >= bound) {
-			continue
-		}
-		if top == nil || r >= rate {
-			top, rate = l, r
-		}
-	}
-	return top
+	return nil
 }
 
 func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *line, layer *cdn.Layer) error {
@@ -188,7 +161,7 @@ func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *line, layer *cdn.L
 	if err != nil {
 		return err
 	}
-	s.senders = append(s.senders, snd)
+	s.add(snd)
 	s.Go(func() { s.readRTCP(snd, rtp.ReadRTCP) })
 	return nil
 }
@@ -210,7 +183,7 @@ func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *line) error {
 		} else if err := rtp.AddEncoding(snd); err != nil {
 			return err
 		}
-		s.senders = append(s.senders, snd)
+		s.add(snd)
 		read := rtp.ReadRTCP
 		if rid != "" {
 			read = func() ([]rtcp.Packet, attributes, error) { return rtp.ReadSimulcastRTCP(rid) }
@@ -218,6 +191,12 @@ func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *line) error {
 		s.Go(func() { s.readRTCP(snd, read) })
 	}
 	return nil
+}
+
+func (s *Session) add(snd *sender) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.senders = append(s.senders, snd)
 }
 
 // connected is called by pion when media can flow.
@@ -252,6 +231,7 @@ func (s *Session) ending(err error) {
 	bye := []rtcp.Packet{&rtcp.Goodbye{Sources: sources, Reason: peer.Reason(err)}}
 	if !s.node {
 		_ = s.PC().WriteRTCP(bye)
+		s.waitHungUp(byeHeadStart)
 		return
 	}
 	// A node acts on the reason, and hangs up when it has it.
@@ -259,19 +239,27 @@ func (s *Session) ending(err error) {
 		if s.PC().WriteRTCP(bye) != nil || s.PC().ConnectionState() == webrtc.PeerConnectionStateClosed {
 			return
 		}
-		select {
-		case <-s.hungUp:
+		if s.waitHungUp(byeInterval) {
 			return
-		case <-time.After(byeInterval):
 		}
 	}
 }
 
+func (s *Session) waitHungUp(atMost time.Duration) bool {
+	select {
+	case <-s.hungUp:
+		return true
+	case <-time.After(atMost):
+		return false
+	}
+}
+
 // A goodbye is said to a node until it hangs up, but not for ever: some of
-// them may be lost.
+// them may be lost. A viewer hears one, ahead of the DTLS close.
 const (
-	byes        = 5
-	byeInterval = 100 * time.Millisecond
+	byes         = 5
+	byeInterval  = 100 * time.Millisecond
+	byeHeadStart = 20 * time.Millisecond
 )
 
 // Consume sends what has come since the last time. A worker of the node calls

@@ -25,8 +25,9 @@ type Config struct {
 	// Connected is called once, when media can flow. It must not block.
 	Connected func()
 	// Ended is called once, by the session's goroutine, after the
-	// PeerConnection was closed: no callback of it runs any more.
-	Ended func(err error)
+	// PeerConnection was closed: no callback of it runs any more. kept is
+	// whether [Session.Keep] came before.
+	Ended func(err error, kept bool)
 	// Ending is called once before the PeerConnection is closed, while a last
 	// word can still be sent. It must not block for long.
 	Ending func(err error)
@@ -46,12 +47,14 @@ type Session struct {
 
 	negotiation sync.Mutex // one exchange of descriptions at a time
 	answered    bool       // the remote description is there; guarded by negotiation
+	candidates  int        // trickled in this ICE session; guarded by negotiation
 
 	mu        sync.Mutex
 	err       error
 	stopped   bool
 	closed    bool // the PeerConnection is
 	connected bool
+	kept      bool
 	sdp       string
 }
 
@@ -111,6 +114,19 @@ func (s *Session) End(err error) {
 func (s *Session) Close() error {
 	s.End(cdn.ErrClosed)
 	<-s.done
+	return nil
+}
+
+// Keep is called when the session is about to be given to who asked for it: from
+// then on its end is theirs to hear of. It fails with the reason when the
+// session is over already; then it was never theirs.
+func (s *Session) Keep() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.err
+	}
+	s.kept = true
 	return nil
 }
 
@@ -177,10 +193,11 @@ func (s *Session) finish() {
 	_ = s.pc.GracefulClose() // the peer may be gone; there is nobody to tell
 	s.mu.Lock()
 	s.closed = true
+	kept := s.kept
 	s.mu.Unlock()
 	s.wg.Wait()
 	if s.config.Ended != nil {
-		s.config.Ended(s.Err())
+		s.config.Ended(s.Err(), kept)
 	}
 	close(s.done)
 }

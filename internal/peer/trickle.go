@@ -73,7 +73,14 @@ func (s *Session) Patch(ctx context.Context, text string) (string, error) {
 	return "", s.addCandidates(f)
 }
 
+// maxCandidates bounds the candidates that a client may trickle in one ICE
+// session: each makes pairs with ours, and memory.
+const maxCandidates = 64
+
 func (s *Session) addCandidates(f fragment) error {
+	if s.candidates += len(f.candidates); s.candidates > maxCandidates {
+		return fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, maxCandidates)
+	}
 	for _, c := range f.candidates {
 		if strings.Contains(c.Candidate, ".local ") {
 			continue // the client's own checks show where it is
@@ -97,6 +104,7 @@ func (s *Session) restart(ctx context.Context, remote string, f fragment) (strin
 	if err := s.describe(ctx, func() (webrtc.SessionDescription, error) { return s.pc.CreateAnswer(nil) }, nil); err != nil {
 		return "", err
 	}
+	s.candidates = 0
 	if err := s.addCandidates(f); err != nil {
 		return "", err
 	}

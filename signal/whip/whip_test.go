@@ -182,6 +182,8 @@ func TestErrorsAreProblems(t *testing.T) {
 		{cdn.ErrNoCommonCodec, 422, "no-common-codec", ""},
 		{cdn.ErrLoop, 508, "loop", ""},
 		{fmt.Errorf("made: %w", context.DeadlineExceeded), 504, "timeout", ""},
+		{&cdn.Error{Op: "fetch", Err: fmt.Errorf("%w: Post \"http://swordfish:8080\"", cdn.ErrPeerLost)}, 502, "peer-lost", "5"},
+		{&cdn.Error{Op: "play", Err: &cdn.Error{Op: "fetch", Node: "swordfish", Err: cdn.ErrNotFound}}, 404, "not-found", ""},
 		{fmt.Errorf("the password is swordfish"), 500, "", ""},
 	} {
 		h.Refuse(c.err)

@@ -47,13 +47,15 @@ func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header
 		if next == nil {
 			return c.created(resp, o)
 		}
-		if next.Host != resp.Request.URL.Host || next.Scheme != resp.Request.URL.Scheme {
+		if !sameServer(next, resp.Request.URL) {
 			o.Credential = ""
 		}
 		target = next.String()
 	}
 	return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Err: fmt.Errorf("%w: more than %d redirects", cdn.ErrInvalid, maxRedirects)}
 }
+
+func sameServer(a, b *url.URL) bool { return a.Host == b.Host && a.Scheme == b.Scheme }
 
 func (c *Client) post(ctx context.Context, target string, o signal.Offer, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(o.SDP))
@@ -121,6 +123,9 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 		return fail("answer without Location")
 	}
 	s.url = location
+	if !sameServer(location, resp.Request.URL) {
+		s.credential = ""
+	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != resource.TypeSDP {
 		return fail("answer of type " + resp.Header.Get("Content-Type"))
 	}

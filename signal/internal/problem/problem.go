@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,7 +40,7 @@ var table = []struct {
 	{cdn.ErrEnded, http.StatusGone, "ended"}, // the first of a status is what it means without a code
 	{cdn.ErrTooSlow, http.StatusGone, "too-slow"},
 	{cdn.ErrSuperseded, http.StatusGone, "superseded"},
-	{cdn.ErrPeerLost, http.StatusGone, "peer-lost"},
+	{cdn.ErrPeerLost, http.StatusBadGateway, "peer-lost"},
 	{cdn.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
 	{cdn.ErrClosed, http.StatusServiceUnavailable, "closed"},
 	{cdn.ErrInvalid, http.StatusBadRequest, "invalid"},
@@ -56,15 +57,44 @@ type Details struct {
 }
 
 // Of returns the problem that err is. What it does not know it does not
-// describe: such an error may hold what is nobody's business.
+// describe, and of what happened between nodes it names the reason alone: such
+// an error may hold what is nobody's business, such as addresses.
 func Of(err error) Details {
 	for _, row := range table {
 		if errors.Is(err, row.err) {
-			return Details{"about:blank", http.StatusText(row.status), row.status, err.Error(), row.code}
+			return Details{"about:blank", http.StatusText(row.status), row.status, detail(err, row.err), row.code}
 		}
 	}
 	status := http.StatusInternalServerError
 	return Details{Type: "about:blank", Title: http.StatusText(status), Status: status}
+}
+
+// detail returns what may be told of err, which is a reason.
+func detail(err, reason error) string {
+	var e *cdn.Error
+	known := errors.As(err, &e)
+	for at := e; at != nil; {
+		if at.Remote() {
+			return short(e, reason)
+		}
+		var next *cdn.Error
+		errors.As(at.Err, &next)
+		at = next
+	}
+	switch {
+	case !slices.Contains(between, reason):
+		return err.Error()
+	case known:
+		return short(e, reason)
+	}
+	return reason.Error()
+}
+
+// between are the reasons that another node, or the network, had.
+var between = []error{cdn.ErrPeerLost, cdn.ErrTimeout, cdn.ErrClosed, context.DeadlineExceeded}
+
+func short(e *cdn.Error, reason error) string {
+	return (&cdn.Error{Op: e.Op, Stream: e.Stream, Err: reason}).Error()
 }
 
 // New returns a problem of HTTP itself.
@@ -92,7 +122,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	if errors.As(err, &e) {
 		retry = e.RetryAfter
 	}
-	if retry == 0 && d.Status == http.StatusServiceUnavailable {
+	if retry == 0 && (d.Status == http.StatusBadGateway || d.Status == http.StatusServiceUnavailable) {
 		retry = defaultRetry
 	}
 	if retry > 0 {

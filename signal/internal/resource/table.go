@@ -18,13 +18,13 @@ const (
 )
 
 // table holds the sessions by their paths. Sessions that end by themselves are
-// found out when somebody asks for them, or another is added: no goroutine
-// waits for them.
+// found out when somebody asks for them, and now and then: no goroutine waits
+// for them.
 type table struct {
 	mu       sync.Mutex
 	sessions map[string]signal.Session
 	ended    map[string]memory
-	sweepAt  int // sessions at which to look for ended ones
+	sweeper  *time.Timer // runs while there is something to sweep
 	closed   bool
 }
 
@@ -33,10 +33,11 @@ type memory struct {
 	until time.Time
 }
 
-const firstSweep = 16
+// sweepEvery bounds how long an ended session, and all that hangs on it, stays.
+const sweepEvery = 10 * time.Second
 
 func newTable() table {
-	return table{sessions: make(map[string]signal.Session), ended: make(map[string]memory), sweepAt: firstSweep}
+	return table{sessions: make(map[string]signal.Session), ended: make(map[string]memory)}
 }
 
 // add returns the path of a new session. It is false when the table is closed.
@@ -46,16 +47,17 @@ func (t *table) add(prefix string, s signal.Session) (path string, ok bool) {
 	if t.closed {
 		return "", false
 	}
-	if len(t.sessions) >= t.sweepAt {
-		t.sweepLocked()
-		t.sweepAt = max(firstSweep, 2*len(t.sessions))
-	}
 	path = prefix + s.ID()
 	t.sessions[path] = s
+	if t.sweeper == nil {
+		t.sweeper = time.AfterFunc(sweepEvery, t.sweep)
+	}
 	return path, true
 }
 
-func (t *table) sweepLocked() {
+func (t *table) sweep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for path, s := range t.sessions {
 		t.endedLocked(path, s)
 	}
@@ -65,6 +67,11 @@ func (t *table) sweepLocked() {
 			delete(t.ended, path)
 		}
 	}
+	if t.closed || len(t.sessions)+len(t.ended) == 0 {
+		t.sweeper = nil
+		return
+	}
+	t.sweeper.Reset(sweepEvery)
 }
 
 // endedLocked moves a session to the memories if it has ended.
@@ -111,6 +118,9 @@ func (t *table) drop(path string) bool {
 func (t *table) close() error {
 	t.mu.Lock()
 	t.closed = true
+	if t.sweeper != nil {
+		t.sweeper.Stop()
+	}
 	all := make([]signal.Session, 0, len(t.sessions))
 	for _, s := range t.sessions {
 		all = append(all, s)

@@ -1,0 +1,125 @@
+package pcsend
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// pick returns the layer named, or the best one.
+func pick(t *cdn.Track, name string) (*cdn.Layer, error) {
+	if t.Info().Kind == cdn.Video && name != "" {
+		if l := t.Layer(name); l != nil {
+			return l, nil
+		}
+		return nil, &cdn.Error{Op: "play", Stream: t.Stream().ID(), Err: fmt.Errorf("%w: no layer %q", cdn.ErrNotFound, name)}
+	}
+	return best(t, nil), nil
+}
+
+// best returns the layer with the highest bitrate below that of under; nil is
+// no bound. Of those not yet measured the last one that is fed counts as best.
+func best(t *cdn.Track, under *cdn.Layer) *cdn.Layer {
+	var top *cdn.Layer
+	var rate, bound float64
+	var alive bool
+	if under != nil {
+		bound = under.Bitrate()
+	}
+	now := time.Now()
+	for _, l := range t.Layers() {
+		r, f := l.Bitrate(), fed(now, l)
+		if under != nil && (l == under || r == 0 || r >= bound) {
+			continue
+		}
+		if top == nil || f && !alive || f == alive && r >= rate {
+			top, rate, alive = l, r, f
+		}
+	}
+	return top
+}
+
+// A layer that nothing came of for starvedAfter is not fed; checkEvery is how
+// often that is looked at; and a layer is taken for a better one if its bitrate
+// is so much higher.
+const (
+	starvedAfter = time.Second
+	checkEvery   = 250 * time.Millisecond
+	clearly      = 1.3
+)
+
+// follow goes over to the best layer that is fed. Publishers begin with the low
+// ones and drop the high ones when they have not the bandwidth.
+func (s *sender) follow(now time.Time) {
+	choice := s.video && s.rid == "" && s.session.config.Layer == "" && len(s.line.track.Layers()) > 1
+	if !choice || now.Before(s.check) {
+		return
+	}
+	s.check = now.Add(checkEvery)
+	starved := !fed(now, s.layer)
+	if starved && s.next != nil && fed(now, s.next) {
+		return // its keyframe is on the way
+	}
+	top := best(s.line.track, nil)
+	if !fed(now, top) {
+		return
+	}
+	if starved || !s.held && top.Bitrate() > clearly*s.layer.Bitrate() {
+		s.switchTo(top)
+	}
+}
+
+func fed(now time.Time, l *cdn.Layer) bool {
+	p := l.Newest()
+	return p != nil && now.Sub(p.Arrival) < starvedAfter
+}
+
+// switchTo has the sender go over to a layer at its next keyframe.
+func (s *sender) switchTo(l *cdn.Layer) {
+	switch l {
+	case nil, s.next:
+		return
+	case s.layer:
+		s.next = nil
+		return
+	}
+	s.next, s.ahead = l, l.Live()
+	l.RequestKeyframe()
+}
+
+// trySwitch goes over to the next layer if its keyframe is there.
+func (s *sender) trySwitch(now time.Time) {
+	if s.next == nil {
+		return
+	}
+	for p := s.ahead.Next(); p != nil; p = s.ahead.Next() {
+		if !p.Keyframe {
+			continue
+		}
+		l := s.next
+		s.next, s.cursor, s.lost = nil, s.ahead, s.ahead.Lost()
+		s.run(l, p)
+		s.send(now, p)
+		return
+	}
+}
+
+// align returns the timestamp with which the viewer's stream goes on in layer
+// l: the same instant of the publisher's clock.
+func (s *sender) align(l *cdn.Layer, ts uint64) uint64 {
+	_, last := s.munger.Last()
+	rate := uint64(s.line.track.Info().Codec.ClockRate)
+	next := last + rate/30
+	from, ok := s.layer.Clock()
+	to, ok2 := l.Clock()
+	if !ok || !ok2 {
+		return next
+	}
+	ticks := int64(to.Time(ts).Sub(from.NTP).Seconds() * float64(rate))
+	as := from.RTP + uint64(ticks) + s.munger.Shift()
+	if ahead := int64(as - last); ahead <= 0 || ahead > int64(rate) {
+		return next
+	}
+	return as
+}
