@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/slow"
 	"github.com/deltacdn/delta/signal"
 )
@@ -42,7 +42,7 @@ type Config struct {
 
 // PlayoutDelay bounds how long a player holds frames back, to the precision of
 // 10 ms and up to 40.95 s.
-type PlayoutDelay = pcsend.PlayoutDelay
+type PlayoutDelay = send.PlayoutDelay
 
 // An Edge serves viewers. Its methods may be called concurrently.
 type Edge struct {

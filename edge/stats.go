@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/send"
 )
 
 // Stats is a snapshot of an edge. The counters never fall.
@@ -60,7 +60,7 @@ func (e *Edge) Stats() Stats {
 }
 
 // bitrate is that of the layers that a viewer is sent.
-func bitrate(s *cdn.Stream, sent pcsend.Stats) (sum float64) {
+func bitrate(s *cdn.Stream, sent send.Stats) (sum float64) {
 	for _, t := range s.Tracks() {
 		for _, l := range t.Layers() {
 			if t.Info().Kind == cdn.Audio || l.Name() == sent.Layer && !sent.Paused {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -14,7 +15,7 @@ import (
 type transport interface {
 	signal.Session
 	End(err error) // begins the end and does not wait
-	Stats() pcsend.Stats
+	Stats() send.Stats
 }
 
 // A viewer is one viewer's session: what carries the stream, and what has to
@@ -25,8 +26,8 @@ type viewer struct {
 	sub     *cdn.Subscription
 	release func()
 	begun   time.Time
-	name    string       // for events: the session's id is a secret
-	sent    pcsend.Stats // at the end
+	name    string     // for events: the session's id is a secret
+	sent    send.Stats // at the end
 }
 
 // start makes the transport. On an error everything is given back.
@@ -37,8 +38,10 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 	}
 	stream := v.sub.Stream()
 	c := pcsend.Config{
-		Node: v.edge.node, Stream: stream, Layer: o.Layer, CatchUp: v.edge.config.CatchUp,
-		Slow: v.edge.slowConfig(), Expires: grant.Expires, Ended: v.ended, OnSlow: v.slow,
+		Config: send.Config{
+			Layer: o.Layer, CatchUp: v.edge.config.CatchUp, Slow: v.edge.slowConfig(), OnSlow: v.slow,
+		},
+		Node: v.edge.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
 	}
 	if f := v.edge.config.Playout; f != nil {
 		c.Playout = f(stream.ID())
@@ -75,7 +78,7 @@ func (v *viewer) giveBack() {
 }
 
 // ended is called when the session is over.
-func (v *viewer) ended(err error, sent pcsend.Stats) {
+func (v *viewer) ended(err error, sent send.Stats) {
 	v.sent = sent
 	v.giveBack()
 	v.edge.node.Emit(cdn.SessionEnded{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -174,7 +175,7 @@ func (v *serving) remove() {
 }
 
 // ended is called when the session is over.
-func (v *serving) ended(err error, _ pcsend.Stats) {
+func (v *serving) ended(err error, _ send.Stats) {
 	v.giveBack()
 	v.server.node.Emit(cdn.SessionEnded{
 		Stream: v.sub.Stream().ID(), Action: cdn.ActionFetch, Session: v.name, Lasted: time.Since(v.begun), Err: err,

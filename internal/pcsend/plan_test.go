@@ -2,14 +2,8 @@ package pcsend
 
 import (
 	"testing"
-	"time"
 
-	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
-
-	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/munge"
-	"github.com/deltacdn/delta/internal/negotiate"
 )
 
 func TestSetFmtpTouchesOneSection(t *testing.T) {
@@ -19,49 +13,4 @@ func TestSetFmtpTouchesOneSection(t *testing.T) {
 		"m=video 9 X 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n", setFmtp(sdp, "0", 96, "stereo=1"))
 	require.Contains(t, setFmtp(sdp, "1", 96, "x=1"), "VP8/90000\r\na=fmtp:96 x=1\r\n", "added where there was none")
 	require.Equal(t, sdp, setFmtp(sdp, "2", 96, "x=1"))
-}
-
-func TestPlayoutDelayBytes(t *testing.T) {
-	for want, d := range map[[3]byte]PlayoutDelay{
-		{0, 0, 0}:          {},
-		{0, 0x10, 2}:       {Min: 10 * time.Millisecond, Max: 20 * time.Millisecond},
-		{0xff, 0xff, 0xff}: {Min: time.Hour, Max: time.Hour},
-		{0, 0x0f, 0xff}:    {Min: -time.Second, Max: 40950 * time.Millisecond},
-	} {
-		require.Equal(t, want, d.bytes())
-	}
-}
-
-// A long extension takes the two-byte form, and all of them arrive.
-func TestHeaderExtensionForms(t *testing.T) {
-	long := make([]byte, 40)
-	for i := range long {
-		long[i] = byte(i)
-	}
-	for name, block := range map[string][]byte{
-		"short": {1, 1, 9, 2, 3, 1, 2, 3},
-		"long":  append([]byte{1, 1, 9, 2, 40}, long...),
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := &sender{session: &Session{}, line: &line{codec: negotiate.Codec{PT: 96}}, munger: munge.Munger[*cdn.Layer]{}}
-			s.out.ids[1], s.out.ids[2], s.out.ssrc = 5, 7, 1234
-			for range 2 { // the header is used again
-				s.fill(&cdn.Packet{Extensions: block, Marker: true}, 10, 20)
-				raw, err := (&rtp.Packet{Header: s.header, Payload: []byte{1}}).Marshal()
-				require.NoError(t, err)
-				var p rtp.Packet
-				require.NoError(t, p.Unmarshal(raw))
-				require.Equal(t, []byte{9}, p.GetExtension(5))
-				require.Equal(t, block[5:], p.GetExtension(7))
-				require.Equal(t, []uint32{1234, 20}, []uint32{p.SSRC, p.Timestamp})
-				require.True(t, p.Marker)
-			}
-		})
-	}
-}
-
-func TestFillDoesNotAllocateForPlainPackets(t *testing.T) {
-	s := &sender{session: &Session{}, line: &line{codec: negotiate.Codec{PT: 96}}}
-	p := &cdn.Packet{Payload: []byte{1}}
-	require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, 1, 2) }))
 }

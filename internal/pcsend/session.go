@@ -5,60 +5,46 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/peer"
-	"github.com/deltacdn/delta/internal/slow"
+	"github.com/deltacdn/delta/internal/send"
 )
 
 // Config says how a stream is sent.
 type Config struct {
+	send.Config
 	Node   *cdn.Node
 	Stream *cdn.Stream // ready
-	// Layer names the layer that a viewer wants; empty: the best.
-	Layer string
-	// CatchUp is how old a keyframe may be for a viewer to begin with it and
-	// all that followed. If zero, 500 ms.
-	CatchUp time.Duration
-	// Playout, if not nil, goes out with each video packet.
-	Playout *PlayoutDelay
-	// Slow bounds what is done about viewers that cannot take the stream.
-	Slow slow.Config
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
 	// Ended is called once, when a session that was returned is over. It must
 	// not block.
-	Ended func(err error, sent Stats)
-	// OnSlow is told of each measure against a slow viewer. It must not block.
-	OnSlow func(layer string, paused bool)
+	Ended func(err error, sent send.Stats)
 }
-
-// PlayoutDelay bounds how long a player may hold frames back. It is a
-// suggestion, to the precision of 10 ms and up to 40.95 s.
-type PlayoutDelay struct{ Min, Max time.Duration }
 
 // A Session sends a stream to one viewer or node. It is a signal.Session.
 type Session struct {
 	*peer.Session
 	config Config
-	node   bool            // the other side is a node
+	set    *send.Set
 	hungUp <-chan struct{} // the other side has closed the connection
 
-	mu      sync.Mutex
-	senders []*sender
-	detach  func() // nil until media can flow
-	over    bool
+	mu     sync.Mutex
+	detach func() // nil until media can flow
+	over   bool
 }
 
 // Answer starts a session for a viewer's offer.
 func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
-	plan, err := planAnswer(offer, c.Stream.Tracks())
+	plan, err := send.PlanAnswer(offer, c.Stream.Tracks())
 	if err != nil {
 		return nil, err
 	}
-	reduced, engine, err := plan.offer.Reduce(plan.choices())
+	reduced, engine, err := plan.Offer.Reduce(plan.Choices())
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +52,8 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range plan.lines {
-		layer, err := pick(l.track, c.Layer)
+	for _, l := range plan.Lines {
+		layer, err := send.Pick(l.Track, c.Layer)
 		if err == nil {
 			err = s.addViewerLine(pc, l, layer)
 		}
@@ -76,7 +62,7 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 			return nil, err
 		}
 	}
-	if err := s.Session.Answer(ctx, reduced, plan.fixAnswer); err != nil {
+	if err := s.Session.Answer(ctx, reduced, func(sdp string) string { return fixAnswer(plan, sdp) }); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -93,11 +79,11 @@ func Invite(ctx context.Context, c Config, fix func(string) string) (*Session, e
 	if err != nil {
 		return nil, err
 	}
+	c.Config.Node = true
 	s, pc, err := newSession(c, engine)
 	if err != nil {
 		return nil, err
 	}
-	s.node = true
 	for _, l := range plan.lines {
 		if err := s.addNodeLine(pc, l); err != nil {
 			_ = s.Close()
@@ -115,14 +101,11 @@ func Invite(ctx context.Context, c Config, fix func(string) string) (*Session, e
 }
 
 func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerConnection, error) {
-	if c.CatchUp <= 0 {
-		c.CatchUp = 500 * time.Millisecond
-	}
 	pc, err := c.Node.NewPeerConnection(cdn.PeerOptions{Media: engine})
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Session{config: c}
+	s := &Session{config: c, set: send.New(c.Config)}
 	s.Session = peer.New(pc, peer.Config{
 		Expires: c.Expires, Connected: s.connected, Ending: s.ending,
 		Ended: func(err error, kept bool) {
@@ -135,16 +118,15 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 	return s, pc, nil
 }
 
+// Stats returns a snapshot.
+func (s *Session) Stats() send.Stats { return s.set.Stats() }
+
 // begin asks for keyframes while the handshake runs, and watches the stream.
 func (s *Session) begin() error {
 	if err := s.Keep(); err != nil {
 		return err
 	}
-	for _, snd := range s.senders {
-		if _, fresh := snd.layer.FromKeyframe(s.config.CatchUp); !fresh && snd.video {
-			snd.layer.RequestKeyframe()
-		}
-	}
+	s.set.Warm()
 	s.Go(func() {
 		select {
 		case <-s.config.Stream.Done():
@@ -155,48 +137,55 @@ func (s *Session) begin() error {
 	return nil
 }
 
-func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *line, layer *cdn.Layer) error {
-	snd := newSender(s, l, layer, "")
-	rtp, err := pc.AddTrack(snd)
+func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *send.Line, layer *cdn.Layer) error {
+	t := &track{Sender: s.set.Add(l, layer, ""), line: l}
+	rtp, err := pc.AddTrack(t)
 	if err != nil {
 		return err
 	}
-	s.add(snd)
-	s.Go(func() { s.readRTCP(snd, rtp.ReadRTCP) })
+	s.Go(func() { s.readRTCP(t.Sender, rtp.ReadRTCP) })
 	return nil
 }
 
-func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *line) error {
-	var rtp *webrtc.RTPSender
+func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *offerLine) error {
+	var transceiver *webrtc.RTPTransceiver
 	for _, layer := range l.layers {
 		rid := layer.Name()
-		snd := newSender(s, l, layer, rid)
-		if rtp == nil {
-			t, err := pc.AddTransceiverFromTrack(snd, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		t := &track{Sender: s.set.Add(&l.Line, layer, rid), line: &l.Line, rid: rid, transceiver: transceiver}
+		if transceiver == nil {
+			var err error
+			transceiver, err = pc.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 			if err != nil {
 				return err
 			}
-			if err := t.SetCodecPreferences([]webrtc.RTPCodecParameters{snd.parameters()}); err != nil {
+			t.transceiver = transceiver
+			if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{t.parameters()}); err != nil {
 				return err
 			}
-			rtp, l.transceiver = t.Sender(), t
-		} else if err := rtp.AddEncoding(snd); err != nil {
+		} else if err := transceiver.Sender().AddEncoding(t); err != nil {
 			return err
 		}
-		s.add(snd)
-		read := rtp.ReadRTCP
+		read := transceiver.Sender().ReadRTCP
 		if rid != "" {
-			read = func() ([]rtcp.Packet, attributes, error) { return rtp.ReadSimulcastRTCP(rid) }
+			rtp := transceiver.Sender()
+			read = func() ([]rtcp.Packet, interceptor.Attributes, error) { return rtp.ReadSimulcastRTCP(rid) }
 		}
-		s.Go(func() { s.readRTCP(snd, read) })
+		s.Go(func() { s.readRTCP(t.Sender, read) })
 	}
 	return nil
 }
 
-func (s *Session) add(snd *sender) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.senders = append(s.senders, snd)
+// readRTCP takes what the other side says of one RTP stream.
+func (s *Session) readRTCP(snd *send.Sender, read func() ([]rtcp.Packet, interceptor.Attributes, error)) {
+	for {
+		packets, _, err := read()
+		if err != nil {
+			return
+		}
+		if snd.Take(time.Now(), packets) {
+			s.End(cdn.ErrTooSlow)
+		}
+	}
 }
 
 // connected is called by pion when media can flow.
@@ -206,9 +195,7 @@ func (s *Session) connected() {
 	if s.over {
 		return
 	}
-	for _, snd := range s.senders {
-		snd.start(s.config.CatchUp)
-	}
+	s.set.Start()
 	s.detach = s.config.Stream.Attach(s)
 }
 
@@ -217,19 +204,13 @@ func (s *Session) ending(err error) {
 	s.mu.Lock()
 	s.over = true
 	detach := s.detach
-	var sources []uint32
-	for _, snd := range s.senders {
-		if snd.out.ssrc != 0 {
-			sources = append(sources, snd.out.ssrc)
-		}
-	}
 	s.mu.Unlock()
 	if detach == nil {
 		return
 	}
 	detach()
-	bye := []rtcp.Packet{&rtcp.Goodbye{Sources: sources, Reason: peer.Reason(err)}}
-	if !s.node {
+	bye := []rtcp.Packet{&rtcp.Goodbye{Sources: s.set.Sources(), Reason: peer.Reason(err)}}
+	if !s.config.Config.Node {
 		_ = s.PC().WriteRTCP(bye)
 		s.waitHungUp(byeHeadStart)
 		return
@@ -265,15 +246,7 @@ const (
 // Consume sends what has come since the last time. A worker of the node calls
 // it.
 func (s *Session) Consume() {
-	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var reports []rtcp.Packet
-	for _, snd := range s.senders {
-		snd.drain(now)
-		reports = snd.appendReport(reports, now)
-	}
-	if len(reports) > 0 {
+	if reports := s.set.Consume(); len(reports) > 0 {
 		_ = s.PC().WriteRTCP(reports) // the next one is as good
 	}
 }

@@ -1,4 +1,4 @@
-package pcsend
+package send
 
 import (
 	"encoding/binary"
@@ -47,7 +47,7 @@ func (r *reportState) sent(n int) {
 
 // appendReport adds a sender report if one is due: with the first packet, after
 // a splice, when the publisher's clock turns out to be another, and regularly.
-func (s *sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
+func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 	r := &s.reported
 	if r.packets == 0 {
 		return all
@@ -60,7 +60,7 @@ func (s *sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 	stamp := ntp.Stamp(wall)
 	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
 	return append(all, &rtcp.SenderReport{
-		SSRC: s.out.ssrc, NTPTime: stamp, RTPTime: uint32(ts + s.munger.Shift()),
+		SSRC: s.out.SSRC, NTPTime: stamp, RTPTime: uint32(ts + s.munger.Shift()),
 		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
 	})
 }
@@ -74,25 +74,27 @@ func moved(a, b cdn.Clock) bool {
 	return apart > 2*time.Millisecond || apart < -2*time.Millisecond
 }
 
-// readRTCP takes what the other side says of one RTP stream.
-func (s *Session) readRTCP(snd *sender, read func() ([]rtcp.Packet, attributes, error)) {
-	for {
-		packets, _, err := read()
-		if err != nil {
-			return
-		}
-		now := time.Now()
-		s.mu.Lock()
-		for _, p := range packets {
-			snd.take(now, p)
-		}
-		verdict := snd.judge(now)
-		s.mu.Unlock()
-		s.act(snd, verdict, now)
+// Take notes what the receiver says of this RTP stream; what is about others is
+// left alone. It reports whether the receiver is to be given up as too slow.
+func (s *Sender) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
+	set := s.set
+	set.mu.Lock()
+	for _, p := range packets {
+		s.take(now, p)
 	}
+	verdict := s.judge(now)
+	layer, paused := s.layer.Name(), s.waiting
+	if s.next != nil {
+		layer = s.next.Name()
+	}
+	set.mu.Unlock()
+	if verdict == slow.Down && set.config.OnSlow != nil {
+		set.config.OnSlow(layer, paused)
+	}
+	return verdict == slow.Leave
 }
 
-func (s *sender) take(now time.Time, p rtcp.Packet) {
+func (s *Sender) take(now time.Time, p rtcp.Packet) {
 	switch p := p.(type) {
 	case *rtcp.ReceiverReport:
 		for i := range p.Reports {
@@ -109,7 +111,7 @@ func (s *sender) take(now time.Time, p rtcp.Packet) {
 			s.wantKeyframe(e.SSRC)
 		}
 	case *rtcp.TransportLayerNack:
-		if p.MediaSSRC == s.out.ssrc {
+		if p.MediaSSRC == s.out.SSRC {
 			s.repair(now, p.Nacks)
 		}
 	case *rtcp.ReceiverEstimatedMaximumBitrate:
@@ -117,15 +119,15 @@ func (s *sender) take(now time.Time, p rtcp.Packet) {
 	}
 }
 
-func (s *sender) wantKeyframe(ssrc uint32) {
-	if ssrc == s.out.ssrc && !s.waiting {
+func (s *Sender) wantKeyframe(ssrc uint32) {
+	if ssrc == s.out.SSRC && !s.waiting {
 		s.layer.RequestKeyframe()
 	}
 }
 
 // received takes a report block (RFC 3550 section 6.4.1).
-func (s *sender) received(now time.Time, b *rtcp.ReceptionReport) {
-	if b.SSRC != s.out.ssrc {
+func (s *Sender) received(now time.Time, b *rtcp.ReceptionReport) {
+	if b.SSRC != s.out.SSRC {
 		return
 	}
 	if b.LastSenderReport != 0 && b.LastSenderReport == s.reported.stamp {
@@ -139,13 +141,13 @@ func (s *sender) received(now time.Time, b *rtcp.ReceptionReport) {
 // repair answers a NACK from the ring. A packet that is not here will be sent
 // when it comes, as any other; one that was never meant for this viewer, or
 // that the budget does not allow, is left out.
-func (s *sender) repair(now time.Time, pairs []rtcp.NackPair) {
+func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 	highest, _ := s.munger.Last()
 	for _, pair := range pairs {
 		pair.Range(func(seq uint16) bool {
 			out := seqnum.NearSeq(highest, seq)
 			layer, source, shift, ok := s.munger.Source(out)
-			if !ok || s.out.write == nil {
+			if !ok || s.out.To == nil {
 				return true
 			}
 			// What came here less than a round trip ago was asked for before
@@ -177,7 +179,7 @@ const owedSlots = 64
 
 // settle sends p, which has just been sent, a second time if it was asked for
 // before it was here: it is late already, and may not be lost again.
-func (s *sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
+func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
 	slot := &s.owed[p.Seq%owedSlots]
 	if *slot != p.Seq || p.Seq == 0 {
 		return
@@ -189,7 +191,7 @@ func (s *sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
 }
 
 // resend writes p again, by RTX (RFC 4588 section 4) where that was negotiated.
-func (s *sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) {
+func (s *Sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) {
 	s.fill(p, seq, ts)
 	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], seq)
 	s.scratch = append(s.scratch, p.Payload...)
@@ -197,24 +199,24 @@ func (s *sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) 
 	if s.picture.moved && layer == s.layer {
 		s.pictures.Shift(payload, s.picture.shift)
 	}
-	if s.out.rtx != 0 {
-		s.header.SSRC, s.header.PayloadType = s.out.rtx, s.line.codec.RTX
-		s.header.SequenceNumber = s.out.rtxSeq
-		s.out.rtxSeq++
+	if s.out.RTX != 0 {
+		s.header.SSRC, s.header.PayloadType = s.out.RTX, s.line.Codec.RTX
+		s.header.SequenceNumber = s.rtxSeq
+		s.rtxSeq++
 		payload = s.scratch
 	}
-	if _, err := s.out.write.WriteRTP(&s.header, payload); err == nil {
+	if _, err := s.out.To.WriteRTP(&s.header, payload); err == nil {
 		s.reported.resent++
 	}
 }
 
 // judge decides what a slow viewer loses (a node is none).
-func (s *sender) judge(now time.Time) slow.Verdict {
-	if !s.video || s.session.node {
+func (s *Sender) judge(now time.Time) slow.Verdict {
+	if !s.video || s.set.config.Node {
 		return slow.Keep
 	}
-	lower := best(s.line.track, s.layer)
-	if s.session.config.Layer != "" {
+	lower := best(s.line.Track, s.layer)
+	if s.set.config.Layer != "" {
 		lower = nil // the viewer has chosen
 	}
 	s.slow.Lowest(lower == nil)
@@ -225,9 +227,9 @@ func (s *sender) judge(now time.Time) slow.Verdict {
 		s.switchTo(lower)
 	case v == slow.Down:
 		s.pause(now.Add(pauseFor))
-	case v == slow.Up && s.session.config.Layer == "":
+	case v == slow.Up && s.set.config.Layer == "":
 		s.held = false
-		s.switchTo(best(s.line.track, nil))
+		s.switchTo(best(s.line.Track, nil))
 	}
 	return v
 }
@@ -235,22 +237,3 @@ func (s *sender) judge(now time.Time) slow.Verdict {
 // pauseFor is the least time for which a slow viewer gets no video: what has
 // piled up on the way has to drain.
 const pauseFor = time.Second
-
-// act tells of a verdict, without locks.
-func (s *Session) act(snd *sender, v slow.Verdict, _ time.Time) {
-	switch v {
-	case slow.Down:
-		s.mu.Lock()
-		layer, paused := snd.layer.Name(), snd.waiting
-		if snd.next != nil {
-			layer = snd.next.Name()
-		}
-		s.mu.Unlock()
-		if s.config.OnSlow != nil {
-			s.config.OnSlow(layer, paused)
-		}
-	case slow.Leave:
-		s.End(cdn.ErrTooSlow)
-	case slow.Keep, slow.Up:
-	}
-}

@@ -1,4 +1,4 @@
-package pcsend
+package send
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// pick returns the layer named, or the best one.
-func pick(t *cdn.Track, name string) (*cdn.Layer, error) {
+// Pick returns the layer named, or the best one.
+func Pick(t *cdn.Track, name string) (*cdn.Layer, error) {
 	if t.Info().Kind == cdn.Video && name != "" {
 		if l := t.Layer(name); l != nil {
 			return l, nil
@@ -51,8 +51,8 @@ const (
 
 // follow goes over to the best layer that is fed. Publishers begin with the low
 // ones and drop the high ones when they have not the bandwidth.
-func (s *sender) follow(now time.Time) {
-	choice := s.video && s.rid == "" && s.session.config.Layer == "" && len(s.line.track.Layers()) > 1
+func (s *Sender) follow(now time.Time) {
+	choice := s.video && s.rid == "" && s.set.config.Layer == "" && len(s.line.Track.Layers()) > 1
 	if !choice || now.Before(s.check) {
 		return
 	}
@@ -61,7 +61,7 @@ func (s *sender) follow(now time.Time) {
 	if starved && s.next != nil && fed(now, s.next) {
 		return // its keyframe is on the way
 	}
-	top := best(s.line.track, nil)
+	top := best(s.line.Track, nil)
 	if !fed(now, top) {
 		return
 	}
@@ -76,7 +76,7 @@ func fed(now time.Time, l *cdn.Layer) bool {
 }
 
 // switchTo has the sender go over to a layer at its next keyframe.
-func (s *sender) switchTo(l *cdn.Layer) {
+func (s *Sender) switchTo(l *cdn.Layer) {
 	switch l {
 	case nil, s.next:
 		return
@@ -89,7 +89,7 @@ func (s *sender) switchTo(l *cdn.Layer) {
 }
 
 // trySwitch goes over to the next layer if its keyframe is there.
-func (s *sender) trySwitch(now time.Time) {
+func (s *Sender) trySwitch(now time.Time) {
 	if s.next == nil {
 		return
 	}
@@ -107,9 +107,9 @@ func (s *sender) trySwitch(now time.Time) {
 
 // align returns the timestamp with which the viewer's stream goes on in layer
 // l: the same instant of the publisher's clock.
-func (s *sender) align(l *cdn.Layer, ts uint64) uint64 {
+func (s *Sender) align(l *cdn.Layer, ts uint64) uint64 {
 	_, last := s.munger.Last()
-	rate := uint64(s.line.track.Info().Codec.ClockRate)
+	rate := uint64(s.line.Track.Info().Codec.ClockRate)
 	next := last + rate/30
 	from, ok := s.layer.Clock()
 	to, ok2 := l.Clock()

@@ -1,13 +1,10 @@
-package pcsend
+package send
 
 import (
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/budget"
@@ -16,15 +13,12 @@ import (
 	"github.com/deltacdn/delta/internal/slow"
 )
 
-type attributes = interceptor.Attributes
-
-// A sender is one RTP stream to the other side. It is pion's TrackLocal, which
-// tells it where and how to write. What can change is guarded by the session's
-// mu.
-type sender struct {
+// A Sender is one RTP stream to the receiver. What can change is guarded by its
+// set's mu.
+type Sender struct {
 	// static
-	session  *Session
-	line     *line
+	set      *Set
+	line     *Line
 	rid      string
 	video    bool
 	pictures *codec.Pictures
@@ -32,7 +26,8 @@ type sender struct {
 	// layers are never switched
 	descriptor uint8
 
-	out    output
+	out    Output
+	ids    [16]uint8 // of the track's extensions, as negotiated
 	layer  *cdn.Layer
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
@@ -49,34 +44,43 @@ type sender struct {
 	header   rtp.Header
 	scratch  []byte
 	owed     [owedSlots]uint64 // asked for before it was here; 0: none
+	rtxSeq   uint16
 	budget   *budget.Budget
 	slow     *slow.Detector
 	reported reportState
 }
 
-// output is where and how packets go, as negotiated.
-type output struct {
-	write      webrtc.TrackLocalWriter
-	ssrc       uint32
-	rtx        uint32 // SSRC of retransmissions; 0: they go out as they were
-	rtxSeq     uint16
-	ids        [16]uint8 // of the track's extensions
-	mid, delay uint8     // ids; 0: not taken
-	ridID      uint8
+// An RTPWriter sends packets. It may not keep what it is given.
+type RTPWriter interface {
+	WriteRTP(h *rtp.Header, payload []byte) (n int, err error)
 }
 
-func newSender(s *Session, l *line, layer *cdn.Layer, rid string) *sender {
-	info := l.track.Info()
+// Output is where and how a Sender's packets go, as negotiated.
+type Output struct {
+	To   RTPWriter
+	SSRC uint32
+	RTX  uint32 // SSRC of retransmissions; 0: they go out as they were
+	// Mid is written with each packet of a sender that has a RID.
+	Mid string
+	// Extensions has the id of each header extension that the receiver takes,
+	// by URI.
+	Extensions map[string]uint8
+
+	mid, delay, rid uint8 // ids out of Extensions; 0: not taken
+}
+
+func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
+	info := l.Track.Info()
 	descriptor := uint8(slices.Index(info.Extensions, uriDescriptor) + 1)
 	if rid != "" {
 		descriptor = 0
 	}
-	return &sender{
+	return &Sender{
 		descriptor: descriptor,
-		session:    s, line: l, rid: rid, layer: layer, waiting: true,
+		set:        s, line: l, rid: rid, layer: layer, waiting: true,
 		video:    info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType),
-		budget:   budget.New(repairs(s.node)),
+		budget:   budget.New(repairs(s.config.Node)),
 		slow:     slow.New(s.config.Slow),
 	}
 }
@@ -90,73 +94,28 @@ func repairs(node bool) budget.Config {
 	return budget.Config{}
 }
 
-// ID names the track: a node that receives it reads the name in a=msid.
-func (s *sender) ID() string       { return s.line.track.Info().ID }
-func (s *sender) RID() string      { return s.rid }
-func (s *sender) StreamID() string { return "delta" }
-
-func (s *sender) Kind() webrtc.RTPCodecType {
-	if s.video {
-		return webrtc.RTPCodecTypeVideo
-	}
-	return webrtc.RTPCodecTypeAudio
-}
-
-func (s *sender) parameters() webrtc.RTPCodecParameters {
-	c := s.line.codec
-	p := webrtc.RTPCodecParameters{
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels, SDPFmtpLine: c.Fmtp,
-		},
-		PayloadType: webrtc.PayloadType(c.PT),
-	}
-	for _, fb := range c.Feedback {
-		name, param, _ := strings.Cut(fb, " ")
-		p.RTCPFeedback = append(p.RTCPFeedback, webrtc.RTCPFeedback{Type: name, Parameter: param})
-	}
-	return p
-}
-
-// Bind is called by pion once negotiation is over.
-func (s *sender) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	s.session.mu.Lock()
-	defer s.session.mu.Unlock()
-	s.out.write, s.out.ssrc = c.WriteStream(), uint32(c.SSRC())
-	if s.line.codec.RTX != 0 {
-		s.out.rtx = uint32(c.SSRCRetransmission())
-	}
-	if t := s.line.transceiver; t != nil {
-		s.line.mid = t.Mid()
-	}
-	for _, e := range c.HeaderExtensions() {
-		id := uint8(e.ID)
-		switch e.URI {
-		case uriMid:
-			s.out.mid = id
-		case uriRid:
-			s.out.ridID = id
-		case uriPlayoutDelay:
-			s.out.delay = id
-		}
-		for i, uri := range s.line.track.Info().Extensions {
-			if uri == e.URI && i+1 < len(s.out.ids) {
-				s.out.ids[i+1] = id
-			}
+// Bind tells the sender where its packets go.
+func (s *Sender) Bind(o Output) {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
+	for i, uri := range s.line.Track.Info().Extensions {
+		if i+1 < len(s.ids) {
+			s.ids[i+1] = o.Extensions[uri]
 		}
 	}
-	return s.parameters(), nil
+	s.out = o
 }
 
-// Unbind is called by pion when the connection closes.
-func (s *sender) Unbind(webrtc.TrackLocalContext) error {
-	s.session.mu.Lock()
-	defer s.session.mu.Unlock()
-	s.out.write = nil
-	return nil
+// Unbind says that nothing can be sent any more.
+func (s *Sender) Unbind() {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	s.out.To = nil
 }
 
 // start puts the cursor where the viewer begins.
-func (s *sender) start(catchUp time.Duration) {
+func (s *Sender) start(catchUp time.Duration) {
 	if !s.video {
 		s.cursor = s.layer.Live()
 		return
@@ -168,8 +127,8 @@ func (s *sender) start(catchUp time.Duration) {
 }
 
 // drain sends what lies before the cursor.
-func (s *sender) drain(now time.Time) {
-	if s.out.write == nil {
+func (s *Sender) drain(now time.Time) {
+	if s.out.To == nil {
 		return
 	}
 	s.follow(now)
@@ -190,13 +149,13 @@ func (s *sender) drain(now time.Time) {
 }
 
 // pause holds the video back until the next keyframe from resume on.
-func (s *sender) pause(resume time.Time) {
+func (s *Sender) pause(resume time.Time) {
 	s.waiting, s.resume = true, resume
 	s.layer.RequestKeyframe()
 }
 
 // run begins a run of layer l at its keyframe p.
-func (s *sender) run(l *cdn.Layer, p *cdn.Packet) {
+func (s *Sender) run(l *cdn.Layer, p *cdn.Packet) {
 	as := p.Timestamp + s.munger.Shift()
 	if l != s.layer {
 		as = s.align(l, p.Timestamp)
@@ -208,7 +167,7 @@ func (s *sender) run(l *cdn.Layer, p *cdn.Packet) {
 }
 
 // send gives p the viewer's numbers and writes it.
-func (s *sender) send(now time.Time, p *cdn.Packet) {
+func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	before, _ := s.munger.Last()
 	seq, ts, ok := s.munger.Map(p.Seq, p.Timestamp)
 	if !ok {
@@ -216,7 +175,7 @@ func (s *sender) send(now time.Time, p *cdn.Packet) {
 	}
 	s.fill(p, uint16(seq), uint32(ts))
 	payload := s.picture.apply(s, p, seq > before)
-	n, err := s.out.write.WriteRTP(&s.header, payload)
+	n, err := s.out.To.WriteRTP(&s.header, payload)
 	if err != nil {
 		return // the connection is going; the session hears of it
 	}

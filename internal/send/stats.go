@@ -1,8 +1,8 @@
-package pcsend
+package send
 
 import "time"
 
-// Stats is a snapshot of what a session has sent.
+// Stats is a snapshot of what a set has sent.
 type Stats struct {
 	Packets uint64 // repairs aside
 	Bytes   uint64 // of payload in them
@@ -14,7 +14,7 @@ type Stats struct {
 }
 
 // Stats returns a snapshot.
-func (s *Session) Stats() (st Stats) {
+func (s *Set) Stats() (st Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	video := false

@@ -1,4 +1,4 @@
-package pcsend
+package send
 
 import (
 	"time"
@@ -16,36 +16,36 @@ const (
 
 // fill makes the header for p. The header is used again for each packet, so
 // that nothing is allocated.
-func (s *sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
+func (s *Sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 	h := &s.header
 	*h = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: s.line.codec.PT,
-		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.ssrc, Extensions: h.Extensions[:0],
+		Version: 2, Marker: p.Marker, PayloadType: s.line.Codec.PT,
+		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.SSRC, Extensions: h.Extensions[:0],
 	}
 	h.ExtensionProfile = oneByteProfile
 	if needsTwoBytes(p.Extensions) {
 		h.ExtensionProfile = twoByteProfile
 	}
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
-		id, data := s.out.ids[block[0]&15], block[2:2+int(block[1])]
+		id, data := s.ids[block[0]&15], block[2:2+int(block[1])]
 		if block[0] == s.descriptor {
 			data = s.picture.descriptor(data)
 		}
-		if id != 0 && (id != s.out.delay || s.session.config.Playout == nil) {
+		if id != 0 && (id != s.out.delay || s.set.config.Playout == nil) {
 			s.extend(id, data)
 		}
 	}
-	if d := s.session.config.Playout; d != nil && s.video && s.out.delay != 0 {
+	if d := s.set.config.Playout; d != nil && s.video && s.out.delay != 0 {
 		b := d.bytes()
 		s.extend(s.out.delay, b[:])
 	}
 	if s.rid != "" { // layers are told apart by these (RFC 8853)
-		s.extend(s.out.mid, []byte(s.line.mid))
-		s.extend(s.out.ridID, []byte(s.rid))
+		s.extend(s.out.mid, []byte(s.out.Mid))
+		s.extend(s.out.rid, []byte(s.rid))
 	}
 }
 
-func (s *sender) extend(id uint8, data []byte) {
+func (s *Sender) extend(id uint8, data []byte) {
 	if id == 0 || len(data) == 0 {
 		return
 	}
@@ -105,7 +105,7 @@ func (st *pictureState) descriptor(data []byte) []byte {
 }
 
 // switched sets the shift for a layer that begins with p.
-func (st *pictureState) switched(s *sender, p *cdn.Packet) {
+func (st *pictureState) switched(s *Sender, p *cdn.Packet) {
 	st.pending = s.descriptor != 0
 	if s.pictures == nil {
 		return
@@ -116,9 +116,9 @@ func (st *pictureState) switched(s *sender, p *cdn.Packet) {
 }
 
 // apply returns the payload to send, and notes the identifiers of the newest.
-func (st *pictureState) apply(s *sender, p *cdn.Packet, newest bool) []byte {
+func (st *pictureState) apply(s *Sender, p *cdn.Packet, newest bool) []byte {
 	payload := p.Payload
-	if s.pictures == nil || len(s.line.track.Layers()) < 2 || s.rid != "" {
+	if s.pictures == nil || len(s.line.Track.Layers()) < 2 || s.rid != "" {
 		return payload
 	}
 	if st.moved {

@@ -1,0 +1,111 @@
+package send
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/negotiate"
+)
+
+// The URIs of header extensions that a sender writes itself.
+const (
+	uriMid          = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	uriRid          = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	uriDescriptor   = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+)
+
+var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb"}
+
+// A Line is one m-section of what is sent: a track and how the receiver wants
+// its packets.
+type Line struct {
+	Track *cdn.Track
+	Codec negotiate.Codec
+	Mid   string
+	// Choice is what was chosen of the receiver's offer, if it made one.
+	Choice negotiate.Choice
+}
+
+// A Plan is what is sent in answer to a viewer's offer.
+type Plan struct {
+	Offer *negotiate.Offer
+	Lines []*Line
+}
+
+// PlanAnswer gives each m-section that receives the next track of its kind
+// whose codec it can take. Errors wrap cdn.ErrInvalid and cdn.ErrNoCommonCodec.
+func PlanAnswer(offer string, tracks []*cdn.Track) (*Plan, error) {
+	o, err := negotiate.Parse(offer)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Offer: o}
+	receives := false
+	used := map[*cdn.Track]bool{}
+	for _, m := range o.Media {
+		if m.Kind == 0 || m.Rejected || !m.Receives {
+			continue
+		}
+		receives = true
+		for _, t := range tracks {
+			if c, ok := common(m, t); ok && !used[t] {
+				used[t] = true
+				p.add(m, c, t)
+				break
+			}
+		}
+	}
+	switch {
+	case !receives:
+		return nil, fmt.Errorf("%w: the offer receives nothing", cdn.ErrInvalid)
+	case len(p.Lines) == 0:
+		return nil, fmt.Errorf("%w: the stream has %s", cdn.ErrNoCommonCodec, formats(tracks))
+	}
+	return p, nil
+}
+
+// common returns the format of an m-section that can take the track.
+func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
+	want := t.Info()
+	if m.Kind != want.Kind {
+		return negotiate.Codec{}, false
+	}
+	for _, c := range m.Codecs {
+		if c.Is(want.Codec.MimeType) && c.ClockRate == want.Codec.ClockRate &&
+			max(c.Channels, 1) == max(want.Codec.Channels, 1) &&
+			codec.SameFormat(c.MimeType, want.Codec.Fmtp, c.Fmtp) {
+			return c, true
+		}
+	}
+	return negotiate.Codec{}, false
+}
+
+func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
+	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
+	p.Lines = append(p.Lines, &Line{
+		Track: t, Codec: c, Mid: m.Mid,
+		Choice: negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted},
+	})
+}
+
+// Choices returns the lines' choices.
+func (p *Plan) Choices() []negotiate.Choice {
+	var all []negotiate.Choice
+	for _, l := range p.Lines {
+		all = append(all, l.Choice)
+	}
+	return all
+}
+
+func formats(tracks []*cdn.Track) string {
+	var all []string
+	for _, t := range tracks {
+		c := t.Info().Codec
+		all = append(all, strings.TrimSpace(c.MimeType+" "+c.Fmtp))
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,110 @@
+// Package send gives one receiver, a viewer or another node, a stream's tracks:
+// where to begin in the ring, the receiver's own numbers and header extensions,
+// its feedback and repairs, and what it loses when it is slow. How packets get
+// to the receiver is not known here.
+package send
+
+import (
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/slow"
+)
+
+// Config says what a receiver gets.
+type Config struct {
+	// Layer names the layer that a viewer wants; empty: the best.
+	Layer string
+	// Node: the receiver is another node, which gets all layers and repairs for
+	// many.
+	Node bool
+	// CatchUp is how old a keyframe may be for a receiver to begin with it and
+	// all that followed. If zero, 500 ms.
+	CatchUp time.Duration
+	// Playout, if not nil, goes out with each video packet.
+	Playout *PlayoutDelay
+	// Slow bounds what is done about viewers that cannot take the stream.
+	Slow slow.Config
+	// OnSlow is told of each measure against a slow viewer. It must not block.
+	OnSlow func(layer string, paused bool)
+}
+
+// PlayoutDelay bounds how long a player may hold frames back. It is a
+// suggestion, to the precision of 10 ms and up to 40.95 s.
+type PlayoutDelay struct{ Min, Max time.Duration }
+
+// A Set is the senders of one receiver. Its methods may be called concurrently.
+type Set struct {
+	config Config // static
+
+	mu      sync.Mutex // guards what changes in the senders, too
+	senders []*Sender
+	reports []rtcp.Packet
+}
+
+// New returns a Set without senders.
+func New(c Config) *Set {
+	if c.CatchUp <= 0 {
+		c.CatchUp = 500 * time.Millisecond
+	}
+	return &Set{config: c}
+}
+
+// Add makes a sender of layer, under rid if the receiver gets several layers of
+// the track.
+func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
+	snd := newSender(s, l, layer, rid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.senders = append(s.senders, snd)
+	return snd
+}
+
+// Warm asks for the keyframes that will be needed, while the receiver connects.
+func (s *Set) Warm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, snd := range s.senders {
+		if _, fresh := snd.layer.FromKeyframe(s.config.CatchUp); !fresh && snd.video {
+			snd.layer.RequestKeyframe()
+		}
+	}
+}
+
+// Start puts the cursors where the receiver begins.
+func (s *Set) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, snd := range s.senders {
+		snd.start(s.config.CatchUp)
+	}
+}
+
+// Consume sends what has come since the last time, and returns the sender
+// reports that are due. They are valid until the next call.
+func (s *Set) Consume() []rtcp.Packet {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports = s.reports[:0]
+	for _, snd := range s.senders {
+		snd.drain(now)
+		s.reports = snd.appendReport(s.reports, now)
+	}
+	return s.reports
+}
+
+// Sources returns the SSRCs of what was bound.
+func (s *Set) Sources() (all []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, snd := range s.senders {
+		if snd.out.SSRC != 0 {
+			all = append(all, snd.out.SSRC)
+		}
+	}
+	return all
+}
