@@ -1,0 +1,102 @@
+package egress
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+const (
+	arenaBytes = 256 << 10 // small enough to stay in the cache of a core
+	maxRuns    = 256
+)
+
+// A Batch collects datagrams until [Batch.Flush]. One goroutine at a time uses
+// it. In the steady state it does not allocate.
+type Batch struct {
+	socket *Socket
+	kernel *kernel // nil: there is none
+	single single
+
+	arena []byte
+	used  int
+	runs  []run
+	err   error // of a flush by Room, for Flush to return
+}
+
+// NewBatch returns an empty batch.
+func (s *Socket) NewBatch() *Batch {
+	return &Batch{
+		socket: s,
+		kernel: newKernel(s),
+		single: newSingle(s),
+		arena:  make([]byte, arenaBytes),
+		runs:   make([]run, 0, maxRuns),
+	}
+}
+
+// Room returns an empty slice with room for n bytes, to which the caller
+// appends one datagram for [Batch.Add]. It is good until the next call of a
+// method of b, and may be left unused. When b is full, Room flushes it.
+func (b *Batch) Room(n int) []byte {
+	if b.used+n > len(b.arena) || len(b.runs) == maxRuns {
+		b.flush()
+	}
+	if n > len(b.arena) {
+		return make([]byte, 0, n)
+	}
+	return b.arena[b.used : b.used : b.used+n]
+}
+
+// Add queues what the caller appended to [Batch.Room]'s slice. Datagrams are
+// sent in the order in which they are added. One that outgrew its room is
+// copied; one that is empty, or longer than UDP carries, is dropped.
+func (b *Batch) Add(datagram []byte, to netip.AddrPort) {
+	n := len(datagram)
+	if n == 0 || n > 0xffff {
+		b.socket.dropped.Add(1)
+		return
+	}
+	if b.used == len(b.arena) || &datagram[0] != &b.arena[b.used] {
+		copy(b.Room(n)[:n], datagram)
+	}
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	start := b.used
+	b.used += n
+	if last := len(b.runs) - 1; last >= 0 && b.runs[last].takes(to, n) {
+		r := &b.runs[last]
+		r.bytes = r.bytes[:len(r.bytes)+n]
+		return
+	}
+	b.runs = append(b.runs, run{to: to, bytes: b.arena[start:b.used], size: n})
+}
+
+// Flush sends all that was added. When the socket's buffer is full and stays
+// so for some milliseconds, the rest is dropped; in mode [Single] Flush waits
+// as the connection does. What cannot be sent is dropped, too, and harms
+// nothing else. The only error is one that wraps [net.ErrClosed], of this flush
+// or one by Room: the socket is closed.
+func (b *Batch) Flush() error {
+	b.flush()
+	err := b.err
+	b.err = nil
+	return err
+}
+
+func (b *Batch) flush() {
+	rest, err := b.kernel.send(b.runs)
+	if err == nil {
+		rest, err = b.single.send(rest)
+	}
+	for i := range rest {
+		b.socket.dropped.Add(uint64(rest[i].count()))
+	}
+	if isClosed(err) {
+		b.err = err
+	}
+	b.runs, b.used = b.runs[:0], 0
+}
+
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed)
+}

@@ -1,0 +1,227 @@
+package egress
+
+import (
+	"bytes"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// refusing makes the kernel of b refuse, with an error, the messages for which
+// there is one, as the real one does: those before it are sent.
+func refusing(b *Batch, refuse func(m *ipv4.Message) error) {
+	write := b.kernel.write
+	b.kernel.write = func(ms []ipv4.Message) (int, error) {
+		for i := range ms {
+			err := refuse(&ms[i])
+			if err == nil {
+				continue
+			}
+			if i == 0 {
+				return -1, &net.OpError{Op: "write", Err: os.NewSyscallError("sendmmsg", err)}
+			}
+			return write(ms[:i])
+		}
+		return write(ms)
+	}
+}
+
+// testRefusing sends through a kernel that refuses, and requires everything to
+// arrive.
+func testRefusing(t *testing.T, refuse func(m *ipv4.Message) error) *Socket {
+	t.Helper()
+	var log bytes.Buffer
+	s := New(listen(t, "127.0.0.1"), slog.New(slog.NewTextHandler(&log, nil)))
+	if s.Mode() != Segments {
+		t.Skip("this machine has no UDP_SEGMENT")
+	}
+	b := s.NewBatch()
+	refusing(b, refuse)
+	receivers := []*net.UDPConn{listen(t, "127.0.0.1"), listen(t, "127.0.0.1")}
+	for range 2 {
+		want := make([][][]byte, len(receivers))
+		for round := range 3 {
+			for i, r := range receivers {
+				for j, size := range []int{200, 200, 200, 50, 300} {
+					want[i] = append(want[i], send(b, addrOf(r), 10*round+j, size))
+				}
+			}
+		}
+		require.NoError(t, b.Flush())
+		for i, r := range receivers {
+			requireReceived(t, r, want[i])
+		}
+	}
+	require.Zero(t, s.Stats().Dropped)
+	require.Equal(t, uint64(60), s.Stats().Datagrams)
+	if s.Mode() == Segments {
+		require.Empty(t, log.String())
+	} else {
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), "logged once: %s", log.String())
+	}
+	for _, r := range receivers {
+		requireNoMore(t, s, r)
+	}
+	return s
+}
+
+func TestRefusedSegmentsAreSentAsMessages(t *testing.T) {
+	s := testRefusing(t, func(m *ipv4.Message) error {
+		if m.OOB != nil {
+			return unix.EIO
+		}
+		return nil
+	})
+	require.Equal(t, Messages, s.Mode())
+}
+
+func TestRefusedLaterSegmentsAreSentAsMessages(t *testing.T) {
+	n := 0
+	s := testRefusing(t, func(m *ipv4.Message) error {
+		if n++; n > 3 && m.OOB != nil {
+			return unix.EIO
+		}
+		return nil
+	})
+	require.Equal(t, Messages, s.Mode())
+}
+
+func TestSegmentsTooLongForOnePathAreSplit(t *testing.T) {
+	for _, refusal := range []error{unix.EINVAL, unix.EMSGSIZE} {
+		port := 0
+		s := testRefusing(t, func(m *ipv4.Message) error {
+			to := m.Addr.(*net.UDPAddr).Port
+			if port == 0 {
+				port = to
+			}
+			if m.OOB != nil && to == port {
+				return refusal
+			}
+			return nil
+		})
+		require.Equal(t, Segments, s.Mode(), "it is good for other destinations")
+		require.Less(t, s.Stats().Messages, s.Stats().Datagrams)
+	}
+}
+
+func TestWithoutSendmmsg(t *testing.T) {
+	s := testRefusing(t, func(*ipv4.Message) error { return unix.ENOSYS })
+	require.Equal(t, Single, s.Mode())
+}
+
+func TestErrorOfEarlierDatagramCostsNothing(t *testing.T) {
+	pending := false
+	s := testRefusing(t, func(*ipv4.Message) error {
+		if pending = !pending; pending {
+			return unix.ECONNREFUSED
+		}
+		return nil
+	})
+	require.Equal(t, Segments, s.Mode())
+}
+
+func TestErrorOfOneMessageCostsThatMessage(t *testing.T) {
+	for _, refusal := range []error{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EPERM, unix.EMSGSIZE, unix.ENOBUFS} {
+		for _, mode := range []Mode{Messages, Segments} {
+			good, bad := listen(t, "127.0.0.1"), listen(t, "127.0.0.1")
+			s := forced(t, listen(t, "127.0.0.1"), mode)
+			b := s.NewBatch()
+			refusing(b, func(m *ipv4.Message) error {
+				if m.Addr.(*net.UDPAddr).Port == int(addrOf(bad).Port()) {
+					return refusal
+				}
+				return nil
+			})
+			var want [][]byte
+			for i := range 3 {
+				want = append(want, send(b, addrOf(good), i, 100), send(b, addrOf(good), i, 100))
+				send(b, addrOf(bad), i, 100)
+				send(b, addrOf(bad), i, 100)
+			}
+			require.NoError(t, b.Flush())
+			requireReceived(t, good, want)
+			require.Equal(t, uint64(6), s.Stats().Datagrams)
+			require.Equal(t, uint64(6), s.Stats().Dropped)
+		}
+	}
+}
+
+// With IP_RECVERR the kernel reports that a port is closed.
+func TestClosedPortHarmsNothingElse(t *testing.T) {
+	eachMode(t, func(t *testing.T, conn *net.UDPConn, s *Socket) {
+		raw, err := conn.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		}))
+		require.NoError(t, err)
+		closed := listen(t, "127.0.0.1")
+		closed.Close()
+		receiver := listen(t, "127.0.0.1")
+		b := s.NewBatch()
+		for i := range 20 {
+			want := [][]byte{send(b, addrOf(receiver), i, 100)}
+			send(b, addrOf(closed), i, 100)
+			want = append(want, send(b, addrOf(receiver), i, 100), send(b, addrOf(receiver), i, 100))
+			require.NoError(t, b.Flush())
+			requireReceived(t, receiver, want)
+		}
+		require.Zero(t, s.Stats().Dropped)
+	})
+}
+
+func TestFullSocketDropsTheRest(t *testing.T) {
+	receiver := listen(t, "127.0.0.1")
+	s := forced(t, listen(t, "127.0.0.1"), Messages)
+	b := s.NewBatch()
+	var full error
+	refusing(b, func(m *ipv4.Message) error {
+		if m.Buffers[0][0] == 2 {
+			full = errFull
+		}
+		return full
+	})
+	want := [][]byte{send(b, addrOf(receiver), 0, 100), send(b, addrOf(receiver), 1, 100)}
+	send(b, addrOf(receiver), 2, 100)
+	send(b, addrOf(receiver), 3, 100)
+	require.NoError(t, b.Flush())
+	requireReceived(t, receiver, want)
+	require.Equal(t, Stats{Datagrams: 2, Messages: 2, Calls: 2, Dropped: 2}, s.Stats())
+}
+
+func TestWaitForRoomIsBounded(t *testing.T) {
+	conn := listen(t, "127.0.0.1")
+	raw, err := conn.SyscallConn()
+	require.NoError(t, err)
+	s := newLentConn(raw).raw
+	tries := 0
+	require.NoError(t, s.Write(func(uintptr) bool { tries++; return tries == 3 }))
+	require.Equal(t, 3, tries)
+
+	s.patience = time.Millisecond
+	tries = 0
+	require.ErrorIs(t, s.Write(func(uintptr) bool { tries++; return false }), errFull)
+	require.Greater(t, tries, 1)
+
+	conn.Close()
+	require.ErrorIs(t, s.Write(func(uintptr) bool { return true }), net.ErrClosed)
+}
+
+func TestSegmentsToIPv4OfDualStackSocket(t *testing.T) {
+	s := forced(t, listen(t, "::"), Segments)
+	receiver := listen(t, "127.0.0.1")
+	b := s.NewBatch()
+	mapped := netip.AddrPortFrom(netip.MustParseAddr("::ffff:127.0.0.1"), addrOf(receiver).Port())
+	want := [][]byte{send(b, addrOf(receiver), 1, 100), send(b, mapped, 2, 100), send(b, addrOf(receiver), 3, 50)}
+	require.NoError(t, b.Flush())
+	requireReceived(t, receiver, want)
+	require.Equal(t, Stats{Datagrams: 3, Messages: 1, Calls: 1}, s.Stats())
+}

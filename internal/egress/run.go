@@ -1,0 +1,40 @@
+package egress
+
+import "net/netip"
+
+const (
+	maxSegments     = 64     // of a kernel message: UDP_MAX_SEGMENTS of older kernels
+	maxMessageBytes = 60_000 // of a kernel message of more than one datagram
+)
+
+// A run is consecutive datagrams for one destination that can travel as one
+// message: all but the last have one size, the last is not longer.
+type run struct {
+	to    netip.AddrPort
+	bytes []byte // of the batch's arena
+	size  int    // of each datagram but the last
+	// split: the kernel refused these datagrams as one message.
+	split bool
+}
+
+// takes reports whether n bytes for a destination can go on the run.
+func (r *run) takes(to netip.AddrPort, n int) bool {
+	return n <= r.size && len(r.bytes)%r.size == 0 &&
+		len(r.bytes) < maxSegments*r.size && len(r.bytes)+n <= maxMessageBytes &&
+		to == r.to
+}
+
+// count returns how many datagrams there are.
+func (r *run) count() int { return (len(r.bytes) + r.size - 1) / r.size }
+
+// first returns the first datagram.
+func (r *run) first() []byte { return r.bytes[:min(r.size, len(r.bytes))] }
+
+// skip takes n bytes, which are whole datagrams, off the front of runs.
+func skip(runs []run, n int) []run {
+	runs[0].bytes = runs[0].bytes[n:]
+	if len(runs[0].bytes) == 0 {
+		return runs[1:]
+	}
+	return runs
+}
