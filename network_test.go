@@ -3,6 +3,7 @@ package delta_test
 import (
 	"context"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal/inproc"
 )
+
+// peerConnections has all tests run against the reference, viewers served by
+// pion's PeerConnections, and not against Delta's own sessions.
+var peerConnections = os.Getenv("DELTA_TEST_PEERCONNECTIONS") != ""
 
 // world is a CDN on a virtual network.
 type world struct {
@@ -114,7 +119,7 @@ func (w *world) serveNodes(n *node, s cdn.Source) {
 }
 
 func (w *world) serveViewers(n *node, s cdn.Source, c edge.Config) {
-	c.Source = s
+	c.Source, c.PeerConnections = s, peerConnections
 	var err error
 	n.edge, err = edge.New(n.Node, c)
 	require.NoError(w.t, err)

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/logging"
+
+	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/fanout"
 )
 
@@ -22,7 +25,7 @@ type Node struct {
 	log       *slog.Logger
 	started   time.Time
 	transport *transportState
-	pool      *fanout.Pool
+	pool      *fanout.Pool[*egress.Batch]
 	announcer *announcer // nil without a Directory
 
 	mu       sync.Mutex
@@ -45,7 +48,7 @@ func Listen(c Config) (*Node, error) {
 	n := &Node{
 		config: c, started: time.Now(), transport: t,
 		log:     c.Logger.With("node", string(c.ID)),
-		pool:    fanout.New(c.Workers),
+		pool:    fanout.New(c.Workers, t.batch),
 		streams: make(map[*Stream]struct{}),
 	}
 	if c.Directory != nil {
@@ -58,10 +61,13 @@ func Listen(c Config) (*Node, error) {
 func (n *Node) ID() NodeID { return n.config.ID }
 
 // Addr returns the address of the node's UDP port.
-func (n *Node) Addr() net.Addr { return n.transport.conn.LocalAddr() }
+func (n *Node) Addr() net.Addr { return n.transport.port.LocalAddr() }
 
 // Logger returns the node's logger, for the services on it.
 func (n *Node) Logger() *slog.Logger { return n.log }
+
+// PionLogger returns the node's logger as pion's libraries want it.
+func (n *Node) PionLogger() logging.LoggerFactory { return pionLogger{n.log} }
 
 // Emit tells the node's OnEvent of e. Services call it.
 func (n *Node) Emit(e Event) {

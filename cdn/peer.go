@@ -1,12 +1,17 @@
 package cdn
 
 import (
+	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/port"
 )
 
 // ICE timing of every session. A client that is gone without a word is noticed
@@ -58,6 +63,26 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 		webrtc.WithInterceptorRegistry(registry),
 	)
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{n.transport.cert}})
+}
+
+// Transport is the node's UDP port and certificate, for sessions of Delta's own
+// that are no PeerConnection.
+type Transport struct {
+	Port *port.Port
+	// Reply is for what the port's one reader sends.
+	Reply       *egress.Batch
+	Certificate tls.Certificate
+	Fingerprint string // of it, as in a=fingerprint
+	// Candidates are the addresses under which clients reach the port.
+	Candidates []net.Addr
+}
+
+// Transport returns what the node's sessions share.
+func (n *Node) Transport() Transport {
+	t := n.transport
+	return Transport{
+		Port: t.port, Reply: t.reply, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
+	}
 }
 
 func (n *Node) settings(dial bool) webrtc.SettingEngine {

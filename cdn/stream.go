@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/fanout"
 )
 
@@ -24,7 +25,7 @@ type Stream struct {
 	node    *Node
 	config  streamConfig
 	started time.Time
-	feed    *fanout.Feed
+	feed    *fanout.Feed[*egress.Batch]
 	ready   chan struct{}
 	done    chan struct{}
 	wake    chan struct{} // for run; room for one
@@ -38,6 +39,7 @@ type Stream struct {
 	overlap time.Time  // when those before it have to go
 	err     error
 	ended   bool
+	after   map[*func(error)]struct{}
 }
 
 // NewStream makes a stream that has no input yet. Its owner must End it.
@@ -97,14 +99,48 @@ func (s *Stream) Err() error {
 	return s.err
 }
 
-// Attach has c served by one of the node's workers whenever packets may wait
-// for it ([Consumer]), until the function returned is called; that waits while
-// c is being served, so c must not call it itself.
-func (s *Stream) Attach(c Consumer) (detach func()) { return s.feed.Add(c) }
-
 // A Consumer reads a stream's layers by cursors. Consume is called by one
 // worker at a time; it drains what there is and returns without blocking.
-type Consumer = fanout.Consumer
+type Consumer interface{ Consume() }
+
+// Attach has c served by one of the node's workers whenever packets may wait
+// for it, until the function returned is called; that waits while c is being
+// served, so c must not call it itself.
+func (s *Stream) Attach(c Consumer) (detach func()) { return s.feed.Add(unbatched{c}) }
+
+// A BatchConsumer is a Consumer that sends from the node's port: what it puts
+// into the worker's batch goes out together with what others do.
+type BatchConsumer = fanout.Consumer[*egress.Batch]
+
+// AttachBatch is Attach for sessions of Delta's own.
+func (s *Stream) AttachBatch(c BatchConsumer) (detach func()) { return s.feed.Add(c) }
+
+type unbatched struct{ Consumer }
+
+func (u unbatched) Consume(*egress.Batch) { u.Consumer.Consume() }
+
+// AfterEnd has f called once when the stream has ended, in a goroutine of End's
+// caller or, if that was before, at once. f must not block. stop takes it back;
+// f may be running then.
+func (s *Stream) AfterEnd(f func(error)) (stop func()) {
+	s.mu.Lock()
+	if s.ended {
+		err := s.err
+		s.mu.Unlock()
+		f(err)
+		return func() {}
+	}
+	defer s.mu.Unlock()
+	if s.after == nil {
+		s.after = make(map[*func(error)]struct{})
+	}
+	s.after[&f] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.after, &f)
+	}
+}
 
 // End ends the stream: inputs and readers are told why, and then it is gone
 // from its node. It waits for the stream's goroutine and is idempotent; the
@@ -120,7 +156,12 @@ func (s *Stream) End(err error) {
 		close(s.done)
 	}
 	inputs := append([]*Input(nil), s.inputs...)
+	after := s.after
+	s.after = nil
 	s.mu.Unlock()
+	for f := range after {
+		(*f)(err)
+	}
 	for _, in := range inputs {
 		s.removeInput(in, err)
 	}

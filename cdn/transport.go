@@ -4,14 +4,21 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
+	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/port"
 )
 
 // socketBuffer is what is asked of the kernel for either direction of the UDP
@@ -20,10 +27,14 @@ const socketBuffer = 4 << 20
 
 // transportState is the node's UDP port, which all its sessions share.
 type transportState struct {
-	net  transport.Net
-	conn transport.UDPConn
-	mux  *sharedMux
-	cert webrtc.Certificate
+	net         transport.Net
+	port        *port.Port
+	mux         *sharedMux
+	cert        webrtc.Certificate
+	tls         tls.Certificate // the same
+	fingerprint string          // of the certificate, as in a=fingerprint
+	batch       func() *egress.Batch
+	reply       *egress.Batch // of the port's reader
 }
 
 func listen(c Config) (*transportState, error) {
@@ -34,27 +45,36 @@ func listen(c Config) (*transportState, error) {
 			return nil, err
 		}
 	}
-	if t.cert, err = newCertificate(); err != nil {
+	if t.cert, t.tls, err = newCertificate(); err != nil {
 		return nil, err
 	}
+	prints, err := t.cert.GetFingerprints()
+	if err != nil {
+		return nil, err
+	}
+	t.fingerprint = prints[0].Algorithm + " " + strings.ToUpper(prints[0].Value)
 	addr, err := t.net.ResolveUDPAddr("udp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if t.conn, err = t.net.ListenUDP("udp", addr); err != nil {
+	conn, err := t.net.ListenUDP("udp", addr)
+	if err != nil {
 		return nil, err
 	}
 	// Refused only where the system allows less: then it gives what it allows.
-	_ = t.conn.SetReadBuffer(socketBuffer)
-	_ = t.conn.SetWriteBuffer(socketBuffer)
-	local, err := candidates(t.net, t.conn.LocalAddr().(*net.UDPAddr), c.PublicIPs)
+	_ = conn.SetReadBuffer(socketBuffer)
+	_ = conn.SetWriteBuffer(socketBuffer)
+	t.port = port.New(conn)
+	t.batch = egress.New(conn, c.Logger).NewBatch
+	t.reply = t.batch()
+	local, err := candidates(t.net, conn.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
-		_ = t.conn.Close()
+		_ = t.port.Close()
 		return nil, err
 	}
 	t.mux = &sharedMux{
 		UDPMuxDefault: ice.NewUDPMuxDefault(ice.UDPMuxParams{
-			UDPConn: t.conn, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
+			UDPConn: t.port, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
 		}),
 		candidates: local,
 	}
@@ -65,16 +85,20 @@ func (t *transportState) close() error { return t.mux.Close() }
 
 // newCertificate makes the one certificate of all the node's sessions: to make
 // one for each would be a good part of a join.
-func newCertificate() (webrtc.Certificate, error) {
+func newCertificate() (webrtc.Certificate, tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return webrtc.Certificate{}, err
+		return webrtc.Certificate{}, tls.Certificate{}, err
 	}
-	cert, err := webrtc.GenerateCertificate(key)
+	cert, err := selfsign.SelfSign(key)
 	if err != nil {
-		return webrtc.Certificate{}, err
+		return webrtc.Certificate{}, tls.Certificate{}, err
 	}
-	return *cert, nil
+	parsed, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return webrtc.Certificate{}, tls.Certificate{}, err
+	}
+	return webrtc.CertificateFromX509(key, parsed), cert, nil
 }
 
 // candidates returns the addresses under which clients reach the port.

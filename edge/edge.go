@@ -35,6 +35,10 @@ type Config struct {
 	// long to hold frames back: 0 to 0 shows each at once, at the price of
 	// smoothness. If nil, or where it returns nil, what the publisher says.
 	Playout func(cdn.StreamID) *PlayoutDelay
+	// PeerConnections: viewers are served by pion's PeerConnection, and not by
+	// Delta's own sessions, which cost a fraction of the memory and time. It is
+	// the reference in tests, and the way out should a client not get along.
+	PeerConnections bool
 	// SlowPatience is how long a viewer that cannot take even the least of a
 	// stream is kept. If zero, 30 s.
 	SlowPatience time.Duration

@@ -2,16 +2,17 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/lite"
 	"github.com/deltacdn/delta/internal/pcsend"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
-// transport is what sends a stream to one viewer. Another implementation, that
-// is no PeerConnection, can stand beside this one.
+// transport is what sends a stream to one viewer.
 type transport interface {
 	signal.Session
 	End(err error) // begins the end and does not wait
@@ -36,21 +37,11 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 		v.giveBack()
 		return err
 	}
-	stream := v.sub.Stream()
-	c := pcsend.Config{
-		Config: send.Config{
-			Layer: o.Layer, CatchUp: v.edge.config.CatchUp, Slow: v.edge.slowConfig(), OnSlow: v.slow,
-		},
-		Node: v.edge.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
-	}
-	if f := v.edge.config.Playout; f != nil {
-		c.Playout = f(stream.ID())
-	}
-	t, err := pcsend.Answer(ctx, c, o.SDP)
+	t, err := v.connect(ctx, o, grant)
 	if err != nil {
 		v.edge.remove(v)
 		v.giveBack()
-		return &cdn.Error{Op: "play", Stream: stream.ID(), Err: err}
+		return &cdn.Error{Op: "play", Stream: v.sub.Stream().ID(), Err: err}
 	}
 	v.edge.mu.Lock()
 	v.transport = t
@@ -60,6 +51,29 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 		t.End(cdn.ErrClosed)
 	}
 	return nil
+}
+
+// connect makes a session of Delta's own, or a PeerConnection where that is
+// wanted, or needed by an offer that is out of the ordinary.
+func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (transport, error) {
+	e, stream := v.edge, v.sub.Stream()
+	c := send.Config{Layer: o.Layer, CatchUp: e.config.CatchUp, Slow: e.slowConfig(), OnSlow: v.slow}
+	if f := e.config.Playout; f != nil {
+		c.Playout = f(stream.ID())
+	}
+	if !e.config.PeerConnections {
+		t, err := lite.Answer(lite.Config{
+			Config: c, Stream: stream, Transport: e.node.Transport(), Log: e.node.PionLogger(),
+			Expires: grant.Expires, Ended: v.ended,
+		}, o.SDP)
+		if err == nil || !errors.Is(err, cdn.ErrUnsupported) {
+			return t, err
+		}
+		e.node.Logger().Info("a viewer gets a PeerConnection", "stream", string(stream.ID()), "why", err)
+	}
+	return pcsend.Answer(ctx, pcsend.Config{
+		Config: c, Node: e.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
+	}, o.SDP)
 }
 
 // end begins the viewer's end; one that is still being made ends when it is.

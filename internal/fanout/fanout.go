@@ -11,24 +11,32 @@ import (
 )
 
 // A Consumer drains what waits for it.
-type Consumer interface {
+type Consumer[B Batch] interface {
 	// Consume handles everything that is ready and returns without blocking.
-	// One worker at a time calls it. It must not call its own remove function.
-	Consume()
+	// What it puts into the worker's batch goes out together with what others
+	// put there. One worker at a time calls it. It must not call its own remove
+	// function.
+	Consume(batch B)
+}
+
+// A Batch collects what a worker's consumers send.
+type Batch interface {
+	// Flush sends it. What fails is the consumers' business, not the worker's.
+	Flush() error
 }
 
 // A Pool is a set of workers, shared by the streams of a node.
-type Pool struct {
-	workers []*worker
+type Pool[B Batch] struct {
+	workers []*worker[B]
 	next    atomic.Uint32
 	wg      sync.WaitGroup
 }
 
-// New starts a pool of n workers (at least one).
-func New(n int) *Pool {
-	p := &Pool{}
+// New starts a pool of n workers (at least one), each with a batch of its own.
+func New[B Batch](n int, batch func() B) *Pool[B] {
+	p := &Pool[B]{}
 	for range max(n, 1) {
-		w := &worker{}
+		w := &worker[B]{batch: batch()}
 		w.wake.L = &w.mu
 		p.workers = append(p.workers, w)
 		p.wg.Go(w.run)
@@ -37,7 +45,7 @@ func New(n int) *Pool {
 }
 
 // Close stops the workers and waits for them.
-func (p *Pool) Close() {
+func (p *Pool[B]) Close() {
 	for _, w := range p.workers {
 		w.stop()
 	}
@@ -45,30 +53,31 @@ func (p *Pool) Close() {
 }
 
 // A worker serves groups in the order in which they were woken.
-type worker struct {
-	wake sync.Cond
+type worker[B Batch] struct {
+	wake  sync.Cond
+	batch B // owned by its goroutine
 
 	mu     sync.Mutex
-	queue  []*group
+	queue  []*group[B]
 	closed bool
 }
 
-func (w *worker) push(g *group) {
+func (w *worker[B]) push(g *group[B]) {
 	w.mu.Lock()
 	w.queue = append(w.queue, g)
 	w.mu.Unlock()
 	w.wake.Signal()
 }
 
-func (w *worker) stop() {
+func (w *worker[B]) stop() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
 	w.wake.Signal()
 }
 
-func (w *worker) run() {
-	var batch []*group
+func (w *worker[B]) run() {
+	var groups []*group[B]
 	for {
 		w.mu.Lock()
 		for len(w.queue) == 0 && !w.closed {
@@ -78,33 +87,34 @@ func (w *worker) run() {
 			w.mu.Unlock()
 			return
 		}
-		batch, w.queue = w.queue, batch[:0]
+		groups, w.queue = w.queue, groups[:0]
 		w.mu.Unlock()
-		for i, g := range batch {
+		for i, g := range groups {
 			g.serve()
-			batch[i] = nil
+			groups[i] = nil
 		}
+		_ = w.batch.Flush()
 	}
 }
 
 // A Feed is one stream's consumers, spread over the workers.
-type Feed struct {
-	pool   *Pool
-	groups []*group
+type Feed[B Batch] struct {
+	pool   *Pool[B]
+	groups []*group[B]
 }
 
 // NewFeed returns a Feed without consumers. It needs no closing.
-func (p *Pool) NewFeed() *Feed {
-	f := &Feed{pool: p}
+func (p *Pool[B]) NewFeed() *Feed[B] {
+	f := &Feed[B]{pool: p}
 	for _, w := range p.workers {
-		f.groups = append(f.groups, &group{worker: w})
+		f.groups = append(f.groups, &group[B]{worker: w})
 	}
 	return f
 }
 
 // Wake has every consumer of the feed served soon. It is cheap, does not block
 // and may be called from any goroutine.
-func (f *Feed) Wake() {
+func (f *Feed[B]) Wake() {
 	for _, g := range f.groups {
 		g.wake()
 	}
@@ -113,42 +123,42 @@ func (f *Feed) Wake() {
 // Add gives c to the worker whose turn it is, and has it served once at once.
 // The function returned takes it away again and waits while it is being
 // served; it is idempotent.
-func (f *Feed) Add(c Consumer) (remove func()) {
+func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 	g := f.groups[int(f.pool.next.Add(1))%len(f.groups)]
-	m := &member{consumer: c}
-	g.edit(func(all []*member) []*member { return append(slices.Clone(all), m) })
+	m := &member[B]{consumer: c}
+	g.edit(func(all []*member[B]) []*member[B] { return append(slices.Clone(all), m) })
 	g.wake()
 	return sync.OnceFunc(func() {
 		m.mu.Lock()
 		m.gone = true
 		m.mu.Unlock()
-		g.edit(func(all []*member) []*member {
-			return slices.DeleteFunc(slices.Clone(all), func(x *member) bool { return x == m })
+		g.edit(func(all []*member[B]) []*member[B] {
+			return slices.DeleteFunc(slices.Clone(all), func(x *member[B]) bool { return x == m })
 		})
 	})
 }
 
 // A group is the part of a feed that one worker serves.
-type group struct {
-	worker *worker
+type group[B Batch] struct {
+	worker *worker[B]
 	queued atomic.Bool
 	turn   int // owned by the worker
 
 	mu      sync.Mutex // for editing
-	members atomic.Pointer[[]*member]
+	members atomic.Pointer[[]*member[B]]
 }
 
-type member struct {
-	consumer Consumer
+type member[B Batch] struct {
+	consumer Consumer[B]
 
 	mu   sync.Mutex // held while it is served
 	gone bool
 }
 
-func (g *group) edit(f func([]*member) []*member) {
+func (g *group[B]) edit(f func([]*member[B]) []*member[B]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var all []*member
+	var all []*member[B]
 	if p := g.members.Load(); p != nil {
 		all = *p
 	}
@@ -156,7 +166,7 @@ func (g *group) edit(f func([]*member) []*member) {
 	g.members.Store(&all)
 }
 
-func (g *group) wake() {
+func (g *group[B]) wake() {
 	if p := g.members.Load(); p == nil || len(*p) == 0 {
 		return
 	}
@@ -167,7 +177,7 @@ func (g *group) wake() {
 
 // serve starts with another member each time, so that under load the last one
 // is not always the same.
-func (g *group) serve() {
+func (g *group[B]) serve() {
 	g.queued.Store(false)
 	all := *g.members.Load()
 	if len(all) == 0 {
@@ -175,17 +185,17 @@ func (g *group) serve() {
 	}
 	g.turn = (g.turn + 1) % len(all)
 	for _, m := range all[g.turn:] {
-		m.serve()
+		m.serve(g.worker.batch)
 	}
 	for _, m := range all[:g.turn] {
-		m.serve()
+		m.serve(g.worker.batch)
 	}
 }
 
-func (m *member) serve() {
+func (m *member[B]) serve(batch B) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.gone {
-		m.consumer.Consume()
+		m.consumer.Consume(batch)
 	}
 }

@@ -8,13 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// flushes counts them.
+type flushes struct{ n atomic.Int32 }
+
+func newFlushes() *flushes { return &flushes{} }
+
+func (f *flushes) Flush() error {
+	f.n.Add(1)
+	return nil
+}
+
 type counter struct{ n atomic.Int32 }
 
-func (c *counter) Consume() { c.n.Add(1) }
+func (c *counter) Consume(*flushes) { c.n.Add(1) }
 
 func TestEveryConsumerIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(3)
+		p := New(3, newFlushes)
 		defer p.Close()
 		f, other := p.NewFeed(), p.NewFeed()
 		var cs [10]counter
@@ -42,7 +52,7 @@ func TestEveryConsumerIsServed(t *testing.T) {
 // A wake during a serving is not lost: it causes another.
 func TestWakeWhileServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(1)
+		p := New(1, newFlushes)
 		defer p.Close()
 		f := p.NewFeed()
 		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
@@ -60,7 +70,7 @@ func TestWakeWhileServing(t *testing.T) {
 
 func TestRemoveWaitsForTheServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(1)
+		p := New(1, newFlushes)
 		defer p.Close()
 		f := p.NewFeed()
 		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
@@ -90,7 +100,7 @@ type blocker struct {
 	entered, release chan struct{}
 }
 
-func (b *blocker) Consume() {
+func (b *blocker) Consume(*flushes) {
 	b.entered <- struct{}{}
 	<-b.release
 	b.served.Add(1)
@@ -99,7 +109,7 @@ func (b *blocker) Consume() {
 // Served last means served late: under load it must not always be the same.
 func TestTheLastOneIsNotAlwaysTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(1)
+		p := New(1, newFlushes)
 		defer p.Close()
 		f := p.NewFeed()
 		var last int
@@ -118,10 +128,10 @@ func TestTheLastOneIsNotAlwaysTheSame(t *testing.T) {
 
 type consumerFunc func()
 
-func (f consumerFunc) Consume() { f() }
+func (f consumerFunc) Consume(*flushes) { f() }
 
 func TestWakeDoesNotAllocate(t *testing.T) {
-	p := New(2)
+	p := New(2, newFlushes)
 	defer p.Close()
 	f := p.NewFeed()
 	f.Add(&counter{})

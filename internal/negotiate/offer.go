@@ -85,6 +85,34 @@ func Parse(offer string) (*Offer, error) {
 // Attribute returns the session-level attribute named.
 func (o *Offer) Attribute(name string) (string, bool) { return o.desc.Attribute(name) }
 
+// Attributes returns the values of all session-level attributes named.
+func (o *Offer) Attributes(name string) []string { return values(o.desc.Attributes, name) }
+
+// Attribute returns the m-section's attribute named.
+func (m *Media) Attribute(name string) (string, bool) { return m.section.Attribute(name) }
+
+// Attributes returns the values of all the m-section's attributes named.
+func (m *Media) Attributes(name string) []string { return values(m.section.Attributes, name) }
+
+func values(all []sdp.Attribute, name string) (found []string) {
+	for _, a := range all {
+		if a.Key == name {
+			found = append(found, a.Value)
+		}
+	}
+	return found
+}
+
+// Rejection returns the rest of the m= line that rejects the m-section.
+func (m *Media) Rejection() string {
+	name := m.section.MediaName
+	name.Port.Value, name.Port.Range = 0, nil
+	if m.Kind != 0 {
+		name.Formats = []string{"0"} // any will do, and none has to be explained
+	}
+	return name.String()
+}
+
 func parseMedia(section *sdp.MediaDescription) (*Media, error) {
 	m := &Media{section: section, Extensions: map[string]uint8{}}
 	switch section.MediaName.Media {

@@ -141,7 +141,7 @@ func reduce(section *sdp.MediaDescription, c *Choice) *sdp.MediaDescription {
 		out.Attributes = append(out.Attributes, a)
 	}
 	if _, ok := section.Attribute("rtpmap"); !ok || !hasMap(section, keep[0]) {
-		out.Attributes = append(out.Attributes, sdp.Attribute{Key: "rtpmap", Value: keep[0] + " " + rtpmap(c.Codec.Codec)})
+		out.Attributes = append(out.Attributes, sdp.Attribute{Key: "rtpmap", Value: keep[0] + " " + Rtpmap(c.Codec.Codec)})
 	}
 	for _, fb := range c.Codec.Feedback {
 		out.Attributes = append(out.Attributes, sdp.Attribute{Key: "rtcp-fb", Value: keep[0] + " " + fb})
@@ -155,7 +155,8 @@ func hasMap(section *sdp.MediaDescription, pt string) bool {
 	})
 }
 
-func rtpmap(c cdn.Codec) string {
+// Rtpmap returns the value of a=rtpmap without the payload type.
+func Rtpmap(c cdn.Codec) string {
 	_, name, _ := strings.Cut(c.MimeType, "/")
 	out := fmt.Sprintf("%s/%d", name, c.ClockRate)
 	if c.Channels > 1 {

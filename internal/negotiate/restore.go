@@ -22,12 +22,7 @@ func (o *Offer) Restore(answer string, choices []Choice) string {
 			sections[i+1] = strings.Join(lines, "\r\n")
 			continue
 		}
-		name := m.section.MediaName
-		name.Port.Value = 0
-		if m.Kind != 0 {
-			name.Formats = []string{"0"} // any will do, and none has to be explained
-		}
-		sections[i+1] = name.String() + "\r\nc=IN IP4 0.0.0.0\r\na=mid:" + m.Mid + "\r\na=inactive"
+		sections[i+1] = m.Rejection() + "\r\nc=IN IP4 0.0.0.0\r\na=mid:" + m.Mid + "\r\na=inactive"
 		rejected = append(rejected, m.Mid)
 	}
 	sections[0] = withoutBundled(sections[0], rejected)

@@ -246,7 +246,7 @@ const (
 // Consume sends what has come since the last time. A worker of the node calls
 // it.
 func (s *Session) Consume() {
-	if reports := s.set.Consume(); len(reports) > 0 {
+	if reports := s.set.Consume(nil); len(reports) > 0 {
 		_ = s.PC().WriteRTCP(reports) // the next one is as good
 	}
 }

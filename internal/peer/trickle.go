@@ -8,53 +8,13 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
 )
-
-// fragment is a parsed trickle ICE SDP fragment (RFC 8840 section 9).
-type fragment struct {
-	ufrag, pwd string
-	candidates []webrtc.ICECandidateInit
-}
-
-func parseFragment(text string) (fragment, error) {
-	var f fragment
-	var mid *string
-	var index *uint16
-	for line := range strings.SplitSeq(text, "\n") {
-		line = strings.TrimSpace(line)
-		key, value, _ := strings.Cut(line, ":")
-		switch {
-		case line == "":
-		case strings.HasPrefix(line, "m="):
-			next := uint16(0)
-			if index != nil {
-				next = *index + 1
-			}
-			index, mid = &next, nil
-		case key == "a=mid":
-			mid = &value
-		case key == "a=ice-ufrag":
-			f.ufrag = value
-		case key == "a=ice-pwd":
-			f.pwd = value
-		case key == "a=candidate":
-			f.candidates = append(f.candidates, webrtc.ICECandidateInit{
-				Candidate: strings.TrimPrefix(line, "a="), SDPMid: mid, SDPMLineIndex: index,
-			})
-		case len(line) < 2 || line[1] != '=':
-			return f, fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line)
-		}
-	}
-	if (f.ufrag == "") != (f.pwd == "") {
-		return f, fmt.Errorf("%w: sdp fragment with half of the ICE credentials", cdn.ErrInvalid)
-	}
-	return f, nil
-}
 
 // Patch takes candidates, or new ICE credentials, which restart ICE; then it
 // returns our new ones.
 func (s *Session) Patch(ctx context.Context, text string) (string, error) {
-	f, err := parseFragment(text)
+	f, err := negotiate.ParseFragment(text)
 	if err != nil {
 		return "", err
 	}
@@ -67,25 +27,22 @@ func (s *Session) Patch(ctx context.Context, text string) (string, error) {
 	if remote == nil {
 		return "", cdn.ErrClosed
 	}
-	if f.ufrag != "" && f.ufrag != attribute(remote.SDP, "ice-ufrag") {
+	if f.Ufrag != "" && f.Ufrag != attribute(remote.SDP, "ice-ufrag") {
 		return s.restart(ctx, remote.SDP, f)
 	}
 	return "", s.addCandidates(f)
 }
 
-// maxCandidates bounds the candidates that a client may trickle in one ICE
-// session: each makes pairs with ours, and memory.
-const maxCandidates = 64
-
-func (s *Session) addCandidates(f fragment) error {
-	if s.candidates += len(f.candidates); s.candidates > maxCandidates {
-		return fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, maxCandidates)
+func (s *Session) addCandidates(f negotiate.Fragment) error {
+	if s.candidates += len(f.Candidates); s.candidates > negotiate.MaxTrickled {
+		return fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
 	}
-	for _, c := range f.candidates {
+	for _, c := range f.Candidates {
 		if strings.Contains(c.Candidate, ".local ") {
 			continue // the client's own checks show where it is
 		}
-		if err := s.pc.AddICECandidate(c); err != nil {
+		init := webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: c.Mid, SDPMLineIndex: c.Index}
+		if err := s.pc.AddICECandidate(init); err != nil {
 			return s.negotiationError(err)
 		}
 	}
@@ -94,7 +51,7 @@ func (s *Session) addCandidates(f fragment) error {
 
 // restart answers the offer that the client would have made with its new
 // credentials (RFC 9725 section 4.3.2).
-func (s *Session) restart(ctx context.Context, remote string, f fragment) (string, error) {
+func (s *Session) restart(ctx context.Context, remote string, f negotiate.Fragment) (string, error) {
 	if s.pc.RemoteDescription().Type != webrtc.SDPTypeOffer {
 		return "", fmt.Errorf("%w: ICE restart of an offer of ours", cdn.ErrUnsupported)
 	}
@@ -113,14 +70,14 @@ func (s *Session) restart(ctx context.Context, remote string, f fragment) (strin
 
 // withCredentials returns the description with other ICE credentials and
 // without candidates.
-func withCredentials(desc string, f fragment) string {
+func withCredentials(desc string, f negotiate.Fragment) string {
 	var b strings.Builder
 	for line := range strings.SplitAfterSeq(desc, "\n") {
 		switch {
 		case strings.HasPrefix(line, "a=ice-ufrag:"):
-			line = "a=ice-ufrag:" + f.ufrag + "\r\n"
+			line = "a=ice-ufrag:" + f.Ufrag + "\r\n"
 		case strings.HasPrefix(line, "a=ice-pwd:"):
-			line = "a=ice-pwd:" + f.pwd + "\r\n"
+			line = "a=ice-pwd:" + f.Pwd + "\r\n"
 		case strings.HasPrefix(line, "a=candidate:"), strings.HasPrefix(line, "a=end-of-candidates"):
 			continue
 		}

@@ -205,7 +205,7 @@ func (s *Sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) 
 		s.rtxSeq++
 		payload = s.scratch
 	}
-	if _, err := s.out.To.WriteRTP(&s.header, payload); err == nil {
+	if _, err := s.write(payload); err == nil {
 		s.reported.resent++
 	}
 }

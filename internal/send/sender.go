@@ -114,6 +114,15 @@ func (s *Sender) Unbind() {
 	s.out.To = nil
 }
 
+// write sends the header that was filled in, and payload.
+func (s *Sender) write(payload []byte) (int, error) {
+	to := s.out.To
+	if s.set.to != nil {
+		to = s.set.to
+	}
+	return to.WriteRTP(&s.header, payload)
+}
+
 // start puts the cursor where the viewer begins.
 func (s *Sender) start(catchUp time.Duration) {
 	if !s.video {
@@ -175,7 +184,7 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	}
 	s.fill(p, uint16(seq), uint32(ts))
 	payload := s.picture.apply(s, p, seq > before)
-	n, err := s.out.To.WriteRTP(&s.header, payload)
+	n, err := s.write(payload)
 	if err != nil {
 		return // the connection is going; the session hears of it
 	}

@@ -43,6 +43,7 @@ type Set struct {
 	mu      sync.Mutex // guards what changes in the senders, too
 	senders []*Sender
 	reports []rtcp.Packet
+	to      RTPWriter // while Consume runs, if it was given one
 }
 
 // New returns a Set without senders.
@@ -84,17 +85,32 @@ func (s *Set) Start() {
 }
 
 // Consume sends what has come since the last time, and returns the sender
-// reports that are due. They are valid until the next call.
-func (s *Set) Consume() []rtcp.Packet {
+// reports that are due. They are valid until the next call. If to is not nil,
+// media goes there, and not where the senders are bound to.
+func (s *Set) Consume(to RTPWriter) []rtcp.Packet {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.to = to
+	defer func() { s.to = nil }()
 	s.reports = s.reports[:0]
 	for _, snd := range s.senders {
 		snd.drain(now)
 		s.reports = snd.appendReport(s.reports, now)
 	}
 	return s.reports
+}
+
+// Take notes what the receiver says, of whichever sender. It reports whether the
+// receiver is to be given up as too slow.
+func (s *Set) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
+	s.mu.Lock()
+	senders := s.senders // only Add changes it, before anything is received
+	s.mu.Unlock()
+	for _, snd := range senders {
+		giveUp = snd.Take(now, packets) || giveUp
+	}
+	return giveUp
 }
 
 // Sources returns the SSRCs of what was bound.

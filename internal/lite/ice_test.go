@@ -1,0 +1,75 @@
+package lite
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/pion/stun/v4"
+	"github.com/stretchr/testify/require"
+)
+
+func request(t testing.TB, pwd string, more ...stun.Setter) []byte {
+	m, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername("ours:theirs")}, more...)...)
+	require.NoError(t, err)
+	require.NoError(t, stun.NewShortTermIntegrity(pwd).AddTo(m))
+	require.NoError(t, stun.Fingerprint.AddTo(m))
+	return m.Raw
+}
+
+func known(ufrag string) (string, bool) { return "password", ufrag == "ours" }
+
+func TestChecks(t *testing.T) {
+	from := netip.MustParseAddrPort("[2001:db8::7]:5000")
+	c, err := readCheck(request(t, "password", stun.RawAttribute{Type: stun.AttrUseCandidate}), known)
+	require.NoError(t, err)
+	require.True(t, c.nominates)
+	raw, err := c.respond(from)
+	require.NoError(t, err)
+	var m stun.Message
+	require.NoError(t, stun.Decode(raw, &m))
+	require.Equal(t, stun.BindingSuccess, m.Type)
+	require.Equal(t, c.message.TransactionID, m.TransactionID)
+	require.NoError(t, stun.NewShortTermIntegrity("password").Check(&m))
+	require.NoError(t, stun.Fingerprint.Check(&m))
+	var mapped stun.XORMappedAddress
+	require.NoError(t, mapped.GetFrom(&m))
+	require.Equal(t, stun.XORMappedAddress{IP: net.ParseIP("2001:db8::7"), Port: 5000}, mapped)
+}
+
+// A lite agent is controlled: who says so of itself is told to change
+// (RFC 8445 section 7.3.1.1).
+func TestRoleConflict(t *testing.T) {
+	c, err := readCheck(request(t, "password", stun.RawAttribute{Type: stun.AttrICEControlled, Value: make([]byte, 8)}), known)
+	require.NoError(t, err)
+	raw, err := c.respond(netip.MustParseAddrPort("192.0.2.1:5000"))
+	require.NoError(t, err)
+	var m stun.Message
+	require.NoError(t, stun.Decode(raw, &m))
+	require.Equal(t, stun.BindingError, m.Type)
+	var code stun.ErrorCodeAttribute
+	require.NoError(t, code.GetFrom(&m))
+	require.Equal(t, stun.CodeRoleConflict, code.Code)
+}
+
+func TestUnauthenticChecksAreNotAnswered(t *testing.T) {
+	_, err := readCheck(request(t, "guess"), known)
+	require.ErrorIs(t, err, stun.ErrIntegrityMismatch)
+	_, err = readCheck(request(t, "password"), func(string) (string, bool) { return "", false })
+	require.ErrorIs(t, err, errNotForUs)
+	indication, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodBinding, stun.ClassIndication))
+	require.NoError(t, err)
+	_, err = readCheck(indication.Raw, known)
+	require.ErrorIs(t, err, errIgnored)
+	_, err = readCheck([]byte{0, 1, 2}, known)
+	require.Error(t, err)
+}
+
+func FuzzReadCheck(f *testing.F) {
+	f.Add(request(f, "password"))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		if c, err := readCheck(b, known); err == nil {
+			_, _ = c.respond(netip.MustParseAddrPort("192.0.2.1:5000"))
+		}
+	})
+}

@@ -1,0 +1,324 @@
+package lite_test
+
+import (
+	"context"
+	"net/netip"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/lite"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+var (
+	vp8  = cdn.TrackInfo{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""}}
+	opus = cdn.TrackInfo{ID: "audio", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2}, Layers: []string{""}}
+)
+
+// place is a node with a stream of video and audio, on a virtual network.
+type place struct {
+	t       *testing.T
+	network *cdntest.Network
+	node    *cdn.Node
+	stream  *cdn.Stream
+	video   *cdn.LayerInput
+	seq     uint16
+}
+
+type noBack struct{}
+
+func (noBack) RequestKeyframe() {}
+func (noBack) Nack([]uint16)    {}
+
+func inPlace(t *testing.T, f func(t *testing.T, p *place)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &place{t: t, network: cdntest.NewNetwork(t, cdntest.NetworkConfig{})}
+		host := p.network.Host("node", cdntest.Path{Delay: 5 * time.Millisecond})
+		var err error
+		p.node, err = cdn.Listen(cdn.Config{Addr: netip.AddrPortFrom(host.IP(), 7000).String(), Net: host.Net()})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, p.node.Close()) }()
+		p.stream, err = p.node.NewStream("live")
+		require.NoError(t, err)
+		in, err := p.stream.NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		require.NoError(t, in.Start([]cdn.TrackInfo{vp8, opus}))
+		p.video, err = in.Layer(0, "", noBack{})
+		require.NoError(t, err)
+		f(t, p)
+	})
+}
+
+// frame publishes one keyframe of one packet.
+func (p *place) frame() {
+	p.seq++
+	p.video.Write(time.Now(), &rtp.Packet{
+		Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(p.seq) * 3000, Marker: true},
+		Payload: []byte{0x10, 0, 0, 0, 1, 2, 3},
+	}, nil)
+}
+
+func (p *place) frames(n int) {
+	for range n {
+		p.frame()
+		time.Sleep(time.Second / 30)
+	}
+}
+
+func (p *place) answer(offer string) (*lite.Session, error) {
+	return lite.Answer(lite.Config{Config: send.Config{}, Stream: p.stream, Transport: p.node.Transport(), Log: p.node.PionLogger()}, offer)
+}
+
+// client is a pion PeerConnection that receives.
+type client struct {
+	*webrtc.PeerConnection
+	packets atomic.Int64
+	closed  chan struct{}
+}
+
+func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
+	var s webrtc.SettingEngine
+	s.SetNet(p.network.Host(name, cdntest.Path{Delay: 5 * time.Millisecond}).Net())
+	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	if tune != nil {
+		tune(&s)
+	}
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
+	require.NoError(p.t, err)
+	c := &client{PeerConnection: pc, closed: make(chan struct{})}
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
+		_, err = pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+		require.NoError(p.t, err)
+	}
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		for buf := make([]byte, 1500); ; c.packets.Add(1) {
+			if _, _, err := track.Read(buf); err != nil {
+				return
+			}
+		}
+	})
+	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateClosed {
+			close(c.closed)
+		}
+	})
+	return c
+}
+
+func (c *client) offer(t *testing.T) string {
+	offer, err := c.CreateOffer(nil)
+	require.NoError(t, err)
+	gathered := webrtc.GatheringCompletePromise(c.PeerConnection)
+	require.NoError(t, c.SetLocalDescription(offer))
+	<-gathered
+	return c.LocalDescription().SDP
+}
+
+func (c *client) accept(t *testing.T, answer string) {
+	require.NoError(t, c.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}))
+}
+
+// join connects a client and waits until its media flows and its reports come.
+func (p *place) join(name string, tune func(*webrtc.SettingEngine)) (*client, *lite.Session) {
+	c := p.client(name, tune)
+	s, err := p.answer(c.offer(p.t))
+	require.NoError(p.t, err)
+	c.accept(p.t, s.SDP())
+	p.frames(90)
+	require.Positive(p.t, c.packets.Load())
+	return c, s
+}
+
+// In each protection profile media comes out as it went in, and who closes is
+// heard of at once though DTLS has been set aside meanwhile.
+func TestPlaysAndParts(t *testing.T) {
+	for name, profile := range map[string]dtls.SRTPProtectionProfile{
+		"AES-128-GCM": dtls.SRTP_AEAD_AES_128_GCM, "AES-256-GCM": dtls.SRTP_AEAD_AES_256_GCM, "AES-CM": dtls.SRTP_AES128_CM_HMAC_SHA1_80,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPlace(t, func(t *testing.T, p *place) {
+				only := func(s *webrtc.SettingEngine) { s.SetSRTPProtectionProfiles(profile) }
+				leaver, served := p.join("leaver", only)
+				require.NoError(t, leaver.GracefulClose())
+				select {
+				case <-served.Done():
+					require.ErrorIs(t, served.Err(), cdn.ErrPeerLost)
+				case <-time.After(100 * time.Millisecond):
+					t.Fatal("a viewer's close is heard at once")
+				}
+
+				left, ours := p.join("left", only)
+				require.NoError(t, ours.Close())
+				select {
+				case <-left.closed:
+				case <-time.After(100 * time.Millisecond):
+					t.Fatal("ours is, too")
+				}
+				require.NoError(t, left.GracefulClose())
+			})
+		})
+	}
+}
+
+// In steady state a viewer has no goroutine.
+func TestNoGoroutinesInSteadyState(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		synctest.Wait()
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for one := range strings.SplitSeq(string(stacks), "\n\n") {
+			require.NotRegexp(t, `internal/lite\.\(\*Session\)|dtls/v3\.\(\*Conn\).*\n.*internal/lite`, one)
+		}
+		require.Zero(t, strings.Count(string(stacks), "internal/lite.(*Session)"))
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
+	})
+}
+
+// A certificate that the offer does not name gets nothing.
+func TestFingerprints(t *testing.T) {
+	print := regexp.MustCompile(`(?m)^a=fingerprint:.*$`)
+	const wrong = "a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"
+	for name, c := range map[string]struct {
+		change func(string) string
+		answer error // of Answer
+		end    error
+	}{
+		"wrong":   {change: func(o string) string { return print.ReplaceAllString(o, wrong+"\r") }, end: cdn.ErrInvalid},
+		"missing": {change: func(o string) string { return print.ReplaceAllString(o, "a=x\r") }, answer: cdn.ErrInvalid},
+		"weak":    {change: func(o string) string { return strings.ReplaceAll(o, "a=fingerprint:sha-256", "a=fingerprint:sha-1") }, answer: cdn.ErrInvalid},
+		"several": {change: func(o string) string { return print.ReplaceAllString(o, wrong+"\r\n$0") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPlace(t, func(t *testing.T, p *place) {
+				cl := p.client("viewer", nil)
+				defer func() { require.NoError(t, cl.GracefulClose()) }()
+				s, err := p.answer(c.change(cl.offer(t)))
+				if c.answer != nil {
+					require.ErrorIs(t, err, c.answer)
+					return
+				}
+				require.NoError(t, err)
+				cl.accept(t, s.SDP())
+				p.frames(60)
+				if c.end != nil {
+					<-s.Done()
+					require.ErrorIs(t, s.Err(), c.end)
+					require.Zero(t, cl.packets.Load())
+					return
+				}
+				require.Positive(t, cl.packets.Load())
+				require.NoError(t, s.Close())
+			})
+		})
+	}
+}
+
+// A viewer that goes without a word is missed.
+func TestSilenceEndsTheSession(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		var host *cdntest.Host
+		c, s := p.join("viewer", func(e *webrtc.SettingEngine) {
+			host = p.network.Host("silent", cdntest.Path{Delay: 5 * time.Millisecond})
+			e.SetNet(host.Net())
+		})
+		host.Cut()
+		begun := time.Now()
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), cdn.ErrPeerLost)
+		require.LessOrEqual(t, time.Since(begun), 13*time.Second)
+		require.NoError(t, c.GracefulClose())
+
+		idle := p.client("never", nil)
+		defer func() { require.NoError(t, idle.GracefulClose()) }()
+		never, err := p.answer(idle.offer(t))
+		require.NoError(t, err)
+		begun = time.Now()
+		<-never.Done()
+		require.ErrorIs(t, never.Err(), cdn.ErrTimeout)
+		require.Equal(t, 20*time.Second, time.Since(begun))
+	})
+}
+
+// The end of the stream is the end of its sessions, and a grant's too.
+func TestEndsWithStreamAndGrant(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c := p.client("viewer", nil)
+		var ended atomic.Int32
+		s, err := lite.Answer(lite.Config{
+			Stream: p.stream, Transport: p.node.Transport(), Log: p.node.PionLogger(),
+			Expires: time.Now().Add(time.Second), Ended: func(error, send.Stats) { ended.Add(1) },
+		}, c.offer(t))
+		require.NoError(t, err)
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), cdn.ErrUnauthorized)
+		require.Equal(t, int32(1), ended.Load())
+		_, err = s.Patch(context.Background(), "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
+		require.ErrorIs(t, err, cdn.ErrUnauthorized)
+		require.NoError(t, c.GracefulClose())
+
+		other, last := p.join("other", nil)
+		p.stream.End(cdn.ErrEnded)
+		<-last.Done()
+		require.ErrorIs(t, last.Err(), cdn.ErrEnded)
+		require.NoError(t, other.GracefulClose())
+	})
+}
+
+// What is not one bundled transport is for a PeerConnection to answer.
+func TestOffersForPeerConnections(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c := p.client("viewer", nil)
+		defer func() { require.NoError(t, c.GracefulClose()) }()
+		offer := c.offer(t)
+		for old, changed := range map[string]string{
+			"a=group:BUNDLE": "a=x-group:BUNDLE", "a=setup:actpass": "a=setup:passive", "a=rtcp-mux\r\n": "",
+		} {
+			require.Contains(t, offer, old)
+			_, err := p.answer(strings.ReplaceAll(offer, old, changed))
+			require.ErrorIs(t, err, cdn.ErrUnsupported, old)
+		}
+		_, err := p.answer(strings.ReplaceAll(offer, "a=ice-ufrag", "a=x-ufrag"))
+		require.ErrorIs(t, err, cdn.ErrInvalid)
+	})
+}
+
+// An answer has the offer's m-sections, in its order, and rejects those that
+// are of no use under their own names.
+func TestRejectedSections(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c := p.client("viewer", nil)
+		defer func() { require.NoError(t, c.GracefulClose()) }()
+		_, err := c.CreateDataChannel("chat", nil)
+		require.NoError(t, err)
+		_, err = c.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+		require.NoError(t, err)
+		s, err := p.answer(c.offer(t))
+		require.NoError(t, err)
+		lines := regexp.MustCompile(`(?m)^m=(\w+) (\d+)`).FindAllStringSubmatch(s.SDP(), -1)
+		var got []string
+		for _, l := range lines {
+			got = append(got, l[1]+" "+l[2])
+		}
+		require.Equal(t, []string{"video 9", "audio 9", "video 0", "application 0"}, got)
+		require.Contains(t, s.SDP(), "a=group:BUNDLE 0 1\r\n")
+		c.accept(t, s.SDP())
+		p.frames(60)
+		require.Positive(t, c.packets.Load())
+		require.NoError(t, s.Close())
+	})
+}

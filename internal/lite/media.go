@@ -1,0 +1,252 @@
+package lite
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/peer"
+)
+
+// room is what a packet may have more than its header and payload: the tag of
+// AES-GCM (16) or HMAC-SHA1 (10).
+const room = 32
+
+// writer seals packets straight into a batch. One goroutine at a time uses it.
+type writer struct {
+	session *Session
+	batch   *egress.Batch
+	to      netip.AddrPort
+	header  rtp.Header // of what is sealed
+}
+
+// WriteRTP implements send.RTPWriter.
+func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	s := w.session
+	n := h.MarshalSize()
+	buf := w.batch.Room(n + len(payload) + room)
+	plain := buf[:n+len(payload)]
+	if _, err := h.MarshalTo(plain); err != nil {
+		return 0, err
+	}
+	copy(plain[n:], payload)
+	s.sealing.Lock()
+	sealed, err := s.keys.out.EncryptRTP(plain[:0:cap(buf)], plain, &w.header)
+	s.sealing.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	w.batch.Add(sealed, w.to)
+	return len(sealed), nil
+}
+
+// Consume sends what has come since the last time. A worker of the node calls
+// it, with its batch.
+func (s *Session) Consume(batch *egress.Batch) {
+	s.media.batch = batch
+	s.media.to = s.to()
+	if reports := s.set.Consume(&s.media); len(reports) > 0 {
+		s.sendRTCP(reports)
+	}
+}
+
+func (s *Session) to() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// sendRTCP sends a compound packet (RFC 3550 section 6.1) ahead of media.
+func (s *Session) sendRTCP(packets []rtcp.Packet) {
+	sdes := &rtcp.SourceDescription{}
+	for _, ssrc := range s.set.Sources() {
+		sdes.Chunks = append(sdes.Chunks, rtcp.SourceDescriptionChunk{
+			Source: ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: s.cname}},
+		})
+	}
+	raw, err := rtcp.Marshal(append(packets[:len(packets):len(packets)], sdes))
+	if err != nil {
+		return // what we make can be marshaled
+	}
+	s.sealing.Lock()
+	sealed, err := s.keys.out.EncryptRTCP(nil, raw, nil)
+	s.sealing.Unlock()
+	if err == nil {
+		_ = s.config.Transport.Port.Send(sealed, s.to()) // the next one is as good
+	}
+}
+
+func (s *Session) sendBye() {
+	s.sendRTCP([]rtcp.Packet{
+		&rtcp.ReceiverReport{},
+		&rtcp.Goodbye{Sources: s.set.Sources(), Reason: peer.Reason(s.Err())},
+	})
+}
+
+// Receive takes a datagram that the port's reader has found to be ours
+// (RFC 7983 tells them apart by the first byte).
+func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
+	if len(packet) == 0 {
+		return
+	}
+	switch first := packet[0]; {
+	case first < 4:
+		s.receiveCheck(now, packet, from)
+	case first >= 20 && first < 64:
+		s.receiveRecord(now, packet)
+	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
+		s.receiveRTCP(now, packet)
+	}
+}
+
+// receiveCheck answers a connectivity check. The first address that proves
+// itself is where we send to; then it is the one that the viewer nominates.
+func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) {
+	c, err := readCheck(packet, s.password)
+	if err != nil {
+		return
+	}
+	raw, err := c.respond(from)
+	if err != nil {
+		return
+	}
+	if !c.conflict {
+		s.proved(now, from, c.nominates)
+	}
+	_ = s.config.Transport.Port.Send(raw, from) // lost, it is asked for again
+}
+
+func (s *Session) password(ufrag string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.ice {
+		if c.ufrag == ufrag && !s.stopped {
+			return c.pwd, true
+		}
+	}
+	return "", false
+}
+
+// maxAddrs bounds the addresses that a viewer may have at a time.
+const maxAddrs = 8
+
+func (s *Session) proved(now time.Time, from netip.AddrPort, nominated bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.heard = now
+	if nominated || !s.addr.IsValid() {
+		s.addr = from
+	}
+	for _, a := range s.claimed {
+		if a == from {
+			s.config.Transport.Port.Claim(from, s) // another session may have had it since
+			return
+		}
+	}
+	if len(s.claimed) == maxAddrs {
+		s.config.Transport.Port.Forget(s, nil, s.claimed[:1])
+		s.claimed = append(s.claimed[:0:0], s.claimed[1:]...)
+	}
+	s.claimed = append(s.claimed, from)
+	s.config.Transport.Port.Claim(from, s)
+}
+
+// receiveRecord gives a DTLS record to the connection. The first one begins the
+// handshake; when DTLS is set aside, only an alert is of interest.
+func (s *Session) receiveRecord(now time.Time, record []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped || !s.addr.IsValid():
+	case s.pipe == nil:
+		p := newPipe(localAddr(s.addr), func(b []byte) error { return s.config.Transport.Port.Send(b, s.to()) })
+		s.pipe = p
+		p.put(record)
+		s.work.Go(func() { s.dial(p) })
+	case !s.frozen:
+		s.pipe.put(record)
+	case record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
+		s.thawing = now
+		s.thawLocked(record)
+	}
+}
+
+const (
+	alertRecord  = 21 // RFC 6347 section 4.1
+	thawInterval = 100 * time.Millisecond
+)
+
+// thawLocked makes the DTLS connection again to see what an alert says: if it
+// is authentic, the viewer hangs up.
+func (s *Session) thawLocked(record []byte) {
+	p := newPipe(s.pipe.local, func([]byte) error { return nil })
+	k := s.keys
+	record = append([]byte(nil), record...)
+	s.work.Go(func() {
+		defer func() { _ = p.Close() }()
+		conn, err := k.resume(p, s.config.Transport.Certificate, s.config.Log)
+		if err != nil {
+			return
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second)) // a forgery says nothing
+		p.put(record)
+		_, err = conn.Read(make([]byte, 64))
+		_ = conn.Close()
+		if errors.Is(err, io.EOF) { // a close_notify
+			s.hangUp()
+			s.End(cdn.ErrPeerLost)
+		}
+	})
+}
+
+// receiveRTCP takes the viewer's feedback. That it can be read shows that the
+// handshake is over on the other side too, and DTLS can be set aside.
+func (s *Session) receiveRTCP(now time.Time, packet []byte) {
+	s.mu.Lock()
+	k := s.keys
+	s.mu.Unlock()
+	if k == nil {
+		return
+	}
+	plain, err := k.in.DecryptRTCP(nil, packet, nil)
+	if err != nil {
+		return
+	}
+	packets, err := rtcp.Unmarshal(plain)
+	if err != nil {
+		return
+	}
+	s.freeze(now)
+	s.again.to = s.to()
+	if s.set.Take(now, packets) {
+		s.End(cdn.ErrTooSlow)
+	}
+	_ = s.again.batch.Flush() // repairs do not wait for others
+}
+
+// freeze sets the DTLS connection aside: it would hold three goroutines and
+// most of a session's memory.
+func (s *Session) freeze(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = now
+	if s.frozen || s.stopped {
+		return
+	}
+	state, ok := s.conn.ConnectionState()
+	if !ok {
+		return // it is closing
+	}
+	s.keys.state, s.frozen, s.conn = state, true, nil
+	s.pipe.muted.Store(true) // what it says on closing is for later
+	_ = s.pipe.Close()
+}

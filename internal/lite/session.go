@@ -1,0 +1,417 @@
+// Package lite is a viewer's session without a PeerConnection: an ICE-lite
+// responder, a DTLS server and SRTP over the node's port, driven by the port's
+// one reader and the node's workers. In steady state it has no goroutine, and
+// DTLS is set aside until the goodbye.
+package lite
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/logging"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// Config says how a stream is sent to a viewer.
+type Config struct {
+	send.Config
+	Stream    *cdn.Stream // ready
+	Transport cdn.Transport
+	Log       logging.LoggerFactory
+	// Expires is when the session ends by itself. Zero: never.
+	Expires time.Time
+	// Ended is called once, when a session that was returned is over. It must
+	// not block.
+	Ended func(err error, sent send.Stats)
+}
+
+const (
+	// connectTimeout bounds the time until DTLS is up.
+	connectTimeout = 20 * time.Second
+	// silence is how long nothing authentic may come from a viewer: its checks
+	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
+	silence    = 10 * time.Second
+	checkAlive = 2500 * time.Millisecond
+)
+
+// A Session sends a stream to one viewer. It is a signal.Session. Its methods
+// may be called concurrently.
+type Session struct {
+	// static
+	id     string
+	config Config
+	remote remote
+	mid    string // of the first m-section that is sent
+	cname  string
+	set    *send.Set
+	media  writer // that Consume uses
+	again  writer // that the port's reader uses
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+	gone   chan struct{} // closed when the viewer has hung up
+	hangUp func()
+	work   sync.WaitGroup // the goroutines that handshake and read DTLS
+
+	sealing sync.Mutex // for keys.out
+
+	mu         sync.Mutex
+	sdp        string
+	ice        []credentials // the present ones first; those before a restart next
+	candidates int           // trickled in this ICE session
+	addr       netip.AddrPort
+	claimed    []netip.AddrPort
+	heard      time.Time
+	pipe       *pipe // where records go while DTLS is up
+	keys       *keys // nil before the handshake
+	conn       *dtls.Conn
+	frozen     bool      // conn is set aside as keys.state
+	thawing    time.Time // the last time
+	timer      *time.Timer
+	expiry     *time.Timer
+	unwatch    func()
+	detach     func()
+	stopped    bool
+	err        error
+}
+
+// Answer starts a session for a viewer's offer. Errors wrap [cdn.ErrInvalid],
+// [cdn.ErrNoCommonCodec], [cdn.ErrNotFound] for a layer that is not there, and
+// [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer.
+func Answer(c Config, offer string) (*Session, error) {
+	plan, err := send.PlanAnswer(offer, c.Stream.Tracks())
+	if err != nil {
+		return nil, err
+	}
+	r, err := readRemote(plan)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		id: rand.Text(), config: c, remote: r, mid: plan.Lines[0].Mid, cname: rand.Text()[:16], set: send.New(c.Config),
+		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(),
+	}
+	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
+	streams, err := s.addLines(plan)
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	cred, err := s.newCredentials()
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.ice = []credentials{cred}
+	s.sdp = answer(plan.Offer, s.local(cred), streams, s.cname)
+	s.begin()
+	return s, nil
+}
+
+func (s *Session) addLines(plan *send.Plan) ([]stream, error) {
+	var streams []stream
+	for _, l := range plan.Lines {
+		layer, err := send.Pick(l.Track, s.config.Layer)
+		if err != nil {
+			return nil, err
+		}
+		one := stream{line: l, ssrc: newSSRC(streams)}
+		streams = append(streams, one)
+		if l.Codec.RTX != 0 {
+			streams[len(streams)-1].rtx = newSSRC(streams)
+		}
+		one = streams[len(streams)-1]
+		ids := make(map[string]uint8)
+		for _, uri := range l.Choice.Extensions {
+			if id := l.Choice.Media.Extensions[uri]; id != 0 {
+				ids[uri] = id
+			}
+		}
+		s.set.Add(l, layer, "").Bind(send.Output{To: &s.again, SSRC: one.ssrc, RTX: one.rtx, Extensions: ids})
+	}
+	return streams, nil
+}
+
+// newSSRC returns a number that none of streams has.
+func newSSRC(streams []stream) uint32 {
+	for {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // it does not fail
+		n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+		taken := slices.ContainsFunc(streams, func(s stream) bool { return s.ssrc == n || s.rtx == n })
+		if n != 0 && !taken {
+			return n
+		}
+	}
+}
+
+// newCredentials makes credentials and has the port give us their checks.
+func (s *Session) newCredentials() (credentials, error) {
+	c := credentials{ufrag: rand.Text()[:16], pwd: rand.Text() + rand.Text()[:6]}
+	return c, s.config.Transport.Port.Name(c.ufrag, s)
+}
+
+func (s *Session) local(c credentials) local {
+	return local{
+		ufrag: c.ufrag, pwd: c.pwd, fingerprint: s.config.Transport.Fingerprint, candidates: s.config.Transport.Candidates,
+	}
+}
+
+// begin asks for keyframes while the viewer connects, and sets the clocks.
+func (s *Session) begin() {
+	s.set.Warm()
+	s.mu.Lock()
+	s.timer = time.AfterFunc(connectTimeout, s.tick)
+	if at := s.config.Expires; !at.IsZero() {
+		s.expiry = time.AfterFunc(time.Until(at), func() { s.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
+	}
+	s.mu.Unlock()
+	unwatch := s.config.Stream.AfterEnd(s.End)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		unwatch()
+		return
+	}
+	s.unwatch = unwatch
+}
+
+// tick ends a session that did not connect, or whose viewer is gone without a
+// word.
+func (s *Session) tick() {
+	s.mu.Lock()
+	connected, heard := s.keys != nil, s.heard
+	if connected && !s.stopped && time.Since(heard) < silence {
+		s.timer.Reset(checkAlive)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	if connected {
+		s.End(cdn.ErrPeerLost)
+		return
+	}
+	s.End(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
+}
+
+// ID is unguessable (128 bits).
+func (s *Session) ID() string { return s.id }
+
+// SDP returns the answer, with the credentials of the present ICE session.
+func (s *Session) SDP() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sdp
+}
+
+// Stats returns a snapshot.
+func (s *Session) Stats() send.Stats { return s.set.Stats() }
+
+// Done is closed when the session is over.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns why the session ends or ended, nil while it lives.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Patch takes candidates, which a lite agent does not need, or new ICE
+// credentials, which restart ICE; then it returns our new ones.
+func (s *Session) Patch(_ context.Context, text string) (string, error) {
+	f, err := negotiate.ParseFragment(text)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return "", s.err
+	}
+	restarts := f.Ufrag != "" && f.Ufrag != s.remote.ufrag
+	if restarts {
+		s.candidates = 0
+	}
+	if s.candidates += len(f.Candidates); s.candidates > negotiate.MaxTrickled {
+		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
+	}
+	if !restarts {
+		return "", nil
+	}
+	return s.restartLocked(f.Ufrag)
+}
+
+// restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
+// flows as before until the viewer nominates.
+func (s *Session) restartLocked(theirs string) (string, error) {
+	c, err := s.newCredentials()
+	if err != nil {
+		return "", err
+	}
+	old := s.ice[0]
+	s.remote.ufrag = theirs
+	s.config.Transport.Port.Forget(s, ufrags(s.ice[1:]), nil)
+	s.ice = []credentials{c, old}
+	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.ufrag, "a=ice-ufrag:"+c.ufrag, "a=ice-pwd:"+old.pwd, "a=ice-pwd:"+c.pwd).Replace(s.sdp)
+	return s.local(c).fragment(s.mid), nil
+}
+
+func ufrags(all []credentials) (names []string) {
+	for _, c := range all {
+		names = append(names, c.ufrag)
+	}
+	return names
+}
+
+// End has the session end for the reason given, and does not wait. The first
+// reason stays.
+func (s *Session) End(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.stopped, s.err = true, err
+	go s.finish()
+}
+
+// Close ends the session and waits for it. It is idempotent.
+func (s *Session) Close() error {
+	s.End(cdn.ErrClosed)
+	<-s.done
+	return nil
+}
+
+// finish says goodbye and gives back what the session has. Close waits for it.
+func (s *Session) finish() {
+	s.mu.Lock()
+	s.timer.Stop()
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	detach, keys := s.detach, s.keys
+	s.mu.Unlock()
+	if detach != nil {
+		detach()
+	}
+	if keys != nil {
+		s.goodbye(keys)
+	}
+	s.cancel()
+	s.mu.Lock()
+	if s.pipe != nil {
+		_ = s.pipe.Close()
+	}
+	names, addrs := ufrags(s.ice), s.claimed
+	s.mu.Unlock()
+	s.config.Transport.Port.Forget(s, names, addrs)
+	s.work.Wait()
+	if s.config.Ended != nil {
+		s.config.Ended(s.Err(), s.Stats())
+	}
+	close(s.done)
+}
+
+// byeHeadStart is how long before the DTLS close a BYE goes out.
+const byeHeadStart = 20 * time.Millisecond
+
+// goodbye sends a BYE and a close_notify, unless the viewer did.
+func (s *Session) goodbye(k *keys) {
+	select {
+	case <-s.gone:
+		return
+	default:
+	}
+	s.sendBye()
+	select {
+	case <-s.gone:
+		return
+	case <-time.After(byeHeadStart):
+	}
+	s.mu.Lock()
+	p, frozen := s.pipe, s.frozen
+	s.mu.Unlock()
+	if !frozen {
+		return // the connection's own reader closes it, and so says goodbye
+	}
+	out := newPipe(p.local, p.out)
+	k.sayGoodbye(out, s.config.Transport.Certificate, s.config.Log)
+	_ = out.Close()
+}
+
+// dial is the goroutine of a handshake. Afterwards it reads the connection, in
+// which a viewer's goodbye comes, until that is set aside.
+func (s *Session) dial(p *pipe) {
+	conn, k, err := shake(s.ctx, p, s.config.Transport.Certificate, s.remote.fingerprints, s.config.Log)
+	if err != nil {
+		if errors.Is(err, errFingerprint) {
+			err = fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
+		} else {
+			err = fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
+		}
+		s.End(err)
+		return
+	}
+	s.connected(conn, k)
+	s.untilClosed(conn)
+}
+
+func (s *Session) connected(conn *dtls.Conn, k *keys) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.keys, s.conn = k, conn
+	s.heard = time.Now()
+	s.timer.Reset(checkAlive)
+	s.set.Start()
+	s.detach = s.config.Stream.AttachBatch(s)
+}
+
+// untilClosed reads conn until it is closed: by the viewer, by us because the
+// session ends, or because it is set aside.
+func (s *Session) untilClosed(conn *dtls.Conn) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(s.ctx, func() {
+		_ = conn.Close()
+		close(closed)
+	})
+	defer func() {
+		if !stop() {
+			<-closed
+		}
+	}()
+	buf := make([]byte, 64)
+	for {
+		if _, err := conn.Read(buf); err == nil {
+			continue // nobody talks to us in DTLS
+		}
+		break
+	}
+	s.mu.Lock()
+	frozen := s.frozen
+	s.mu.Unlock()
+	_ = conn.Close()
+	if !frozen {
+		s.hangUp()
+		s.End(cdn.ErrPeerLost)
+	}
+}

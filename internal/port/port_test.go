@@ -1,0 +1,122 @@
+package port
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// check is a STUN binding request with a USERNAME, and an attribute before it.
+func check(username string) []byte {
+	b := []byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	b = append(b, 0x80, 0x22, 0, 3, 'a', 'b', 'c', 0)
+	b = append(b, 0, 6, byte(len(username)>>8), byte(len(username)))
+	return append(b, username...)
+}
+
+type inbox struct {
+	mu  sync.Mutex
+	got []string
+	in  chan struct{}
+}
+
+func newInbox() *inbox { return &inbox{in: make(chan struct{}, 100)} }
+
+func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) {
+	e.mu.Lock()
+	e.got = append(e.got, string(b))
+	e.mu.Unlock()
+	e.in <- struct{}{}
+}
+
+func TestDatagramsFindTheirSession(t *testing.T) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	p := New(conn)
+	others := make(chan string, 100)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, 1500)
+		for {
+			n, _, err := p.ReadFrom(buf)
+			if err != nil {
+				close(others)
+				return
+			}
+			others <- string(buf[:n])
+		}
+	})
+	client, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, client.Close()) }()
+	send := func(b []byte) {
+		_, err := client.Write(b)
+		require.NoError(t, err)
+	}
+	mine := newInbox()
+	require.NoError(t, p.Name("mine", mine))
+	require.ErrorIs(t, p.Name("mine", mine), ErrNameTaken)
+
+	send(check("mine:theirs"))
+	<-mine.in
+	send(check("other:theirs"))
+	require.Equal(t, string(check("other:theirs")), <-others)
+	send([]byte{128, 1, 2})
+	require.Equal(t, "\x80\x01\x02", <-others, "an address that nobody has claimed is pion's")
+	addr := client.LocalAddr().(*net.UDPAddr).AddrPort()
+	p.Claim(addr, mine)
+	send([]byte{128, 1, 2})
+	<-mine.in
+	send(check("other:theirs"))
+	<-others // a check names its session, whoever had the address
+
+	require.NoError(t, p.Send([]byte("out"), addr))
+	buf := make([]byte, 10)
+	n, err := client.Read(buf)
+	require.NoError(t, err)
+	require.Equal(t, "out", string(buf[:n]))
+
+	p.Forget(mine, []string{"mine"}, []netip.AddrPort{addr})
+	send(check("mine:theirs"))
+	<-others
+	send([]byte{128})
+	<-others
+	require.Equal(t, []string{string(check("mine:theirs")), "\x80\x01\x02"}, mine.got)
+	require.NoError(t, p.Close())
+	wg.Wait()
+	require.ErrorIs(t, p.Name("late", mine), net.ErrClosed)
+}
+
+// failing fails to read a while.
+type failing struct {
+	net.PacketConn
+	errs int
+}
+
+func (f *failing) ReadFrom(b []byte) (int, net.Addr, error) {
+	if f.errs > 0 {
+		f.errs--
+		return 0, nil, errors.New("connection refused")
+	}
+	return copy(b, "hello"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, nil
+}
+
+func TestPassingErrorsDoNotEndReading(t *testing.T) {
+	buf := make([]byte, 10)
+	n, _, err := New(&failing{errs: maxFailures - 1}).ReadFrom(buf)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(buf[:n]))
+	_, _, err = New(&failing{errs: maxFailures}).ReadFrom(buf)
+	require.Error(t, err)
+}
+
+func FuzzLocalFragment(f *testing.F) {
+	f.Add(check("mine:theirs"))
+	f.Add(check("x")[:23])
+	f.Fuzz(func(_ *testing.T, b []byte) { localFragment(b) })
+}
