@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/signal/whep"
+	"github.com/deltacdn/delta/signal/whip"
+)
+
+// newDelta is an origin and an edge on one node.
+func newDelta(udp string, peerConnections bool) (http.Handler, func() error, error) {
+	log := slog.New(slog.DiscardHandler)
+	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	fail := func(err error) (http.Handler, func() error, error) {
+		return nil, nil, fmt.Errorf("%w (closing: %w)", err, node.Close())
+	}
+	o, err := origin.New(node, origin.Config{})
+	if err != nil {
+		return fail(err)
+	}
+	e, err := edge.New(node, edge.Config{Source: o, PeerConnections: peerConnections})
+	if err != nil {
+		return fail(err)
+	}
+	in, err := whip.New(o, whip.Config{Prefix: "/whip/"})
+	if err != nil {
+		return fail(err)
+	}
+	out, err := whep.New(e, whep.Config{Prefix: "/whep/"})
+	if err != nil {
+		return fail(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/whip/", in)
+	mux.Handle("/whep/", out)
+	return mux, node.Close, nil
+}

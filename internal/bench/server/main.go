@@ -1,0 +1,51 @@
+// Command server is one of the servers that internal/bench compares. It serves
+// WHIP at /whip/NAME and WHEP at /whep/NAME until it is killed, and profiles at
+// /debug/pprof/.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	_ "net/http/pprof" // served by the default mux
+	"os"
+	"time"
+)
+
+func main() {
+	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections) or pion (a textbook fan-out)")
+	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
+	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
+	flag.Parse()
+	if err := run(*kind, *addr, *udp); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
+	}
+}
+
+func run(kind, addr, udp string) error {
+	var h http.Handler
+	var err error
+	switch kind {
+	case "delta", "delta-pc":
+		h, _, err = newDelta(udp, kind == "delta-pc") // it lives as long as the process
+	case "pion":
+		h = newPion()
+	default:
+		err = fmt.Errorf("no kind %q", kind)
+	}
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	mux.Handle("/debug/", http.DefaultServeMux)
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("serving", listener.Addr())
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return s.Serve(listener)
+}
