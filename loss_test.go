@@ -59,6 +59,18 @@ func testLossAndJitter(t *testing.T, delay time.Duration) {
 	t.Logf("latency p50 %v p99 %v p99.9 %v worst %v; within %v: %.2f %%, within 1 s: %.3f %%; sent again by the edge: %d of %d",
 		r.Latency(0.5), r.Latency(0.99), r.Latency(0.999), r.Latency(1), bound, 100*whole(bound), 100*whole(time.Second),
 		e.edge.Stats().Resent, e.edge.Stats().Packets)
+	came := map[uint32]bool{}
+	for _, f := range r.Frames {
+		came[f.Number] = true
+		if f.Latency() > time.Second {
+			t.Logf("frame %d came after %v", f.Number, f.Latency())
+		}
+	}
+	for n := first; n < last; n++ {
+		if !came[n] {
+			t.Logf("frame %d never came whole", n)
+		}
+	}
 	require.GreaterOrEqual(t, whole(bound), 0.99)
 	require.GreaterOrEqual(t, whole(time.Second), 0.9995)
 }

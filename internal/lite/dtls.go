@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,33 +43,61 @@ var srtpProfiles = map[dtls.SRTPProtectionProfile]srtp.ProtectionProfile{
 type pipe struct {
 	in    *packetio.Buffer
 	out   func(record []byte) error
-	local net.Addr
 	muted atomic.Bool
+
+	mu     sync.Mutex
+	flight [][]byte // what was written since a record came
+	over   bool     // a record has come since
 }
 
-func newPipe(local net.Addr, out func([]byte) error) *pipe {
-	p := &pipe{in: packetio.NewBuffer(), out: out, local: local}
+// nowhere is the address that DTLS is told: it is the session that knows.
+var nowhere = &net.UDPAddr{}
+
+func newPipe(out func([]byte) error) *pipe {
+	p := &pipe{in: packetio.NewBuffer(), out: out}
 	p.in.SetLimitCount(maxQueued)
 	return p
 }
 
 // put takes a record that came. When too many wait it is lost, as on the way.
-func (p *pipe) put(record []byte) { _, _ = p.in.Write(record) }
+func (p *pipe) put(record []byte) {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	_, _ = p.in.Write(record)
+}
+
+// repeat sends the last flight again. The other side drops what it has already
+// (RFC 6347 section 4.1.2.6).
+func (p *pipe) repeat() {
+	p.mu.Lock()
+	flight := p.flight
+	p.mu.Unlock()
+	for _, b := range flight {
+		_ = p.out(b)
+	}
+}
 
 func (p *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, err := p.in.Read(b)
-	return n, p.local, err
+	return n, nowhere, err
 }
 
 func (p *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if p.muted.Load() {
 		return len(b), nil
 	}
+	p.mu.Lock()
+	if p.over {
+		p.flight, p.over = nil, false
+	}
+	p.flight = append(p.flight, append([]byte(nil), b...))
+	p.mu.Unlock()
 	return len(b), p.out(b)
 }
 
 func (p *pipe) Close() error                       { return p.in.Close() }
-func (p *pipe) LocalAddr() net.Addr                { return p.local }
+func (p *pipe) LocalAddr() net.Addr                { return nowhere }
 func (p *pipe) SetReadDeadline(t time.Time) error  { return p.in.SetReadDeadline(t) }
 func (p *pipe) SetDeadline(t time.Time) error      { return p.in.SetReadDeadline(t) }
 func (p *pipe) SetWriteDeadline(_ time.Time) error { return nil }
@@ -84,7 +112,7 @@ type keys struct {
 // shake is the handshake, as DTLS server: the viewer's certificate has to have
 // one of the fingerprints. ICE has proved the address, so there is no cookie.
 func shake(ctx context.Context, p *pipe, cert tls.Certificate, want []hash, log logging.LoggerFactory) (*dtls.Conn, *keys, error) {
-	conn, err := dtls.ServerWithOptions(p, p.local,
+	conn, err := dtls.ServerWithOptions(p, nowhere,
 		dtls.WithCertificates(cert),
 		dtls.WithSRTPProtectionProfiles(profiles...),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
@@ -159,7 +187,7 @@ func export(conn *dtls.Conn) (*keys, error) {
 // resume makes the DTLS connection again that was set aside.
 func (k *keys) resume(p *pipe, cert tls.Certificate, log logging.LoggerFactory) (*dtls.Conn, error) {
 	state := k.state
-	conn, err := dtls.ResumeWithOptions(&state, p, p.local,
+	conn, err := dtls.ResumeWithOptions(&state, p, nowhere,
 		dtls.WithCertificates(cert), dtls.WithInsecureSkipVerify(true), dtls.WithLoggerFactory(log))
 	if err != nil {
 		return nil, err
@@ -173,5 +201,3 @@ func (k *keys) sayGoodbye(p *pipe, cert tls.Certificate, log logging.LoggerFacto
 		_ = conn.Close()
 	}
 }
-
-func localAddr(a netip.AddrPort) net.Addr { return net.UDPAddrFromAddrPort(a) }

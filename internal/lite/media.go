@@ -167,16 +167,17 @@ func (s *Session) receiveRecord(now time.Time, record []byte) {
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped || !s.addr.IsValid():
+	case s.frozen && record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
+		s.thawing = now
+		s.thawLocked(record)
+	case s.frozen:
 	case s.pipe == nil:
-		p := newPipe(localAddr(s.addr), func(b []byte) error { return s.config.Transport.Port.Send(b, s.to()) })
+		p := newPipe(s.send)
 		s.pipe = p
 		p.put(record)
 		s.work.Go(func() { s.dial(p) })
-	case !s.frozen:
+	default:
 		s.pipe.put(record)
-	case record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
-		s.thawing = now
-		s.thawLocked(record)
 	}
 }
 
@@ -188,7 +189,7 @@ const (
 // thawLocked makes the DTLS connection again to see what an alert says: if it
 // is authentic, the viewer hangs up.
 func (s *Session) thawLocked(record []byte) {
-	p := newPipe(s.pipe.local, func([]byte) error { return nil })
+	p := newPipe(func([]byte) error { return nil })
 	k := s.keys
 	record = append([]byte(nil), record...)
 	s.work.Go(func() {
@@ -249,4 +250,5 @@ func (s *Session) freeze(now time.Time) {
 	s.keys.state, s.frozen, s.conn = state, true, nil
 	s.pipe.muted.Store(true) // what it says on closing is for later
 	_ = s.pipe.Close()
+	s.pipe = nil
 }

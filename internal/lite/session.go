@@ -73,13 +73,14 @@ type Session struct {
 	addr       netip.AddrPort
 	claimed    []netip.AddrPort
 	heard      time.Time
-	pipe       *pipe // where records go while DTLS is up
+	pipe       *pipe // where records go while DTLS is up; nil before and after
 	keys       *keys // nil before the handshake
 	conn       *dtls.Conn
 	frozen     bool      // conn is set aside as keys.state
 	thawing    time.Time // the last time
 	timer      *time.Timer
 	expiry     *time.Timer
+	repeats    *time.Timer // nil before the handshake
 	unwatch    func()
 	detach     func()
 	stopped    bool
@@ -303,6 +304,9 @@ func (s *Session) finish() {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
+	if s.repeats != nil {
+		s.repeats.Stop()
+	}
 	if s.unwatch != nil {
 		s.unwatch()
 	}
@@ -346,15 +350,18 @@ func (s *Session) goodbye(k *keys) {
 	case <-time.After(byeHeadStart):
 	}
 	s.mu.Lock()
-	p, frozen := s.pipe, s.frozen
+	frozen := s.frozen
 	s.mu.Unlock()
 	if !frozen {
 		return // the connection's own reader closes it, and so says goodbye
 	}
-	out := newPipe(p.local, p.out)
+	out := newPipe(s.send)
 	k.sayGoodbye(out, s.config.Transport.Certificate, s.config.Log)
 	_ = out.Close()
 }
+
+// send sends a DTLS record to where the viewer is.
+func (s *Session) send(record []byte) error { return s.config.Transport.Port.Send(record, s.to()) }
 
 // dial is the goroutine of a handshake. Afterwards it reads the connection, in
 // which a viewer's goodbye comes, until that is set aside.
@@ -381,9 +388,31 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 	}
 	s.keys, s.conn = k, conn
 	s.heard = time.Now()
+	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(checkAlive)
 	s.set.Start()
 	s.detach = s.config.Stream.AttachBatch(s)
+}
+
+// Our last flight is one that nobody answers: were it lost, the viewer would
+// miss it after a second or so. Until its first report comes, it is sent again.
+const (
+	firstRepeat = 60 * time.Millisecond
+	lastRepeat  = 4 * firstRepeat
+)
+
+func (s *Session) repeat(after time.Duration) {
+	s.mu.Lock()
+	p := s.pipe
+	if s.stopped || p == nil {
+		s.mu.Unlock()
+		return
+	}
+	if after < lastRepeat {
+		s.repeats = time.AfterFunc(2*after, func() { s.repeat(2 * after) })
+	}
+	s.mu.Unlock()
+	p.repeat()
 }
 
 // untilClosed reads conn until it is closed: by the viewer, by us because the
