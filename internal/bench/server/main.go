@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections) or pion (a textbook fan-out)")
+	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections) pion (a textbook fan-out), or floor, which prints what a packet costs at the least")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	flag.Parse()
@@ -32,6 +32,8 @@ func run(kind, addr, udp string) error {
 		h, _, err = newDelta(udp, kind == "delta-pc") // it lives as long as the process
 	case "pion":
 		h = newPion()
+	case "floor":
+		return floor()
 	default:
 		err = fmt.Errorf("no kind %q", kind)
 	}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// load is what every server gets.
+type load struct {
+	window time.Duration
+	spread time.Duration
+}
+
+const (
+	settle      = 2 * time.Second
+	joinsAtOnce = 8
+	full        = 4 // viewers that decrypt everything, for the latency
+)
+
+// measure starts a server, has the viewers join while no media flows, and then
+// measures the fan-out.
+func measure(ctx context.Context, binary, kind string, n int, l load) (result, error) {
+	r := result{kind: kind, viewers: n}
+	server, err := start(ctx, binary, kind)
+	if err != nil {
+		return r, err
+	}
+	defer server.stop()
+	pub, err := publish(ctx, server.url+"/whip/live", l.spread)
+	if err != nil {
+		return r, fmt.Errorf("publishing: %w", err)
+	}
+	defer pub.close()
+	time.Sleep(time.Second) // the tracks are known
+	pub.pause(true)
+	time.Sleep(settle)
+	memory, err := server.resident()
+	if err != nil {
+		return r, err
+	}
+	idle, err := server.cpu()
+	if err != nil {
+		return r, err
+	}
+	viewers, err := join(ctx, server.url+"/whep/live", n)
+	defer func() {
+		for _, v := range viewers {
+			v.close()
+		}
+	}()
+	if err != nil {
+		return r, fmt.Errorf("joining: %w", err)
+	}
+	joined, err := server.cpu()
+	if err != nil {
+		return r, err
+	}
+	r.join = ms(joined-idle) / float64(n)
+
+	pub.pause(false)
+	time.Sleep(settle)
+	for _, v := range viewers {
+		v.reset()
+	}
+	before, err := server.cpu()
+	if err != nil {
+		return r, err
+	}
+	begun := time.Now()
+	select {
+	case <-time.After(l.window):
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
+	var delivered, expected uint64
+	var latency []time.Duration
+	for _, v := range viewers {
+		got, of, late := v.counts()
+		delivered, expected, latency = delivered+got, expected+of, append(latency, late...)
+	}
+	took := time.Since(begun)
+	after, err := server.cpu()
+	if err != nil {
+		return r, err
+	}
+	after -= before
+	if delivered == 0 || len(latency) == 0 {
+		return r, fmt.Errorf("nothing was delivered")
+	}
+	r.cpu = ms(after) * 1000 / float64(delivered)
+	r.load = after.Seconds() / took.Seconds()
+	r.loss = max(0, 1-float64(delivered)/float64(expected))
+	slices.Sort(latency)
+	r.p50, r.p99 = latency[len(latency)/2], latency[len(latency)*99/100]
+	resident, err := server.resident()
+	r.memory = (resident - memory) / float64(n)
+	return r, err
+}
+
+func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+func join(ctx context.Context, url string, n int) ([]*viewer, error) {
+	viewers := make([]*viewer, n)
+	var g errgroup.Group
+	g.SetLimit(joinsAtOnce)
+	for i := range viewers {
+		g.Go(func() (err error) {
+			viewers[i], err = view(ctx, url, i < full)
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.DeleteFunc(viewers, func(v *viewer) bool { return v == nil }), err
+}

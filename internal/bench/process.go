@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// process is a server that is measured.
+type process struct {
+	cmd *exec.Cmd
+	url string
+}
+
+func start(ctx context.Context, binary, kind string) (*process, error) {
+	args := []string{binary, "-kind", kind, "-http", "127.0.0.1:0"}
+	if taskset, err := exec.LookPath("taskset"); err == nil {
+		args = append([]string{taskset, "-c", "0"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "PION_LOG_ERROR=none")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(err, cmd.Wait())
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }() // until stop's Wait closes it
+	return &process{cmd: cmd, url: "http://" + strings.TrimSpace(strings.TrimPrefix(line, "serving "))}, nil
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait() // killed, as it was to be
+}
+
+// cpu returns the time that the server's threads were on a core.
+func (p *process) cpu() (time.Duration, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
+	if err != nil || len(files) == 0 {
+		return 0, errors.New("no /proc/PID/schedstat: this needs Linux")
+	}
+	var sum time.Duration
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		ns, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseInt(ns, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(n)
+	}
+	return sum, nil
+}
+
+// resident returns the server's resident memory in KiB.
+func (p *process) resident() (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, ok := strings.Cut(string(b), "VmRSS:")
+	if !ok {
+		return 0, errors.New("no VmRSS")
+	}
+	return strconv.ParseFloat(strings.Fields(after)[0], 64)
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// The stream: 2.5 Mbit/s of video at 30 frames a second, nine packets a frame,
+// and 50 packets of sound a second.
+const (
+	fps         = 30
+	perFrame    = 9
+	videoBytes  = 1150
+	soundEvery  = 20 * time.Millisecond
+	soundBytes  = 120
+	keyEvery    = 2 * fps
+	stampOffset = 16 // of a packet's time in its payload
+)
+
+type publisher struct {
+	pc     *webrtc.PeerConnection
+	video  *webrtc.TrackLocalStaticRTP
+	sound  *webrtc.TrackLocalStaticRTP
+	spread time.Duration
+	paused atomic.Bool
+	quit   chan struct{}
+	wg     sync.WaitGroup
+}
+
+func publish(ctx context.Context, url string, spread time.Duration) (*publisher, error) {
+	pc, err := newPeer(webrtc.SettingEngine{})
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{pc: pc, spread: spread, quit: make(chan struct{})}
+	if err := p.start(ctx, url); err != nil {
+		_ = pc.Close()
+		return nil, err
+	}
+	p.wg.Go(func() { p.run(time.Second/fps, p.sendFrame) })
+	p.wg.Go(func() { p.run(soundEvery, p.sendSound) })
+	return p, nil
+}
+
+func (p *publisher) start(ctx context.Context, url string) (err error) {
+	for _, t := range []struct {
+		to   **webrtc.TrackLocalStaticRTP
+		mime string
+		rate uint32
+		ch   uint16
+	}{{&p.video, webrtc.MimeTypeVP8, 90000, 0}, {&p.sound, webrtc.MimeTypeOpus, 48000, 2}} {
+		*t.to, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: t.mime, ClockRate: t.rate, Channels: t.ch}, t.mime[:5], "bench")
+		if err != nil {
+			return err
+		}
+		sender, err := p.pc.AddTrack(*t.to)
+		if err != nil {
+			return err
+		}
+		p.wg.Go(func() {
+			for buf := make([]byte, 1500); ; {
+				if _, _, err := sender.Read(buf); err != nil {
+					return
+				}
+			}
+		})
+	}
+	return connect(ctx, p.pc, url)
+}
+
+// run calls send at every tick of the wall clock.
+func (p *publisher) run(every time.Duration, send func(n int)) {
+	begun := time.Now()
+	for n := 0; ; n++ {
+		select {
+		case <-time.After(time.Until(begun.Add(time.Duration(n) * every))):
+		case <-p.quit:
+			return
+		}
+		if !p.paused.Load() {
+			send(n)
+		}
+	}
+}
+
+func (p *publisher) sendFrame(n int) {
+	for i := range perFrame {
+		if i > 0 && p.spread > 0 {
+			time.Sleep(p.spread / perFrame)
+		}
+		payload := make([]byte, videoBytes)
+		if i == 0 {
+			payload[0] = 0x10 // VP8: a frame begins
+		}
+		if n%keyEvery != 0 {
+			payload[1] = 1 // VP8: it is no keyframe
+		}
+		p.write(p.video, uint16(n*perFrame+i), uint32(n)*90000/fps, i == perFrame-1, payload)
+	}
+}
+
+func (p *publisher) sendSound(n int) {
+	p.write(p.sound, uint16(n), uint32(n)*960, false, make([]byte, soundBytes))
+}
+
+func (p *publisher) write(t *webrtc.TrackLocalStaticRTP, seq uint16, ts uint32, marker bool, payload []byte) {
+	binary.BigEndian.PutUint64(payload[stampOffset:], uint64(time.Now().UnixNano()))
+	// The connection may be closing: then nobody waits for the packet.
+	_ = t.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts, Marker: marker}, Payload: payload})
+}
+
+func (p *publisher) pause(paused bool) { p.paused.Store(paused) }
+
+func (p *publisher) close() {
+	close(p.quit)
+	_ = p.pc.Close()
+	p.wg.Wait()
+}
+
+// newPeer returns a PeerConnection with the default codecs and no interceptors:
+// they would cost the load generator what the servers are to be measured with.
+func newPeer(s webrtc.SettingEngine) (*webrtc.PeerConnection, error) {
+	s.SetIncludeLoopbackCandidate(true)
+	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	m := &webrtc.MediaEngine{}
+	if err := m.RegisterDefaultCodecs(); err != nil {
+		return nil, err
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(s), webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+	return api.NewPeerConnection(webrtc.Configuration{})
+}
+
+// connect posts the offer to a WHIP or WHEP endpoint and waits until the
+// connection is made.
+func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) error {
+	connected := make(chan struct{})
+	var once sync.Once
+	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateConnected {
+			once.Do(func() { close(connected) })
+		}
+	})
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(offer); err != nil {
+		return err
+	}
+	<-gathered
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pc.LocalDescription().SDP))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		return errors.Join(err, errors.New(resp.Status+": "+string(body)))
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}); err != nil {
+		return err
+	}
+	select {
+	case <-connected:
+		return nil
+	case <-ctx.Done():
+		return errors.New("not connected in time")
+	}
+}

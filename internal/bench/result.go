@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// result is what one server did with one number of viewers.
+type result struct {
+	kind    string
+	viewers int
+	cpu     float64 // µs of the server for a delivered packet
+	load    float64 // share of a core
+	loss    float64 // share of the packets
+	memory  float64 // KiB of resident memory a viewer
+	join    float64 // ms of the server's CPU
+	p50     time.Duration
+	p99     time.Duration
+}
+
+const header = "| server | viewers | CPU µs a packet | viewers a core | loss % | KiB a viewer | CPU ms a join | joins/s a core | latency p50 / p99 ms |\n" +
+	"|---|---|---|---|---|---|---|---|---|"
+
+// row is the result's line of the table, each figure with its ratio to first.
+func (r result) row(first result) string {
+	ratio := func(a, b float64) string {
+		if r.kind == first.kind || b == 0 {
+			return ""
+		}
+		return fmt.Sprintf(" (%.2f)", a/b)
+	}
+	carries := func(r result) float64 { return float64(r.viewers) / r.load }
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s / %.2f%s |",
+		r.kind, r.viewers,
+		r.cpu, ratio(r.cpu, first.cpu),
+		carries(r), ratio(carries(r), carries(first)),
+		100*r.loss,
+		r.memory, ratio(r.memory, first.memory),
+		r.join, ratio(r.join, first.join),
+		1000/r.join, ratio(1/r.join, 1/first.join),
+		ms(r.p50), ratio(ms(r.p50), ms(first.p50)), ms(r.p99), ratio(ms(r.p99), ms(first.p99)))
+}

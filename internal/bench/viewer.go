@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// A viewer counts packets by their clear headers. Only a full one has pion
+// decrypt them: to do so for all would cost more than any server that is
+// measured.
+type viewer struct {
+	pc   *webrtc.PeerConnection
+	full bool
+	quit chan struct{}
+	wg   sync.WaitGroup
+
+	connected atomic.Bool
+
+	mu      sync.Mutex
+	streams map[uint32]*stream
+	latency []time.Duration
+}
+
+// stream is what came of one SSRC since reset.
+type stream struct {
+	got         uint64
+	first, last uint16
+	cycles      uint64
+}
+
+func view(ctx context.Context, url string, full bool) (*viewer, error) {
+	v := &viewer{full: full, quit: make(chan struct{}), streams: make(map[uint32]*stream)}
+	base, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
+	var s webrtc.SettingEngine
+	s.SetNet(tapNet{base, v})
+	if v.pc, err = newPeer(s); err != nil {
+		return nil, err
+	}
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
+		if _, err := v.pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+			v.close()
+			return nil, err
+		}
+	}
+	v.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.read(track) })
+	if err := connect(ctx, v.pc, url); err != nil {
+		v.close()
+		return nil, err
+	}
+	v.connected.Store(true)
+	v.wg.Go(v.report)
+	return v, nil
+}
+
+// report sends a receiver report a second, as players do.
+func (v *viewer) report() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		_ = v.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{}})
+		select {
+		case <-tick.C:
+		case <-v.quit:
+			return
+		}
+	}
+}
+
+func (v *viewer) read(track *webrtc.TrackRemote) {
+	for {
+		p, _, err := track.ReadRTP()
+		if err != nil {
+			return
+		}
+		if len(p.Payload) >= stampOffset+8 {
+			sent := time.Unix(0, int64(binary.BigEndian.Uint64(p.Payload[stampOffset:])))
+			v.mu.Lock()
+			v.latency = append(v.latency, time.Since(sent))
+			v.mu.Unlock()
+		}
+	}
+}
+
+func (v *viewer) reset() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.streams)
+	v.latency = v.latency[:0]
+}
+
+func (v *viewer) counts() (got, expected uint64, latency []time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.streams {
+		got += s.got
+		expected += s.cycles + uint64(s.last-s.first) + 1
+	}
+	return got, expected, v.latency
+}
+
+func (v *viewer) close() {
+	select {
+	case <-v.quit:
+	default:
+		close(v.quit)
+	}
+	_ = v.pc.Close()
+	v.wg.Wait()
+}
+
+// count notes an RTP packet, and reports whether pion need not see it.
+func (v *viewer) count(b []byte) (taken bool) {
+	const headerLen = 12
+	if len(b) < headerLen || b[0]>>6 != 2 || b[1] >= 192 && b[1] < 224 || !v.connected.Load() {
+		return false
+	}
+	seq, ssrc := binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:])
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.streams[ssrc]
+	if s == nil {
+		s = &stream{first: seq, last: seq}
+		v.streams[ssrc] = s
+	}
+	s.got++
+	if int16(seq-s.last) > 0 {
+		if seq < s.last {
+			s.cycles += 1 << 16
+		}
+		s.last = seq
+	}
+	return !v.full
+}
+
+// tapNet is a network whose UDP sockets show what comes to their viewer first.
+type tapNet struct {
+	*stdnet.Net
+	viewer *viewer
+}
+
+func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := net.ListenUDP(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetReadBuffer(4 << 20) // as much as the system allows
+	return &tap{conn, n.viewer}, nil
+}
+
+type tap struct {
+	*net.UDPConn
+	viewer *viewer
+}
+
+func (t *tap) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := t.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return n, nil, err
+		}
+		if !t.viewer.count(b[:n]) {
+			return n, net.UDPAddrFromAddrPort(from), nil
+		}
+	}
+}
