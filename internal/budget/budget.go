@@ -37,20 +37,22 @@ func (c Config) withDefaults() Config {
 // A Budget is a credit in bytes. Media earns its share of it, repairs spend
 // it, and what the media of the last second earned, or Burst if that is more,
 // is as much as is saved up. So all repairs ever are at most Burst and the
-// share of all media. It is not safe for concurrent use and does not allocate.
+// share of all media. It is not safe for concurrent use, and allocates once,
+// for the first repair: most viewers need none.
 type Budget struct {
 	config Config // static after New
 
 	credit float64
 	media  span
-	recent [recentSlots]repair
+	recent *[recentSlots]repair // nil before the first repair
+	epoch  time.Time            // of the first repair
 	denied Denied
 }
 
-// A repair is the last retransmission of a packet; zero time: none.
+// A repair is the last retransmission of a packet.
 type repair struct {
-	seq uint64
-	at  time.Time
+	seq uint64        // 1 more than that; 0: none
+	at  time.Duration // since epoch
 }
 
 // Denied counts the retransmissions that were refused, by reason.
@@ -81,8 +83,11 @@ func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) 
 	if rtt <= 0 {
 		rtt = assumedRTT
 	}
-	last := &b.recent[seq%recentSlots]
-	if last.seq == seq && !last.at.IsZero() && now.Sub(last.at) < rtt {
+	if b.recent == nil {
+		b.recent, b.epoch = new([recentSlots]repair), now
+	}
+	last, at := &b.recent[seq%recentSlots], now.Sub(b.epoch)
+	if last.seq == seq+1 && at-last.at < rtt {
 		b.denied.Repeat++
 		return false
 	}
@@ -93,15 +98,14 @@ func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) 
 		return false
 	}
 	b.credit -= float64(bytes)
-	*last = repair{seq: seq, at: now}
+	*last = repair{seq: seq + 1, at: at}
 	return true
 }
 
 // Again reports whether the packet was sent again before: then that was lost
 // too, or its request came twice.
 func (b *Budget) Again(seq uint64) bool {
-	last := &b.recent[seq%recentSlots]
-	return last.seq == seq && !last.at.IsZero()
+	return b.recent != nil && b.recent[seq%recentSlots].seq == seq+1
 }
 
 // limit drops what was saved up by media that is longer ago than a second.

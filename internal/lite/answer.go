@@ -45,8 +45,8 @@ func readRemote(plan *send.Plan) (remote, error) {
 			}
 		}
 	}
-	for _, l := range plan.Lines {
-		m := l.Choice.Media
+	for _, c := range plan.Choices {
+		m := c.Media
 		if _, ok := m.Attribute("rtcp-mux"); !ok && len(m.Attributes("bundle-only")) == 0 {
 			return r, fmt.Errorf("%w: RTCP on a port of its own", cdn.ErrUnsupported)
 		}
@@ -57,11 +57,12 @@ func readRemote(plan *send.Plan) (remote, error) {
 			name, digest, _ := strings.Cut(value, " ")
 			algorithm, err := fingerprint.HashFromString(strings.ToLower(name))
 			if err == nil && slices.Contains(hashes, algorithm) {
-				r.fingerprints = append(r.fingerprints, hash{algorithm, strings.ToLower(strings.TrimSpace(digest))})
+				r.fingerprints = append(r.fingerprints, hash{algorithm, strings.Clone(strings.ToLower(strings.TrimSpace(digest)))})
 			}
 		}
 	}
-	r.ufrag, _ = first(o, plan.Lines[0].Choice.Media, "ice-ufrag")
+	r.ufrag, _ = first(o, plan.Choices[0].Media, "ice-ufrag")
+	r.ufrag = strings.Clone(r.ufrag) // and not all of the offer
 	if r.ufrag == "" {
 		return r, fmt.Errorf("%w: sdp: no ICE user name", cdn.ErrInvalid)
 	}
@@ -89,6 +90,7 @@ type local struct {
 // stream is what the answer says of one RTP stream.
 type stream struct {
 	line      *send.Line
+	choice    negotiate.Choice
 	ssrc, rtx uint32 // rtx 0: none
 }
 
@@ -106,7 +108,7 @@ func answer(o *negotiate.Offer, l local, streams []stream, cname string) string 
 	b.WriteString("a=ice-lite\r\na=fingerprint:" + l.fingerprint + "\r\na=msid-semantic: WMS *\r\n")
 	addressed := false
 	for _, m := range o.Media {
-		i := slices.IndexFunc(streams, func(s stream) bool { return s.line.Choice.Media == m })
+		i := slices.IndexFunc(streams, func(s stream) bool { return s.choice.Media == m })
 		if i < 0 {
 			reject(&b, m)
 			continue
@@ -129,7 +131,7 @@ func reject(b *strings.Builder, m *negotiate.Media) {
 }
 
 func accept(b *strings.Builder, l local, s stream, cname string) {
-	c, m := s.line.Codec, s.line.Choice.Media
+	c, m := s.choice.Codec, s.choice.Media
 	pt := strconv.Itoa(int(c.PT))
 	formats := pt
 	if s.rtx != 0 {
@@ -159,7 +161,7 @@ func accept(b *strings.Builder, l local, s stream, cname string) {
 	} else if c.Fmtp != "" {
 		line("a=fmtp:", pt, " ", c.Fmtp)
 	}
-	for _, fb := range s.line.Choice.Feedback {
+	for _, fb := range s.choice.Feedback {
 		if slices.Contains(c.Feedback, fb) {
 			line("a=rtcp-fb:", pt, " ", fb)
 		}
@@ -169,7 +171,7 @@ func accept(b *strings.Builder, l local, s stream, cname string) {
 		line("a=rtpmap:", rtx, " rtx/", strconv.Itoa(int(c.ClockRate)))
 		line("a=fmtp:", rtx, " apt=", pt)
 	}
-	for _, uri := range s.line.Choice.Extensions {
+	for _, uri := range s.choice.Extensions {
 		if id := m.Extensions[uri]; id != 0 {
 			line("a=extmap:", strconv.Itoa(int(id)), " ", uri)
 		}

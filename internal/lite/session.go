@@ -124,20 +124,20 @@ func Answer(c Config, offer string) (*Session, error) {
 
 func (s *Session) addLines(plan *send.Plan) ([]stream, error) {
 	var streams []stream
-	for _, l := range plan.Lines {
+	for i, l := range plan.Lines {
 		layer, err := send.Pick(l.Track, s.config.Layer)
 		if err != nil {
 			return nil, err
 		}
-		one := stream{line: l, ssrc: newSSRC(streams)}
+		one := stream{line: l, choice: plan.Choices[i], ssrc: newSSRC(streams)}
 		streams = append(streams, one)
-		if l.Codec.RTX != 0 {
+		if l.RTX != 0 {
 			streams[len(streams)-1].rtx = newSSRC(streams)
 		}
 		one = streams[len(streams)-1]
 		ids := make(map[string]uint8)
-		for _, uri := range l.Choice.Extensions {
-			if id := l.Choice.Media.Extensions[uri]; id != 0 {
+		for _, uri := range one.choice.Extensions {
+			if id := one.choice.Media.Extensions[uri]; id != 0 {
 				ids[uri] = id
 			}
 		}

@@ -26,10 +26,10 @@ var feedback = []string{"nack", "nack pli", "ccm fir"}
 // what is sent, and may hold what a decoder needs (sprop-parameter-sets,
 // stereo).
 func fixAnswer(p *send.Plan, sdp string) string {
-	sdp = p.Offer.Restore(sdp, p.Choices())
+	sdp = p.Offer.Restore(sdp, p.Choices)
 	for _, l := range p.Lines {
 		if published := l.Track.Info().Codec.Fmtp; published != "" {
-			sdp = setFmtp(sdp, l.Mid, l.Codec.PT, published)
+			sdp = setFmtp(sdp, l.Mid, l.PT, published)
 		}
 	}
 	return sdp
@@ -64,6 +64,7 @@ type offerPlan struct{ lines []*offerLine }
 
 type offerLine struct {
 	send.Line
+	codec  negotiate.Codec
 	layers []*cdn.Layer // more than one: as simulcast
 }
 
@@ -76,7 +77,7 @@ func planOffer(tracks []*cdn.Track) (*offerPlan, *webrtc.MediaEngine, error) {
 		info := t.Info()
 		c := negotiate.Codec{Codec: info.Codec, PT: firstPayload + uint8(i), Feedback: feedback}
 		extensions := append(slices.Clone(info.Extensions), uriMid)
-		l := &offerLine{Line: send.Line{Track: t, Codec: c}, layers: t.Layers()}
+		l := &offerLine{Line: send.Line{Track: t, PT: c.PT}, codec: c, layers: t.Layers()}
 		if len(l.layers) > 1 {
 			extensions = append(extensions, uriRid)
 		}

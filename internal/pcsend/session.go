@@ -10,6 +10,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/peer"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -44,7 +45,7 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	reduced, engine, err := plan.Offer.Reduce(plan.Choices())
+	reduced, engine, err := plan.Offer.Reduce(plan.Choices)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +53,10 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range plan.Lines {
+	for i, l := range plan.Lines {
 		layer, err := send.Pick(l.Track, c.Layer)
 		if err == nil {
-			err = s.addViewerLine(pc, l, layer)
+			err = s.addViewerLine(pc, l, plan.Choices[i].Codec, layer)
 		}
 		if err != nil {
 			_ = s.Close()
@@ -137,8 +138,8 @@ func (s *Session) begin() error {
 	return nil
 }
 
-func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *send.Line, layer *cdn.Layer) error {
-	t := &track{Sender: s.set.Add(l, layer, ""), line: l}
+func (s *Session) addViewerLine(pc *webrtc.PeerConnection, l *send.Line, c negotiate.Codec, layer *cdn.Layer) error {
+	t := &track{Sender: s.set.Add(l, layer, ""), line: l, codec: c}
 	rtp, err := pc.AddTrack(t)
 	if err != nil {
 		return err
@@ -151,7 +152,7 @@ func (s *Session) addNodeLine(pc *webrtc.PeerConnection, l *offerLine) error {
 	var transceiver *webrtc.RTPTransceiver
 	for _, layer := range l.layers {
 		rid := layer.Name()
-		t := &track{Sender: s.set.Add(&l.Line, layer, rid), line: &l.Line, rid: rid, transceiver: transceiver}
+		t := &track{Sender: s.set.Add(&l.Line, layer, rid), line: &l.Line, codec: l.codec, rid: rid, transceiver: transceiver}
 		if transceiver == nil {
 			var err error
 			transceiver, err = pc.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})

@@ -6,6 +6,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
 
@@ -13,8 +14,9 @@ import (
 // write.
 type track struct {
 	*send.Sender
-	line *send.Line
-	rid  string
+	line  *send.Line
+	codec negotiate.Codec
+	rid   string
 
 	transceiver *webrtc.RTPTransceiver // of an offer of ours: it knows the mid
 }
@@ -32,7 +34,7 @@ func (t *track) Kind() webrtc.RTPCodecType {
 }
 
 func (t *track) parameters() webrtc.RTPCodecParameters {
-	c := t.line.Codec
+	c := t.codec
 	p := webrtc.RTPCodecParameters{
 		RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels, SDPFmtpLine: c.Fmtp,
@@ -49,7 +51,7 @@ func (t *track) parameters() webrtc.RTPCodecParameters {
 // Bind is called by pion once negotiation is over.
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
 	o := send.Output{To: c.WriteStream(), SSRC: uint32(c.SSRC()), Extensions: make(map[string]uint8)}
-	if t.line.Codec.RTX != 0 {
+	if t.line.RTX != 0 {
 		o.RTX = uint32(c.SSRCRetransmission())
 	}
 	for _, e := range c.HeaderExtensions() {

@@ -19,7 +19,7 @@ const (
 func (s *Sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 	h := &s.header
 	*h = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: s.line.Codec.PT,
+		Version: 2, Marker: p.Marker, PayloadType: s.line.PT,
 		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.SSRC, Extensions: h.Extensions[:0],
 	}
 	h.ExtensionProfile = oneByteProfile

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/negotiate"
 )
 
 func TestPlayoutDelayBytes(t *testing.T) {
@@ -33,7 +32,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 		"long":  append([]byte{1, 1, 9, 2, 40}, long...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, line: &Line{Codec: negotiate.Codec{PT: 96}}}
+			s := &Sender{set: &Set{}, line: &Line{PT: 96}}
 			s.ids[1], s.ids[2], s.out.SSRC = 5, 7, 1234
 			for range 2 { // the header is used again
 				s.fill(&cdn.Packet{Extensions: block, Marker: true}, 10, 20)
@@ -51,7 +50,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 }
 
 func TestFillDoesNotAllocateForPlainPackets(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{Codec: negotiate.Codec{PT: 96}}}
+	s := &Sender{set: &Set{}, line: &Line{PT: 96}}
 	p := &cdn.Packet{Payload: []byte{1}}
 	require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, 1, 2) }))
 }

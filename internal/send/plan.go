@@ -24,16 +24,17 @@ var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb"}
 // its packets.
 type Line struct {
 	Track *cdn.Track
-	Codec negotiate.Codec
+	PT    uint8
+	RTX   uint8 // payload type of retransmissions; 0: none
 	Mid   string
-	// Choice is what was chosen of the receiver's offer, if it made one.
-	Choice negotiate.Choice
 }
 
-// A Plan is what is sent in answer to a viewer's offer.
+// A Plan is what is sent in answer to a viewer's offer. Its lines hold nothing
+// of the offer, which a session need not keep.
 type Plan struct {
-	Offer *negotiate.Offer
-	Lines []*Line
+	Offer   *negotiate.Offer
+	Lines   []*Line
+	Choices []negotiate.Choice // what was chosen of the offer, for each line
 }
 
 // PlanAnswer gives each m-section that receives the next track of its kind
@@ -86,19 +87,8 @@ func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
 
 func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
 	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
-	p.Lines = append(p.Lines, &Line{
-		Track: t, Codec: c, Mid: m.Mid,
-		Choice: negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted},
-	})
-}
-
-// Choices returns the lines' choices.
-func (p *Plan) Choices() []negotiate.Choice {
-	var all []negotiate.Choice
-	for _, l := range p.Lines {
-		all = append(all, l.Choice)
-	}
-	return all
+	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, Mid: strings.Clone(m.Mid)})
+	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted})
 }
 
 func formats(tracks []*cdn.Track) string {

@@ -154,7 +154,7 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			// the viewer can have missed it.
 			p, rtt := layer.Lookup(source), s.reported.least
 			if p == nil {
-				s.owed[source%owedSlots] = source
+				s.owe(source)
 				return true
 			}
 			if now.Sub(p.Arrival) < rtt {
@@ -177,14 +177,20 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 // have been asked for.
 const owedSlots = 64
 
+func (s *Sender) owe(source uint64) {
+	if s.owed == nil {
+		s.owed = new([owedSlots]uint64)
+	}
+	s.owed[source%owedSlots] = source
+}
+
 // settle sends p, which has just been sent, a second time if it was asked for
 // before it was here: it is late already, and may not be lost again.
 func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
-	slot := &s.owed[p.Seq%owedSlots]
-	if *slot != p.Seq || p.Seq == 0 {
+	if s.owed == nil || s.owed[p.Seq%owedSlots] != p.Seq || p.Seq == 0 {
 		return
 	}
-	*slot = 0
+	s.owed[p.Seq%owedSlots] = 0
 	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
 		s.resend(p, s.layer, seq, ts)
 	}
@@ -200,7 +206,7 @@ func (s *Sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) 
 		s.pictures.Shift(payload, s.picture.shift)
 	}
 	if s.out.RTX != 0 {
-		s.header.SSRC, s.header.PayloadType = s.out.RTX, s.line.Codec.RTX
+		s.header.SSRC, s.header.PayloadType = s.out.RTX, s.line.RTX
 		s.header.SequenceNumber = s.rtxSeq
 		s.rtxSeq++
 		payload = s.scratch

@@ -43,7 +43,7 @@ type Sender struct {
 	picture  pictureState
 	header   rtp.Header
 	scratch  []byte
-	owed     [owedSlots]uint64 // asked for before it was here; 0: none
+	owed     *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
 	rtxSeq   uint16
 	budget   *budget.Budget
 	slow     *slow.Detector
@@ -104,6 +104,7 @@ func (s *Sender) Bind(o Output) {
 			s.ids[i+1] = o.Extensions[uri]
 		}
 	}
+	o.Extensions = nil // they are read
 	s.out = o
 }
 
