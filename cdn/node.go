@@ -48,7 +48,7 @@ func Listen(c Config) (*Node, error) {
 	n := &Node{
 		config: c, started: time.Now(), transport: t,
 		log:     c.Logger.With("node", string(c.ID)),
-		pool:    fanout.New(c.Workers, t.batch),
+		pool:    fanout.New(c.Workers, t.egress.NewBatch),
 		streams: make(map[*Stream]struct{}),
 	}
 	if c.Directory != nil {

@@ -8,7 +8,20 @@ type NodeStats struct {
 	Addr     string // of its UDP port
 	Started  time.Time
 	Sessions int // let in now
+	Egress   EgressStats
 	Streams  []StreamStats
+}
+
+// EgressStats is a snapshot of what went out of a node's UDP port in batches,
+// which is the media of viewers. The counters never fall.
+type EgressStats struct {
+	// Mode is how it goes out: "segments" (UDP_SEGMENT and sendmmsg),
+	// "messages" (sendmmsg) or "single" (a call for each datagram).
+	Mode      string
+	Datagrams uint64
+	Messages  uint64 // kernel messages that carried them
+	Calls     uint64 // system calls that it took
+	Dropped   uint64 // datagrams that the system did not take
 }
 
 // StreamStats is a snapshot of a stream.
@@ -71,7 +84,7 @@ func (c *layerCounters) add(now time.Time, n int) {
 // Stats returns a snapshot of the node and its streams.
 func (n *Node) Stats() NodeStats {
 	n.mu.Lock()
-	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.sessions}
+	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.sessions, Egress: n.transport.egressStats()}
 	streams := make([]*Stream, 0, len(n.streams))
 	for s := range n.streams {
 		streams = append(streams, s)

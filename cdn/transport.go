@@ -33,7 +33,7 @@ type transportState struct {
 	cert        webrtc.Certificate
 	tls         tls.Certificate // the same
 	fingerprint string          // of the certificate, as in a=fingerprint
-	batch       func() *egress.Batch
+	egress      *egress.Socket
 	reply       *egress.Batch // of the port's reader
 }
 
@@ -65,8 +65,8 @@ func listen(c Config) (*transportState, error) {
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
 	t.port = port.New(conn)
-	t.batch = egress.New(conn, c.Logger).NewBatch
-	t.reply = t.batch()
+	t.egress = egress.New(conn, c.Logger)
+	t.reply = t.egress.NewBatch()
 	local, err := candidates(t.net, conn.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()
@@ -82,6 +82,13 @@ func listen(c Config) (*transportState, error) {
 }
 
 func (t *transportState) close() error { return t.mux.Close() }
+
+func (t *transportState) egressStats() EgressStats {
+	s := t.egress.Stats()
+	return EgressStats{
+		Mode: t.egress.Mode().String(), Datagrams: s.Datagrams, Messages: s.Messages, Calls: s.Calls, Dropped: s.Dropped,
+	}
+}
 
 // newCertificate makes the one certificate of all the node's sessions: to make
 // one for each would be a good part of a join.

@@ -70,6 +70,10 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, err
 	}
+	first, err := server.egress()
+	if err != nil {
+		return r, err
+	}
 	begun := time.Now()
 	select {
 	case <-time.After(l.window):
@@ -86,6 +90,13 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	after, err := server.cpu()
 	if err != nil {
 		return r, err
+	}
+	last, err := server.egress()
+	if err != nil {
+		return r, err
+	}
+	if n := last.Messages - first.Messages; n > 0 {
+		r.batch = float64(last.Datagrams-first.Datagrams) / float64(n)
 	}
 	after -= before
 	if delivered == 0 || len(latency) == 0 {

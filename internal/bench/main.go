@@ -68,14 +68,14 @@ func run(ctx context.Context, kinds []string, viewers string, l load) error {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./server").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the server: %w\n%s", err, out)
 	}
-	if err := floor(ctx, binary); err != nil {
-		return err
-	}
-	fmt.Println("\n" + header)
+	fmt.Println(header)
 	for count := range strings.SplitSeq(viewers, ",") {
 		n, err := strconv.Atoi(count)
 		if err != nil || n < 1 {
 			return fmt.Errorf("viewers: %q is no number above 0", count)
+		}
+		if err := floor(ctx, binary, n); err != nil {
+			return err
 		}
 		var first result
 		for i, kind := range kinds {
@@ -90,14 +90,4 @@ func run(ctx context.Context, kinds []string, viewers string, l load) error {
 		}
 	}
 	return nil
-}
-
-// floor prints what the server's core needs at the least for the same packets.
-func floor(ctx context.Context, binary string) error {
-	cmd := exec.CommandContext(ctx, binary, "-kind", "floor")
-	if taskset, err := exec.LookPath("taskset"); err == nil {
-		cmd = exec.CommandContext(ctx, taskset, "-c", "0", binary, "-kind", "floor")
-	}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
 }

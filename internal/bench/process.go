@@ -3,15 +3,19 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/deltacdn/delta/cdn"
 )
 
 // process is a server that is measured.
@@ -67,6 +71,21 @@ func (p *process) cpu() (time.Duration, error) {
 		sum += time.Duration(n)
 	}
 	return sum, nil
+}
+
+// egress returns what the server sent in batches; nothing if it has none.
+func (p *process) egress() (s cdn.EgressStats, err error) {
+	resp, err := http.Get(p.url + "/stats")
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return s, nil
+	}
+	var node cdn.NodeStats
+	err = json.NewDecoder(resp.Body).Decode(&node)
+	return node.Egress, err
 }
 
 // resident returns the server's resident memory in KiB.

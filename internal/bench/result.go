@@ -14,12 +14,13 @@ type result struct {
 	loss    float64 // share of the packets
 	memory  float64 // KiB of resident memory a viewer
 	join    float64 // ms of the server's CPU
+	batch   float64 // packets to a kernel message; 0: there are no batches
 	p50     time.Duration
 	p99     time.Duration
 }
 
-const header = "| server | viewers | CPU µs a packet | viewers a core | loss % | KiB a viewer | CPU ms a join | joins/s a core | latency p50 / p99 ms |\n" +
-	"|---|---|---|---|---|---|---|---|---|"
+const header = "| server | viewers | CPU µs a packet | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | latency p50 / p99 ms |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|"
 
 // row is the result's line of the table, each figure with its ratio to first.
 func (r result) row(first result) string {
@@ -31,11 +32,15 @@ func (r result) row(first result) string {
 	}
 	carries := func(r result) float64 { return float64(r.viewers) / r.load }
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s / %.2f%s |",
+	batch := "-"
+	if r.batch > 0 {
+		batch = fmt.Sprintf("%.1f", r.batch)
+	}
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s / %.2f%s |",
 		r.kind, r.viewers,
 		r.cpu, ratio(r.cpu, first.cpu),
 		carries(r), ratio(carries(r), carries(first)),
-		100*r.loss,
+		batch, 100*r.loss,
 		r.memory, ratio(r.memory, first.memory),
 		r.join, ratio(r.join, first.join),
 		1000/r.join, ratio(1/r.join, 1/first.join),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -41,5 +42,8 @@ func newDelta(udp string, peerConnections bool) (http.Handler, func() error, err
 	mux := http.NewServeMux()
 	mux.Handle("/whip/", in)
 	mux.Handle("/whep/", out)
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(node.Stats())
+	})
 	return mux, node.Close, nil
 }

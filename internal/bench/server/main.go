@@ -17,14 +17,15 @@ func main() {
 	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections) pion (a textbook fan-out), or floor, which prints what a packet costs at the least")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
+	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
 	flag.Parse()
-	if err := run(*kind, *addr, *udp); err != nil {
+	if err := run(*kind, *addr, *udp, *ports); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
 
-func run(kind, addr, udp string) error {
+func run(kind, addr, udp, ports string) error {
 	var h http.Handler
 	var err error
 	switch kind {
@@ -33,7 +34,7 @@ func run(kind, addr, udp string) error {
 	case "pion":
 		h = newPion()
 	case "floor":
-		return floor()
+		return floor(ports)
 	default:
 		err = fmt.Errorf("no kind %q", kind)
 	}

@@ -1,0 +1,164 @@
+package lite
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// sink takes datagrams and has no use for them.
+type sink struct{ datagrams int }
+
+func (s *sink) WriteTo(b []byte, _ net.Addr) (int, error) {
+	s.datagrams++
+	return len(b), nil
+}
+
+type noBack struct{}
+
+func (noBack) RequestKeyframe() {}
+func (noBack) Nack([]uint16)    {}
+
+// path is what lies between a packet's arrival and the socket, for so many
+// viewers who have connected.
+type path struct {
+	input   *cdn.LayerInput
+	viewers []*Session
+	sink    sink
+	batch   *egress.Batch
+	seq     uint16
+	payload []byte
+}
+
+const offerOfOneVideo = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 00\r\n" +
+	"m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:them\r\na=ice-pwd:0123456789012345678901\r\n" +
+	"a=rtcp-mux\r\na=setup:actpass\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n" +
+	"a=extmap:3 " + toffset + "\r\na=recvonly\r\n"
+
+const toffset = "urn:ietf:params:rtp-hdrext:toffset"
+
+func newPath(tb testing.TB, viewers int) *path {
+	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, node.Close()) })
+	stream, err := node.NewStream("live")
+	require.NoError(tb, err)
+	in, err := stream.NewInput(cdn.InputConfig{})
+	require.NoError(tb, err)
+	require.NoError(tb, in.Start([]cdn.TrackInfo{{
+		ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
+		Extensions: []string{toffset},
+	}}))
+	p := &path{payload: make([]byte, 1150)}
+	p.payload[0] = 0x10
+	p.batch = egress.New(&p.sink, nil).NewBatch()
+	p.input, err = in.Layer(0, "", noBack{})
+	require.NoError(tb, err)
+	p.publish(1) // a keyframe
+	p.payload[1] = 1
+	for range viewers {
+		s, err := Answer(Config{Config: send.Config{}, Stream: stream, Transport: node.Transport(), Log: node.PionLogger()}, offerOfOneVideo)
+		require.NoError(tb, err)
+		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
+		out, err := srtp.CreateContext(make([]byte, 16), make([]byte, 12), srtp.ProtectionProfileAeadAes128Gcm)
+		require.NoError(tb, err)
+		s.keys, s.addr = &keys{out: out}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.set.Start()
+		p.viewers = append(p.viewers, s)
+	}
+	p.serve()
+	return p
+}
+
+// publish writes packets of one frame.
+func (p *path) publish(n int) {
+	for i := range n {
+		p.seq++
+		packet := rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(p.seq) * 300, Marker: i == n-1},
+			Payload: p.payload,
+		}
+		p.input.Write(time.Now(), &packet, []cdn.Ext{{ID: 1, Data: p.payload[2:5]}})
+	}
+}
+
+func (p *path) serve() {
+	for _, s := range p.viewers {
+		s.Consume(p.batch)
+	}
+	_ = p.batch.Flush()
+}
+
+// From the ring to the socket nothing is allocated.
+func TestConsumeDoesNotAllocate(t *testing.T) {
+	p := newPath(t, 10)
+	require.NotZero(t, p.sink.datagrams)
+	for range 100 { // all buffers have their size
+		p.publish(9)
+		p.serve()
+	}
+	before := p.sink.datagrams
+	publishing := testing.AllocsPerRun(200, func() { p.publish(9) })
+	p.serve()
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
+		p.publish(9)
+		p.serve()
+	}), publishing)
+	require.Equal(t, 402*9*10, p.sink.datagrams-before)
+}
+
+// BenchmarkConsume is a packet's way from the ring to the socket, which does
+// nothing here: numbers, header, sealing, batch.
+func BenchmarkConsume(b *testing.B) {
+	const perFrame = 9
+	for _, viewers := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("viewers=%d", viewers), func(b *testing.B) {
+			p := newPath(b, viewers)
+			p.sink.datagrams = 0
+			b.ReportAllocs()
+			for b.Loop() {
+				p.publish(perFrame)
+				p.serve()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(p.sink.datagrams), "ns/packet")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkSeal is the sealing by itself.
+func BenchmarkSeal(b *testing.B) {
+	for _, profile := range []srtp.ProtectionProfile{
+		srtp.ProtectionProfileAeadAes128Gcm, srtp.ProtectionProfileAeadAes256Gcm, srtp.ProtectionProfileAes128CmHmacSha1_80,
+	} {
+		b.Run(profile.String(), func(b *testing.B) {
+			p := newPath(b, 1)
+			s := p.viewers[0]
+			keyLen, err := profile.KeyLen()
+			require.NoError(b, err)
+			saltLen, err := profile.SaltLen()
+			require.NoError(b, err)
+			s.keys.out, err = srtp.CreateContext(make([]byte, keyLen), make([]byte, saltLen), profile)
+			require.NoError(b, err)
+			s.media.batch, s.media.to = p.batch, s.addr
+			h := &rtp.Header{Version: 2, PayloadType: 96, SSRC: 1}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.SequenceNumber++
+				if _, err := s.media.WriteRTP(h, p.payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
