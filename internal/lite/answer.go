@@ -18,7 +18,7 @@ import (
 // remote is what an offer says of the other side's transport.
 type remote struct {
 	fingerprints []hash
-	ufrag        string
+	ufrag, pwd   string
 }
 
 // hash is a certificate fingerprint (RFC 8122 section 5).
@@ -37,6 +37,9 @@ var hashes = []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512}
 func readRemote(plan *send.Plan) (remote, error) {
 	var r remote
 	o := plan.Offer
+	if _, ok := o.Attribute("ice-lite"); ok {
+		return r, fmt.Errorf("%w: a lite agent, which waits for our checks", cdn.ErrUnsupported)
+	}
 	bundled, _ := o.Attribute("group")
 	if group := strings.Fields(bundled); len(plan.Lines) > 1 {
 		for _, l := range plan.Lines {
@@ -62,9 +65,10 @@ func readRemote(plan *send.Plan) (remote, error) {
 		}
 	}
 	r.ufrag, _ = first(o, plan.Choices[0].Media, "ice-ufrag")
-	r.ufrag = strings.Clone(r.ufrag) // and not all of the offer
-	if r.ufrag == "" {
-		return r, fmt.Errorf("%w: sdp: no ICE user name", cdn.ErrInvalid)
+	r.pwd, _ = first(o, plan.Choices[0].Media, "ice-pwd")
+	r.ufrag, r.pwd = strings.Clone(r.ufrag), strings.Clone(r.pwd) // and not all of the offer
+	if r.ufrag == "" || r.pwd == "" {
+		return r, fmt.Errorf("%w: sdp: no ICE user name and password", cdn.ErrInvalid)
 	}
 	if len(r.fingerprints) == 0 {
 		return r, fmt.Errorf("%w: sdp: no fingerprint by SHA-256, SHA-384 or SHA-512", cdn.ErrInvalid)

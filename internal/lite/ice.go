@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/stun/v4"
 )
 
@@ -51,6 +52,22 @@ func readCheck(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*
 	c.nominates = c.message.Contains(stun.AttrUseCandidate)
 	c.conflict = c.message.Contains(stun.AttrICEControlled)
 	return c, nil
+}
+
+// triggered returns a check of ours for the way that a check came (RFC 8445
+// section 7.3.1.4). A lite agent need not make any, but there are controlling
+// agents that nominate a pair once they have heard from both sides, and
+// otherwise at their next turn, 200 ms later. Its answer is of no interest.
+func triggered(own credentials, ufrag, pwd string) ([]byte, error) {
+	const peerReflexive, component = 110, 256 - 1 // RFC 8445 section 5.1.2
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID,
+		stun.NewUsername(ufrag+":"+own.ufrag), ice.AttrControlled(0),
+		ice.PriorityAttr(peerReflexive<<24|65535<<8|component),
+		stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return m.Raw, nil
 }
 
 func ours(username string) string {

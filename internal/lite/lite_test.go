@@ -173,6 +173,34 @@ func TestPlaysAndParts(t *testing.T) {
 	}
 }
 
+// A controlling agent that waits for a check of the other side's, as pion does,
+// need not wait for its next turn: connected means checked (one round trip),
+// nominated (one) and DTLS (two).
+func TestConnectsWithinFourRoundTrips(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		const roundTrip = 4 * 5 * time.Millisecond
+		c := p.client("viewer", nil)
+		connected := make(chan time.Time, 1)
+		c.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+			switch state {
+			case webrtc.PeerConnectionStateConnected:
+				connected <- time.Now()
+			case webrtc.PeerConnectionStateClosed:
+				close(c.closed)
+			default:
+			}
+		})
+		s, err := p.answer(c.offer(t))
+		require.NoError(t, err)
+		begun := time.Now()
+		c.accept(t, s.SDP())
+		require.Equal(t, 4*roundTrip, (<-connected).Sub(begun))
+		require.NoError(t, s.Close())
+		<-c.closed
+		require.NoError(t, c.GracefulClose())
+	})
+}
+
 // In steady state a viewer has no goroutine.
 func TestNoGoroutinesInSteadyState(t *testing.T) {
 	inPlace(t, func(t *testing.T, p *place) {
@@ -292,8 +320,12 @@ func TestOffersForPeerConnections(t *testing.T) {
 			_, err := p.answer(strings.ReplaceAll(offer, old, changed))
 			require.ErrorIs(t, err, cdn.ErrUnsupported, old)
 		}
-		_, err := p.answer(strings.ReplaceAll(offer, "a=ice-ufrag", "a=x-ufrag"))
-		require.ErrorIs(t, err, cdn.ErrInvalid)
+		_, err := p.answer(strings.Replace(offer, "a=group:", "a=ice-lite\r\na=group:", 1))
+		require.ErrorIs(t, err, cdn.ErrUnsupported)
+		for _, needed := range []string{"a=ice-ufrag", "a=ice-pwd"} {
+			_, err := p.answer(strings.ReplaceAll(offer, needed, "a=x"))
+			require.ErrorIs(t, err, cdn.ErrInvalid)
+		}
 	})
 }
 

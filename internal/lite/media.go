@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -116,10 +117,20 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 	if err != nil {
 		return
 	}
-	if !c.conflict {
-		s.proved(now, from, c.nominates)
-	}
 	_ = s.config.Transport.Port.Send(raw, from) // lost, it is asked for again
+	if !c.conflict && s.proved(now, from, c.nominates) {
+		s.trigger(from)
+	}
+}
+
+// trigger sends a check of ours to where one came from.
+func (s *Session) trigger(to netip.AddrPort) {
+	s.mu.Lock()
+	own, ufrag, pwd := s.ice[0], s.remote.ufrag, s.remote.pwd
+	s.mu.Unlock()
+	if raw, err := triggered(own, ufrag, pwd); err == nil {
+		_ = s.config.Transport.Port.Send(raw, to)
+	}
 }
 
 func (s *Session) password(ufrag string) (string, bool) {
@@ -136,28 +147,27 @@ func (s *Session) password(ufrag string) (string, bool) {
 // maxAddrs bounds the addresses that a viewer may have at a time.
 const maxAddrs = 8
 
-func (s *Session) proved(now time.Time, from netip.AddrPort, nominated bool) {
+// proved notes that a check came, and reports whether one of ours may hasten
+// the connection.
+func (s *Session) proved(now time.Time, from netip.AddrPort, nominated bool) (trigger bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return
+		return false
 	}
 	s.heard = now
 	if nominated || !s.addr.IsValid() {
 		s.addr = from
 	}
-	for _, a := range s.claimed {
-		if a == from {
-			s.config.Transport.Port.Claim(from, s) // another session may have had it since
-			return
+	if !slices.Contains(s.claimed, from) {
+		if len(s.claimed) == maxAddrs {
+			s.config.Transport.Port.Forget(s, nil, s.claimed[:1])
+			s.claimed = slices.Delete(s.claimed, 0, 1)
 		}
+		s.claimed = append(s.claimed, from)
 	}
-	if len(s.claimed) == maxAddrs {
-		s.config.Transport.Port.Forget(s, nil, s.claimed[:1])
-		s.claimed = append(s.claimed[:0:0], s.claimed[1:]...)
-	}
-	s.claimed = append(s.claimed, from)
-	s.config.Transport.Port.Claim(from, s)
+	s.config.Transport.Port.Claim(from, s) // another session may have had it since
+	return !nominated && s.pipe == nil && s.keys == nil
 }
 
 // receiveRecord gives a DTLS record to the connection. The first one begins the

@@ -253,18 +253,18 @@ func (s *Session) Patch(_ context.Context, text string) (string, error) {
 	if !restarts {
 		return "", nil
 	}
-	return s.restartLocked(f.Ufrag)
+	return s.restartLocked(f.Ufrag, f.Pwd)
 }
 
 // restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
 // flows as before until the viewer nominates.
-func (s *Session) restartLocked(theirs string) (string, error) {
+func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
 	c, err := s.newCredentials()
 	if err != nil {
 		return "", err
 	}
 	old := s.ice[0]
-	s.remote.ufrag = theirs
+	s.remote.ufrag, s.remote.pwd = ufrag, pwd
 	s.config.Transport.Port.Forget(s, ufrags(s.ice[1:]), nil)
 	s.ice = []credentials{c, old}
 	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.ufrag, "a=ice-ufrag:"+c.ufrag, "a=ice-pwd:"+old.pwd, "a=ice-pwd:"+c.pwd).Replace(s.sdp)
