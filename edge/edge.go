@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
@@ -58,6 +59,8 @@ type Edge struct {
 	closed  bool
 	past    Stats          // of viewers that have left
 	work    sync.WaitGroup // viewers
+
+	warned atomic.Int64 // when shedding was last logged, Unix seconds
 }
 
 // New makes an Edge on node, which closes it when it is closed itself.
@@ -172,7 +175,18 @@ func (e *Edge) remove(v *viewer) {
 	e.past.Packets += v.sent.Packets
 	e.past.Bytes += v.sent.Bytes
 	e.past.Resent += v.sent.Resent
+	e.past.Shed += v.sent.Shed
 	e.work.Done()
+}
+
+// shed logs, now and then, that there are more viewers than the machine can
+// serve.
+func (e *Edge) shed() {
+	const every = 10
+	now, last := time.Now().Unix(), e.warned.Load()
+	if now-last >= every && e.warned.CompareAndSwap(last, now) {
+		e.node.Logger().Warn("this node is behind: viewers lose video until the next keyframe")
+	}
 }
 
 func (e *Edge) slowConfig() slow.Config { return slow.Config{Patience: e.config.SlowPatience} }

@@ -15,6 +15,7 @@ type Stats struct {
 	Packets  uint64               // sent to all viewers ever, repairs aside
 	Bytes    uint64               // of payload in them
 	Resent   uint64               // packets sent again
+	Shed     uint64               // times that viewers lost video or sound because the node was behind
 }
 
 // ViewerStats is a snapshot of one viewer.
@@ -27,6 +28,7 @@ type ViewerStats struct {
 	Packets uint64
 	Bytes   uint64
 	Resent  uint64
+	Shed    uint64        // times that video or sound was left out because the node was behind
 	RTT     time.Duration // 0 before it is known
 	Loss    float64       // share of video packets, as the viewer last reported
 }
@@ -51,9 +53,10 @@ func (e *Edge) Stats() Stats {
 		st.Packets += sent.Packets
 		st.Bytes += sent.Bytes
 		st.Resent += sent.Resent
+		st.Shed += sent.Shed
 		st.Sessions = append(st.Sessions, ViewerStats{
 			Session: v.name, Stream: id, Since: v.begun, Layer: sent.Layer, Paused: sent.Paused,
-			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, RTT: sent.RTT, Loss: sent.Loss,
+			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}
 	return st

@@ -57,7 +57,7 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 // wanted, or needed by an offer that is out of the ordinary.
 func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (transport, error) {
 	e, stream := v.edge, v.sub.Stream()
-	c := send.Config{Layer: o.Layer, CatchUp: e.config.CatchUp, Slow: e.slowConfig(), OnSlow: v.slow}
+	c := send.Config{Layer: o.Layer, CatchUp: e.config.CatchUp, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
 	if f := e.config.Playout; f != nil {
 		c.Playout = f(stream.ID())
 	}

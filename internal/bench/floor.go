@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,12 +31,7 @@ func floor(ctx context.Context, binary string, n int) error {
 			}
 		})
 	}
-	args := []string{binary, "-kind", "floor", "-ports", strings.Join(ports, ",")}
-	if taskset, err := exec.LookPath("taskset"); err == nil {
-		args = append([]string{taskset, "-c", "0"}, args...)
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd := command(ctx, binary, "-kind", "floor", "-ports", strings.Join(ports, ","))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -13,6 +13,7 @@ import (
 type load struct {
 	window time.Duration
 	spread time.Duration
+	hogs   int
 }
 
 const (
@@ -61,6 +62,11 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	}
 	r.join = ms(joined-idle) / float64(n)
 
+	stop, err := hogs(ctx, binary, l.hogs)
+	if err != nil {
+		return r, err
+	}
+	defer stop()
 	pub.pause(false)
 	time.Sleep(settle)
 	for _, v := range viewers {

@@ -24,13 +24,39 @@ type process struct {
 	url string
 }
 
-func start(ctx context.Context, binary, kind string) (*process, error) {
-	args := []string{binary, "-kind", kind, "-http", "127.0.0.1:0"}
+// command runs the server binary on the first core.
+func command(ctx context.Context, binary string, args ...string) *exec.Cmd {
+	args = append([]string{binary}, args...)
 	if taskset, err := exec.LookPath("taskset"); err == nil {
 		args = append([]string{taskset, "-c", "0"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "PION_LOG_ERROR=none")
+	return cmd
+}
+
+// hogs takes processor time from the servers, until stop.
+func hogs(ctx context.Context, binary string, n int) (stop func(), err error) {
+	var all []*exec.Cmd
+	stop = func() {
+		for _, cmd := range all {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // killed, as it was to be
+		}
+	}
+	for range n {
+		cmd := command(ctx, binary, "-kind", "hog")
+		if err := cmd.Start(); err != nil {
+			stop()
+			return nil, err
+		}
+		all = append(all, cmd)
+	}
+	return stop, nil
+}
+
+func start(ctx context.Context, binary, kind string) (*process, error) {
+	cmd := command(ctx, binary, "-kind", kind, "-http", "127.0.0.1:0")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -39,7 +39,9 @@ type Sender struct {
 
 	waiting  bool      // for a keyframe
 	resume   time.Time // not before this
-	lost     uint64    // of the cursor, as seen
+	asked    bool      // for the keyframe
+	shedding shedState
+	lost     uint64 // of the cursor, as seen
 	picture  pictureState
 	header   rtp.Header
 	scratch  []byte
@@ -125,7 +127,8 @@ func (s *Sender) write(payload []byte) (int, error) {
 }
 
 // start puts the cursor where the viewer begins.
-func (s *Sender) start(catchUp time.Duration) {
+func (s *Sender) start(now time.Time, catchUp time.Duration) {
+	s.shedding.began, s.asked = now, true
 	if !s.video {
 		s.cursor = s.layer.Live()
 		return
@@ -143,10 +146,12 @@ func (s *Sender) drain(now time.Time) {
 	}
 	s.follow(now)
 	s.trySwitch(now)
+	s.shed(now)
+	s.ask(now)
 	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
 			s.lost = lost
-			s.pause(now)
+			s.pause(now, now)
 		}
 		if s.waiting {
 			if !p.Keyframe || now.Before(s.resume) {
@@ -159,9 +164,17 @@ func (s *Sender) drain(now time.Time) {
 }
 
 // pause holds the video back until the next keyframe from resume on.
-func (s *Sender) pause(resume time.Time) {
-	s.waiting, s.resume = true, resume
-	s.layer.RequestKeyframe()
+func (s *Sender) pause(now, resume time.Time) {
+	s.waiting, s.resume, s.asked = true, resume, false
+	s.ask(now)
+}
+
+// ask requests the keyframe that is waited for, once it may be sent.
+func (s *Sender) ask(now time.Time) {
+	if s.waiting && !s.asked && !now.Before(s.resume) {
+		s.asked = true
+		s.layer.RequestKeyframe()
+	}
 }
 
 // run begins a run of layer l at its keyframe p.

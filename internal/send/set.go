@@ -30,6 +30,9 @@ type Config struct {
 	Slow slow.Config
 	// OnSlow is told of each measure against a slow viewer. It must not block.
 	OnSlow func(layer string, paused bool)
+	// OnShed is told each time that the receiver loses something because this
+	// node is behind. It must not block.
+	OnShed func()
 }
 
 // PlayoutDelay bounds how long a player may hold frames back. It is a
@@ -79,8 +82,9 @@ func (s *Set) Warm() {
 func (s *Set) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	for _, snd := range s.senders {
-		snd.start(s.config.CatchUp)
+		snd.start(now, s.config.CatchUp)
 	}
 }
 

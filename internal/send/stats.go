@@ -7,6 +7,7 @@ type Stats struct {
 	Packets uint64 // repairs aside
 	Bytes   uint64 // of payload in them
 	Resent  uint64 // repairs
+	Shed    uint64 // times that something was left out since the node was behind
 	Layer   string // of the first video track
 	Paused  bool   // its video waits for a keyframe
 	RTT     time.Duration
@@ -23,6 +24,7 @@ func (s *Set) Stats() (st Stats) {
 		st.Packets += r.packets
 		st.Bytes += r.octets
 		st.Resent += r.resent
+		st.Shed += snd.shedding.times
 		st.RTT = max(st.RTT, r.rtt)
 		if snd.video && !video {
 			video = true

@@ -43,7 +43,12 @@ func newDelta(udp string, peerConnections bool) (http.Handler, func() error, err
 	mux.Handle("/whip/", in)
 	mux.Handle("/whep/", out)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(node.Stats())
+		viewers := e.Stats()
+		viewers.Sessions = nil
+		_ = json.NewEncoder(w).Encode(struct {
+			cdn.NodeStats
+			Viewers edge.Stats
+		}{node.Stats(), viewers})
 	})
 	return mux, node.Close, nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections) pion (a textbook fan-out), or floor, which prints what a packet costs at the least")
+	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections), pion (a textbook fan-out), floor (prints what a packet costs at the least) or hog (takes processor time)")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
@@ -33,6 +33,9 @@ func run(kind, addr, udp, ports string) error {
 		h, _, err = newDelta(udp, kind == "delta-pc") // it lives as long as the process
 	case "pion":
 		h = newPion()
+	case "hog":
+		for { //nolint:revive // to keep a core busy is what it is for
+		}
 	case "floor":
 		return floor(ports)
 	default:

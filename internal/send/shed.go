@@ -1,0 +1,67 @@
+package send
+
+import "time"
+
+// A node with more viewers than its processor can serve falls behind, and what
+// it sends gets older and older. So a viewer that was found late twice in a row
+// goes without video until the next keyframe. That costs nothing, and as viewers
+// are served in turn, no more of them than needed are late. If what is behind
+// shrinks by a quarter from one turn to the next, the node is only making up for
+// a stall; but what is very late is of no use to anybody.
+const (
+	late     = 40 * time.Millisecond
+	tooLate  = 80 * time.Millisecond
+	veryLate = 160 * time.Millisecond
+	// One that is shed again so soon is shed for a time at least, so that not all
+	// come back with each keyframe.
+	soon    = 5 * time.Second
+	shedFor = time.Second
+)
+
+// shedState is how well the node keeps up with one sender.
+type shedState struct {
+	began  time.Time // when the cursor was put where it began: older packets are not late
+	behind time.Duration
+	last   time.Time // that something was left out
+	times  uint64
+}
+
+// shed skips what waits for the receiver if the node is too far behind.
+func (s *Sender) shed(now time.Time) {
+	if s.waiting || s.set.config.Node {
+		return // a node serves many, and sheds what it must itself
+	}
+	st, ahead := &s.shedding, s.cursor
+	p := ahead.Next()
+	if p == nil {
+		return
+	}
+	from := p.Arrival
+	if st.began.After(from) {
+		from = st.began
+	}
+	before := st.behind
+	st.behind = now.Sub(from)
+	if !st.overloaded(before) {
+		return
+	}
+	resume := now
+	if now.Sub(st.last) < soon {
+		resume = now.Add(shedFor)
+	}
+	st.behind, st.last = 0, now
+	st.times++
+	if s.video {
+		s.pause(now, resume)
+	} else {
+		s.cursor = s.layer.Live() // a player conceals what is missing
+	}
+	if f := s.set.config.OnShed; f != nil {
+		f()
+	}
+}
+
+func (st *shedState) overloaded(before time.Duration) bool {
+	lasting := before > late && st.behind > tooLate && st.behind > before/4*3
+	return lasting || st.behind > veryLate
+}

@@ -1,0 +1,186 @@
+package send_test
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// slowWriter takes its time for each packet, as a processor does.
+type slowWriter struct {
+	cost    time.Duration
+	stall   time.Duration // once
+	seqs    []uint16
+	latency []time.Duration
+	at      []time.Time
+}
+
+func (w *slowWriter) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	time.Sleep(w.cost + w.stall)
+	w.stall = 0
+	now := time.Now()
+	w.seqs = append(w.seqs, h.SequenceNumber)
+	w.at = append(w.at, now)
+	w.latency = append(w.latency, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(payload[8:])))))
+	return len(payload), nil
+}
+
+type noBack struct{}
+
+func (noBack) RequestKeyframe() {}
+func (noBack) Nack([]uint16)    {}
+
+// crowd is viewers of one video of 100 packets a second, whom one goroutine
+// serves in turn, as a worker does. It can send a packet a millisecond.
+type crowd struct {
+	stream  *cdn.Stream
+	input   *cdn.LayerInput
+	viewers []*slowWriter
+	sets    []*send.Set
+	turn    int
+	seq     uint16
+}
+
+func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
+	synctest.Test(t, func(t *testing.T) {
+		host := cdntest.NewNetwork(t, cdntest.NetworkConfig{}).Host("node", cdntest.Path{})
+		node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, node.Close()) }()
+		c := &crowd{}
+		c.stream, err = node.NewStream("live")
+		require.NoError(t, err)
+		in, err := c.stream.NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		require.NoError(t, in.Start([]cdn.TrackInfo{{
+			ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
+		}}))
+		c.input, err = in.Layer(0, "", noBack{})
+		require.NoError(t, err)
+		c.play(100 * time.Millisecond)
+		for range n {
+			c.join()
+		}
+		c.play(time.Second) // they catch up with what was there
+		c.reset()
+		f(t, c)
+	})
+}
+
+func (c *crowd) join() {
+	track := c.stream.Tracks()[0]
+	w := &slowWriter{cost: time.Millisecond}
+	set := send.New(send.Config{})
+	set.Add(&send.Line{Track: track, PT: 96}, track.Layers()[0], "").Bind(send.Output{To: w, SSRC: 1})
+	set.Start()
+	c.viewers, c.sets = append(c.viewers, w), append(c.sets, set)
+}
+
+func (c *crowd) reset() {
+	for _, v := range c.viewers {
+		v.seqs, v.at, v.latency = nil, nil, nil
+	}
+}
+
+func (c *crowd) shed() (times uint64) {
+	for _, s := range c.sets {
+		times += s.Stats().Shed
+	}
+	return times
+}
+
+// play publishes and serves for a time.
+func (c *crowd) play(d time.Duration) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	end := time.Now().Add(d)
+	wg.Go(func() { c.publish(end) })
+	for time.Now().Before(end) {
+		before := time.Now()
+		c.turn++
+		for i := range c.sets {
+			c.sets[(i+c.turn)%len(c.sets)].Consume(nil)
+		}
+		if time.Now().Equal(before) { // nothing to do
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// publish makes a keyframe a second.
+func (c *crowd) publish(end time.Time) {
+	for ; time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		payload := make([]byte, 16)
+		payload[0] = 0x10
+		if c.seq%100 != 0 {
+			payload[1] = 1
+		}
+		binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
+		c.input.Write(time.Now(), &rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: c.seq, Timestamp: uint32(c.seq) * 900, Marker: true},
+			Payload: payload,
+		}, nil)
+		c.seq++
+	}
+}
+
+// With twice the viewers that it can serve, a node gives all of them a part of
+// the video in time, and none of them old video.
+func TestTwiceTheViewersThatFit(t *testing.T) {
+	inCrowd(t, 20, func(t *testing.T, c *crowd) {
+		const length = 30 * time.Second
+		c.play(length)
+		var latency []time.Duration
+		for i, v := range c.viewers {
+			require.True(t, slices.IsSorted(v.seqs))
+			require.Greater(t, len(v.seqs), 300, "each viewer gets a tenth of the video at the least")
+			for k := 1; k < len(v.at); k++ {
+				require.Less(t, v.at[k].Sub(v.at[k-1]), 3*time.Second, "viewer %d is not forgotten", i)
+			}
+			require.NotZero(t, c.sets[i].Stats().Shed)
+			latency = append(latency, v.latency...)
+		}
+		slices.Sort(latency)
+		t.Logf("p50 %v, p99 %v, %d packets", latency[len(latency)/2], latency[len(latency)*99/100], len(latency))
+		require.LessOrEqual(t, latency[len(latency)*99/100], 250*time.Millisecond)
+		require.Greater(t, len(latency), int(length/time.Millisecond)*2/3, "the processor is put to use")
+	})
+}
+
+// When there are no more viewers than fit, all get everything from the next
+// keyframe on.
+func TestRecoversAtOnce(t *testing.T) {
+	inCrowd(t, 20, func(t *testing.T, c *crowd) {
+		c.play(10 * time.Second)
+		require.NotZero(t, c.shed())
+		c.sets, c.viewers = c.sets[:8], c.viewers[:8]
+		c.play(2 * time.Second) // the time for which they are shed, and then until a keyframe
+		c.reset()
+		before := c.shed()
+		c.play(5 * time.Second)
+		for _, v := range c.viewers {
+			require.InDelta(t, 500, len(v.seqs), 1)
+			require.LessOrEqual(t, slices.Max(v.latency), 20*time.Millisecond)
+		}
+		require.Equal(t, before, c.shed())
+	})
+}
+
+// A hiccup of the machine costs nobody anything.
+func TestOneStallIsNoOverload(t *testing.T) {
+	inCrowd(t, 5, func(t *testing.T, c *crowd) {
+		c.viewers[2].stall = 100 * time.Millisecond
+		c.play(3 * time.Second)
+		require.Zero(t, c.shed())
+	})
+}
