@@ -66,13 +66,15 @@ func TestParseOddities(t *testing.T) {
 	require.Equal(t, []string{"a"}, o.Media[2].Rids)
 
 	for name, bad := range map[string]string{
-		"nothing":      "",
-		"no sdp":       "hello",
-		"no media":     head,
-		"payload type": head + "m=audio 9 UDP/TLS/RTP/SAVPF x\r\n",
-		"rtpmap":       head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus\r\n",
-		"clock rate":   head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/0\r\n",
-		"channels":     head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/x\r\n",
+		"nothing":       "",
+		"no sdp":        "hello",
+		"no media":      head,
+		"payload type":  head + "m=audio 9 UDP/TLS/RTP/SAVPF x\r\n",
+		"rtpmap":        head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus\r\n",
+		"clock rate":    head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/0\r\n",
+		"one mid twice": head + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x\r\n",
+		"a lone CR":     head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000\r\na=fmtp:96 x\ra=y\r\n",
+		"channels":      head + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/x\r\n",
 	} {
 		_, err := Parse(bad)
 		require.ErrorIs(t, err, cdn.ErrInvalid, name)

@@ -57,6 +57,9 @@ const maxCandidates = 256
 // Parse reads an offer. Errors wrap [cdn.ErrInvalid].
 func Parse(offer string) (*Offer, error) {
 	o := &Offer{}
+	if strings.ContainsAny(strings.ReplaceAll(offer, "\r\n", "\n"), "\r\x00") { // values are repeated in answers
+		return nil, fmt.Errorf("%w: sdp: a line that does not end in a line feed", cdn.ErrInvalid)
+	}
 	if err := o.desc.UnmarshalString(offer); err != nil {
 		return nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 	}
@@ -70,6 +73,9 @@ func Parse(offer string) (*Offer, error) {
 		m, err := parseMedia(section)
 		if err != nil {
 			return nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
+		}
+		if m.Mid != "" && slices.ContainsFunc(o.Media, func(other *Media) bool { return other.Mid == m.Mid }) {
+			return nil, fmt.Errorf("%w: sdp: two m-sections %q", cdn.ErrInvalid, m.Mid)
 		}
 		o.Media = append(o.Media, m)
 	}
@@ -101,6 +107,22 @@ func values(all []sdp.Attribute, name string) (found []string) {
 		}
 	}
 	return found
+}
+
+// Protocol is that of the m= line, which an answer has to repeat (RFC 8829
+// section 5.3.1).
+func (m *Media) Protocol() string { return strings.Join(m.section.MediaName.Protos, "/") }
+
+// ExtensionDirection returns what the offerer does with a header extension if
+// it says so: "sendonly", "recvonly", "sendrecv" or "inactive".
+func (m *Media) ExtensionDirection(uri string) string {
+	direction := ""
+	for _, value := range m.Attributes("extmap") {
+		if _, one, ok := parseExtmap(value); ok && one == uri {
+			_, direction, _ = strings.Cut(strings.Fields(value)[0], "/")
+		}
+	}
+	return direction
 }
 
 // Rejection returns the rest of the m= line that rejects the m-section.
