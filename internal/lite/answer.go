@@ -19,6 +19,7 @@ import (
 type remote struct {
 	fingerprints []hash
 	ufrag, pwd   string
+	mid          string // of the m-section that has the transport
 }
 
 // hash is a certificate fingerprint (RFC 8122 section 5).
@@ -40,16 +41,11 @@ func readRemote(plan *send.Plan) (remote, error) {
 	if _, ok := o.Attribute("ice-lite"); ok {
 		return r, fmt.Errorf("%w: a lite agent, which waits for our checks", cdn.ErrUnsupported)
 	}
-	bundled, _ := o.Attribute("group")
-	if group := strings.Fields(bundled); len(plan.Lines) > 1 {
-		for _, l := range plan.Lines {
-			if len(group) == 0 || group[0] != "BUNDLE" || !slices.Contains(group[1:], l.Mid) {
-				return r, fmt.Errorf("%w: m-sections that are not bundled", cdn.ErrUnsupported)
-			}
-		}
+	sections, bundled := opened(o, plan.Choices)
+	if len(sections) > 1 && !bundled {
+		return r, fmt.Errorf("%w: m-sections that are not bundled", cdn.ErrUnsupported)
 	}
-	for _, c := range plan.Choices {
-		m := c.Media
+	for _, m := range sections {
 		if _, ok := m.Attribute("rtcp-mux"); !ok && len(m.Attributes("bundle-only")) == 0 {
 			return r, fmt.Errorf("%w: RTCP on a port of its own", cdn.ErrUnsupported)
 		}
@@ -64,9 +60,9 @@ func readRemote(plan *send.Plan) (remote, error) {
 			}
 		}
 	}
-	r.ufrag, _ = first(o, plan.Choices[0].Media, "ice-ufrag")
-	r.pwd, _ = first(o, plan.Choices[0].Media, "ice-pwd")
-	r.ufrag, r.pwd = strings.Clone(r.ufrag), strings.Clone(r.pwd) // and not all of the offer
+	r.ufrag, _ = first(o, sections[0], "ice-ufrag")
+	r.pwd, _ = first(o, sections[0], "ice-pwd")
+	r.ufrag, r.pwd, r.mid = strings.Clone(r.ufrag), strings.Clone(r.pwd), strings.Clone(sections[0].Mid) // and not all of the offer
 	if r.ufrag == "" || r.pwd == "" {
 		return r, fmt.Errorf("%w: sdp: no ICE user name and password", cdn.ErrInvalid)
 	}
@@ -74,6 +70,43 @@ func readRemote(plan *send.Plan) (remote, error) {
 		return r, fmt.Errorf("%w: sdp: no fingerprint by SHA-256, SHA-384 or SHA-512", cdn.ErrInvalid)
 	}
 	return r, nil
+}
+
+// opened returns the m-sections that are accepted, that with the transport
+// first: those of the choices and, if the offer bundles them, the first of the
+// bundle. To reject that is an error to Chromium where all depends on it
+// (bundlePolicy: "max-bundle").
+func opened(o *negotiate.Offer, choices []negotiate.Choice) (all []*negotiate.Media, bundled bool) {
+	var mids []string
+	for _, c := range choices {
+		all = append(all, c.Media)
+		mids = append(mids, c.Media.Mid)
+	}
+	group := bundle(o, mids)
+	if len(group) == 0 {
+		return all, false
+	}
+	i := slices.IndexFunc(o.Media, func(m *negotiate.Media) bool { return m.Mid == group[0] })
+	if i >= 0 && !slices.Contains(all, o.Media[i]) && !o.Media[i].Rejected && len(o.Media[i].Codecs) > 0 {
+		all = append(all, o.Media[i])
+	}
+	slices.SortStableFunc(all, func(a, b *negotiate.Media) int {
+		return slices.Index(group, a.Mid) - slices.Index(group, b.Mid)
+	})
+	return all, true
+}
+
+// bundle returns the group that is offered as a bundle and has all m-sections
+// named.
+func bundle(o *negotiate.Offer, mids []string) []string {
+	for _, group := range o.Attributes("group") {
+		f := strings.Fields(group)
+		outside := func(mid string) bool { return !slices.Contains(f[1:], mid) }
+		if len(f) > 0 && f[0] == "BUNDLE" && !slices.ContainsFunc(mids, outside) {
+			return f[1:]
+		}
+	}
+	return nil
 }
 
 // first returns an attribute of the m-section, or of the session.
@@ -100,26 +133,32 @@ type stream struct {
 
 // answer writes the SDP answer (RFC 8829 section 5.3).
 func answer(o *negotiate.Offer, l local, streams []stream, cname string) string {
-	var b strings.Builder
-	var mids []string
+	var choices []negotiate.Choice
 	for _, s := range streams {
-		mids = append(mids, s.line.Mid)
+		choices = append(choices, s.choice)
 	}
+	open, bundled := opened(o, choices)
+	var b strings.Builder
 	b.WriteString("v=0\r\no=- " + strconv.FormatUint(uint64(streams[0].ssrc), 10) + " 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
-	if _, ok := o.Attribute("group"); ok {
-		b.WriteString("a=group:BUNDLE " + strings.Join(mids, " ") + "\r\n")
+	if bundled {
+		b.WriteString("a=group:BUNDLE")
+		for _, m := range open {
+			b.WriteString(" " + m.Mid)
+		}
+		b.WriteString("\r\n")
 	}
 	b.WriteString("a=ice-lite\r\na=fingerprint:" + l.fingerprint + "\r\na=msid-semantic: WMS *\r\n")
-	addressed := false
 	for _, m := range o.Media {
 		i := slices.IndexFunc(streams, func(s stream) bool { return s.choice.Media == m })
-		if i < 0 {
+		switch {
+		case i >= 0:
+			accept(&b, o, l, streams[i], cname)
+		case slices.Contains(open, m):
+			hold(&b, l, m)
+		default:
 			reject(&b, m)
-			continue
 		}
-		accept(&b, l, streams[i], cname)
-		if !addressed {
-			addressed = true
+		if m == open[0] {
 			l.writeCandidates(&b)
 		}
 	}
@@ -134,7 +173,31 @@ func reject(b *strings.Builder, m *negotiate.Media) {
 	b.WriteString("a=inactive\r\n")
 }
 
-func accept(b *strings.Builder, l local, s stream, cname string) {
+// hold accepts an m-section for the sake of its transport alone.
+func hold(b *strings.Builder, l local, m *negotiate.Media) {
+	c := m.Codecs[0]
+	pt := strconv.Itoa(int(c.PT))
+	l.writeSection(b, m, pt)
+	b.WriteString("a=rtpmap:" + pt + " " + negotiate.Rtpmap(c.Codec) + "\r\n")
+	if c.Fmtp != "" {
+		b.WriteString("a=fmtp:" + pt + " " + c.Fmtp + "\r\n")
+	}
+	b.WriteString("a=inactive\r\n")
+}
+
+// writeSection begins an m-section that is accepted.
+func (l local) writeSection(b *strings.Builder, m *negotiate.Media, formats string) {
+	b.WriteString("m=" + m.Kind.String() + " 9 " + m.Protocol() + " " + formats + "\r\nc=IN IP4 0.0.0.0\r\n")
+	if m.Mid != "" {
+		b.WriteString("a=mid:" + m.Mid + "\r\n")
+	}
+	b.WriteString("a=setup:passive\r\na=ice-ufrag:" + l.ufrag + "\r\na=ice-pwd:" + l.pwd + "\r\na=rtcp-mux\r\n")
+	if _, ok := m.Attribute("rtcp-rsize"); ok {
+		b.WriteString("a=rtcp-rsize\r\n")
+	}
+}
+
+func accept(b *strings.Builder, o *negotiate.Offer, l local, s stream, cname string) {
 	c, m := s.choice.Codec, s.choice.Media
 	pt := strconv.Itoa(int(c.PT))
 	formats := pt
@@ -147,18 +210,7 @@ func accept(b *strings.Builder, l local, s stream, cname string) {
 		}
 		b.WriteString("\r\n")
 	}
-	line("m=", m.Kind.String(), " 9 UDP/TLS/RTP/SAVPF ", formats)
-	line("c=IN IP4 0.0.0.0")
-	if m.Mid != "" {
-		line("a=mid:", m.Mid)
-	}
-	line("a=setup:passive")
-	line("a=ice-ufrag:", l.ufrag)
-	line("a=ice-pwd:", l.pwd)
-	line("a=rtcp-mux")
-	if _, ok := m.Attribute("rtcp-rsize"); ok {
-		line("a=rtcp-rsize")
-	}
+	l.writeSection(b, m, formats)
 	line("a=rtpmap:", pt, " ", negotiate.Rtpmap(c.Codec))
 	if fmtp := s.line.Track.Info().Codec.Fmtp; fmtp != "" {
 		line("a=fmtp:", pt, " ", fmtp) // as published: it may hold what a decoder needs
@@ -175,10 +227,11 @@ func accept(b *strings.Builder, l local, s stream, cname string) {
 		line("a=rtpmap:", rtx, " rtx/", strconv.Itoa(int(c.ClockRate)))
 		line("a=fmtp:", rtx, " apt=", pt)
 	}
-	for _, uri := range s.choice.Extensions {
-		if id := m.Extensions[uri]; id != 0 {
-			line("a=extmap:", strconv.Itoa(int(id)), " ", uri)
-		}
+	if _, ok := first(o, m, "extmap-allow-mixed"); ok {
+		line("a=extmap-allow-mixed")
+	}
+	for _, e := range extensions(s.choice) {
+		line("a=extmap:", strconv.Itoa(int(e.id)), e.direction, " ", e.uri)
 	}
 	line("a=msid:delta ", s.line.Track.Info().ID)
 	ssrc := strconv.FormatUint(uint64(s.ssrc), 10)
@@ -191,6 +244,32 @@ func accept(b *strings.Builder, l local, s stream, cname string) {
 		line("a=ssrc:", ssrc, " cname:", cname)
 	}
 	line("a=sendonly")
+}
+
+// An extension is a header extension that we write and the other side reads.
+type extension struct {
+	uri       string
+	id        uint8
+	direction string // as in a=extmap
+}
+
+// extensions are those of the choice that the offer has for this direction
+// (RFC 8285 section 7).
+func extensions(c negotiate.Choice) (all []extension) {
+	for i, uri := range c.Extensions {
+		e := extension{uri: uri, id: c.Media.Extensions[uri]}
+		if e.id == 0 || slices.Contains(c.Extensions[:i], uri) {
+			continue
+		}
+		switch c.Media.ExtensionDirection(uri) {
+		case "recvonly":
+			e.direction = "/sendonly"
+		case "sendonly", "inactive":
+			continue
+		}
+		all = append(all, e)
+	}
+	return all
 }
 
 // writeCandidates writes our addresses. All are host candidates; those that

@@ -52,7 +52,6 @@ type Session struct {
 	id     string
 	config Config
 	remote remote
-	mid    string // of the first m-section that is sent
 	cname  string
 	set    *send.Set
 	media  writer // that Consume uses
@@ -100,7 +99,7 @@ func Answer(c Config, offer string) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{
-		id: rand.Text(), config: c, remote: r, mid: plan.Lines[0].Mid, cname: rand.Text()[:16], set: send.New(c.Config),
+		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
 		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(),
 	}
 	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
@@ -136,10 +135,8 @@ func (s *Session) addLines(plan *send.Plan) ([]stream, error) {
 		}
 		one = streams[len(streams)-1]
 		ids := make(map[string]uint8)
-		for _, uri := range one.choice.Extensions {
-			if id := one.choice.Media.Extensions[uri]; id != 0 {
-				ids[uri] = id
-			}
+		for _, e := range extensions(one.choice) {
+			ids[e.uri] = e.id
 		}
 		s.set.Add(l, layer, "").Bind(send.Output{To: &s.again, SSRC: one.ssrc, RTX: one.rtx, Extensions: ids})
 	}
@@ -268,7 +265,7 @@ func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
 	s.config.Transport.Port.Forget(s, ufrags(s.ice[1:]), nil)
 	s.ice = []credentials{c, old}
 	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.ufrag, "a=ice-ufrag:"+c.ufrag, "a=ice-pwd:"+old.pwd, "a=ice-pwd:"+c.pwd).Replace(s.sdp)
-	return s.local(c).fragment(s.mid), nil
+	return s.local(c).fragment(s.remote.mid), nil
 }
 
 func ufrags(all []credentials) (names []string) {
