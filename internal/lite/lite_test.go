@@ -354,3 +354,24 @@ func TestRejectedSections(t *testing.T) {
 		require.NoError(t, s.Close())
 	})
 }
+
+// The transport of a bundle is that of its first section, so that is kept
+// though nothing is sent in it.
+func TestFirstSectionIsKept(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c := p.client("viewer", nil)
+		require.NoError(t, c.GetTransceivers()[0].SetCodecPreferences([]webrtc.RTPCodecParameters{{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP9, ClockRate: 90000, SDPFmtpLine: "profile-id=0"},
+			PayloadType:        98,
+		}}))
+		s, err := p.answer(c.offer(t))
+		require.NoError(t, err)
+		require.Equal(t, []string{"(video)", "audio"}, sections(t, s.SDP()))
+		require.Contains(t, s.SDP(), "a=group:BUNDLE 0 1\r\n")
+		c.accept(t, s.SDP())
+		p.frames(60)
+		require.Equal(t, webrtc.PeerConnectionStateConnected, c.ConnectionState())
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
+	})
+}
