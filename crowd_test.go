@@ -135,10 +135,10 @@ func TestJoinsAndLeavesLeaveNothing(t *testing.T) {
 		for range rounds - 1 {
 			join()
 		}
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second) // the viewers' own connections linger for two
 		synctest.Wait()
 		require.InDelta(t, goroutines, runtime.NumGoroutine(), 5)
-		require.Less(t, heapInUse(), heap+8<<20, "heap after %d joins", rounds*atOnce)
+		require.Less(t, heapInUse(), heap+2<<20, "heap after %d joins", rounds*atOnce)
 		st := e.Stats()
 		require.Equal(t, 2, st.Sessions+len(st.Streams), "one viewer, one stream")
 		require.NoError(t, keep.WaitFrames(w.within(5*time.Second), 50))

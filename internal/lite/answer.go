@@ -43,7 +43,7 @@ func readRemote(plan *send.Plan) (remote, error) {
 	}
 	sections, bundled := opened(o, plan.Choices)
 	if len(sections) > 1 && !bundled {
-		return r, fmt.Errorf("%w: m-sections that are not bundled", cdn.ErrUnsupported)
+		return r, fmt.Errorf("%w: m-sections that are not bundled (RFC 9143)", cdn.ErrInvalid)
 	}
 	for _, m := range sections {
 		if _, ok := m.Attribute("rtcp-mux"); !ok && len(m.Attributes("bundle-only")) == 0 {

@@ -23,7 +23,7 @@ func (s *Sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.SSRC, Extensions: h.Extensions[:0],
 	}
 	h.ExtensionProfile = oneByteProfile
-	if needsTwoBytes(p.Extensions) {
+	if s.wide || needsTwoBytes(p.Extensions) {
 		h.ExtensionProfile = twoByteProfile
 	}
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {

@@ -28,19 +28,23 @@ func TestHeaderExtensionForms(t *testing.T) {
 		long[i] = byte(i)
 	}
 	for name, block := range map[string][]byte{
-		"short": {1, 1, 9, 2, 3, 1, 2, 3},
-		"long":  append([]byte{1, 1, 9, 2, 40}, long...),
+		"short":   {1, 1, 9, 2, 3, 1, 2, 3},
+		"long":    append([]byte{1, 1, 9, 2, 40}, long...),
+		"high id": {1, 1, 9, 2, 3, 1, 2, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, line: &Line{PT: 96}}
+			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wide: name == "high id"}
 			s.ids[1], s.ids[2], s.out.SSRC = 5, 7, 1234
+			if s.wide {
+				s.ids[1] = 17
+			}
 			for range 2 { // the header is used again
 				s.fill(&cdn.Packet{Extensions: block, Marker: true}, 10, 20)
 				raw, err := (&rtp.Packet{Header: s.header, Payload: []byte{1}}).Marshal()
 				require.NoError(t, err)
 				var p rtp.Packet
 				require.NoError(t, p.Unmarshal(raw))
-				require.Equal(t, []byte{9}, p.GetExtension(5))
+				require.Equal(t, []byte{9}, p.GetExtension(s.ids[1]))
 				require.Equal(t, block[5:], p.GetExtension(7))
 				require.Equal(t, []uint32{1234, 20}, []uint32{p.SSRC, p.Timestamp})
 				require.True(t, p.Marker)

@@ -28,6 +28,7 @@ type Sender struct {
 
 	out    Output
 	ids    [16]uint8 // of the track's extensions, as negotiated
+	wide   bool      // some are above 14, which only the two-byte form has
 	layer  *cdn.Layer
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
@@ -105,6 +106,10 @@ func (s *Sender) Bind(o Output) {
 		if i+1 < len(s.ids) {
 			s.ids[i+1] = o.Extensions[uri]
 		}
+	}
+	s.wide = false
+	for _, id := range o.Extensions {
+		s.wide = s.wide || id > 14
 	}
 	o.Extensions = nil // they are read
 	s.out = o
