@@ -1,7 +1,9 @@
 // Package fanout runs the consumers of streams on a fixed number of workers.
 // A producer wakes workers, not consumers: what a packet costs in hand-offs
 // does not grow with the number of viewers, and a worker that was woken drains
-// everything there is before it rests, so batches form by themselves.
+// everything there is before it rests, so batches form by themselves. With next
+// to no consumers there is nothing to gain from that: then the producer itself
+// serves them, and saves the hand-off.
 package fanout
 
 import (
@@ -27,9 +29,10 @@ type Batch interface {
 
 // A Pool is a set of workers, shared by the streams of a node.
 type Pool[B Batch] struct {
-	workers []*worker[B]
-	next    atomic.Uint32
-	wg      sync.WaitGroup
+	workers   []*worker[B]
+	next      atomic.Uint32
+	consumers atomic.Int32
+	wg        sync.WaitGroup
 }
 
 // New starts a pool of n workers (at least one), each with a batch of its own.
@@ -52,10 +55,15 @@ func (p *Pool[B]) Close() {
 	p.wg.Wait()
 }
 
+// few is up to how many consumers a producer serves itself.
+const few = 4
+
 // A worker serves groups in the order in which they were woken.
 type worker[B Batch] struct {
-	wake  sync.Cond
-	batch B // owned by its goroutine
+	wake sync.Cond
+
+	busy  sync.Mutex // held while groups are served, by whomever
+	batch B          // guarded by busy; empty when nobody holds it
 
 	mu     sync.Mutex
 	queue  []*group[B]
@@ -89,12 +97,25 @@ func (w *worker[B]) run() {
 		}
 		groups, w.queue = w.queue, groups[:0]
 		w.mu.Unlock()
+		w.busy.Lock()
 		for i, g := range groups {
 			g.serve()
 			groups[i] = nil
 		}
 		_ = w.batch.Flush()
+		w.busy.Unlock()
 	}
+}
+
+// serveNow serves g in the caller's goroutine, unless the worker is busy.
+func (w *worker[B]) serveNow(g *group[B]) (done bool) {
+	if !w.busy.TryLock() {
+		return false
+	}
+	g.serve()
+	_ = w.batch.Flush()
+	w.busy.Unlock()
+	return true
 }
 
 // A Feed is one stream's consumers, spread over the workers.
@@ -113,10 +134,14 @@ func (p *Pool[B]) NewFeed() *Feed[B] {
 }
 
 // Wake has every consumer of the feed served soon. It is cheap, does not block
-// and may be called from any goroutine.
+// and may be called from any goroutine that holds no lock which a consumer
+// needs.
 func (f *Feed[B]) Wake() {
+	alone := f.pool.consumers.Load() <= few
 	for _, g := range f.groups {
-		g.wake()
+		if !g.empty() && (!alone || !g.worker.serveNow(g)) {
+			g.wake()
+		}
 	}
 }
 
@@ -126,12 +151,14 @@ func (f *Feed[B]) Wake() {
 func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 	g := f.groups[int(f.pool.next.Add(1))%len(f.groups)]
 	m := &member[B]{consumer: c}
+	f.pool.consumers.Add(1)
 	g.edit(func(all []*member[B]) []*member[B] { return append(slices.Clone(all), m) })
 	g.wake()
 	return sync.OnceFunc(func() {
 		m.mu.Lock()
 		m.gone = true
 		m.mu.Unlock()
+		f.pool.consumers.Add(-1)
 		g.edit(func(all []*member[B]) []*member[B] {
 			return slices.DeleteFunc(slices.Clone(all), func(x *member[B]) bool { return x == m })
 		})
@@ -142,7 +169,7 @@ func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 type group[B Batch] struct {
 	worker *worker[B]
 	queued atomic.Bool
-	turn   int // owned by the worker
+	turn   int // guarded by the worker's busy
 
 	mu      sync.Mutex // for editing
 	members atomic.Pointer[[]*member[B]]
@@ -166,10 +193,12 @@ func (g *group[B]) edit(f func([]*member[B]) []*member[B]) {
 	g.members.Store(&all)
 }
 
+func (g *group[B]) empty() bool {
+	p := g.members.Load()
+	return p == nil || len(*p) == 0
+}
+
 func (g *group[B]) wake() {
-	if p := g.members.Load(); p == nil || len(*p) == 0 {
-		return
-	}
 	if g.queued.CompareAndSwap(false, true) {
 		g.worker.push(g)
 	}
