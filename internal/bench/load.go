@@ -61,6 +61,9 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	r.join = ms(joined-idle) / float64(n)
+	if r.idle, err = idleLoad(ctx, server, l.window); err != nil {
+		return r, err
+	}
 
 	stop, err := hogs(ctx, binary, l.hogs)
 	if err != nil {
@@ -116,6 +119,23 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	resident, err := server.resident()
 	r.memory = (resident - memory) / float64(n)
 	return r, err
+}
+
+// idleLoad returns the share of a core that a server takes while no media flows.
+func idleLoad(ctx context.Context, server *process, window time.Duration) (float64, error) {
+	time.Sleep(settle)
+	before, err := server.cpu()
+	if err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	select {
+	case <-time.After(window):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	after, err := server.cpu()
+	return (after - before).Seconds() / time.Since(begun).Seconds(), err
 }
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }

@@ -11,6 +11,7 @@ type result struct {
 	viewers int
 	cpu     float64 // µs of the server for a delivered packet
 	load    float64 // share of a core
+	idle    float64 // share of a core that the sessions take without media
 	loss    float64 // share of the packets
 	memory  float64 // KiB of resident memory a viewer
 	join    float64 // ms of the server's CPU
@@ -19,8 +20,8 @@ type result struct {
 	p99     time.Duration
 }
 
-const header = "| server | viewers | CPU µs a packet | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | latency p50 / p99 ms |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|"
+const header = "| server | viewers | CPU µs a packet | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|"
 
 // row is the result's line of the table, each figure with its ratio to first.
 func (r result) row(first result) string {
@@ -36,7 +37,7 @@ func (r result) row(first result) string {
 	if r.batch > 0 {
 		batch = fmt.Sprintf("%.1f", r.batch)
 	}
-	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s / %.2f%s |",
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
 		r.kind, r.viewers,
 		r.cpu, ratio(r.cpu, first.cpu),
 		carries(r), ratio(carries(r), carries(first)),
@@ -44,5 +45,6 @@ func (r result) row(first result) string {
 		r.memory, ratio(r.memory, first.memory),
 		r.join, ratio(r.join, first.join),
 		1000/r.join, ratio(1/r.join, 1/first.join),
+		100*r.idle, ratio(r.idle, first.idle),
 		ms(r.p50), ratio(ms(r.p50), ms(first.p50)), ms(r.p99), ratio(ms(r.p99), ms(first.p99)))
 }
