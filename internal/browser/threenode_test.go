@@ -65,8 +65,14 @@ func (s *safeBuffer) String() string {
 
 // startThreenode runs the example on free ports, and stops it when t ends.
 func startThreenode(t *testing.T, args ...string) *threenode {
+	const host = "127.0.0.1"
+	return startThreenodeAt(t, [4]string{host, host, host, host}, args...)
+}
+
+// startThreenodeAt has the origin, the two edges and the relay at hosts.
+func startThreenodeAt(t *testing.T, hosts [4]string, args ...string) *threenode {
 	chromium(t) // skip before anything is started
-	ports := freePorts(t, 4)
+	ports := freePorts(t, hosts[:])
 	n := &threenode{t: t, args: append([]string{"-v"}, args...)}
 	for i, url := range []*string{&n.origin, &n.edge1, &n.edge2, &n.relay} {
 		*url = "http://" + ports[i]
@@ -77,12 +83,12 @@ func startThreenode(t *testing.T, args ...string) *threenode {
 	return n
 }
 
-func freePorts(t *testing.T, n int) (all []string) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePorts(t *testing.T, hosts []string) (all []string) {
+	for _, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		require.NoError(t, err)
 		defer l.Close()
-		all = append(all, "127.0.0.1:"+strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		all = append(all, net.JoinHostPort(host, strconv.Itoa(l.Addr().(*net.TCPAddr).Port)))
 	}
 	return all
 }

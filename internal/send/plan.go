@@ -18,7 +18,7 @@ const (
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
-var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb"}
+var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
 
 // A Line is one m-section of what is sent: a track and how the receiver wants
 // its packets.

@@ -20,6 +20,7 @@ type reportState struct {
 	packets, octets uint64
 	resent          uint64
 	loss            float64       // last reported share
+	lossy           float64       // the same, smoothed
 	at              time.Time     // of the last one
 	stamp           uint32        // its middle bits
 	clock           cdn.Clock     // that it told of
@@ -135,6 +136,7 @@ func (s *Sender) received(now time.Time, b *rtcp.ReceptionReport) {
 		s.reported.measured(now.Sub(s.reported.at) - delay)
 	}
 	s.reported.loss = float64(b.FractionLost) / 256
+	s.reported.lossy += (s.reported.loss - s.reported.lossy) / 4
 	s.slow.Report(now, s.reported.loss)
 }
 
@@ -164,7 +166,9 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, layer, seq, uint32(p.Timestamp+shift))
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-				if again {            // a repair was lost: another loss would cost much
+				// A repair that is lost, too, is missed only after the receiver's
+				// patience, which with browsers is 100 ms and more.
+				if again || s.reported.lossy > lossyPath {
 					s.resend(p, layer, seq, uint32(p.Timestamp+shift))
 				}
 			}
@@ -172,6 +176,9 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 		})
 	}
 }
+
+// lossyPath is the share of packets lost from which repairs go out twice.
+const lossyPath = 0.02
 
 // owedSlots bounds how many packets that are not here yet are remembered to
 // have been asked for.

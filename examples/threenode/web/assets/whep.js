@@ -1,7 +1,7 @@
 // A WHEP client: one session that receives a stream from a node. Whoever uses
 // it decides about trying again.
 
-import { Resource, withOpusParameters } from './signaling.js';
+import { Resource, withOpusParameters, withRoundTrip } from './signaling.js';
 
 export class WhepSession {
   #resource;
@@ -35,7 +35,7 @@ export class WhepSession {
     this.posted = performance.now();
     await this.#resource.negotiate(pc, {
       // Without it a browser tells the sender that it plays mono (RFC 7587).
-      munge: (sdp) => withOpusParameters(sdp, ['stereo=1']),
+      munge: (sdp) => withRoundTrip(withOpusParameters(sdp, ['stereo=1'])),
       signal: this.#abort.signal,
     });
     this.#listen();
