@@ -14,6 +14,10 @@ type load struct {
 	window time.Duration
 	spread time.Duration
 	hogs   int
+	// streams are published; the viewers are spread over them.
+	streams int
+	// sound: the viewers take nothing else.
+	sound bool
 }
 
 const (
@@ -31,13 +35,16 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	defer server.stop()
-	pub, err := publish(ctx, server.url+"/whip/live", l.spread)
+	pubs, err := publishAll(ctx, server.url, l)
+	defer pubs.close()
 	if err != nil {
 		return r, fmt.Errorf("publishing: %w", err)
 	}
-	defer pub.close()
 	time.Sleep(time.Second) // the tracks are known
-	pub.pause(true)
+	if r.ingest, err = loadFor(ctx, server, settle); err != nil {
+		return r, err
+	}
+	pubs.pause(true)
 	time.Sleep(settle)
 	memory, err := server.resident()
 	if err != nil {
@@ -47,7 +54,7 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, err
 	}
-	viewers, err := join(ctx, server.url+"/whep/live", n)
+	viewers, err := join(ctx, server.url, n, l)
 	defer func() {
 		for _, v := range viewers {
 			v.close()
@@ -61,7 +68,8 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	r.join = ms(joined-idle) / float64(n)
-	if r.idle, err = idleLoad(ctx, server, l.window); err != nil {
+	time.Sleep(settle)
+	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
 	}
 
@@ -70,7 +78,7 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	defer stop()
-	pub.pause(false)
+	pubs.pause(false)
 	time.Sleep(settle)
 	for _, v := range viewers {
 		v.reset()
@@ -112,6 +120,7 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, fmt.Errorf("nothing was delivered")
 	}
 	r.cpu = ms(after) * 1000 / float64(delivered)
+	r.fanout = (ms(after) - r.ingest*ms(took)) * 1000 / float64(delivered)
 	r.load = after.Seconds() / took.Seconds()
 	r.loss = max(0, 1-float64(delivered)/float64(expected))
 	slices.Sort(latency)
@@ -121,9 +130,8 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	return r, err
 }
 
-// idleLoad returns the share of a core that a server takes while no media flows.
-func idleLoad(ctx context.Context, server *process, window time.Duration) (float64, error) {
-	time.Sleep(settle)
+// loadFor returns the share of a core that a server takes during the window.
+func loadFor(ctx context.Context, server *process, window time.Duration) (float64, error) {
 	before, err := server.cpu()
 	if err != nil {
 		return 0, err
@@ -140,13 +148,16 @@ func idleLoad(ctx context.Context, server *process, window time.Duration) (float
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
-func join(ctx context.Context, url string, n int) ([]*viewer, error) {
+// stream names are live0, live1, ...
+func stream(i int) string { return fmt.Sprintf("live%d", i) }
+
+func join(ctx context.Context, url string, n int, l load) ([]*viewer, error) {
 	viewers := make([]*viewer, n)
 	var g errgroup.Group
 	g.SetLimit(joinsAtOnce)
 	for i := range viewers {
 		g.Go(func() (err error) {
-			viewers[i], err = view(ctx, url, i < full)
+			viewers[i], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l.sound)
 			return err
 		})
 	}

@@ -25,6 +25,8 @@ func main() {
 	kinds := flag.String("kinds", "pion,delta-pc,delta", "servers; the first is what the others are compared with")
 	window := flag.Duration("for", 8*time.Second, "how long each measurement takes")
 	spread := flag.Duration("spread", 0, "time over which the publisher spreads a frame's packets")
+	streams := flag.Int("streams", 1, "streams over which the viewers are spread (not for pion, which has one)")
+	sound := flag.Bool("sound", false, "viewers take only the sound")
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
@@ -32,7 +34,7 @@ func main() {
 	defer stop()
 	err := pin(ctx, *pinned)
 	if err == nil {
-		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, spread: *spread, hogs: *busy})
+		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, spread: *spread, hogs: *busy, streams: *streams, sound: *sound})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -39,6 +39,31 @@ type publisher struct {
 	wg     sync.WaitGroup
 }
 
+type publishers []*publisher
+
+func publishAll(ctx context.Context, url string, l load) (all publishers, err error) {
+	for i := range l.streams {
+		p, err := publish(ctx, url+"/whip/"+stream(i), l.spread)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (all publishers) pause(paused bool) {
+	for _, p := range all {
+		p.paused.Store(paused)
+	}
+}
+
+func (all publishers) close() {
+	for _, p := range all {
+		p.close()
+	}
+}
+
 func publish(ctx context.Context, url string, spread time.Duration) (*publisher, error) {
 	pc, err := newPeer(webrtc.SettingEngine{})
 	if err != nil {
@@ -120,8 +145,6 @@ func (p *publisher) write(t *webrtc.TrackLocalStaticRTP, seq uint16, ts uint32, 
 	// The connection may be closing: then nobody waits for the packet.
 	_ = t.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts, Marker: marker}, Payload: payload})
 }
-
-func (p *publisher) pause(paused bool) { p.paused.Store(paused) }
 
 func (p *publisher) close() {
 	close(p.quit)

@@ -10,7 +10,9 @@ type result struct {
 	kind    string
 	viewers int
 	cpu     float64 // µs of the server for a delivered packet
+	fanout  float64 // the same without what publishing costs
 	load    float64 // share of a core
+	ingest  float64 // share of a core that the publishers take
 	idle    float64 // share of a core that the sessions take without media
 	loss    float64 // share of the packets
 	memory  float64 // KiB of resident memory a viewer
@@ -20,8 +22,8 @@ type result struct {
 	p99     time.Duration
 }
 
-const header = "| server | viewers | CPU µs a packet | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|"
+const header = "| server | viewers | CPU µs a packet | of them fan-out | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // row is the result's line of the table, each figure with its ratio to first.
 func (r result) row(first result) string {
@@ -37,9 +39,9 @@ func (r result) row(first result) string {
 	if r.batch > 0 {
 		batch = fmt.Sprintf("%.1f", r.batch)
 	}
-	return fmt.Sprintf("| %s | %d | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
 		r.kind, r.viewers,
-		r.cpu, ratio(r.cpu, first.cpu),
+		r.cpu, ratio(r.cpu, first.cpu), r.fanout, ratio(r.fanout, first.fanout),
 		carries(r), ratio(carries(r), carries(first)),
 		batch, 100*r.loss,
 		r.memory, ratio(r.memory, first.memory),

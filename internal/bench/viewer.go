@@ -26,19 +26,19 @@ type viewer struct {
 	connected atomic.Bool
 
 	mu      sync.Mutex
-	streams map[uint32]*stream
+	streams map[uint32]*counter
 	latency []time.Duration
 }
 
-// stream is what came of one SSRC since reset.
-type stream struct {
+// counter is what came of one SSRC since reset.
+type counter struct {
 	got         uint64
 	first, last uint16
 	cycles      uint64
 }
 
-func view(ctx context.Context, url string, full bool) (*viewer, error) {
-	v := &viewer{full: full, quit: make(chan struct{}), streams: make(map[uint32]*stream)}
+func view(ctx context.Context, url string, full, sound bool) (*viewer, error) {
+	v := &viewer{full: full, quit: make(chan struct{}), streams: make(map[uint32]*counter)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
@@ -48,7 +48,11 @@ func view(ctx context.Context, url string, full bool) (*viewer, error) {
 	if v.pc, err = newPeer(s); err != nil {
 		return nil, err
 	}
-	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
+	kinds := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio}
+	if !sound {
+		kinds = append(kinds, webrtc.RTPCodecTypeVideo)
+	}
+	for _, kind := range kinds {
 		if _, err := v.pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 			v.close()
 			return nil, err
@@ -131,7 +135,7 @@ func (v *viewer) count(b []byte) (taken bool) {
 	defer v.mu.Unlock()
 	s := v.streams[ssrc]
 	if s == nil {
-		s = &stream{first: seq, last: seq}
+		s = &counter{first: seq, last: seq}
 		v.streams[ssrc] = s
 	}
 	s.got++
