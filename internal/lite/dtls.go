@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -107,6 +108,42 @@ func (p *pipe) SetWriteDeadline(_ time.Time) error { return nil }
 type keys struct {
 	state   dtls.State // when it was set aside
 	out, in *srtp.Context
+	sources []uint32 // whose RTCP was authentic
+}
+
+// maxSources bounds from how many SSRCs a viewer may send RTCP: in, which keeps
+// something for each, is not to grow.
+const maxSources = 16
+
+// admits reports whether an SRTCP packet may be looked at.
+func (k *keys) admits(packet []byte) bool {
+	return len(packet) >= 8 && (len(k.sources) < maxSources || slices.Contains(k.sources, binary.BigEndian.Uint32(packet[4:])))
+}
+
+// admit notes whose an authentic SRTCP packet was.
+func (k *keys) admit(packet []byte) {
+	if ssrc := binary.BigEndian.Uint32(packet[4:]); !slices.Contains(k.sources, ssrc) {
+		k.sources = append(k.sources, ssrc)
+	}
+}
+
+// protected reports whether all records of a datagram are encrypted, and so will
+// be authenticated. pion/dtls acts on others, too, long after the handshake. With
+// resent it lets a flight of the handshake through that is sent again.
+func protected(datagram []byte, resent bool) bool {
+	const header, changeCipherSpec, handshake = 13, 20, 22 // RFC 6347 section 4.1
+	for len(datagram) > 0 {
+		if len(datagram) < header {
+			return false
+		}
+		kind, epoch, n := datagram[0], binary.BigEndian.Uint16(datagram[3:]), int(binary.BigEndian.Uint16(datagram[11:]))
+		flight := resent && (kind == changeCipherSpec || kind == handshake)
+		if epoch == 0 && !flight || len(datagram) < header+n {
+			return false
+		}
+		datagram = datagram[header+n:]
+	}
+	return true
 }
 
 // shake is the handshake, as DTLS server: the viewer's certificate has to have

@@ -55,12 +55,12 @@ func readCheck(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*
 }
 
 // triggered returns a check of ours for the way that a check came (RFC 8445
-// section 7.3.1.4). A lite agent need not make any, but there are controlling
-// agents that nominate a pair once they have heard from both sides, and
-// otherwise at their next turn, 200 ms later. Its answer is of no interest.
-func triggered(own credentials, ufrag, pwd string) ([]byte, error) {
+// section 7.3.1.4). A lite agent need not make any, but its answer proves the
+// address, and there are controlling agents that nominate a pair once they have
+// heard from both sides, and otherwise at their next turn, 200 ms later.
+func triggered(id stunID, own credentials, ufrag, pwd string) ([]byte, error) {
 	const peerReflexive, component = 110, 256 - 1 // RFC 8445 section 5.1.2
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID,
+	m, err := stun.Build(stun.BindingRequest, stun.NewTransactionIDSetter(id),
 		stun.NewUsername(ufrag+":"+own.ufrag), ice.AttrControlled(0),
 		ice.PriorityAttr(peerReflexive<<24|65535<<8|component),
 		stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
@@ -68,6 +68,20 @@ func triggered(own credentials, ufrag, pwd string) ([]byte, error) {
 		return nil, err
 	}
 	return m.Raw, nil
+}
+
+// isAnswer reports whether a STUN message is a success response.
+func isAnswer(packet []byte) bool {
+	return len(packet) > 1 && packet[0] == 0x01 && packet[1] == 0x01
+}
+
+// readAnswer reads and authenticates the answer to a check of ours.
+func readAnswer(packet []byte, pwd string) (id stunID, ok bool) {
+	m := stun.Message{Raw: append([]byte(nil), packet...)}
+	if m.Decode() != nil || m.Type != stun.BindingSuccess {
+		return id, false
+	}
+	return m.TransactionID, stun.NewShortTermIntegrity(pwd).Check(&m) == nil
 }
 
 func ours(username string) string {

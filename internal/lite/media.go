@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -107,9 +106,13 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
 	}
 }
 
-// receiveCheck answers a connectivity check. The first address that proves
-// itself is where we send to; then it is the one that the viewer nominates.
+// receiveCheck answers a connectivity check, and makes one of our own in return
+// where that is needed.
 func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) {
+	if isAnswer(packet) {
+		s.receiveAnswer(now, packet, from)
+		return
+	}
 	c, err := readCheck(packet, s.password)
 	if err != nil {
 		return
@@ -119,18 +122,30 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 		return
 	}
 	_ = s.config.Transport.Port.Send(raw, from) // lost, it is asked for again
-	if !c.conflict && s.proved(now, from, c.nominates) {
-		s.trigger(from)
+	if c.conflict {
+		return
+	}
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return
+	}
+	id, ask := s.checkedLocked(now, from, c.nominates)
+	own, r := s.ice[0], s.remote
+	s.mu.Unlock()
+	if ask {
+		if raw, err := triggered(id, own, r.ufrag, r.pwd); err == nil {
+			_ = s.config.Transport.Port.Send(raw, from)
+		}
 	}
 }
 
-// trigger sends a check of ours to where one came from.
-func (s *Session) trigger(to netip.AddrPort) {
+// receiveAnswer takes the answer to a check of ours.
+func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) {
 	s.mu.Lock()
-	own, ufrag, pwd := s.ice[0], s.remote.ufrag, s.remote.pwd
-	s.mu.Unlock()
-	if raw, err := triggered(own, ufrag, pwd); err == nil {
-		_ = s.config.Transport.Port.Send(raw, to)
+	defer s.mu.Unlock()
+	if id, ok := readAnswer(packet, s.remote.pwd); ok && !s.stopped {
+		s.answeredLocked(now, from, id)
 	}
 }
 
@@ -145,32 +160,6 @@ func (s *Session) password(ufrag string) (string, bool) {
 	return "", false
 }
 
-// maxAddrs bounds the addresses that a viewer may have at a time.
-const maxAddrs = 8
-
-// proved notes that a check came, and reports whether one of ours may hasten
-// the connection.
-func (s *Session) proved(now time.Time, from netip.AddrPort, nominated bool) (trigger bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return false
-	}
-	s.heard = now
-	if nominated || !s.addr.IsValid() {
-		s.addr = from
-	}
-	if !slices.Contains(s.claimed, from) {
-		if len(s.claimed) == maxAddrs {
-			s.config.Transport.Port.Forget(s, nil, s.claimed[:1])
-			s.claimed = slices.Delete(s.claimed, 0, 1)
-		}
-		s.claimed = append(s.claimed, from)
-	}
-	s.config.Transport.Port.Claim(from, s) // another session may have had it since
-	return !nominated && s.pipe == nil && s.keys == nil
-}
-
 // receiveRecord gives a DTLS record to the connection. The first one begins the
 // handshake; when DTLS is set aside, only an alert is of interest.
 func (s *Session) receiveRecord(now time.Time, record []byte) {
@@ -178,6 +167,8 @@ func (s *Session) receiveRecord(now time.Time, record []byte) {
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped || !s.addr.IsValid():
+	case s.keys != nil && !protected(record, !s.frozen):
+		// Anybody may have written it.
 	case s.frozen && record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
 		s.thawing = now
 		s.thawLocked(record)
@@ -226,13 +217,14 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte) {
 	s.mu.Lock()
 	k := s.keys
 	s.mu.Unlock()
-	if k == nil {
+	if k == nil || !k.admits(packet) {
 		return
 	}
 	plain, err := k.in.DecryptRTCP(nil, packet, nil)
 	if err != nil {
 		return
 	}
+	k.admit(packet)
 	packets, err := rtcp.Unmarshal(plain)
 	if err != nil {
 		return
@@ -279,12 +271,13 @@ func (s *Session) freeze(now time.Time) {
 	if s.frozen || s.stopped {
 		return
 	}
+	s.pipe.muted.Store(true) // what it says on closing is for later
 	state, ok := s.conn.ConnectionState()
-	if !ok {
-		return // it is closing
+	if !ok { // it is closing
+		s.pipe.muted.Store(false)
+		return
 	}
 	s.keys.state, s.frozen, s.conn = state, true, nil
-	s.pipe.muted.Store(true) // what it says on closing is for later
 	_ = s.pipe.Close()
 	s.pipe = nil
 }

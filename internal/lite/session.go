@@ -9,6 +9,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -70,7 +72,7 @@ type Session struct {
 	ice        []credentials // the present ones first; those before a restart next
 	candidates int           // trickled in this ICE session
 	addr       netip.AddrPort
-	claimed    []netip.AddrPort
+	paths      []*path // those checked last at the end
 	heard      time.Time
 	pipe       *pipe // where records go while DTLS is up; nil before and after
 	keys       *keys // nil before the handshake
@@ -320,9 +322,8 @@ func (s *Session) finish() {
 	if s.pipe != nil {
 		_ = s.pipe.Close()
 	}
-	names, addrs := ufrags(s.ice), s.claimed
 	s.mu.Unlock()
-	s.config.Transport.Port.Forget(s, names, addrs)
+	s.releasePaths()
 	s.work.Wait()
 	if s.config.Ended != nil {
 		s.config.Ended(s.Err(), s.Stats())
@@ -384,6 +385,7 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.keys, s.conn = k, conn
+	s.shakenLocked()
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(checkAlive)
@@ -412,6 +414,8 @@ func (s *Session) repeat(after time.Duration) {
 	p.repeat()
 }
 
+const maxBadReads = 64
+
 // untilClosed reads conn until it is closed: by the viewer, by us because the
 // session ends, or because it is set aside.
 func (s *Session) untilClosed(conn *dtls.Conn) {
@@ -425,12 +429,14 @@ func (s *Session) untilClosed(conn *dtls.Conn) {
 			<-closed
 		}
 	}()
+	// Nobody talks to us in DTLS. What is wrong with something that was said is no
+	// reason to end.
 	buf := make([]byte, 64)
-	for {
-		if _, err := conn.Read(buf); err == nil {
-			continue // nobody talks to us in DTLS
+	for bad := 0; bad < maxBadReads; bad++ {
+		_, err := conn.Read(buf)
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, dtls.ErrConnClosed) {
+			break
 		}
-		break
 	}
 	s.mu.Lock()
 	frozen := s.frozen

@@ -39,12 +39,13 @@ type Port struct {
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
 	addrs  map[netip.AddrPort]Endpoint
+	asked  map[[12]byte]Endpoint // by the transaction id of a STUN request
 	closed bool
 }
 
 // New shares conn, which the Port then owns.
 func New(conn Conn) *Port {
-	p := &Port{PacketConn: conn, names: make(map[string]Endpoint), addrs: make(map[netip.AddrPort]Endpoint)}
+	p := &Port{PacketConn: conn, names: make(map[string]Endpoint), addrs: make(map[netip.AddrPort]Endpoint), asked: make(map[[12]byte]Endpoint)}
 	p.fast, _ = conn.(addrPortConn)
 	return p
 }
@@ -73,6 +74,35 @@ func (p *Port) Claim(addr netip.AddrPort, e Endpoint) {
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.addrs[addr] = e
+	}
+}
+
+// ClaimFree is Claim unless another endpoint has the address: it need not have
+// proved itself.
+func (p *Port) ClaimFree(addr netip.AddrPort, e Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.addrs[addr] == nil {
+		p.addrs[addr] = e
+	}
+}
+
+// Expect gives e the answer to its STUN request with a transaction id, wherever
+// that comes from, until Unexpect.
+func (p *Port) Expect(id [12]byte, e Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.asked[id] = e
+	}
+}
+
+// Unexpect takes back what Expect gave.
+func (p *Port) Unexpect(e Endpoint, id [12]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked[id] == e {
+		delete(p.asked, id)
 	}
 }
 
@@ -109,6 +139,7 @@ func (p *Port) Close() error {
 	p.closed = true
 	clear(p.names)
 	clear(p.addrs)
+	clear(p.asked)
 	p.mu.Unlock()
 	return p.PacketConn.Close()
 }
@@ -187,7 +218,19 @@ func (p *Port) endpoint(b []byte, from netip.AddrPort) Endpoint {
 	if name, ok := localFragment(b); ok {
 		return p.names[string(name)]
 	}
+	if e := p.asked[answeredID(b)]; e != nil {
+		return e
+	}
 	return p.addrs[from]
+}
+
+// answeredID returns the transaction id of a STUN success response; zero for
+// what is none.
+func answeredID(b []byte) (id [12]byte) {
+	if len(b) >= 20 && b[0] == 0x01 && b[1] == 0x01 && b[4] == 0x21 && b[5] == 0x12 && b[6] == 0xa4 && b[7] == 0x42 {
+		copy(id[:], b[8:])
+	}
+	return id
 }
 
 // localFragment returns our half of the USERNAME of a STUN binding request

@@ -29,9 +29,9 @@ type noBack struct{}
 func (noBack) RequestKeyframe() {}
 func (noBack) Nack([]uint16)    {}
 
-// path is what lies between a packet's arrival and the socket, for so many
+// pipeline is what lies between a packet's arrival and the socket, for so many
 // viewers who have connected.
-type path struct {
+type pipeline struct {
 	input   *cdn.LayerInput
 	viewers []*Session
 	sink    sink
@@ -47,7 +47,7 @@ const offerOfOneVideo = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fing
 
 const toffset = "urn:ietf:params:rtp-hdrext:toffset"
 
-func newPath(tb testing.TB, viewers int) *path {
+func newPipeline(tb testing.TB, viewers int) *pipeline {
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, node.Close()) })
@@ -59,7 +59,7 @@ func newPath(tb testing.TB, viewers int) *path {
 		ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
 		Extensions: []string{toffset},
 	}}))
-	p := &path{payload: make([]byte, 1150)}
+	p := &pipeline{payload: make([]byte, 1150)}
 	p.payload[0] = 0x10
 	p.batch = egress.New(&p.sink, nil).NewBatch()
 	p.input, err = in.Layer(0, "", noBack{})
@@ -81,7 +81,7 @@ func newPath(tb testing.TB, viewers int) *path {
 }
 
 // publish writes packets of one frame.
-func (p *path) publish(n int) {
+func (p *pipeline) publish(n int) {
 	for i := range n {
 		p.seq++
 		packet := rtp.Packet{
@@ -92,7 +92,7 @@ func (p *path) publish(n int) {
 	}
 }
 
-func (p *path) serve() {
+func (p *pipeline) serve() {
 	for _, s := range p.viewers {
 		s.Consume(p.batch)
 	}
@@ -101,7 +101,7 @@ func (p *path) serve() {
 
 // From the ring to the socket nothing is allocated.
 func TestConsumeDoesNotAllocate(t *testing.T) {
-	p := newPath(t, 10)
+	p := newPipeline(t, 10)
 	require.NotZero(t, p.sink.datagrams)
 	for range 100 { // all buffers have their size
 		p.publish(9)
@@ -123,7 +123,7 @@ func BenchmarkConsume(b *testing.B) {
 	const perFrame = 9
 	for _, viewers := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("viewers=%d", viewers), func(b *testing.B) {
-			p := newPath(b, viewers)
+			p := newPipeline(b, viewers)
 			p.sink.datagrams = 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -142,7 +142,7 @@ func BenchmarkSeal(b *testing.B) {
 		srtp.ProtectionProfileAeadAes128Gcm, srtp.ProtectionProfileAeadAes256Gcm, srtp.ProtectionProfileAes128CmHmacSha1_80,
 	} {
 		b.Run(profile.String(), func(b *testing.B) {
-			p := newPath(b, 1)
+			p := newPipeline(b, 1)
 			s := p.viewers[0]
 			keyLen, err := profile.KeyLen()
 			require.NoError(b, err)

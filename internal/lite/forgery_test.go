@@ -1,0 +1,106 @@
+package lite_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// Records that nobody encrypted do not end a session, before and after its
+// first report has come: whoever knows the viewer's address can have sent them.
+func TestForgedRecordsAreDropped(t *testing.T) {
+	for name, forged := range map[string][]byte{
+		"close_notify": {21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0},
+		"fatal alert":  {21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40},
+		"no alert":     {21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 3, 1, 0, 0},
+		"unknown type": {24, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0},
+		"data":         {23, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0},
+		"handshake":    {22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4},
+		"behind another": {
+			22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 1,
+			21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0,
+		},
+		"too short": {63, 1, 2, 3},
+	} {
+		for when, frames := range map[string]int{"set aside": 90, "not yet": 12} {
+			t.Run(name+"/"+when, func(t *testing.T) {
+				inPlace(t, func(t *testing.T, p *place) {
+					c := p.client("viewer", nil)
+					s, err := p.answer(c.offer(t))
+					require.NoError(t, err)
+					c.accept(t, s.SDP())
+					p.frames(frames)
+					require.Positive(t, c.packets.Load())
+					s.Receive(time.Now(), forged, netip.MustParseAddrPort("10.9.9.9:1"))
+					time.Sleep(300 * time.Millisecond)
+					require.NoError(t, s.Err())
+					require.NoError(t, s.Close())
+					require.NoError(t, c.GracefulClose())
+				})
+			})
+		}
+	}
+}
+
+// check is a connectivity check for s that nominates its path.
+func check(t *testing.T, sdp string) []byte {
+	value := func(name string) string {
+		_, rest, ok := strings.Cut(sdp, "a="+name+":")
+		require.True(t, ok)
+		v, _, _ := strings.Cut(rest, "\r\n")
+		return v
+	}
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value("ice-ufrag")+":x"),
+		stun.RawAttribute{Type: stun.AttrUseCandidate}, stun.NewShortTermIntegrity(value("ice-pwd")), stun.Fingerprint)
+	require.NoError(t, err)
+	return m.Raw
+}
+
+// A viewer cannot turn its media on somebody else by checks with that one's
+// address on them, and they do not keep its session alive.
+func TestMediaIsNotTurnedOnOthers(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		victim, media := netip.MustParseAddrPort("10.200.0.9:53"), 0
+		p.network.SetFilter(func(src, dst netip.AddrPort, b []byte) bool {
+			if dst == victim && b[0] >= 20 {
+				media++
+			}
+			return src == netip.AddrPortFrom(src.Addr(), 7000) // the viewer falls silent
+		})
+		nominate := check(t, s.SDP())
+		for range 3 {
+			s.Receive(time.Now(), nominate, victim)
+			p.frames(5 * 30)
+		}
+		require.Zero(t, media)
+		require.ErrorIs(t, s.Err(), cdn.ErrPeerLost)
+		require.NoError(t, c.GracefulClose())
+	})
+}
+
+// Checks from ever new addresses do not displace the one that media goes to.
+func TestTheAddressInUseIsKept(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		nominate := check(t, s.SDP())
+		for port := range uint16(100) {
+			s.Receive(time.Now(), nominate, netip.AddrPortFrom(netip.MustParseAddr("10.200.0.9"), port+1))
+		}
+		before := c.packets.Load()
+		p.frames(30)
+		require.Equal(t, before+30, c.packets.Load())
+		require.NoError(t, c.GracefulClose())
+		select {
+		case <-s.Done(): // its goodbye comes through, too
+		case <-time.After(time.Second):
+			t.Fatal("the viewer's own address is forgotten")
+		}
+	})
+}

@@ -1,0 +1,120 @@
+package lite
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pion/stun/v4"
+)
+
+// A path is an address of the viewer's. That a check carries the right password
+// does not say that its sender is where it seems to come from: anybody who knows
+// the password, as the viewer does, can have written another's address on it. So
+// media goes only to an address from which a check of ours was answered, or
+// which has taken part in the DTLS handshake.
+type path struct {
+	addr      netip.AddrPort
+	id        stunID // of our check, whose answer is awaited
+	proved    bool
+	nominated bool // by the last check
+}
+
+type stunID = [stun.TransactionIDSize]byte
+
+// maxPaths bounds the addresses that a viewer may have at a time.
+const maxPaths = 8
+
+// checkedLocked notes that an authentic check came. It returns the id that a
+// check of ours in return should have, and false if the address is proved
+// already.
+func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id stunID, ask bool) {
+	p := s.pathLocked(from)
+	p.nominated = nominated
+	port := s.config.Transport.Port
+	switch {
+	case p.proved:
+		s.heard = now
+		port.Claim(from, s) // another session may have had it since
+		if nominated {
+			s.addr = from
+		}
+	case !s.addr.IsValid():
+		s.addr = from // the handshake will prove it
+		port.ClaimFree(from, s)
+	}
+	return p.id, !p.proved
+}
+
+// pathLocked returns the path of an address, which it moves to the end of the
+// list: those that are not checked any more are the first to go.
+func (s *Session) pathLocked(addr netip.AddrPort) *path {
+	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == addr })
+	if i >= 0 {
+		p := s.paths[i]
+		s.paths = append(slices.Delete(s.paths, i, i+1), p)
+		return p
+	}
+	if len(s.paths) == maxPaths {
+		s.dropPathLocked()
+	}
+	p := &path{addr: addr, id: stun.NewTransactionID()}
+	s.config.Transport.Port.Expect(p.id, s)
+	s.paths = append(s.paths, p)
+	return p
+}
+
+// dropPathLocked forgets the path that matters least.
+func (s *Session) dropPathLocked() {
+	i := slices.IndexFunc(s.paths, func(p *path) bool { return !p.proved && p.addr != s.addr })
+	if i < 0 {
+		i = slices.IndexFunc(s.paths, func(p *path) bool { return p.addr != s.addr })
+	}
+	s.config.Transport.Port.Forget(s, nil, []netip.AddrPort{s.paths[i].addr})
+	s.config.Transport.Port.Unexpect(s, s.paths[i].id)
+	s.paths = slices.Delete(s.paths, i, i+1)
+}
+
+// answeredLocked notes that a check of ours was answered from where it went.
+func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id stunID) {
+	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == from && p.id == id })
+	if i >= 0 {
+		s.heard = now
+		s.proveLocked(s.paths[i])
+	}
+}
+
+func (s *Session) proveLocked(p *path) {
+	if p.proved {
+		return
+	}
+	p.proved = true
+	s.config.Transport.Port.Unexpect(s, p.id)
+	s.config.Transport.Port.Claim(p.addr, s)
+	if p.nominated {
+		s.addr = p.addr
+	}
+}
+
+// shakenLocked notes that the handshake is over, for which what we sent to the
+// viewer's address had to be read.
+func (s *Session) shakenLocked() {
+	for _, p := range s.paths {
+		if p.addr == s.addr {
+			s.proveLocked(p)
+		}
+	}
+}
+
+// releasePaths gives the port back what it keeps for the session.
+func (s *Session) releasePaths() {
+	s.mu.Lock()
+	paths, names := s.paths, ufrags(s.ice)
+	s.mu.Unlock()
+	var addrs []netip.AddrPort
+	for _, p := range paths {
+		addrs = append(addrs, p.addr)
+		s.config.Transport.Port.Unexpect(s, p.id)
+	}
+	s.config.Transport.Port.Forget(s, names, addrs)
+}
