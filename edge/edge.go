@@ -98,7 +98,8 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 		release()
 		return nil, err
 	}
-	v := &viewer{edge: e, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8]}
+	v := &viewer{edge: e, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{})}
+	defer close(v.told)
 	if err := v.start(ctx, o, grant); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type viewer struct {
 	begun   time.Time
 	name    string     // for events: the session's id is a secret
 	sent    send.Stats // at the end
+
+	told chan struct{} // closed when the start has been told of
 }
 
 // start makes the transport. On an error everything is given back.
@@ -95,6 +97,7 @@ func (v *viewer) giveBack() {
 func (v *viewer) ended(err error, sent send.Stats) {
 	v.sent = sent
 	v.giveBack()
+	<-v.told
 	v.edge.node.Emit(cdn.SessionEnded{
 		Stream: v.sub.Stream().ID(), Action: cdn.ActionPlay, Session: v.name, Lasted: time.Since(v.begun), Err: err,
 	})

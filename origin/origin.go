@@ -109,7 +109,8 @@ func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, 
 	if err != nil {
 		return nil, err
 	}
-	s := &session{published: p, input: input, begun: time.Now(), release: release, name: rand.Text()[:8]}
+	s := &session{published: p, input: input, begun: time.Now(), release: release, name: rand.Text()[:8], told: make(chan struct{})}
+	defer close(s.told)
 	s.Session, err = pcrecv.Answer(ctx, pcrecv.Config{
 		Node: o.node, Input: input, Expires: grant.Expires, Ended: s.ended,
 	}, plan)

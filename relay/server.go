@@ -67,7 +67,8 @@ func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSess
 		release()
 		return nil, err
 	}
-	v := &serving{server: s, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8]}
+	v := &serving{server: s, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{})}
+	defer close(v.told)
 	if err := v.start(ctx, grant); err != nil {
 		return nil, err
 	}
@@ -127,7 +128,8 @@ type serving struct {
 	sub     *cdn.Subscription
 	release func()
 	begun   time.Time
-	name    string // for events: the id is a secret
+	name    string        // for events: the id is a secret
+	told    chan struct{} // closed when the start has been told of
 }
 
 // start makes the session. On an error everything is given back.
@@ -177,6 +179,7 @@ func (v *serving) remove() {
 // ended is called when the session is over.
 func (v *serving) ended(err error, _ send.Stats) {
 	v.giveBack()
+	<-v.told
 	v.server.node.Emit(cdn.SessionEnded{
 		Stream: v.sub.Stream().ID(), Action: cdn.ActionFetch, Session: v.name, Lasted: time.Since(v.begun), Err: err,
 	})

@@ -102,6 +102,21 @@ func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) 
 	return true
 }
 
+// Spend takes bytes from the credit, for a second copy of what was allowed. It
+// reports whether there was enough.
+func (b *Budget) Spend(bytes int) bool {
+	if b.credit < float64(bytes) {
+		b.denied.Credit++
+		return false
+	}
+	b.credit -= float64(bytes)
+	return true
+}
+
+// Ample reports whether half of what can be saved up would be left: first
+// copies come before second ones.
+func (b *Budget) Ample(bytes int) bool { return b.credit-float64(bytes) >= b.most()/2 }
+
 // Again reports whether the packet was sent again before: then that was lost
 // too, or its request came twice.
 func (b *Budget) Again(seq uint64) bool {
@@ -110,7 +125,11 @@ func (b *Budget) Again(seq uint64) bool {
 
 // limit drops what was saved up by media that is longer ago than a second.
 func (b *Budget) limit() {
-	b.credit = min(b.credit, max(float64(b.config.Burst), b.config.Share*float64(b.media.sum)))
+	b.credit = min(b.credit, b.most())
+}
+
+func (b *Budget) most() float64 {
+	return max(float64(b.config.Burst), b.config.Share*float64(b.media.sum))
 }
 
 // Denied returns the counts so far.

@@ -135,6 +135,17 @@ func TestSpanSumsTheLastSecond(t *testing.T) {
 	require.Positive(t, s.sum, "time that runs backward is the present")
 }
 
+// A second copy is paid for, and is made only where first ones do not run short.
+func TestSecondCopies(t *testing.T) {
+	b := New(Config{Burst: 3000})
+	require.True(t, b.Allow(epoch, 1, 1000, 50*ms))
+	require.False(t, b.Ample(1000), "half of the burst would not be left")
+	require.True(t, b.Spend(1000))
+	require.True(t, b.Spend(1000))
+	require.False(t, b.Spend(1000))
+	require.Equal(t, Denied{Credit: 1}, b.Denied())
+}
+
 func TestDoesNotAllocate(t *testing.T) {
 	b, now, seq := New(Config{}), epoch, uint64(0)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {

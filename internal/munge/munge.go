@@ -24,11 +24,13 @@ type run[S comparable] struct {
 }
 
 // Start begins a run of source at its packet seq, which is sent with timestamp
-// as. The very first run keeps its numbers.
+// as. The very first number is below 2^15, as RFC 3711 section 3.3.1 wants it:
+// were the 16 bits to wrap while a receiver has got nothing yet, it would never
+// learn of the rollover.
 func (m *Munger[S]) Start(source S, seq, ts, as uint64) {
 	r := run[S]{source: source, from: seq, out: m.highest + 1, ts: as - ts}
 	if m.n == 0 {
-		r.out = seq
+		r.out = 1<<16 | seq&0x7fff
 	}
 	m.runs[m.n%history] = r
 	m.n++

@@ -6,7 +6,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheFirstRunKeepsItsNumbers(t *testing.T) {
+// first is what is added to the numbers of the first run.
+const first = 1 << 16
+
+func TestTheFirstRunKeepsItsOrder(t *testing.T) {
 	var m Munger[string]
 	_, _, ok := m.Map(5, 5)
 	require.False(t, ok, "nothing was started")
@@ -14,7 +17,7 @@ func TestTheFirstRunKeepsItsNumbers(t *testing.T) {
 	for _, seq := range []uint64{1000, 1002, 1001} {
 		out, ts, ok := m.Map(seq, 90)
 		require.True(t, ok)
-		require.Equal(t, seq, out)
+		require.Equal(t, first+seq, out)
 		require.Equal(t, uint64(90), ts)
 	}
 	_, _, ok = m.Map(999, 90)
@@ -30,28 +33,28 @@ func TestRunsContinueOneAnother(t *testing.T) {
 	m.Start("l", 77, 500, 3010) // another layer, other numbers
 	out, ts, ok := m.Map(77, 500)
 	require.True(t, ok)
-	require.Equal(t, []uint64{1002, 3010}, []uint64{out, ts})
+	require.Equal(t, []uint64{first + 1002, 3010}, []uint64{out, ts})
 	out, ts, _ = m.Map(79, 3500) // 78 is lost on the way: its number stays free
-	require.Equal(t, []uint64{1004, 6010}, []uint64{out, ts})
+	require.Equal(t, []uint64{first + 1004, 6010}, []uint64{out, ts})
 
 	m.Start("l", 300, 9000, 9000+m.Shift()) // after a pause
 	out, ts, _ = m.Map(300, 9000)
-	require.Equal(t, []uint64{1005, 11510}, []uint64{out, ts})
+	require.Equal(t, []uint64{first + 1005, 11510}, []uint64{out, ts})
 	last, lastTS := m.Last()
-	require.Equal(t, []uint64{1005, 11510}, []uint64{last, lastTS})
+	require.Equal(t, []uint64{first + 1005, 11510}, []uint64{last, lastTS})
 
 	for out, want := range map[uint64]struct {
 		source string
 		seq    uint64
-	}{1000: {"h", 1000}, 1001: {"h", 1001}, 1003: {"l", 78}, 1004: {"l", 79}, 1005: {"l", 300}} {
+	}{first + 1000: {"h", 1000}, first + 1001: {"h", 1001}, first + 1003: {"l", 78}, first + 1004: {"l", 79}, first + 1005: {"l", 300}} {
 		source, seq, _, ok := m.Source(out)
 		require.True(t, ok)
 		require.Equal(t, want.source, source, "number %d", out)
 		require.Equal(t, want.seq, seq, "number %d", out)
 	}
-	_, _, _, ok = m.Source(1006)
+	_, _, _, ok = m.Source(first + 1006)
 	require.False(t, ok, "not sent yet")
-	_, _, _, ok = m.Source(999)
+	_, _, _, ok = m.Source(first + 999)
 	require.False(t, ok, "before all runs")
 }
 
@@ -67,4 +70,17 @@ func TestOldRunsAreForgotten(t *testing.T) {
 	source, _, _, ok := m.Source(last)
 	require.True(t, ok)
 	require.Equal(t, history+1, source)
+}
+
+// The 16 bits do not wrap while a receiver may have got nothing yet.
+func TestTheFirstNumberIsFarFromTheWrap(t *testing.T) {
+	for _, seq := range []uint64{0, 1, 1<<15 - 1, 1 << 15, 1<<16 - 1, 1 << 16, 5<<16 - 3} {
+		var m Munger[int]
+		m.Start(1, seq, 0, 0)
+		out, _, _ := m.Map(seq, 0)
+		require.Less(t, uint16(out), uint16(1<<15))
+		_, back, _, ok := m.Source(out)
+		require.True(t, ok)
+		require.Equal(t, seq, back)
+	}
 }

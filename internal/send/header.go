@@ -14,9 +14,9 @@ const (
 	oneByteProfile = 0xBEDE // RFC 8285 section 4.2
 )
 
-// fill makes the header for p. The header is used again for each packet, so
-// that nothing is allocated.
-func (s *Sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
+// fill makes the header for p of a run, which is sent for the first time or
+// again. The header is used again for each packet, so that nothing is allocated.
+func (s *Sender) fill(p *cdn.Packet, r *run, seq uint16, ts uint32, again bool) {
 	h := &s.header
 	*h = rtp.Header{
 		Version: 2, Marker: p.Marker, PayloadType: s.line.PT,
@@ -29,7 +29,7 @@ func (s *Sender) fill(p *cdn.Packet, seq uint16, ts uint32) {
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
 		id, data := s.ids[block[0]&15], block[2:2+int(block[1])]
 		if block[0] == s.descriptor {
-			data = s.picture.descriptor(data)
+			data = s.picture.descriptor(r, data, again)
 		}
 		if id != 0 && (id != s.out.delay || s.set.config.Playout == nil) {
 			s.extend(id, data)
@@ -74,44 +74,40 @@ func (d PlayoutDelay) bytes() [3]byte {
 // pictureState keeps a viewer's picture identifiers in sequence across layers.
 // The payload is shared, so it is copied where it has to be changed.
 type pictureState struct {
-	last  codec.Picture
-	shift codec.Picture
-	moved bool
-
-	// The dependency descriptor's frame number, likewise.
-	lastFrame, frameShift uint16
-	pending               bool // a layer begins with the next descriptor
-	buf                   []byte
+	last      codec.Picture
+	lastFrame uint16 // the dependency descriptor's frame number, likewise
+	pending   bool   // a layer begins with the next descriptor
+	buf       []byte
 }
 
-// descriptor returns the dependency descriptor to send.
-func (st *pictureState) descriptor(data []byte) []byte {
+// descriptor returns the dependency descriptor to send in a run.
+func (st *pictureState) descriptor(r *run, data []byte, again bool) []byte {
 	d, ok := codec.ReadDescriptor(data)
 	if !ok {
 		return data
 	}
-	if st.pending {
-		st.pending, st.frameShift = false, st.lastFrame+1-d.FrameNumber
+	if st.pending && !again {
+		st.pending, r.frameShift = false, st.lastFrame+1-d.FrameNumber
 	}
-	if st.frameShift != 0 {
+	if r.frameShift != 0 {
 		st.buf = append(st.buf[:0], data...)
 		data = st.buf
-		codec.ShiftFrameNumber(data, st.frameShift)
+		codec.ShiftFrameNumber(data, r.frameShift)
 	}
-	if n := d.FrameNumber + st.frameShift; int16(n-st.lastFrame) > 0 || st.lastFrame == 0 {
+	if n := d.FrameNumber + r.frameShift; !again && (int16(n-st.lastFrame) > 0 || st.lastFrame == 0) {
 		st.lastFrame = n
 	}
 	return data
 }
 
-// switched sets the shift for a layer that begins with p.
-func (st *pictureState) switched(s *Sender, p *cdn.Packet) {
+// switched sets the shift for a run of another layer that begins with p.
+func (st *pictureState) switched(s *Sender, r *run, p *cdn.Packet) {
 	st.pending = s.descriptor != 0
 	if s.pictures == nil {
 		return
 	}
 	if first, ok := s.pictures.Read(p.Payload); ok {
-		st.shift, st.moved = codec.Between(st.last, first), true
+		r.shift, r.moved = codec.Between(st.last, first), true
 	}
 }
 
@@ -121,10 +117,10 @@ func (st *pictureState) apply(s *Sender, p *cdn.Packet, newest bool) []byte {
 	if s.pictures == nil || len(s.line.Track.Layers()) < 2 || s.rid != "" {
 		return payload
 	}
-	if st.moved {
+	if s.run.moved {
 		s.scratch = append(s.scratch[:0], payload...)
 		payload = s.scratch
-		s.pictures.Shift(payload, st.shift)
+		s.pictures.Shift(payload, s.run.shift)
 	}
 	if last, ok := s.pictures.Read(payload); ok && newest {
 		st.last = last

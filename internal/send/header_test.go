@@ -39,7 +39,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 				s.ids[1] = 17
 			}
 			for range 2 { // the header is used again
-				s.fill(&cdn.Packet{Extensions: block, Marker: true}, 10, 20)
+				s.fill(&cdn.Packet{Extensions: block, Marker: true}, &run{}, 10, 20, false)
 				raw, err := (&rtp.Packet{Header: s.header, Payload: []byte{1}}).Marshal()
 				require.NoError(t, err)
 				var p rtp.Packet
@@ -55,6 +55,6 @@ func TestHeaderExtensionForms(t *testing.T) {
 
 func TestFillDoesNotAllocateForPlainPackets(t *testing.T) {
 	s := &Sender{set: &Set{}, line: &Line{PT: 96}}
-	p := &cdn.Packet{Payload: []byte{1}}
-	require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, 1, 2) }))
+	p, r := &cdn.Packet{Payload: []byte{1}}, &run{}
+	require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, r, 1, 2, false) }))
 }

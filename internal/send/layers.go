@@ -99,7 +99,7 @@ func (s *Sender) trySwitch(now time.Time) {
 		}
 		l := s.next
 		s.next, s.cursor, s.lost = nil, s.ahead, s.ahead.Lost()
-		s.run(l, p)
+		s.begin(l, p)
 		s.send(now, p)
 		return
 	}

@@ -148,13 +148,13 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 	for _, pair := range pairs {
 		pair.Range(func(seq uint16) bool {
 			out := seqnum.NearSeq(highest, seq)
-			layer, source, shift, ok := s.munger.Source(out)
+			run, source, shift, ok := s.munger.Source(out)
 			if !ok || s.out.To == nil {
 				return true
 			}
 			// What came here less than a round trip ago was asked for before
 			// the viewer can have missed it.
-			p, rtt := layer.Lookup(source), s.reported.least
+			p, rtt := run.layer.Lookup(source), s.reported.least
 			if p == nil {
 				s.owe(source)
 				return true
@@ -164,12 +164,13 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			}
 			again := s.budget.Again(source)
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
-				s.resend(p, layer, seq, uint32(p.Timestamp+shift))
+				s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
 				// A repair that is lost, too, is missed only after the receiver's
 				// patience, which with browsers is 100 ms and more.
-				if again || s.reported.lossy > lossyPath {
-					s.resend(p, layer, seq, uint32(p.Timestamp+shift))
+				twice := again || s.reported.lossy > lossyPath && s.budget.Ample(len(p.Payload))
+				if twice && s.budget.Spend(len(p.Payload)) {
+					s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				}
 			}
 			return true
@@ -199,18 +200,20 @@ func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
 	}
 	s.owed[p.Seq%owedSlots] = 0
 	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
-		s.resend(p, s.layer, seq, ts)
+		s.resend(p, s.run, seq, ts)
 	}
 }
 
-// resend writes p again, by RTX (RFC 4588 section 4) where that was negotiated.
-func (s *Sender) resend(p *cdn.Packet, layer *cdn.Layer, seq uint16, ts uint32) {
-	s.fill(p, seq, ts)
+// resend writes p of run again as it was, by RTX (RFC 4588 section 4) where that
+// was negotiated. Without RTX other bytes under the same number would give away
+// the keys (RFC 3711 section 9.1).
+func (s *Sender) resend(p *cdn.Packet, run *run, seq uint16, ts uint32) {
+	s.fill(p, run, seq, ts, true)
 	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], seq)
 	s.scratch = append(s.scratch, p.Payload...)
 	payload := s.scratch[2:]
-	if s.picture.moved && layer == s.layer {
-		s.pictures.Shift(payload, s.picture.shift)
+	if run.moved {
+		s.pictures.Shift(payload, run.shift)
 	}
 	if s.out.RTX != 0 {
 		s.header.SSRC, s.header.PayloadType = s.out.RTX, s.line.RTX

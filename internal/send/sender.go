@@ -33,7 +33,8 @@ type Sender struct {
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
 	ahead  cdn.Cursor // of next
-	munger munge.Munger[*cdn.Layer]
+	munger munge.Munger[*run]
+	run    *run // the present one; nil before the first
 
 	held  bool      // on a lower layer than there is, since the viewer is slow
 	check time.Time // when to see again which layers are fed
@@ -162,7 +163,7 @@ func (s *Sender) drain(now time.Time) {
 			if !p.Keyframe || now.Before(s.resume) {
 				continue
 			}
-			s.run(s.layer, p)
+			s.begin(s.layer, p)
 		}
 		s.send(now, p)
 	}
@@ -182,15 +183,28 @@ func (s *Sender) ask(now time.Time) {
 	}
 }
 
-// run begins a run of layer l at its keyframe p.
-func (s *Sender) run(l *cdn.Layer, p *cdn.Packet) {
-	as := p.Timestamp + s.munger.Shift()
-	if l != s.layer {
+// A run is a stretch of a layer that is sent without interruption.
+type run struct {
+	layer *cdn.Layer
+	// What is added to the picture identifiers, and to the frame number of the
+	// dependency descriptor.
+	shift      codec.Picture
+	moved      bool // whether shift applies
+	frameShift uint16
+}
+
+// begin begins a run of layer l at its keyframe p.
+func (s *Sender) begin(l *cdn.Layer, p *cdn.Packet) {
+	as, next := p.Timestamp+s.munger.Shift(), &run{layer: l}
+	switch {
+	case l != s.layer:
 		as = s.align(l, p.Timestamp)
-		s.picture.switched(s, p)
+		s.picture.switched(s, next, p)
+	case s.run != nil:
+		*next = *s.run
 	}
-	s.layer, s.waiting = l, false
-	s.munger.Start(l, p.Seq, p.Timestamp, as)
+	s.layer, s.run, s.waiting = l, next, false
+	s.munger.Start(next, p.Seq, p.Timestamp, as)
 	s.reported.stale = true
 }
 
@@ -201,7 +215,7 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if !ok {
 		return
 	}
-	s.fill(p, uint16(seq), uint32(ts))
+	s.fill(p, s.run, uint16(seq), uint32(ts), false)
 	payload := s.picture.apply(s, p, seq > before)
 	n, err := s.write(payload)
 	if err != nil {
