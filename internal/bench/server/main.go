@@ -34,7 +34,7 @@ func run(kind, addr, udp, ports string) error {
 	case "pion":
 		h = newPion()
 	case "hog":
-		for { //nolint:revive // to keep a core busy is what it is for
+		for { //nolint:staticcheck // to keep a core busy is what it is for
 		}
 	case "floor":
 		return floor(ports)
