@@ -43,8 +43,7 @@ const (
 	connectTimeout = 20 * time.Second
 	// silence is how long nothing authentic may come from a viewer: its checks
 	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
-	silence    = 10 * time.Second
-	checkAlive = 2500 * time.Millisecond
+	silence = 10 * time.Second
 )
 
 // A Session sends a stream to one viewer. It is a signal.Session. Its methods
@@ -194,8 +193,8 @@ func (s *Session) begin() {
 func (s *Session) tick() {
 	s.mu.Lock()
 	connected, heard := s.keys != nil, s.heard
-	if connected && !s.stopped && time.Since(heard) < silence {
-		s.timer.Reset(checkAlive)
+	if left := silence - time.Since(heard); connected && !s.stopped && left > 0 {
+		s.timer.Reset(left)
 		s.mu.Unlock()
 		return
 	}
@@ -388,7 +387,7 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 	s.shakenLocked()
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
-	s.timer.Reset(checkAlive)
+	s.timer.Reset(silence)
 	s.set.Start()
 	s.detach = s.config.Stream.AttachBatch(s)
 }
