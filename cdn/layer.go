@@ -96,7 +96,7 @@ func (l *Layer) RequestKeyframe() {
 	}
 }
 
-// addInputLocked makes li known to the layer.
+// addInput makes li known to the layer.
 func (l *Layer) addInput(li *LayerInput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

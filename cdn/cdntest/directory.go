@@ -1,5 +1,6 @@
-// Package cdntest holds the conformance tests of package cdn's contracts: who
-// implements one runs them from a test of her own.
+// Package cdntest tests CDNs: a virtual network with delay, jitter and loss,
+// publishers and viewers that check every byte, and the conformance tests of
+// package cdn's contracts, for who implements one.
 package cdntest
 
 import (

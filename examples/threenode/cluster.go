@@ -149,7 +149,7 @@ func newClient(files tlsFiles) (*http.Client, error) {
 	if files.cert != "" {
 		pem, err := os.ReadFile(files.cert)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("-tls-cert: %w", err)
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {

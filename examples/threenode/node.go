@@ -56,7 +56,7 @@ func listen(name, addr string, role web.Role, o options, log *slog.Logger) (*nod
 		return nil, busy(name, addr, err)
 	}
 	bound := l.Addr().(*net.TCPAddr)
-	n := &node{name: name, role: role, listener: l, mux: http.NewServeMux(), log: log}
+	n := &node{name: name, role: role, listener: l, mux: http.NewServeMux(), log: log.With("node", name)}
 	n.url = pageURL(host, bound.Port, o)
 	udp := strconv.Itoa(bound.Port)
 	if port == "0" {
@@ -64,7 +64,7 @@ func listen(name, addr string, role web.Role, o options, log *slog.Logger) (*nod
 	}
 	c := cdn.Config{
 		ID: cdn.NodeID(name), Addr: net.JoinHostPort(host, udp),
-		URL: n.url, Logger: log.With("node", name), OnEvent: n.event,
+		URL: n.url, Logger: log, OnEvent: n.event,
 	}
 	if o.public.IsValid() {
 		c.PublicIPs = []netip.Addr{o.public}

@@ -237,13 +237,13 @@ func bearer(r *http.Request) (string, bool) {
 
 // refuse answers with err, and logs what the answer does not say.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	stream, _, _ := strings.Cut(r.URL.Path, separator) // what follows is a secret
+	path, _, _ := strings.Cut(r.URL.Path, separator) // what follows is a secret
 	switch d := problem.Of(err); {
 	case r.Context().Err() != nil:
 	case d.Code == "":
-		s.config.Logger.Error("request failed", "method", r.Method, "stream", stream, "err", err)
+		s.config.Logger.Error("request failed", "method", r.Method, "path", path, "err", err)
 	case d.Detail != err.Error():
-		s.config.Logger.Info("request refused", "method", r.Method, "stream", stream, "err", err)
+		s.config.Logger.Info("request refused", "method", r.Method, "path", path, "err", err)
 	}
 	problem.WriteError(w, err)
 }
