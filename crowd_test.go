@@ -138,7 +138,8 @@ func TestJoinsAndLeavesLeaveNothing(t *testing.T) {
 		time.Sleep(30 * time.Second) // timers that were stopped are kept by the runtime until they are due
 		synctest.Wait()
 		require.InDelta(t, goroutines, runtime.NumGoroutine(), 5)
-		require.Less(t, heapInUse(), heap+2<<20, "heap after %d joins", rounds*atOnce)
+		// The test itself keeps a KiB or two a join; a session would be 15 or more.
+		require.Less(t, heapInUse(), heap+4<<20, "heap after %d joins", rounds*atOnce)
 		st := e.Stats()
 		require.Equal(t, 2, st.Sessions+len(st.Streams), "one viewer, one stream")
 		require.NoError(t, keep.WaitFrames(w.within(5*time.Second), 50))
