@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -46,33 +47,24 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	}
 	pubs.pause(true)
 	time.Sleep(settle)
-	memory, err := server.resident()
-	if err != nil {
-		return r, err
-	}
-	idle, err := server.cpu()
+	empty, err := server.read()
 	if err != nil {
 		return r, err
 	}
 	viewers, err := join(ctx, server.url, n, l)
-	defer func() {
-		for _, v := range viewers {
-			v.close()
-		}
-	}()
+	defer viewers.close()
 	if err != nil {
 		return r, fmt.Errorf("joining: %w", err)
 	}
-	joined, err := server.cpu()
+	joined, err := server.read()
 	if err != nil {
 		return r, err
 	}
-	r.join = ms(joined-idle) / float64(n)
+	r.join = ms(joined.cpu-empty.cpu) / float64(n)
 	time.Sleep(settle)
 	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
 	}
-
 	stop, err := hogs(ctx, binary, l.hogs)
 	if err != nil {
 		return r, err
@@ -80,70 +72,59 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	defer stop()
 	pubs.pause(false)
 	time.Sleep(settle)
-	for _, v := range viewers {
+	return r, r.fanOut(ctx, server, viewers, empty.memory, l.window)
+}
+
+// fanOut measures what the viewers get during the window, and what it takes.
+func (r *result) fanOut(ctx context.Context, server *process, all viewers, memory float64, window time.Duration) error {
+	for _, v := range all {
 		v.reset()
 	}
-	before, err := server.cpu()
+	first, last, err := during(ctx, server, window)
 	if err != nil {
-		return r, err
-	}
-	first, err := server.egress()
-	if err != nil {
-		return r, err
-	}
-	begun := time.Now()
-	select {
-	case <-time.After(l.window):
-	case <-ctx.Done():
-		return r, ctx.Err()
+		return err
 	}
 	var delivered, expected uint64
 	var latency []time.Duration
-	for _, v := range viewers {
+	for _, v := range all {
 		got, of, late := v.counts()
 		delivered, expected, latency = delivered+got, expected+of, append(latency, late...)
 	}
-	took := time.Since(begun)
-	after, err := server.cpu()
-	if err != nil {
-		return r, err
-	}
-	last, err := server.egress()
-	if err != nil {
-		return r, err
-	}
-	if n := last.Messages - first.Messages; n > 0 {
-		r.batch = float64(last.Datagrams-first.Datagrams) / float64(n)
-	}
-	after -= before
 	if delivered == 0 || len(latency) == 0 {
-		return r, fmt.Errorf("nothing was delivered")
+		return errors.New("nothing was delivered")
 	}
-	r.cpu = ms(after) * 1000 / float64(delivered)
-	r.fanout = (ms(after) - r.ingest*ms(took)) * 1000 / float64(delivered)
-	r.load = after.Seconds() / took.Seconds()
+	cpu, took := last.cpu-first.cpu, last.at.Sub(first.at)
+	r.cpu = ms(cpu) * 1000 / float64(delivered)
+	r.fanout = (ms(cpu) - r.ingest*ms(took)) * 1000 / float64(delivered)
+	r.load = cpu.Seconds() / took.Seconds()
 	r.loss = max(0, 1-float64(delivered)/float64(expected))
 	slices.Sort(latency)
 	r.p50, r.p99 = latency[len(latency)/2], latency[len(latency)*99/100]
-	resident, err := server.resident()
-	r.memory = (resident - memory) / float64(n)
-	return r, err
+	if n := last.egress.Messages - first.egress.Messages; n > 0 {
+		r.batch = float64(last.egress.Datagrams-first.egress.Datagrams) / float64(n)
+	}
+	r.memory = (last.memory - memory) / float64(len(all))
+	return nil
 }
 
 // loadFor returns the share of a core that a server takes during the window.
 func loadFor(ctx context.Context, server *process, window time.Duration) (float64, error) {
-	before, err := server.cpu()
-	if err != nil {
-		return 0, err
+	first, last, err := during(ctx, server, window)
+	return (last.cpu - first.cpu).Seconds() / max(last.at.Sub(first.at), 1).Seconds(), err
+}
+
+// during reads the server's meters before and after the window.
+func during(ctx context.Context, server *process, window time.Duration) (first, last reading, err error) {
+	if first, err = server.read(); err != nil {
+		return first, last, err
 	}
-	begun := time.Now()
 	select {
 	case <-time.After(window):
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return first, last, ctx.Err()
 	}
-	after, err := server.cpu()
-	return (after - before).Seconds() / time.Since(begun).Seconds(), err
+	last, err = server.read()
+	return first, last, err
 }
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
@@ -151,16 +132,24 @@ func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 // stream names are live0, live1, ...
 func stream(i int) string { return fmt.Sprintf("live%d", i) }
 
-func join(ctx context.Context, url string, n int, l load) ([]*viewer, error) {
-	viewers := make([]*viewer, n)
+type viewers []*viewer
+
+func (all viewers) close() {
+	for _, v := range all {
+		v.close()
+	}
+}
+
+func join(ctx context.Context, url string, n int, l load) (viewers, error) {
+	all := make(viewers, n)
 	var g errgroup.Group
 	g.SetLimit(joinsAtOnce)
-	for i := range viewers {
+	for i := range all {
 		g.Go(func() (err error) {
-			viewers[i], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l.sound)
+			all[i], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l.sound)
 			return err
 		})
 	}
 	err := g.Wait()
-	return slices.DeleteFunc(viewers, func(v *viewer) bool { return v == nil }), err
+	return slices.DeleteFunc(all, func(v *viewer) bool { return v == nil }), err
 }

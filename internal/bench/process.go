@@ -77,6 +77,26 @@ func (p *process) stop() {
 	_ = p.cmd.Wait() // killed, as it was to be
 }
 
+// reading is what a server's meters show.
+type reading struct {
+	at     time.Time
+	cpu    time.Duration // that its threads were on a core
+	memory float64       // resident, in KiB
+	egress cdn.EgressStats
+}
+
+func (p *process) read() (r reading, err error) {
+	if r.cpu, err = p.cpu(); err != nil {
+		return r, err
+	}
+	r.at = time.Now()
+	if r.memory, err = p.resident(); err != nil {
+		return r, err
+	}
+	r.egress, err = p.egress()
+	return r, err
+}
+
 // cpu returns the time that the server's threads were on a core.
 func (p *process) cpu() (time.Duration, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
