@@ -20,7 +20,7 @@ type Config struct {
 	Share float64
 	// Burst is how many bytes may be repaired beyond that at the start, and
 	// after a quiet time: losses come in bursts and begin with the first
-	// packets. If zero, 32 packets of 1200 bytes.
+	// packets. If zero, 64 packets of 1200 bytes.
 	Burst int
 }
 
@@ -29,7 +29,7 @@ func (c Config) withDefaults() Config {
 		c.Share = 0.25
 	}
 	if c.Burst <= 0 {
-		c.Burst = 32 * 1200
+		c.Burst = 64 * 1200
 	}
 	return c
 }
@@ -112,10 +112,6 @@ func (b *Budget) Spend(bytes int) bool {
 	b.credit -= float64(bytes)
 	return true
 }
-
-// Ample reports whether half of what can be saved up would be left: first
-// copies come before second ones.
-func (b *Budget) Ample(bytes int) bool { return b.credit-float64(bytes) >= b.most()/2 }
 
 // Again reports whether the packet was sent again before: then that was lost
 // too, or its request came twice.

@@ -20,7 +20,6 @@ type reportState struct {
 	packets, octets uint64
 	resent          uint64
 	loss            float64       // last reported share
-	lossy           float64       // the same, smoothed
 	at              time.Time     // of the last one
 	stamp           uint32        // its middle bits
 	clock           cdn.Clock     // that it told of
@@ -136,7 +135,6 @@ func (s *Sender) received(now time.Time, b *rtcp.ReceptionReport) {
 		s.reported.measured(now.Sub(s.reported.at) - delay)
 	}
 	s.reported.loss = float64(b.FractionLost) / 256
-	s.reported.lossy += (s.reported.loss - s.reported.lossy) / 4
 	s.slow.Report(now, s.reported.loss)
 }
 
@@ -166,10 +164,8 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-				// A repair that is lost, too, is missed only after the receiver's
-				// patience, which with browsers is 100 ms and more.
-				twice := again || s.reported.lossy > lossyPath && s.budget.Ample(len(p.Payload))
-				if twice && s.budget.Spend(len(p.Payload)) {
+				// A repair was lost: another loss would cost much.
+				if again && s.budget.Spend(len(p.Payload)) {
 					s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				}
 			}
@@ -177,9 +173,6 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 		})
 	}
 }
-
-// lossyPath is the share of packets lost from which repairs go out twice.
-const lossyPath = 0.02
 
 // owedSlots bounds how many packets that are not here yet are remembered to
 // have been asked for.
