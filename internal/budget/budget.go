@@ -20,7 +20,7 @@ type Config struct {
 	Share float64
 	// Burst is how many bytes may be repaired beyond that at the start, and
 	// after a quiet time: losses come in bursts and begin with the first
-	// packets. If zero, 64 packets of 1200 bytes.
+	// packets. If zero, 32 packets of 1200 bytes.
 	Burst int
 }
 
@@ -29,7 +29,7 @@ func (c Config) withDefaults() Config {
 		c.Share = 0.25
 	}
 	if c.Burst <= 0 {
-		c.Burst = 64 * 1200
+		c.Burst = 32 * 1200
 	}
 	return c
 }
@@ -99,17 +99,6 @@ func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) 
 	}
 	b.credit -= float64(bytes)
 	*last = repair{seq: seq + 1, at: at}
-	return true
-}
-
-// Spend takes bytes from the credit, for a second copy of what was allowed. It
-// reports whether there was enough.
-func (b *Budget) Spend(bytes int) bool {
-	if b.credit < float64(bytes) {
-		b.denied.Credit++
-		return false
-	}
-	b.credit -= float64(bytes)
 	return true
 }
 

@@ -164,8 +164,9 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-				// A repair was lost: another loss would cost much.
-				if again && s.budget.Spend(len(p.Payload)) {
+				// A repair was lost: another loss would cost much. The budget counts
+				// both copies once, so repairs are twice its share at the most.
+				if again {
 					s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				}
 			}
