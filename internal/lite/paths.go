@@ -17,7 +17,7 @@ type path struct {
 	addr      netip.AddrPort
 	id        stunID // of our check, whose answer is awaited
 	proved    bool
-	nominated bool // by the last check
+	nominated bool // the last that was
 }
 
 type stunID = [stun.TransactionIDSize]byte
@@ -30,7 +30,11 @@ const maxPaths = 8
 // already.
 func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id stunID, ask bool) {
 	p := s.pathLocked(from)
-	p.nominated = nominated
+	if nominated { // which holds until another is, though its address be proved later
+		for _, other := range s.paths {
+			other.nominated = other == p
+		}
+	}
 	port := s.config.Transport.Port
 	switch {
 	case p.proved:
