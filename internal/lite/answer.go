@@ -1,35 +1,25 @@
 package lite
 
 import (
-	"crypto"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pion/dtls/v3/pkg/crypto/fingerprint"
-
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
 
 // remote is what an offer says of the other side's transport.
 type remote struct {
-	fingerprints []hash
-	ufrag, pwd   string
+	fingerprints []dtlssrtp.Hash
+	ice          icecheck.Credentials
 	mid          string // of the m-section that has the transport
 }
-
-// hash is a certificate fingerprint (RFC 8122 section 5).
-type hash struct {
-	algorithm crypto.Hash
-	value     string // "AB:CD:…" in lower case
-}
-
-// hashes are those that are strong enough (RFC 8122 section 5.1).
-var hashes = []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512}
 
 // readRemote checks that the offer asks for one transport that a lite session
 // can be the other end of: everything in one bundle, RTCP with RTP, and the
@@ -53,17 +43,16 @@ func readRemote(plan *send.Plan) (remote, error) {
 			return r, fmt.Errorf("%w: DTLS setup %q", cdn.ErrUnsupported, setup)
 		}
 		for _, value := range append(o.Attributes("fingerprint"), m.Attributes("fingerprint")...) {
-			name, digest, _ := strings.Cut(value, " ")
-			algorithm, err := fingerprint.HashFromString(strings.ToLower(name))
-			if err == nil && slices.Contains(hashes, algorithm) {
-				r.fingerprints = append(r.fingerprints, hash{algorithm, strings.Clone(strings.ToLower(strings.TrimSpace(digest)))})
+			if h, err := dtlssrtp.ParseHash(value); err == nil {
+				r.fingerprints = append(r.fingerprints, h)
 			}
 		}
 	}
-	r.ufrag, _ = first(o, sections[0], "ice-ufrag")
-	r.pwd, _ = first(o, sections[0], "ice-pwd")
-	r.ufrag, r.pwd, r.mid = strings.Clone(r.ufrag), strings.Clone(r.pwd), strings.Clone(sections[0].Mid) // and not all of the offer
-	if r.ufrag == "" || r.pwd == "" {
+	ufrag, _ := first(o, sections[0], "ice-ufrag")
+	pwd, _ := first(o, sections[0], "ice-pwd")
+	r.ice = icecheck.Credentials{Ufrag: strings.Clone(ufrag), Pwd: strings.Clone(pwd)} // and not all of the offer
+	r.mid = strings.Clone(sections[0].Mid)
+	if ufrag == "" || pwd == "" {
 		return r, fmt.Errorf("%w: sdp: no ICE user name and password", cdn.ErrInvalid)
 	}
 	if len(r.fingerprints) == 0 {

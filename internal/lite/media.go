@@ -10,7 +10,9 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/internal/peer"
 )
@@ -109,20 +111,20 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
 // receiveCheck answers a connectivity check, and makes one of our own in return
 // where that is needed.
 func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) {
-	if isAnswer(packet) {
+	if icecheck.IsAnswer(packet) {
 		s.receiveAnswer(now, packet, from)
 		return
 	}
-	c, err := readCheck(packet, s.password)
+	c, err := icecheck.Read(packet, s.password)
 	if err != nil {
 		return
 	}
-	raw, err := c.respond(from)
+	raw, err := c.Respond(from)
 	if err != nil {
 		return
 	}
 	_ = s.config.Transport.Port.Send(raw, from) // lost, it is asked for again
-	if c.conflict {
+	if c.Controlled {
 		return
 	}
 	s.mu.Lock()
@@ -130,11 +132,11 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 		s.mu.Unlock()
 		return
 	}
-	id, ask := s.checkedLocked(now, from, c.nominates)
-	own, r := s.ice[0], s.remote
+	id, ask := s.checkedLocked(now, from, c.Nominates)
+	ours, theirs := s.ice[0], s.remote.ice
 	s.mu.Unlock()
 	if ask {
-		if raw, err := triggered(id, own, r.ufrag, r.pwd); err == nil {
+		if raw, err := icecheck.Triggered(id, ours, theirs); err == nil {
 			_ = s.config.Transport.Port.Send(raw, from)
 		}
 	}
@@ -144,7 +146,7 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id, ok := readAnswer(packet, s.remote.pwd); ok && !s.stopped {
+	if id, ok := icecheck.ReadAnswer(packet, s.remote.ice.Pwd); ok && !s.stopped {
 		s.answeredLocked(now, from, id)
 	}
 }
@@ -153,8 +155,8 @@ func (s *Session) password(ufrag string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.ice {
-		if c.ufrag == ufrag && !s.stopped {
-			return c.pwd, true
+		if c.Ufrag == ufrag && !s.stopped {
+			return c.Pwd, true
 		}
 	}
 	return "", false
@@ -167,19 +169,19 @@ func (s *Session) receiveRecord(now time.Time, record []byte) {
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped || !s.addr.IsValid():
-	case s.keys != nil && !protected(record, !s.frozen):
+	case s.keys != nil && !dtlssrtp.Protected(record, !s.frozen):
 		// Anybody may have written it.
 	case s.frozen && record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
 		s.thawing = now
 		s.thawLocked(record)
 	case s.frozen:
 	case s.pipe == nil:
-		p := newPipe(s.send)
+		p := dtlssrtp.NewPipe(s.send)
 		s.pipe = p
-		p.put(record)
+		p.Put(record)
 		s.work.Go(func() { s.dial(p) })
 	default:
-		s.pipe.put(record)
+		s.pipe.Put(record)
 	}
 }
 
@@ -191,7 +193,7 @@ const (
 // thawLocked makes the DTLS connection again to see what an alert says: if it
 // is authentic, the viewer hangs up.
 func (s *Session) thawLocked(record []byte) {
-	p := newPipe(func([]byte) error { return nil })
+	p := dtlssrtp.NewPipe(func([]byte) error { return nil })
 	k := s.keys
 	record = append([]byte(nil), record...)
 	s.work.Go(func() {
@@ -201,7 +203,7 @@ func (s *Session) thawLocked(record []byte) {
 			return
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second)) // a forgery says nothing
-		p.put(record)
+		p.Put(record)
 		_, err = conn.Read(make([]byte, 64))
 		_ = conn.Close()
 		if errors.Is(err, io.EOF) { // a close_notify
@@ -271,10 +273,10 @@ func (s *Session) freeze(now time.Time) {
 	if s.frozen || s.stopped {
 		return
 	}
-	s.pipe.muted.Store(true) // what it says on closing is for later
+	s.pipe.Mute(true) // what it says on closing is for later
 	state, ok := s.conn.ConnectionState()
 	if !ok { // it is closing
-		s.pipe.muted.Store(false)
+		s.pipe.Mute(false)
 		return
 	}
 	s.keys.state, s.frozen, s.conn = state, true, nil

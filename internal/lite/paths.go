@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pion/stun/v4"
+	"github.com/deltacdn/delta/internal/icecheck"
 )
 
 // A path is an address of the viewer's. That a check carries the right password
@@ -15,12 +15,10 @@ import (
 // which has taken part in the DTLS handshake.
 type path struct {
 	addr      netip.AddrPort
-	id        stunID // of our check, whose answer is awaited
+	id        icecheck.ID // of our check, whose answer is awaited
 	proved    bool
 	nominated bool // the last that was
 }
-
-type stunID = [stun.TransactionIDSize]byte
 
 // maxPaths bounds the addresses that a viewer may have at a time.
 const maxPaths = 8
@@ -28,7 +26,7 @@ const maxPaths = 8
 // checkedLocked notes that an authentic check came. It returns the id that a
 // check of ours in return should have, and false if the address is proved
 // already.
-func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id stunID, ask bool) {
+func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id icecheck.ID, ask bool) {
 	p := s.pathLocked(from)
 	if nominated { // which holds until another is, though its address be proved later
 		for _, other := range s.paths {
@@ -62,7 +60,7 @@ func (s *Session) pathLocked(addr netip.AddrPort) *path {
 	if len(s.paths) == maxPaths {
 		s.dropPathLocked()
 	}
-	p := &path{addr: addr, id: stun.NewTransactionID()}
+	p := &path{addr: addr, id: icecheck.NewID()}
 	s.config.Transport.Port.Expect(p.id, s)
 	s.paths = append(s.paths, p)
 	return p
@@ -80,7 +78,7 @@ func (s *Session) dropPathLocked() {
 }
 
 // answeredLocked notes that a check of ours was answered from where it went.
-func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id stunID) {
+func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id icecheck.ID) {
 	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == from && p.id == id })
 	if i >= 0 {
 		s.heard = now

@@ -21,6 +21,8 @@ import (
 	"github.com/pion/logging"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -68,13 +70,13 @@ type Session struct {
 
 	mu         sync.Mutex
 	sdp        string
-	ice        []credentials // the present ones first; those before a restart next
-	candidates int           // trickled in this ICE session
+	ice        []icecheck.Credentials // the present ones first; those before a restart next
+	candidates int                    // trickled in this ICE session
 	addr       netip.AddrPort
 	paths      []*path // those checked last at the end
 	heard      time.Time
-	pipe       *pipe // where records go while DTLS is up; nil before and after
-	keys       *keys // nil before the handshake
+	pipe       *dtlssrtp.Pipe // where records go while DTLS is up; nil before and after
+	keys       *keys          // nil before the handshake
 	conn       *dtls.Conn
 	frozen     bool      // conn is set aside as keys.state
 	thawing    time.Time // the last time
@@ -116,7 +118,7 @@ func Answer(c Config, offer string) (*Session, error) {
 		s.cancel()
 		return nil, err
 	}
-	s.ice = []credentials{cred}
+	s.ice = []icecheck.Credentials{cred}
 	s.sdp = answer(plan.Offer, s.local(cred), streams, s.cname)
 	s.begin()
 	return s, nil
@@ -158,14 +160,14 @@ func newSSRC(streams []stream) uint32 {
 }
 
 // newCredentials makes credentials and has the port give us their checks.
-func (s *Session) newCredentials() (credentials, error) {
-	c := credentials{ufrag: rand.Text()[:16], pwd: rand.Text() + rand.Text()[:6]}
-	return c, s.config.Transport.Port.Name(c.ufrag, s)
+func (s *Session) newCredentials() (icecheck.Credentials, error) {
+	c := icecheck.NewCredentials()
+	return c, s.config.Transport.Port.Name(c.Ufrag, s)
 }
 
-func (s *Session) local(c credentials) local {
+func (s *Session) local(c icecheck.Credentials) local {
 	return local{
-		ufrag: c.ufrag, pwd: c.pwd, fingerprint: s.config.Transport.Fingerprint, candidates: s.config.Transport.Candidates,
+		ufrag: c.Ufrag, pwd: c.Pwd, fingerprint: s.config.Transport.Fingerprint, candidates: s.config.Transport.Candidates,
 	}
 }
 
@@ -241,7 +243,7 @@ func (s *Session) Patch(_ context.Context, text string) (string, error) {
 	if s.stopped {
 		return "", s.err
 	}
-	restarts := f.Ufrag != "" && f.Ufrag != s.remote.ufrag
+	restarts := f.Ufrag != "" && f.Ufrag != s.remote.ice.Ufrag
 	if restarts {
 		s.candidates = 0
 	}
@@ -262,16 +264,16 @@ func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
 		return "", err
 	}
 	old := s.ice[0]
-	s.remote.ufrag, s.remote.pwd = ufrag, pwd
+	s.remote.ice = icecheck.Credentials{Ufrag: ufrag, Pwd: pwd}
 	s.config.Transport.Port.Forget(s, ufrags(s.ice[1:]), nil)
-	s.ice = []credentials{c, old}
-	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.ufrag, "a=ice-ufrag:"+c.ufrag, "a=ice-pwd:"+old.pwd, "a=ice-pwd:"+c.pwd).Replace(s.sdp)
+	s.ice = []icecheck.Credentials{c, old}
+	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.Ufrag, "a=ice-ufrag:"+c.Ufrag, "a=ice-pwd:"+old.Pwd, "a=ice-pwd:"+c.Pwd).Replace(s.sdp)
 	return s.local(c).fragment(s.remote.mid), nil
 }
 
-func ufrags(all []credentials) (names []string) {
+func ufrags(all []icecheck.Credentials) (names []string) {
 	for _, c := range all {
-		names = append(names, c.ufrag)
+		names = append(names, c.Ufrag)
 	}
 	return names
 }
@@ -352,7 +354,7 @@ func (s *Session) goodbye(k *keys) {
 	if !frozen {
 		return // the connection's own reader closes it, and so says goodbye
 	}
-	out := newPipe(s.send)
+	out := dtlssrtp.NewPipe(s.send)
 	k.sayGoodbye(out, s.config.Transport.Certificate, s.config.Log)
 	_ = out.Close()
 }
@@ -362,10 +364,10 @@ func (s *Session) send(record []byte) error { return s.config.Transport.Port.Sen
 
 // dial is the goroutine of a handshake. Afterwards it reads the connection, in
 // which a viewer's goodbye comes, until that is set aside.
-func (s *Session) dial(p *pipe) {
-	conn, k, err := shake(s.ctx, p, s.config.Transport.Certificate, s.remote.fingerprints, s.config.Log)
+func (s *Session) dial(p *dtlssrtp.Pipe) {
+	conn, k, err := s.shake(p)
 	if err != nil {
-		if errors.Is(err, errFingerprint) {
+		if errors.Is(err, dtlssrtp.ErrFingerprint) {
 			err = fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
 		} else {
 			err = fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
@@ -375,6 +377,22 @@ func (s *Session) dial(p *pipe) {
 	}
 	s.connected(conn, k)
 	s.untilClosed(conn)
+}
+
+// shake is the handshake, as DTLS server.
+func (s *Session) shake(p *dtlssrtp.Pipe) (*dtls.Conn, *keys, error) {
+	conn, err := dtlssrtp.Handshake(s.ctx, p, dtlssrtp.Config{
+		Certificate: s.config.Transport.Certificate, Peer: s.remote.fingerprints, Log: s.config.Log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := export(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, k, nil
 }
 
 func (s *Session) connected(conn *dtls.Conn, k *keys) {
@@ -410,7 +428,7 @@ func (s *Session) repeat(after time.Duration) {
 		s.repeats = time.AfterFunc(2*after, func() { s.repeat(2 * after) })
 	}
 	s.mu.Unlock()
-	p.repeat()
+	p.Repeat()
 }
 
 const maxBadReads = 64

@@ -1,4 +1,4 @@
-package lite
+package icecheck
 
 import (
 	"net"
@@ -21,10 +21,10 @@ func known(ufrag string) (string, bool) { return "password", ufrag == "ours" }
 
 func TestChecks(t *testing.T) {
 	from := netip.MustParseAddrPort("[2001:db8::7]:5000")
-	c, err := readCheck(request(t, "password", stun.RawAttribute{Type: stun.AttrUseCandidate}), known)
+	c, err := Read(request(t, "password", stun.RawAttribute{Type: stun.AttrUseCandidate}), known)
 	require.NoError(t, err)
-	require.True(t, c.nominates)
-	raw, err := c.respond(from)
+	require.True(t, c.Nominates)
+	raw, err := c.Respond(from)
 	require.NoError(t, err)
 	var m stun.Message
 	require.NoError(t, stun.Decode(raw, &m))
@@ -40,9 +40,9 @@ func TestChecks(t *testing.T) {
 // A lite agent is controlled: who says so of itself is told to change
 // (RFC 8445 section 7.3.1.1).
 func TestRoleConflict(t *testing.T) {
-	c, err := readCheck(request(t, "password", stun.RawAttribute{Type: stun.AttrICEControlled, Value: make([]byte, 8)}), known)
+	c, err := Read(request(t, "password", stun.RawAttribute{Type: stun.AttrICEControlled, Value: make([]byte, 8)}), known)
 	require.NoError(t, err)
-	raw, err := c.respond(netip.MustParseAddrPort("192.0.2.1:5000"))
+	raw, err := c.Respond(netip.MustParseAddrPort("192.0.2.1:5000"))
 	require.NoError(t, err)
 	var m stun.Message
 	require.NoError(t, stun.Decode(raw, &m))
@@ -53,23 +53,23 @@ func TestRoleConflict(t *testing.T) {
 }
 
 func TestUnauthenticChecksAreNotAnswered(t *testing.T) {
-	_, err := readCheck(request(t, "guess"), known)
+	_, err := Read(request(t, "guess"), known)
 	require.ErrorIs(t, err, stun.ErrIntegrityMismatch)
-	_, err = readCheck(request(t, "password"), func(string) (string, bool) { return "", false })
+	_, err = Read(request(t, "password"), func(string) (string, bool) { return "", false })
 	require.ErrorIs(t, err, errNotForUs)
 	indication, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodBinding, stun.ClassIndication))
 	require.NoError(t, err)
-	_, err = readCheck(indication.Raw, known)
+	_, err = Read(indication.Raw, known)
 	require.ErrorIs(t, err, errIgnored)
-	_, err = readCheck([]byte{0, 1, 2}, known)
+	_, err = Read([]byte{0, 1, 2}, known)
 	require.Error(t, err)
 }
 
 func FuzzReadCheck(f *testing.F) {
 	f.Add(request(f, "password"))
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		if c, err := readCheck(b, known); err == nil {
-			_, _ = c.respond(netip.MustParseAddrPort("192.0.2.1:5000"))
+		if c, err := Read(b, known); err == nil {
+			_, _ = c.Respond(netip.MustParseAddrPort("192.0.2.1:5000"))
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package lite
+package dtlssrtp
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ import (
 // sent at all.
 func TestPipeRepeatsTheLastFlight(t *testing.T) {
 	var sent []string
-	p := newPipe(func(b []byte) error {
+	p := NewPipe(func(b []byte) error {
 		sent = append(sent, string(b))
 		return nil
 	})
@@ -19,15 +19,15 @@ func TestPipeRepeatsTheLastFlight(t *testing.T) {
 		_, err := p.WriteTo([]byte(s), nowhere)
 		require.NoError(t, err)
 	}
-	p.put([]byte("hello"))
+	p.Put([]byte("hello"))
 	write("flight 4")
-	p.put([]byte("finished"))
+	p.Put([]byte("finished"))
 	write("flight 6a")
 	write("flight 6b")
 	sent = nil
-	p.repeat()
+	p.Repeat()
 	require.Equal(t, []string{"flight 6a", "flight 6b"}, sent)
-	p.muted.Store(true)
+	p.Mute(true)
 	write("close")
 	require.Len(t, sent, 2)
 

@@ -1,0 +1,135 @@
+// Package icecheck reads and writes the STUN messages of ICE connectivity checks
+// (RFC 8445 section 7).
+package icecheck
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/netip"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
+)
+
+// Credentials are one side's of an ICE session (RFC 8445 section 5.3).
+type Credentials struct{ Ufrag, Pwd string }
+
+// NewCredentials returns random ones, of 80 and 160 bits.
+func NewCredentials() Credentials {
+	return Credentials{Ufrag: rand.Text()[:16], Pwd: rand.Text() + rand.Text()[:6]}
+}
+
+// An ID is a STUN transaction's.
+type ID = [stun.TransactionIDSize]byte
+
+// NewID returns a random one.
+func NewID() ID { return stun.NewTransactionID() }
+
+var (
+	errNotForUs = errors.New("icecheck: no check of ours")
+	errIgnored  = errors.New("icecheck: nothing to answer")
+)
+
+// A Check is a STUN binding request that has proved that its sender knows our
+// password.
+type Check struct {
+	message    stun.Message
+	integrity  stun.MessageIntegrity
+	Nominates  bool // USE-CANDIDATE
+	Controlled bool // its sender thinks that it is the controlled side
+}
+
+// Read reads and authenticates a connectivity check (RFC 8445 section 7.3,
+// RFC 8489 section 9.1.3). What fails is not answered: it may have a forged
+// source.
+func Read(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*Check, error) {
+	c := &Check{}
+	c.message.Raw = append([]byte(nil), packet...)
+	if err := c.message.Decode(); err != nil {
+		return nil, err
+	}
+	if c.message.Type != stun.BindingRequest {
+		return nil, errIgnored // indications keep a mapping open, and want no answer
+	}
+	var name stun.Username
+	if err := name.GetFrom(&c.message); err != nil {
+		return nil, err
+	}
+	pwd, ok := known(ours(name.String()))
+	if !ok {
+		return nil, errNotForUs
+	}
+	c.integrity = stun.NewShortTermIntegrity(pwd)
+	if err := c.integrity.Check(&c.message); err != nil {
+		return nil, err
+	}
+	c.Nominates = c.message.Contains(stun.AttrUseCandidate)
+	c.Controlled = c.message.Contains(stun.AttrICEControlled)
+	return c, nil
+}
+
+// Triggered returns a check of ours for the way that a check came (RFC 8445
+// section 7.3.1.4). A lite agent need not make any, but its answer proves the
+// address, and there are controlling agents that nominate a pair once they have
+// heard from both sides, and otherwise at their next turn, 200 ms later.
+func Triggered(id ID, ours, theirs Credentials) ([]byte, error) {
+	const peerReflexive = 110 // RFC 8445 section 5.1.2.2
+	return build(id, ours, theirs, peerReflexive, ice.AttrControlled(0))
+}
+
+// Nominating returns a check of the controlling side that nominates its pair
+// (RFC 8445 section 8.1.1).
+func Nominating(id ID, ours, theirs Credentials) ([]byte, error) {
+	const host = 126
+	return build(id, ours, theirs, host, ice.AttrControlling(1), ice.UseCandidate())
+}
+
+func build(id ID, ours, theirs Credentials, preference uint32, more ...stun.Setter) ([]byte, error) {
+	const component = 256 - 1 // RFC 8445 section 5.1.2.1
+	setters := append([]stun.Setter{
+		stun.BindingRequest, stun.NewTransactionIDSetter(id), stun.NewUsername(theirs.Ufrag + ":" + ours.Ufrag),
+		ice.PriorityAttr(preference<<24 | 65535<<8 | component),
+	}, more...)
+	m, err := stun.Build(append(setters, stun.NewShortTermIntegrity(theirs.Pwd), stun.Fingerprint)...)
+	if err != nil {
+		return nil, err
+	}
+	return m.Raw, nil
+}
+
+// IsAnswer reports whether a STUN message is a success response.
+func IsAnswer(packet []byte) bool {
+	return len(packet) > 1 && packet[0] == 0x01 && packet[1] == 0x01
+}
+
+// ReadAnswer reads and authenticates the answer to a check of ours.
+func ReadAnswer(packet []byte, pwd string) (id ID, ok bool) {
+	m := stun.Message{Raw: append([]byte(nil), packet...)}
+	if m.Decode() != nil || m.Type != stun.BindingSuccess {
+		return id, false
+	}
+	return m.TransactionID, stun.NewShortTermIntegrity(pwd).Check(&m) == nil
+}
+
+func ours(username string) string {
+	for i := range len(username) {
+		if username[i] == ':' {
+			return username[:i]
+		}
+	}
+	return username
+}
+
+// Respond returns the answer to a check: where it came from, or that a lite
+// agent is always the controlled one (RFC 8445 section 7.3.1.1).
+func (c *Check) Respond(from netip.AddrPort) ([]byte, error) {
+	m := &stun.Message{}
+	var err error
+	if c.Controlled {
+		err = m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingError, stun.CodeRoleConflict, c.integrity, stun.Fingerprint)
+	} else {
+		mapped := &stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}
+		err = m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingSuccess, mapped, c.integrity, stun.Fingerprint)
+	}
+	return m.Raw, err
+}
