@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -36,6 +35,10 @@ type Config struct {
 	Lease time.Duration
 	// Authorizer decides who may publish, play and fetch. If nil, all may.
 	Authorizer Authorizer
+
+	// Trust says by what this node and others know each other. If zero, other
+	// nodes are let in from loopback addresses only.
+	Trust Trust
 
 	// Logger gets what an operator should know. If nil, nothing is logged.
 	Logger *slog.Logger
@@ -82,8 +85,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ID == "" {
 		c.ID = NewNodeID()
 	}
-	if i := strings.IndexFunc(string(c.ID), func(r rune) bool { return !streamIDRune(r) }); i >= 0 {
-		return c, fmt.Errorf("%w: node id %q has other characters than a stream id's", ErrInvalid, c.ID)
+	if _, err := ParseNodeID(string(c.ID)); err != nil {
+		return c, err
+	}
+	if err := c.Trust.check(); err != nil {
+		return c, err
 	}
 	if c.Addr == "" {
 		c.Addr = ":0"

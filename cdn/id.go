@@ -47,5 +47,18 @@ func streamIDRune(r rune) bool {
 // A NodeID names a node for as long as its process lives.
 type NodeID string
 
+// ParseNodeID returns s as a NodeID, or an error wrapping [ErrInvalid]: it may
+// hold what an element of a [StreamID] may.
+func ParseNodeID(s string) (NodeID, error) {
+	const most = 128
+	if s == "" || len(s) > most {
+		return "", fmt.Errorf("%w: node id of %d bytes", ErrInvalid, len(s))
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return !streamIDRune(r) }); i >= 0 {
+		return "", fmt.Errorf("%w: node id %q has other characters than a stream id's", ErrInvalid, s)
+	}
+	return NodeID(s), nil
+}
+
 // NewNodeID returns a random NodeID.
 func NewNodeID() NodeID { return NodeID("n-" + strings.ToLower(rand.Text()[:12])) }

@@ -134,13 +134,7 @@ func Export(conn *dtls.Conn, client bool) (Keys, error) {
 	return Keys{profile: profile, keys: c.Keys}, nil
 }
 
-// Out returns a context that seals. Of the contexts of one connection, no two
-// may seal for the same SSRC (RFC 3711 section 9.1).
-func (k Keys) Out(options ...srtp.ContextOption) (*srtp.Context, error) {
-	return srtp.CreateContext(k.keys.LocalMasterKey, k.keys.LocalMasterSalt, k.profile, options...)
-}
-
-// In returns a context that opens.
+// In returns a context that opens what the other side has sealed.
 func (k Keys) In(options ...srtp.ContextOption) (*srtp.Context, error) {
 	return srtp.CreateContext(k.keys.RemoteMasterKey, k.keys.RemoteMasterSalt, k.profile, options...)
 }

@@ -16,7 +16,8 @@ import (
 // the DTLS connection can be made again.
 type keys struct {
 	state   dtls.State // when it was set aside
-	out, in *srtp.Context
+	out     *dtlssrtp.Sealer
+	in      *srtp.Context
 	sources []uint32 // whose RTCP was authentic
 }
 
@@ -27,7 +28,7 @@ func export(conn *dtls.Conn) (*keys, error) {
 		return nil, err
 	}
 	k := &keys{}
-	if k.out, err = agreed.Out(); err != nil {
+	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
 	k.in, err = agreed.In(srtp.SRTCPReplayProtection(64))

@@ -14,39 +14,19 @@ import (
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/ntp"
-	"github.com/deltacdn/delta/internal/peer"
+	"github.com/deltacdn/delta/internal/reason"
 )
-
-// room is what a packet may have more than its header and payload: the tag of
-// AES-GCM (16) or HMAC-SHA1 (10).
-const room = 32
 
 // writer seals packets straight into a batch. One goroutine at a time uses it.
 type writer struct {
 	session *Session
 	batch   *egress.Batch
 	to      netip.AddrPort
-	header  rtp.Header // of what is sealed
 }
 
 // WriteRTP implements send.RTPWriter.
 func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	s := w.session
-	n := h.MarshalSize()
-	buf := w.batch.Room(n + len(payload) + room)
-	plain := buf[:n+len(payload)]
-	if _, err := h.MarshalTo(plain); err != nil {
-		return 0, err
-	}
-	copy(plain[n:], payload)
-	s.sealing.Lock()
-	sealed, err := s.keys.out.EncryptRTP(plain[:0:cap(buf)], plain, &w.header)
-	s.sealing.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	w.batch.Add(sealed, w.to)
-	return len(sealed), nil
+	return w.session.keys.out.RTP(w.batch, w.to, h, payload)
 }
 
 // Consume sends what has come since the last time. A worker of the node calls
@@ -77,9 +57,7 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 	if err != nil {
 		return // what we make can be marshaled
 	}
-	s.sealing.Lock()
-	sealed, err := s.keys.out.EncryptRTCP(nil, raw, nil)
-	s.sealing.Unlock()
+	sealed, err := s.keys.out.RTCP(raw)
 	if err == nil {
 		_ = s.config.Transport.Port.Send(sealed, s.to()) // the next one is as good
 	}
@@ -88,7 +66,7 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 func (s *Session) sendBye() {
 	s.sendRTCP([]rtcp.Packet{
 		&rtcp.ReceiverReport{},
-		&rtcp.Goodbye{Sources: s.set.Sources(), Reason: peer.Reason(s.Err())},
+		&rtcp.Goodbye{Sources: s.set.Sources(), Reason: reason.Word(s.Err())},
 	})
 }
 

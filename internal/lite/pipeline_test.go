@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -40,7 +42,7 @@ type pipeline struct {
 	payload []byte
 }
 
-const offerOfOneVideo = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 00\r\n" +
+var offerOfOneVideo = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 " + strings.Repeat("00:", 31) + "00\r\n" +
 	"m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:them\r\na=ice-pwd:0123456789012345678901\r\n" +
 	"a=rtcp-mux\r\na=setup:actpass\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n" +
 	"a=extmap:3 " + toffset + "\r\na=recvonly\r\n"
@@ -72,7 +74,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := srtp.CreateContext(make([]byte, 16), make([]byte, 12), srtp.ProtectionProfileAeadAes128Gcm)
 		require.NoError(tb, err)
-		s.keys, s.addr = &keys{out: out}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.keys, s.addr = &keys{out: dtlssrtp.NewSealer(out)}, netip.MustParseAddrPort("127.0.0.1:9")
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
@@ -148,8 +150,9 @@ func BenchmarkSeal(b *testing.B) {
 			require.NoError(b, err)
 			saltLen, err := profile.SaltLen()
 			require.NoError(b, err)
-			s.keys.out, err = srtp.CreateContext(make([]byte, keyLen), make([]byte, saltLen), profile)
+			out, err := srtp.CreateContext(make([]byte, keyLen), make([]byte, saltLen), profile)
 			require.NoError(b, err)
+			s.keys.out = dtlssrtp.NewSealer(out)
 			s.media.batch, s.media.to = p.batch, s.addr
 			h := &rtp.Header{Version: 2, PayloadType: 96, SSRC: 1}
 			b.ReportAllocs()

@@ -66,8 +66,6 @@ type Session struct {
 	hangUp func()
 	work   sync.WaitGroup // the goroutines that handshake and read DTLS
 
-	sealing sync.Mutex // for keys.out
-
 	mu         sync.Mutex
 	sdp        string
 	ice        []icecheck.Credentials // the present ones first; those before a restart next

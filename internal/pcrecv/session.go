@@ -12,6 +12,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/peer"
+	"github.com/deltacdn/delta/internal/reason"
 )
 
 // Config says how a stream is received.
@@ -130,6 +131,6 @@ func (s *Session) midOf(receiver *webrtc.RTPReceiver) string {
 // bye ends the session for the reason that a sending node gave.
 func (s *Session) bye(b *rtcp.Goodbye) {
 	if s.config.ByeEnds && b.Reason != "" {
-		s.End(peer.ReasonError(b.Reason))
+		s.End(reason.Error(b.Reason))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/peer"
+	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/internal/send"
 )
 
@@ -210,7 +211,7 @@ func (s *Session) ending(err error) {
 		return
 	}
 	detach()
-	bye := []rtcp.Packet{&rtcp.Goodbye{Sources: s.set.Sources(), Reason: peer.Reason(err)}}
+	bye := []rtcp.Packet{&rtcp.Goodbye{Sources: s.set.Sources(), Reason: reason.Word(err)}}
 	if !s.config.Config.Node {
 		_ = s.PC().WriteRTCP(bye)
 		s.waitHungUp(byeHeadStart)

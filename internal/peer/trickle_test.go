@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/negotiate"
 )
 
@@ -21,12 +20,4 @@ func TestLocalFragment(t *testing.T) {
 	f, err := negotiate.ParseFragment(localFragment(desc))
 	require.NoError(t, err)
 	require.Equal(t, "u", f.Ufrag)
-}
-
-func TestReasonsSurvive(t *testing.T) {
-	for _, r := range reasons {
-		require.ErrorIs(t, ReasonError(Reason(&cdn.Error{Op: "x", Err: r.err})), r.err)
-	}
-	require.Equal(t, "failed", Reason(nil))
-	require.ErrorIs(t, ReasonError("something new"), cdn.ErrPeerLost)
 }

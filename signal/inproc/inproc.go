@@ -70,6 +70,25 @@ func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.
 	return remote{network: n, session: s, invited: o.SDP == "", sdp: s.SDP()}, nil
 }
 
+// DialLink calls the handler of base + "/link/", as nodes link to each other.
+func (n *Network) DialLink(ctx context.Context, base string, offer []byte) ([]byte, error) {
+	if err := n.wait(ctx); err != nil {
+		return nil, err
+	}
+	fail := func(reason error) ([]byte, error) {
+		return nil, &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %s", reason, base)}
+	}
+	h, _ := n.find(strings.TrimRight(base, "/") + "/link/")
+	if h == nil {
+		return fail(cdn.ErrPeerLost)
+	}
+	links, ok := h.(signal.LinkHandler)
+	if !ok {
+		return fail(cdn.ErrUnsupported)
+	}
+	return links.Link(ctx, signal.LinkOffer{Body: offer})
+}
+
 func start(ctx context.Context, h signal.Handler, o signal.Offer) (signal.Session, error) {
 	if o.SDP != "" {
 		return h.Offer(ctx, o)

@@ -1,0 +1,111 @@
+package link
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/icecheck"
+)
+
+// A description is what one node tells the other before the first packet: who
+// it is and how its port is reached. The dialling node offers one, the other
+// answers with its own. Fields that are not known are passed over.
+type description struct {
+	Node        cdn.NodeID `json:"node"`
+	Instance    string     `json:"instance"` // of its process
+	Ufrag       string     `json:"ufrag"`
+	Pwd         string     `json:"pwd"`
+	Fingerprint string     `json:"fingerprint"` // of its certificate, as in a=fingerprint
+	Candidates  []string   `json:"candidates"`  // addresses of its port
+	// Control holds the first datagrams of the control protocol, which so travel
+	// with the offer. They count only once DTLS has authenticated the node.
+	Control [][]byte `json:"control,omitempty"`
+}
+
+// An envelope carries a description with the proof that its sender knows the
+// shared secret. The proof is over the bytes as they are.
+type envelope struct {
+	Link  json.RawMessage `json:"link"`
+	Proof []byte          `json:"proof,omitempty"`
+}
+
+const (
+	maxCandidates = 16
+	maxControl    = 8
+	maxInstance   = 64
+)
+
+// A remote is a description that was found to be sound.
+type remote struct {
+	node       cdn.NodeID
+	instance   string
+	ice        icecheck.Credentials
+	hash       dtlssrtp.Hash
+	candidates []netip.AddrPort
+	control    [][]byte
+}
+
+// seal marshals a description. context is what the proof covers besides.
+func seal(d description, t cdn.Trust, context []byte) ([]byte, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	e := envelope{Link: raw}
+	if t.Secret != "" {
+		e.Proof = proof(t.Secret, context, raw)
+	}
+	return json.Marshal(e)
+}
+
+// open reads what seal made, and returns whether the proof is good. Errors wrap
+// [cdn.ErrInvalid].
+func open(body []byte, t cdn.Trust, context []byte) (r remote, proved bool, err error) {
+	var e envelope
+	var d description
+	if err := json.Unmarshal(body, &e); err != nil {
+		return r, false, invalid("%v", err)
+	}
+	if err := json.Unmarshal(e.Link, &d); err != nil {
+		return r, false, invalid("%v", err)
+	}
+	if r, err = d.check(); err != nil {
+		return r, false, err
+	}
+	return r, t.Secret != "" && proves(t.Secret, context, e.Link, e.Proof), nil
+}
+
+func (d description) check() (r remote, err error) {
+	if _, err := cdn.ParseNodeID(string(d.Node)); err != nil {
+		return r, err
+	}
+	switch {
+	case d.Instance == "" || len(d.Instance) > maxInstance:
+		return r, invalid("instance of %d characters", len(d.Instance))
+	case len(d.Ufrag) < 4 || len(d.Ufrag) > 256 || len(d.Pwd) < 22 || len(d.Pwd) > 256: // RFC 8839 section 5.4
+		return r, invalid("ICE user name of %d characters, password of %d", len(d.Ufrag), len(d.Pwd))
+	case len(d.Candidates) == 0 || len(d.Candidates) > maxCandidates:
+		return r, invalid("%d candidates", len(d.Candidates))
+	case len(d.Control) > maxControl:
+		return r, invalid("%d datagrams", len(d.Control))
+	}
+	r = remote{node: d.Node, instance: d.Instance, ice: icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}, control: d.Control}
+	if r.hash, err = dtlssrtp.ParseHash(d.Fingerprint); err != nil {
+		return r, invalid("%v", err)
+	}
+	for _, c := range d.Candidates {
+		addr, err := netip.ParseAddrPort(c)
+		if err != nil || addr.Port() == 0 || addr.Addr().IsMulticast() || addr.Addr().IsUnspecified() {
+			return r, invalid("candidate %.40q", c)
+		}
+		r.candidates = append(r.candidates, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
+	}
+	return r, nil
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: link: %s", cdn.ErrInvalid, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,31 @@
+package signal
+
+import "context"
+
+// A LinkHandler answers other nodes that want a link: a relay's server is one.
+// Link is called concurrently.
+type LinkHandler interface {
+	// Link answers an offer. What the two hold is for the nodes to understand;
+	// the carrier need not keep it secret, nor prove who sent it. Errors wrap the
+	// sentinels of package cdn.
+	Link(ctx context.Context, o LinkOffer) (answer []byte, err error)
+}
+
+// A LinkOffer is another node's wish for a link, of a few KiB of JSON.
+type LinkOffer struct {
+	Body []byte
+	// RemoteAddr is host:port of the asking node, if known. "" is taken for a
+	// local one.
+	RemoteAddr string
+}
+
+// A LinkDialer is the client side: it carries an offer to the node at url, a
+// signaling base URL as in [cdn.Entry], and brings back the answer. [link.Client]
+// is one over HTTP.
+//
+// [link.Client]: https://pkg.go.dev/github.com/deltacdn/delta/signal/link#Client
+type LinkDialer interface {
+	// DialLink fails with an error wrapping [cdn.ErrUnsupported] where the other
+	// side knows no links.
+	DialLink(ctx context.Context, url string, offer []byte) (answer []byte, err error)
+}
