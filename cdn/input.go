@@ -34,16 +34,23 @@ type InputConfig struct {
 // Its methods may be called concurrently.
 type Input struct {
 	stream *Stream
-	config InputConfig
 	done   chan struct{}
 
-	video atomic.Bool // it declared a video track
+	config atomic.Pointer[InputConfig]
+	video  atomic.Bool // it declared a video track
 
 	mu     sync.Mutex
 	tracks []*Track // of the stream, for those that were declared
 	layers []*LayerInput
 	closed bool
 	err    error
+}
+
+// Update says that what the input's media comes through has changed upstream,
+// and so perhaps the publication. Whether the input is on standby stays.
+func (in *Input) Update(c InputConfig) {
+	c.Standby = in.config.Load().Standby
+	in.config.Store(&c)
 }
 
 // Done is closed when the input's media is not wanted any more, or was closed;

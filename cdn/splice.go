@@ -163,7 +163,7 @@ func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
 	rate := float64(l.track.info.Codec.ClockRate)
 	passed := max(now.Sub(l.out.arrival), time.Millisecond)
 	next := l.out.ts + uint64(passed.Seconds()*rate)
-	if l.out.publication == "" || l.out.publication != li.input.config.Publication {
+	if l.out.publication == "" || l.out.publication != li.input.config.Load().Publication {
 		return next
 	}
 	// What disagrees by a second with the time that has passed is not shared.
@@ -209,7 +209,7 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 		l.out.ts, l.out.arrival = ts, now
 	}
 	l.out.started = true
-	l.out.publication, l.out.shift = li.input.config.Publication, li.shift.ts
+	l.out.publication, l.out.shift = li.input.config.Load().Publication, li.shift.ts
 	l.stats.add(now, len(p.Payload))
 }
 

@@ -177,7 +177,8 @@ func (s *Stream) End(err error) {
 // with [ErrSuperseded]. A stream has two inputs at most: a third one ends the
 // one of the two that is not active.
 func (s *Stream) NewInput(c InputConfig) (*Input, error) {
-	in := &Input{stream: s, config: c, done: make(chan struct{})}
+	in := &Input{stream: s, done: make(chan struct{})}
+	in.config.Store(&c)
 	s.mu.Lock()
 	if s.ended {
 		defer s.mu.Unlock()
@@ -233,9 +234,9 @@ func (s *Stream) Input() (InputConfig, bool) {
 	defer s.mu.Unlock()
 	switch {
 	case s.active != nil:
-		return s.active.config, true
+		return *s.active.config.Load(), true
 	case len(s.inputs) > 0:
-		return s.inputs[len(s.inputs)-1].config, true
+		return *s.inputs[len(s.inputs)-1].config.Load(), true
 	}
 	return InputConfig{}, false
 }
@@ -254,7 +255,7 @@ func (s *Stream) leads(in *Input) bool {
 	if s.active == nil || s.active == in {
 		return true
 	}
-	if in.config.Standby {
+	if in.config.Load().Standby {
 		return false
 	}
 	for _, x := range s.inputs {

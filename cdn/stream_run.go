@@ -60,7 +60,7 @@ func (s *Stream) retire(now time.Time) (next time.Time) {
 	s.told = active
 	s.mu.Unlock()
 	if changed {
-		s.node.Emit(InputChanged{Stream: s.id, Publication: active.config.Publication, Epoch: active.config.Epoch})
+		s.node.Emit(InputChanged{Stream: s.id, Publication: active.config.Load().Publication, Epoch: active.config.Load().Epoch})
 	}
 	for _, in := range before {
 		if in.feeds() && now.Before(overlap) {

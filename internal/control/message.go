@@ -1,0 +1,190 @@
+package control
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Version is the newest version of the protocol that this package speaks.
+const Version = 1
+
+// Hello is the first thing that each side says.
+type Hello struct {
+	Min      int      `json:"min"` // the least and the highest version that is spoken
+	Max      int      `json:"max"`
+	Node     string   `json:"node"`
+	Instance string   `json:"instance,omitempty"`
+	Features []string `json:"features,omitempty"`
+}
+
+// Subscribe asks for a stream.
+type Subscribe struct {
+	Stream     string   `json:"stream"`
+	Path       []string `json:"path,omitempty"`   // nodes that the wish came through
+	Layers     []string `json:"layers,omitempty"` // of simulcast; none: all
+	Credential string   `json:"credential,omitempty"`
+}
+
+// Subscribed says what a stream holds that was asked for.
+type Subscribed struct {
+	Publication string   `json:"publication,omitempty"`
+	Epoch       uint64   `json:"epoch,omitempty"`
+	Path        []string `json:"path,omitempty"` // nodes that the stream comes through, the origin first
+	Tracks      []Track  `json:"tracks"`
+}
+
+// Track describes a track, and under which numbers its packets come.
+type Track struct {
+	ID         string   `json:"id"`
+	Kind       string   `json:"kind"`
+	MimeType   string   `json:"mime"`
+	ClockRate  uint32   `json:"rate"`
+	Channels   uint16   `json:"channels,omitempty"`
+	Fmtp       string   `json:"fmtp,omitempty"`
+	PT         uint8    `json:"pt"`
+	RTX        uint8    `json:"rtx,omitempty"`        // of what is sent again (RFC 4588)
+	Extensions []string `json:"extensions,omitempty"` // URIs; index i has id i+1
+	Layers     []Layer  `json:"layers"`
+}
+
+// Layer is one encoding of a track. Its SSRCs are unique on the link.
+type Layer struct {
+	Name string `json:"name,omitempty"`
+	SSRC uint32 `json:"ssrc"`
+	RTX  uint32 `json:"rtx,omitempty"`
+	// Bitrate is what the sender measures of a layer, in bits a second, so that
+	// one that does not travel can be chosen.
+	Bitrate float64 `json:"bitrate,omitempty"`
+}
+
+// Reason says why something ends.
+type Reason struct {
+	Code string `json:"code"`
+	Text string `json:"text,omitempty"`
+}
+
+// An Event is something that the other side has said. The set of events is
+// closed.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Opened says that the other side's hello has come, and the version that both
+	// speak.
+	Opened struct {
+		Hello   Hello
+		Version int
+	}
+	// Asked says that the other side wants a stream. It is answered by
+	// [Conn.Accept] or [Conn.End].
+	Asked struct {
+		ID        uint64
+		Subscribe Subscribe
+	}
+	// Wanted says that the other side wants other layers of what it has asked for.
+	Wanted struct {
+		ID     uint64
+		Layers []string
+	}
+	// Left says that the other side does not want a stream any more.
+	Left struct{ ID uint64 }
+	// Accepted says what a stream holds, perhaps anew.
+	Accepted struct {
+		ID         uint64
+		Subscribed Subscribed
+	}
+	// Ended says that a stream is refused, or over.
+	Ended struct {
+		ID     uint64
+		Reason Reason
+	}
+	// Closed says that the connection is over: because the other side said so
+	// (Reason), or as Err tells.
+	Closed struct {
+		Reason Reason
+		Err    error
+	}
+)
+
+func (Opened) event()   {}
+func (Asked) event()    {}
+func (Wanted) event()   {}
+func (Left) event()     {}
+func (Accepted) event() {}
+func (Ended) event()    {}
+func (Closed) event()   {}
+
+// The reasons for which a connection is over without a word.
+var (
+	ErrPeerSilent = errors.New("control: nothing is heard of the other side")
+	ErrVersion    = errors.New("control: no version in common")
+)
+
+// The kinds of messages. Those that are not known are passed over, so that a
+// later version may have more.
+type kind byte
+
+const (
+	kindHello kind = iota + 1
+	kindSubscribe
+	kindWant
+	kindUnsubscribe
+	kindSubscribed
+	kindEnd
+)
+
+func (k kind) String() string {
+	names := [...]string{"?", "hello", "subscribe", "want", "unsubscribe", "subscribed", "end"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprint(byte(k))
+}
+
+// A message is about one subscription; its revision says which of several of a
+// kind is the newest.
+type message struct {
+	kind     kind
+	id       uint64
+	revision uint64
+	body     any
+}
+
+type want struct {
+	Layers []string `json:"layers"`
+}
+
+func (m message) marshal() []byte {
+	b := []byte{byte(m.kind)}
+	b = binary.AppendUvarint(b, m.id)
+	b = binary.AppendUvarint(b, m.revision)
+	if m.body == nil {
+		return b
+	}
+	body, err := json.Marshal(m.body)
+	if err != nil {
+		panic("control: a message that cannot be marshaled: " + err.Error()) // they are of plain types
+	}
+	return append(b, body...)
+}
+
+var errMessage = errors.New("control: malformed message")
+
+// parse returns the message and its body, still as JSON.
+func parse(b []byte) (m message, body []byte, err error) {
+	if len(b) == 0 {
+		return m, nil, errMessage
+	}
+	m.kind = kind(b[0])
+	rest := b[1:]
+	for _, v := range []*uint64{&m.id, &m.revision} {
+		x, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return m, nil, errMessage
+		}
+		*v, rest = x, rest[n:]
+	}
+	return m, rest, nil
+}

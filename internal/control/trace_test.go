@@ -1,0 +1,175 @@
+package control
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the traces anew")
+
+// describe writes a datagram as a person reads it.
+func describe(datagram []byte) string {
+	var all []string
+	err := frames(datagram, func(t frameType, body []byte) error {
+		switch t {
+		case framePart:
+			p, err := parsePart(body)
+			if err != nil {
+				return err
+			}
+			m, text, err := parse(p.data)
+			switch {
+			case p.index > 0 || err != nil:
+				all = append(all, fmt.Sprintf("#%d part %d/%d", p.seq, p.index+1, p.count))
+			case p.count > 1:
+				all = append(all, fmt.Sprintf("#%d part 1/%d of %s %d", p.seq, p.count, m.kind, m.id))
+			default:
+				all = append(all, fmt.Sprintf("#%d %s %d.%d %s", p.seq, m.kind, m.id, m.revision, text))
+			}
+		case frameAck:
+			a, err := parseSet(body)
+			if err != nil {
+				return err
+			}
+			all = append(all, fmt.Sprintf("ack <%d %b", a.next, a.ahead[0]))
+		case framePing, framePong:
+			id, _ := binary.Uvarint(body)
+			all = append(all, fmt.Sprintf("%s %d", map[frameType]string{framePing: "ping", framePong: "pong"}[t], id))
+		case frameClose:
+			all = append(all, "close "+string(body))
+		}
+		return nil
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(all, " | ")
+}
+
+// The traces are what happens, to be read; `go test ./internal/control -update`
+// writes them.
+func TestTraces(t *testing.T) {
+	for name, play := range map[string]func(*sim){
+		"open and subscribe": func(s *sim) {
+			s.serveAll(1, 1)
+			s.end[0].Subscribe(s.now, Subscribe{Stream: "live/one", Path: []string{"a"}})
+			s.run(t, 700*time.Millisecond)
+		},
+		"refused": func(s *sim) {
+			s.watch = func(side int, e Event) {
+				if a, ok := e.(Asked); ok {
+					s.end[side].End(s.now, a.ID, Reason{Code: "not found"})
+				}
+			}
+			s.end[0].Subscribe(s.now, Subscribe{Stream: "nothing"})
+			s.run(t, 300*time.Millisecond)
+		},
+		"lost first flight": func(s *sim) {
+			s.serveAll(1, 1)
+			s.cut = true
+			s.end[0].Subscribe(s.now, Subscribe{Stream: "live/one"})
+			s.run(t, 10*time.Millisecond)
+			s.cut = false
+			s.run(t, 400*time.Millisecond)
+		},
+		"unsubscribe overtakes": func(s *sim) {
+			s.run(t, 100*time.Millisecond)
+			s.delay = 60 * time.Millisecond
+			id := s.end[0].Subscribe(s.now, Subscribe{Stream: "live/one"})
+			s.pump()
+			s.delay = 10 * time.Millisecond
+			s.end[0].Unsubscribe(s.now, id)
+			s.run(t, 200*time.Millisecond)
+		},
+		"no common version": func(s *sim) {
+			s.end[1] = New(s.now, Config{Hello: Hello{Min: 2, Max: 3, Node: "b"}})
+			s.run(t, 300*time.Millisecond)
+		},
+		"dies while carrying": func(s *sim) {
+			for _, c := range s.end {
+				c.Carrying(s.now, true)
+			}
+			s.run(t, 300*time.Millisecond)
+			s.cut = true
+			s.run(t, time.Second)
+		},
+		"goodbye": func(s *sim) {
+			s.run(t, 100*time.Millisecond)
+			s.end[1].Close(s.now, Reason{Code: "closed", Text: "for the night"})
+			s.run(t, 100*time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			s := newSim(1)
+			s.trace = func(line string) { b.WriteString(line + "\n") }
+			play(s)
+			file := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".txt")
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o600))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, string(want), b.String())
+		})
+	}
+}
+
+// Whatever comes is no reason to fall over, to say something that was not said,
+// or to keep much.
+func FuzzReceive(f *testing.F) {
+	s := newSim(1)
+	s.serveAll(1, 40)
+	s.trace = func(string) {}
+	id := s.end[0].Subscribe(s.now, Subscribe{Stream: "live"})
+	s.end[0].Want(s.now, id, []string{"h"})
+	for range 5 {
+		for _, c := range s.end {
+			d := c.Datagram()
+			if d != nil {
+				f.Add(append([]byte(nil), d...), append([]byte(nil), d...))
+				s.fly(0, d)
+				s.fly(1, d)
+			}
+		}
+		s.run(f, 50*time.Millisecond)
+	}
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		c := New(epoch, Config{Hello: Hello{Min: 1, Max: 1}})
+		now := epoch
+		for range 3 {
+			for _, d := range [][]byte{one, two} {
+				now = now.Add(10 * time.Millisecond)
+				_ = c.Receive(now, d)
+			}
+			c.Advance(now)
+			for n := 0; c.Datagram() != nil; n++ {
+				require.Less(t, n, 300)
+			}
+		}
+		asked, opened := map[uint64]bool{}, false
+		for e, ok := c.Event(); ok; e, ok = c.Event() {
+			switch e := e.(type) {
+			case Opened:
+				opened = true
+			case Asked:
+				require.True(t, opened)
+				require.False(t, asked[e.ID], "asked twice")
+				asked[e.ID] = true
+			case Left:
+				require.True(t, asked[e.ID])
+			case Accepted, Ended:
+				t.Fatal("nothing was asked for")
+			}
+		}
+		require.LessOrEqual(t, len(c.pending)+len(c.in.pending)+len(c.early), 3*window)
+	})
+}

@@ -1,0 +1,267 @@
+package link
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/control"
+)
+
+// A fetching is a stream that this node has from the other one.
+type fetching struct {
+	// static
+	link   *Link
+	id     uint64
+	stream *cdn.Stream
+	config FetchConfig
+	begun  time.Time
+	inputs chan *cdn.Input // the input, when there is one; room for it
+	done   chan struct{}
+
+	reading sync.Mutex // guards what follows; the port's reader has it, but for early packets
+	in      *srtp.Context
+	plain   []byte
+	header  rtp.Header
+	packet  rtp.Packet
+	ext     []cdn.Ext
+
+	last atomic.Int64 // when media last came, Unix nanoseconds; 0: never
+
+	mu    sync.Mutex
+	input *cdn.Input
+	over  bool
+	err   error
+}
+
+// FetchConfig says what is fetched.
+type FetchConfig struct {
+	Request    cdn.Request
+	Credential string
+	// Standby: what comes feeds the stream only once nothing else does.
+	Standby bool
+	// Accepted is called once, when the other node has said what the stream
+	// holds. It must not block.
+	Accepted func()
+}
+
+// subscribe asks for a stream, at once.
+func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
+	now := time.Now()
+	f := &fetching{link: l, stream: s, config: c, begun: now, inputs: make(chan *cdn.Input, 1), done: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return nil, l.err
+	}
+	path := make([]string, len(c.Request.Path))
+	for i, id := range c.Request.Path {
+		path[i] = string(id)
+	}
+	f.id = l.control.Subscribe(now, control.Subscribe{Stream: string(c.Request.Stream), Path: path, Credential: c.Credential})
+	l.fetches[f.id] = f
+	l.pumpLocked()
+	return f, nil
+}
+
+// wait returns when the stream does not come this way any more, and why. If
+// nothing comes for silence, that is why.
+func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
+	watch := time.NewTicker(silence / 4)
+	defer watch.Stop()
+	var unwanted <-chan struct{} // of the input, once there is one
+	var input *cdn.Input
+	for {
+		select {
+		case input = <-f.inputs:
+			unwanted = input.Done()
+		case <-unwanted:
+			f.end(input.Err())
+		case now := <-watch.C:
+			if heard := f.heard(); now.Sub(heard) > silence {
+				f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrTimeout})
+			}
+		case <-ctx.Done():
+			f.end(ctx.Err())
+		case <-f.done:
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.err
+		}
+		if f.ended() {
+			unwanted = nil
+		}
+	}
+}
+
+func (f *fetching) heard() time.Time {
+	if at := f.last.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return f.begun
+}
+
+func (f *fetching) ended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.over
+}
+
+// awaits reports whether an answer to a subscription is still to come.
+func (l *Link) awaits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.fetches {
+		if f.waiting() {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fetching) waiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.input == nil && !f.over
+}
+
+// accepted makes the input that the other node has described. Later ones tell of
+// another way that the stream takes before it.
+func (f *fetching) accepted(s control.Subscribed) {
+	c := cdn.InputConfig{Publication: s.Publication, Epoch: s.Epoch, Standby: f.config.Standby}
+	for _, id := range s.Path {
+		c.Path = append(c.Path, cdn.NodeID(id))
+	}
+	if slices.Contains(c.Path, f.link.links.node.ID()) {
+		f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrLoop})
+		return
+	}
+	f.mu.Lock()
+	in, over := f.input, f.over
+	f.mu.Unlock()
+	switch {
+	case over:
+	case in != nil:
+		in.Update(c)
+	default:
+		if err := f.begin(c, s.Tracks); err != nil {
+			f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: err})
+		}
+	}
+}
+
+func (f *fetching) begin(c cdn.InputConfig, tracks []control.Track) error {
+	infos := make([]cdn.TrackInfo, len(tracks))
+	for i, t := range tracks {
+		infos[i] = trackInfo(t)
+	}
+	m := &f.link.media
+	in, err := m.keys.In(srtp.SRTPReplayProtection(replayWindow))
+	if err != nil {
+		return err
+	}
+	f.in = in
+	input, err := f.stream.NewInput(c)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	over := f.over
+	f.input = input
+	f.mu.Unlock()
+	if over {
+		input.Close(f.err)
+		return nil
+	}
+	if err := input.Start(infos); err != nil {
+		return err
+	}
+	sources, err := f.sources(input, tracks)
+	if err != nil {
+		return err
+	}
+	f.inputs <- input
+	m.add(sources)
+	if f.config.Accepted != nil {
+		f.config.Accepted()
+	}
+	return nil
+}
+
+func (f *fetching) sources(input *cdn.Input, tracks []control.Track) (all []*source, err error) {
+	for i, t := range tracks {
+		for _, l := range t.Layers {
+			b := &back{link: f.link, ssrc: l.SSRC}
+			li, err := input.Layer(i, l.Name, b)
+			if err != nil {
+				return nil, err
+			}
+			s := &source{fetch: f, input: li, pt: t.PT, ssrc: l.SSRC, ids: extensionIDs(li.Track().Info(), t)}
+			all = append(all, s)
+			if l.RTX != 0 {
+				all = append(all, &source{fetch: f, input: li, pt: t.RTX, ssrc: l.RTX, original: s})
+			}
+		}
+	}
+	return all, nil
+}
+
+// extensionIDs pairs the sender's ids with those of the stream's track, which
+// another sender may have declared.
+func extensionIDs(ours cdn.TrackInfo, theirs control.Track) (ids []extensionID) {
+	for i, uri := range ours.Extensions {
+		if n := slices.Index(theirs.Extensions, uri); n >= 0 {
+			ids = append(ids, extensionID{theirs: uint8(n + 1), ours: uint8(i + 1)})
+		}
+	}
+	return ids
+}
+
+// end begins the end of the fetch. The first reason stays.
+func (f *fetching) end(err error) {
+	f.mu.Lock()
+	if f.over {
+		f.mu.Unlock()
+		return
+	}
+	f.over, f.err = true, err
+	in := f.input
+	f.mu.Unlock()
+	l := f.link
+	l.do(func(now time.Time, c *control.Conn) { c.Unsubscribe(now, f.id) })
+	l.mu.Lock()
+	delete(l.fetches, f.id)
+	l.mu.Unlock()
+	l.media.remove(f)
+	if in != nil {
+		in.Close(err)
+	}
+	close(f.done)
+}
+
+// back asks the other node for packets and keyframes of one source.
+type back struct {
+	link *Link
+	ssrc uint32
+}
+
+func (b *back) RequestKeyframe() {
+	b.link.media.sendRTCP(&rtcp.PictureLossIndication{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc})
+}
+
+// maxPairs keeps a NACK below the MTU: a pair has four bytes.
+const maxPairs = 250
+
+func (b *back) Nack(seqs []uint16) {
+	slices.Sort(seqs)
+	for pairs := range slices.Chunk(rtcp.NackPairsFromSequenceNumbers(seqs), maxPairs) {
+		b.link.media.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
+	}
+}

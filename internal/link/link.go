@@ -1,0 +1,435 @@
+// Package link is the standing connection between two nodes, which all streams
+// between them share, in both directions: ICE checks, a DTLS association with
+// both certificates looked at, over which the control protocol runs (package
+// control), and SRTP for media. It is on the node's port, and made by one
+// exchange of signaling.
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/reason"
+)
+
+// connectTimeout bounds the time until a link is up.
+const connectTimeout = 5 * time.Second
+
+// A Link is the connection with one other node. It is made by [Links], and ends
+// by itself when the other node is lost. Its methods may be called concurrently.
+type Link struct {
+	// static
+	links   *Links
+	dialed  bool   // by this node
+	url     string // that was dialled
+	log     *slog.Logger
+	ours    icecheck.Credentials
+	begun   time.Time
+	pipe    *dtlssrtp.Pipe
+	ctx     context.Context
+	cancel  context.CancelFunc
+	up      chan struct{} // closed when the link is up
+	done    chan struct{} // closed when it is over, and everything is given back
+	kick    chan struct{} // for run; room for one
+	work    sync.WaitGroup
+	media   media
+	path    path
+	starter sync.Once
+
+	mu       sync.Mutex
+	peer     remote // "" before the answer
+	verify   verifier
+	control  *control.Conn
+	conn     *dtls.Conn      // nil before the handshake
+	events   []control.Event // for run
+	fetches  map[uint64]*fetching
+	servings map[uint64]*serving
+	upSince  time.Time
+	shaking  bool // the handshake has begun
+	chosen   bool // before another one with the same node, which was not made
+	stopped  bool
+	err      error
+	heard    atomic.Int64 // when media last came, Unix nanoseconds
+}
+
+func (ls *Links) newLink(dialed bool, url string) *Link {
+	now := time.Now()
+	l := &Link{
+		links: ls, dialed: dialed, url: url, log: ls.node.Logger(), ours: icecheck.NewCredentials(), begun: now,
+		up: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1),
+		fetches: make(map[uint64]*fetching), servings: make(map[uint64]*serving),
+		control: control.New(now, control.Config{Hello: ls.hello()}),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.pipe = dtlssrtp.NewPipe(l.sendRecord)
+	l.media.init(l)
+	l.path.init(l)
+	return l
+}
+
+// Peer returns the node at the other end, "" before it has said who it is.
+func (l *Link) Peer() cdn.NodeID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.peer.node
+}
+
+// Err returns why the link ends or ended, nil while it lives.
+func (l *Link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// description is what the other node is told of this one.
+func (l *Link) description() description {
+	t := l.links.transport
+	d := description{
+		Node: l.links.node.ID(), Instance: l.links.instance,
+		Ufrag: l.ours.Ufrag, Pwd: l.ours.Pwd, Fingerprint: l.links.fingerprint,
+	}
+	for _, c := range t.Candidates {
+		d.Candidates = append(d.Candidates, c.String())
+	}
+	return d
+}
+
+// meet notes who the other node is.
+func (l *Link) meet(r remote, v verifier) {
+	l.mu.Lock()
+	l.peer, l.verify = r, v
+	l.log = l.links.node.Logger().With("peer", string(r.node))
+	l.mu.Unlock()
+	l.path.meet(r)
+}
+
+// shake is the goroutine of the handshake, and then of what comes by DTLS.
+func (l *Link) shake() {
+	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	defer cancel()
+	l.mu.Lock()
+	r, verify := l.peer, l.verify
+	l.mu.Unlock()
+	conn, err := dtlssrtp.Handshake(ctx, l.pipe, dtlssrtp.Config{
+		Client: l.dialed, Certificate: l.links.certificate, Peer: []dtlssrtp.Hash{r.hash}, Verify: verify,
+		Log: l.links.node.PionLogger(),
+	})
+	if err == nil {
+		err = l.connected(conn)
+	}
+	if err != nil {
+		l.end(l.failed(ctx, err))
+		return
+	}
+	l.read(conn)
+}
+
+func (l *Link) failed(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, cdn.ErrUnauthorized):
+		return err
+	case errors.Is(err, dtlssrtp.ErrFingerprint):
+		return fmt.Errorf("%w: %w", cdn.ErrUnauthorized, err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout)
+	}
+	return fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
+}
+
+// connected is called when both certificates have been found good.
+func (l *Link) connected(conn *dtls.Conn) error {
+	keys, err := dtlssrtp.Export(conn, l.dialed)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	if err := l.media.start(keys); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	if !l.links.established(l) { // another one is, and is better
+		_ = conn.Close()
+		return cdn.ErrSuperseded
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		_ = conn.Close()
+		return l.err
+	}
+	l.conn, l.upSince = conn, now
+	l.pipe.Settle()
+	l.control.Heard(now)
+	for _, d := range l.peer.control {
+		_ = l.control.Receive(now, d) // what cannot be read was not by a node of ours
+	}
+	l.peer.control = nil
+	l.pumpLocked()
+	close(l.up)
+	return nil
+}
+
+// read takes what the other node says, until the connection ends.
+func (l *Link) read(conn *dtls.Conn) {
+	buf := make([]byte, 2048)
+	for {
+		n, err := conn.Read(buf)
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, dtls.ErrConnClosed):
+			l.end(cdn.ErrPeerLost)
+			return
+		default:
+			if l.ctx.Err() != nil {
+				return
+			}
+			continue // what is wrong with a record is no reason to end
+		}
+		now := time.Now()
+		l.mu.Lock()
+		if err := l.control.Receive(now, buf[:n]); err != nil {
+			l.log.Debug("a control datagram cannot be read", "err", err)
+		}
+		l.pumpLocked()
+		l.mu.Unlock()
+	}
+}
+
+// pumpLocked sends what the protocol has to say, and hands its events on.
+func (l *Link) pumpLocked() {
+	if l.conn == nil {
+		return // it says it when the link is up
+	}
+	for d := l.control.Datagram(); d != nil; d = l.control.Datagram() {
+		_, _ = l.conn.Write(d) // lost, it is said again
+	}
+	for e, ok := l.control.Event(); ok; e, ok = l.control.Event() {
+		l.events = append(l.events, e)
+	}
+	l.wake()
+}
+
+func (l *Link) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// do has f give the protocol something to do.
+func (l *Link) do(f func(now time.Time, c *control.Conn)) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+	f(now, l.control)
+	l.pumpLocked()
+}
+
+// run tends the protocol's deadlines and acts on its events.
+func (l *Link) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		events, wait := l.tend(time.Now())
+		for _, e := range events {
+			l.handle(e)
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
+	reports := l.media.tend(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.control
+	if at := l.heard.Load(); at != 0 {
+		c.Heard(time.Unix(0, at))
+	}
+	if l.conn == nil { // connecting has a deadline of its own
+		c.Heard(now)
+		return nil, connectTimeout
+	}
+	c.Carrying(now, len(l.fetches) > 0 || len(l.servings) > 0)
+	if next := c.Next(); !next.IsZero() && !next.After(now) {
+		c.Advance(now)
+	}
+	l.pumpLocked()
+	events := l.events
+	l.events = nil
+	next := c.Next()
+	if next.IsZero() || reports.Before(next) {
+		next = reports
+	}
+	return events, max(next.Sub(now), 0)
+}
+
+func (l *Link) handle(e control.Event) {
+	switch e := e.(type) {
+	case control.Opened:
+		l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
+	case control.Asked:
+		l.serve(e)
+	case control.Wanted:
+		if s := l.serving(e.ID); s != nil {
+			s.want(e.Layers)
+		}
+	case control.Left:
+		if s := l.serving(e.ID); s != nil {
+			s.end(cdn.ErrClosed)
+		}
+	case control.Accepted:
+		if f := l.fetch(e.ID); f != nil {
+			f.accepted(e.Subscribed)
+		}
+	case control.Ended:
+		if f := l.fetch(e.ID); f != nil {
+			f.end(l.told(reason.Error(e.Reason.Code), e.Reason.Text))
+		}
+	case control.Closed:
+		err := e.Err
+		switch {
+		case errors.Is(err, control.ErrPeerSilent):
+			err = fmt.Errorf("%w: %w", cdn.ErrPeerLost, err)
+		case errors.Is(err, control.ErrVersion):
+			err = fmt.Errorf("%w: %w", cdn.ErrUnsupported, err)
+		case err == nil:
+			err = l.told(reason.Error(e.Reason.Code), e.Reason.Text)
+		}
+		l.end(err)
+	}
+}
+
+// told is an error that the other node has told of.
+func (l *Link) told(err error, text string) error {
+	if text != "" {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	return &cdn.Error{Op: "link", Node: l.Peer(), Err: err}
+}
+
+func (l *Link) serving(id uint64) *serving {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.servings[id]
+}
+
+func (l *Link) fetch(id uint64) *fetching {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fetches[id]
+}
+
+// end begins the link's end and does not wait. The first reason stays.
+func (l *Link) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+	l.stopped, l.err = true, err
+	go l.finish()
+}
+
+// Close ends the link and waits for it.
+func (l *Link) Close() error {
+	l.end(cdn.ErrClosed)
+	<-l.done
+	return nil
+}
+
+// finish says goodbye and gives back what the link has.
+func (l *Link) finish() {
+	now := time.Now()
+	l.mu.Lock()
+	err, conn := l.err, l.conn
+	if conn != nil {
+		l.control.Close(now, control.Reason{Code: reason.Word(err)})
+		l.pumpLocked()
+	}
+	fetches, servings := l.fetches, l.servings
+	l.fetches, l.servings = nil, nil
+	l.mu.Unlock()
+	for _, f := range fetches {
+		f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: l.Peer(), Err: err})
+	}
+	for _, s := range servings {
+		s.end(err)
+	}
+	if conn != nil {
+		_ = conn.Close()
+	}
+	l.cancel()
+	_ = l.pipe.Close()
+	l.path.release()
+	l.work.Wait()
+	l.links.over(l)
+	close(l.done)
+	l.log.Info("a link is over", "err", err)
+}
+
+// Receive takes a datagram that the port's reader has found to be ours.
+func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) {
+	if len(packet) < 2 {
+		return
+	}
+	switch first := packet[0]; {
+	case first < 4:
+		l.path.receive(packet, from)
+	case first >= 20 && first < 64:
+		l.receiveRecord(packet)
+	case first >= 128 && first < 192 && packet[1] >= 192 && packet[1] < 224:
+		l.media.receiveRTCP(now, packet)
+	case first >= 128 && first < 192:
+		l.media.receiveRTP(now, packet)
+	}
+}
+
+// receiveRecord gives a DTLS record to the connection. Where the other node has
+// dialled, the first one begins the handshake.
+func (l *Link) receiveRecord(record []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.stopped || !l.path.usable():
+		return
+	case l.conn != nil && !dtlssrtp.Protected(record, true):
+		return // anybody may have written it
+	}
+	l.pipe.Put(record)
+	l.shakeLocked()
+}
+
+// shakeLocked begins the handshake, once.
+func (l *Link) shakeLocked() {
+	if !l.shaking && !l.stopped {
+		l.shaking = true
+		l.work.Go(l.shake)
+	}
+}
+
+func (l *Link) sendRecord(record []byte) error { return l.path.send(record) }

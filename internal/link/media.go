@@ -1,0 +1,325 @@
+package link
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/srtp/v3"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/ntp"
+)
+
+// media is the link's SRTP. Each subscription has contexts of its own, made of
+// the link's keys, so that nothing of it is left when it ends; RTCP of both
+// directions goes by one, under one SSRC.
+type media struct {
+	link *Link
+
+	// set when the link comes up
+	keys dtlssrtp.Keys
+	out  *dtlssrtp.Sealer // of RTCP
+	ssrc uint32           // of our RTCP
+
+	mu      sync.RWMutex
+	ready   bool
+	in      *srtp.Context // of RTCP; the port's reader alone uses it
+	sources map[uint32]*source
+	senders map[uint32]*serving // whose media has an SSRC
+	held    []heldPacket        // media that overtook what says what it is
+	heldLen int
+
+	received, sent atomic.Uint64 // bytes of RTP
+	reported       time.Time     // run's own: when receiver reports last went out
+}
+
+// A source is one SSRC that the other node sends.
+type source struct {
+	fetch *fetching
+	input *cdn.LayerInput
+	pt    uint8
+	ids   []extensionID
+	// original is whose packets an RTX source repeats; nil: it is no such.
+	original *source
+	ssrc     uint32
+	stats    reception
+}
+
+type extensionID struct{ theirs, ours uint8 }
+
+type heldPacket struct {
+	at   time.Time
+	data []byte
+}
+
+const (
+	// What overtakes the answer to a subscription is kept for as long as the
+	// answer may need, were it lost.
+	maxHeldBytes = 4 << 20
+	maxHeldAge   = time.Second
+	reportEvery  = 500 * time.Millisecond
+	// replayWindow is how far behind the newest packet one may be.
+	replayWindow = 2048
+)
+
+func (m *media) init(l *Link) {
+	m.link = l
+	m.sources, m.senders = make(map[uint32]*source), make(map[uint32]*serving)
+}
+
+// start makes the contexts of RTCP.
+func (m *media) start(keys dtlssrtp.Keys) error {
+	in, err := keys.In(srtp.SRTCPReplayProtection(256))
+	if err != nil {
+		return err
+	}
+	out, err := keys.Sealer()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keys, m.out, m.in, m.ready = keys, out, in, true
+	m.ssrc = 1
+	if m.link.dialed {
+		m.ssrc = 2
+	}
+	return nil
+}
+
+// receiveRTP takes a media packet to where it belongs. It keeps nothing of it,
+// unless it is early.
+func (m *media) receiveRTP(now time.Time, packet []byte) {
+	if len(packet) < 12 {
+		return
+	}
+	ssrc := binary.BigEndian.Uint32(packet[8:])
+	m.mu.RLock()
+	s, ready := m.sources[ssrc], m.ready
+	m.mu.RUnlock()
+	switch {
+	case !ready:
+	case s == nil:
+		m.hold(now, packet)
+	default:
+		m.take(now, s, packet)
+	}
+}
+
+// hold keeps an early packet, as long as anything was asked for that has not
+// been answered.
+func (m *media) hold(now time.Time, packet []byte) {
+	if !m.link.awaits() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.held) > 0 && (now.Sub(m.held[0].at) > maxHeldAge || m.heldLen+len(packet) > maxHeldBytes) {
+		m.heldLen -= len(m.held[0].data)
+		m.held[0].data = nil
+		m.held = m.held[1:]
+	}
+	m.held = append(m.held, heldPacket{at: now, data: append([]byte(nil), packet...)})
+	m.heldLen += len(packet)
+}
+
+// take opens a packet and writes it into the stream. One goroutine at a time
+// calls it for the sources of a subscription.
+func (m *media) take(now time.Time, s *source, packet []byte) {
+	f := s.fetch
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	plain, err := f.in.DecryptRTP(f.plain[:0], packet, &f.header)
+	if err != nil {
+		return // forged, or twice
+	}
+	f.plain = plain
+	p := &f.packet
+	if err := p.Unmarshal(plain); err != nil || p.PayloadType != s.pt {
+		return
+	}
+	m.received.Add(uint64(len(packet)))
+	m.link.heard.Store(now.UnixNano())
+	s.stats.received(p.SequenceNumber)
+	if s.original != nil { // RFC 4588 section 4
+		if len(p.Payload) < 2 {
+			return
+		}
+		p.SequenceNumber = binary.BigEndian.Uint16(p.Payload)
+		p.Payload = p.Payload[2:]
+		s = s.original
+	}
+	f.last.Store(now.UnixNano())
+	f.ext = f.ext[:0]
+	for _, id := range s.ids {
+		if data := p.GetExtension(id.theirs); data != nil {
+			f.ext = append(f.ext, cdn.Ext{ID: id.ours, Data: data})
+		}
+	}
+	s.input.Write(now, p, f.ext)
+}
+
+// add makes sources known, and takes what came for them already.
+func (m *media) add(all []*source) {
+	known := make(map[uint32]*source, len(all))
+	for _, s := range all {
+		known[s.ssrc] = s
+	}
+	// What has come early is taken first, and what comes meanwhile is held too,
+	// so that the order stays.
+	for {
+		m.mu.Lock()
+		var early []heldPacket
+		rest := m.held[:0]
+		for _, h := range m.held {
+			if known[binary.BigEndian.Uint32(h.data[8:])] != nil {
+				early = append(early, h)
+				m.heldLen -= len(h.data)
+			} else {
+				rest = append(rest, h)
+			}
+		}
+		clear(m.held[len(rest):])
+		m.held = rest
+		if len(early) == 0 {
+			for ssrc, s := range known {
+				m.sources[ssrc] = s
+			}
+			m.mu.Unlock()
+			return
+		}
+		m.mu.Unlock()
+		for _, h := range early {
+			m.take(h.at, known[binary.BigEndian.Uint32(h.data[8:])], h.data)
+		}
+	}
+}
+
+// addSenders has feedback about the SSRCs of s given to it, until the function
+// returned is called.
+func (m *media) addSenders(s *serving) (remove func()) {
+	all := s.set.Sources()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, ssrc := range all {
+		m.senders[ssrc] = s
+	}
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, ssrc := range all {
+			delete(m.senders, ssrc)
+		}
+	}
+}
+
+func (m *media) remove(f *fetching) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ssrc, s := range m.sources {
+		if s.fetch == f {
+			delete(m.sources, ssrc)
+		}
+	}
+}
+
+// receiveRTCP takes the other node's reports and requests.
+func (m *media) receiveRTCP(now time.Time, packet []byte) {
+	m.mu.RLock()
+	in := m.in
+	m.mu.RUnlock()
+	if in == nil || len(packet) < 8 || binary.BigEndian.Uint32(packet[4:]) != 3-m.ssrc {
+		return
+	}
+	plain, err := in.DecryptRTCP(nil, packet, nil)
+	if err != nil {
+		return
+	}
+	packets, err := rtcp.Unmarshal(plain)
+	if err != nil {
+		return
+	}
+	m.link.heard.Store(now.UnixNano())
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			m.senderReport(now, p)
+		case *rtcp.ReceiverReport:
+			for i := range p.Reports {
+				m.feedback(now, p.Reports[i].SSRC, &rtcp.ReceiverReport{Reports: p.Reports[i : i+1]})
+			}
+		case *rtcp.PictureLossIndication:
+			m.feedback(now, p.MediaSSRC, p)
+		case *rtcp.TransportLayerNack:
+			m.feedback(now, p.MediaSSRC, p)
+		}
+	}
+}
+
+func (m *media) senderReport(now time.Time, p *rtcp.SenderReport) {
+	m.mu.RLock()
+	s := m.sources[p.SSRC]
+	m.mu.RUnlock()
+	if s != nil && s.original == nil {
+		s.stats.reported(now, ntp.Middle(p.NTPTime))
+		s.input.SenderReport(now, ntp.Time(p.NTPTime), p.RTPTime)
+	}
+}
+
+func (m *media) feedback(now time.Time, ssrc uint32, p rtcp.Packet) {
+	m.mu.RLock()
+	s := m.senders[ssrc]
+	m.mu.RUnlock()
+	if s != nil {
+		s.take(now, p)
+	}
+}
+
+// sendRTCP sends a compound packet (RFC 3550 section 6.1), which an empty
+// receiver report begins: it names the link, and not one of its many sources.
+func (m *media) sendRTCP(packets ...rtcp.Packet) {
+	m.mu.RLock()
+	out, ssrc := m.out, m.ssrc
+	m.mu.RUnlock()
+	if out == nil {
+		return
+	}
+	raw, err := rtcp.Marshal(append([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: ssrc}}, packets...))
+	if err != nil {
+		return // what we make can be marshaled
+	}
+	if sealed, err := out.RTCP(raw); err == nil {
+		_ = m.link.path.send(sealed) // the next one is as good
+	}
+}
+
+// tend sends receiver reports when they are due, and returns when they will be
+// next.
+func (m *media) tend(now time.Time) (next time.Time) {
+	if due := m.reported.Add(reportEvery); now.Before(due) {
+		return due
+	}
+	m.reported = now
+	m.mu.RLock()
+	var blocks []rtcp.ReceptionReport
+	for _, s := range m.sources {
+		if s.original == nil {
+			if b, ok := s.stats.block(now); ok {
+				b.SSRC = s.ssrc
+				blocks = append(blocks, b)
+			}
+		}
+	}
+	m.mu.RUnlock()
+	const most = 31 // of a report (RFC 3550 section 6.4.2)
+	for len(blocks) > 0 {
+		n := min(len(blocks), most)
+		m.sendRTCP(&rtcp.ReceiverReport{SSRC: m.ssrc, Reports: blocks[:n]})
+		blocks = blocks[n:]
+	}
+	return now.Add(reportEvery)
+}

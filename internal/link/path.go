@@ -1,0 +1,192 @@
+package link
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/internal/icecheck"
+)
+
+// path is where the other node is. The dialling node checks all addresses that
+// the other has named, nominating the first to answer; the other one takes the
+// address that checks come from. An address out of signaling counts as proved:
+// it was named by who has proved to be a node, or will have, before media flows.
+// From any other (behind a NAT) a check in return has to be answered.
+type path struct {
+	link *Link // static
+
+	mu       sync.Mutex
+	peer     remote
+	addr     netip.AddrPort                 // that is used; zero before
+	ids      map[icecheck.ID]netip.AddrPort // of our checks: where each went
+	claimed  []netip.AddrPort
+	released bool
+}
+
+func (p *path) init(l *Link) { p.link, p.ids = l, make(map[icecheck.ID]netip.AddrPort) }
+
+// meet notes where the other node may be.
+func (p *path) meet(r remote) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peer = r
+}
+
+// usable reports whether records from the other side may be looked at.
+func (p *path) usable() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addr.IsValid() || p.link.dialed && p.peer.node != ""
+}
+
+// maxChecks bounds our unanswered checks of a link.
+const maxChecks = 64
+
+// checkIntervals are how long each check of a dialling node is waited for.
+var checkIntervals = []time.Duration{
+	50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, time.Second,
+}
+
+// probe is the dialling node's goroutine of checks.
+func (p *path) probe() {
+	for _, wait := range checkIntervals {
+		if p.checkAll() {
+			return
+		}
+		select {
+		case <-p.link.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// checkAll sends a check to each candidate, unless one has answered.
+func (p *path) checkAll() (answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.addr.IsValid() || p.released {
+		return true
+	}
+	for _, to := range p.peer.candidates {
+		p.claimLocked(to, false)
+		p.checkLocked(to, icecheck.Nominating)
+	}
+	return false
+}
+
+func (p *path) checkLocked(to netip.AddrPort, build func(id icecheck.ID, ours, theirs icecheck.Credentials) ([]byte, error)) {
+	if len(p.ids) >= maxChecks {
+		return
+	}
+	id := icecheck.NewID()
+	raw, err := build(id, p.link.ours, p.peer.ice)
+	if err != nil {
+		return // what we make can be built
+	}
+	p.ids[id] = to
+	port := p.link.links.transport.Port
+	port.Expect(id, p.link)
+	_ = port.Send(raw, to) // of another address family, or lost: there are others
+}
+
+// claimLocked has the port give us what comes from addr.
+func (p *path) claimLocked(addr netip.AddrPort, proved bool) {
+	port := p.link.links.transport.Port
+	if proved {
+		port.Claim(addr, p.link)
+	} else {
+		port.ClaimFree(addr, p.link)
+	}
+	if !slices.Contains(p.claimed, addr) {
+		p.claimed = append(p.claimed, addr)
+	}
+}
+
+// receive takes a STUN message.
+func (p *path) receive(packet []byte, from netip.AddrPort) {
+	if icecheck.IsAnswer(packet) {
+		p.answered(packet, from)
+		return
+	}
+	c, err := icecheck.Read(packet, func(ufrag string) (string, bool) { return p.link.ours.Pwd, ufrag == p.link.ours.Ufrag })
+	if err != nil {
+		return
+	}
+	if raw, err := c.Respond(from); err == nil {
+		_ = p.link.links.transport.Port.Send(raw, from)
+	}
+	if p.link.dialed {
+		return // we nominate
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.released || p.addr == from:
+	case slices.Contains(p.peer.candidates, from):
+		p.takeLocked(from)
+	default:
+		p.checkLocked(from, icecheck.Triggered)
+	}
+}
+
+// answered takes the answer to a check of ours.
+func (p *path) answered(packet []byte, from netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id, ok := icecheck.ReadAnswer(packet, p.peer.ice.Pwd)
+	to, ours := p.ids[id]
+	if !ok || !ours || to != from || p.released {
+		return
+	}
+	if !p.link.dialed || !p.addr.IsValid() {
+		p.takeLocked(from)
+	}
+}
+
+// takeLocked makes addr the one that is used.
+func (p *path) takeLocked(addr netip.AddrPort) {
+	p.addr = addr
+	p.claimLocked(addr, true)
+	p.forgetChecksLocked()
+}
+
+func (p *path) forgetChecksLocked() {
+	for id := range p.ids {
+		p.link.links.transport.Port.Unexpect(p.link, id)
+	}
+	clear(p.ids)
+}
+
+// send sends to the other node: before it is known which of its addresses
+// works, to all of them.
+func (p *path) send(b []byte) error {
+	p.mu.Lock()
+	to := p.peer.candidates
+	if p.addr.IsValid() {
+		to = []netip.AddrPort{p.addr}
+	}
+	p.mu.Unlock()
+	for _, addr := range to {
+		_ = p.link.links.transport.Port.Send(b, addr) // lost, as on the way
+	}
+	return nil
+}
+
+// to returns the address in use.
+func (p *path) to() netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addr
+}
+
+// release gives the port back what it keeps for the link.
+func (p *path) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.released = true
+	p.forgetChecksLocked()
+	p.link.links.transport.Port.Forget(p.link, []string{p.link.ours.Ufrag}, p.claimed)
+}

@@ -1,0 +1,273 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// readyTimeout bounds how long another node waits for a stream that this one is
+// still fetching itself.
+const readyTimeout = 8 * time.Second
+
+// catchUp is how old a keyframe may be for another node to begin with it and all
+// that followed: as old as rings go. That node then has what its own viewers can
+// begin with.
+const catchUp = 4 * time.Second
+
+// A serving is a stream that the other node has from this one. One goroutine
+// begins it, waits for its end, and gives back what it has.
+type serving struct {
+	// static
+	link   *Link
+	id     uint64
+	wish   cdn.StreamID // as the other node has it
+	name   string       // for events
+	begun  time.Time
+	ctx    context.Context // ends with the serving; its cause says why
+	cancel context.CancelCauseFunc
+
+	// set before media flows
+	stream *cdn.Stream
+	set    *send.Set
+	sealer *dtlssrtp.Sealer
+	tracks []control.Track
+	media  writer // that Consume uses
+	again  writer // that the port's reader uses
+
+	mu   sync.Mutex
+	told *cdn.InputConfig // what the other node knows of the way the stream takes
+}
+
+// serve begins what the other node has asked for.
+func (l *Link) serve(a control.Asked) {
+	s := &serving{link: l, id: a.ID, wish: cdn.StreamID(a.Subscribe.Stream), name: rand.Text()[:8], begun: time.Now()}
+	s.ctx, s.cancel = context.WithCancelCause(l.ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		s.cancel(l.err)
+		return
+	}
+	l.servings[s.id] = s
+	l.work.Go(func() { s.run(a.Subscribe) })
+}
+
+// end has the serving end, and does not wait. The first reason stays.
+func (s *serving) end(err error) { s.cancel(err) }
+
+func (s *serving) run(a control.Subscribe) {
+	err := s.serve(a)
+	s.cancel(err)
+	l := s.link
+	l.do(func(now time.Time, c *control.Conn) { c.End(now, s.id, control.Reason{Code: reason.Word(err)}) })
+	l.mu.Lock()
+	delete(l.servings, s.id)
+	l.mu.Unlock()
+}
+
+// serve opens the stream and sends it until that ends, and returns why.
+func (s *serving) serve(a control.Subscribe) error {
+	node := s.link.links.node
+	r, err := request(a)
+	if err != nil {
+		return err
+	}
+	source := s.link.links.source()
+	if source == nil {
+		return cdn.ErrUnsupported // an edge, which serves no nodes
+	}
+	grant, err := node.Authorize(s.ctx, cdn.AuthRequest{
+		Action: cdn.ActionFetch, Stream: r.Stream, Credential: a.Credential, RemoteAddr: s.link.path.to().String(), Node: s.link.Peer(),
+	})
+	if err != nil {
+		return err
+	}
+	release, err := node.Admit()
+	if err != nil {
+		return err
+	}
+	defer release()
+	sub, err := s.open(source, r)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	s.stream = sub.Stream()
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	defer s.link.media.addSenders(s)()
+	s.tell()
+	s.set.Start()
+	defer s.stream.AttachBatch(s)()
+	defer s.stream.AfterEnd(s.end)()
+	node.Emit(cdn.SessionStarted{
+		Stream: r.Stream, Action: cdn.ActionFetch, Session: s.name, Subject: grant.Subject, RemoteAddr: s.link.path.to().String(),
+	})
+	err = s.wait(grant)
+	node.Emit(cdn.SessionEnded{Stream: r.Stream, Action: cdn.ActionFetch, Session: s.name, Lasted: time.Since(s.begun), Err: err})
+	return err
+}
+
+func request(a control.Subscribe) (r cdn.Request, err error) {
+	if r.Stream, err = cdn.ParseStreamID(a.Stream); err != nil {
+		return r, err
+	}
+	for _, n := range a.Path {
+		id, err := cdn.ParseNodeID(n)
+		if err != nil {
+			return r, err
+		}
+		r.Path = append(r.Path, id)
+	}
+	return r, nil
+}
+
+func (s *serving) open(source cdn.Source, r cdn.Request) (*cdn.Subscription, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, readyTimeout)
+	defer cancel()
+	sub, err := source.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := sub.Stream().Ready(ctx); err != nil {
+		sub.Close()
+		return nil, err
+	}
+	return sub, nil
+}
+
+// wait returns why the serving has to end.
+func (s *serving) wait(g cdn.Grant) error {
+	var expired <-chan time.Time
+	if !g.Expires.IsZero() {
+		t := time.NewTimer(time.Until(g.Expires))
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case <-expired:
+		return cdn.ErrUnauthorized
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+// prepare makes what sends the stream's tracks.
+func (s *serving) prepare() (err error) {
+	if s.sealer, err = s.link.media.keys.Sealer(); err != nil {
+		return err
+	}
+	s.set = send.New(send.Config{Node: true, CatchUp: catchUp})
+	s.media, s.again = writer{serving: s}, writer{serving: s, batch: s.link.links.transport.Reply}
+	for i, t := range s.stream.Tracks() {
+		s.tracks = append(s.tracks, s.addTrack(i, t))
+	}
+	return nil
+}
+
+// firstPayload is the first dynamic payload type (RFC 3551).
+const firstPayload = 96
+
+func (s *serving) addTrack(i int, t *cdn.Track) control.Track {
+	info := t.Info()
+	ids := make(map[string]uint8, len(info.Extensions))
+	for n, uri := range info.Extensions {
+		ids[uri] = uint8(n + 1)
+	}
+	out := control.Track{
+		ID: info.ID, Kind: info.Kind.String(), MimeType: info.Codec.MimeType, ClockRate: info.Codec.ClockRate,
+		Channels: info.Codec.Channels, Fmtp: info.Codec.Fmtp, Extensions: info.Extensions,
+		PT: uint8(firstPayload + 2*i), RTX: uint8(firstPayload + 2*i + 1),
+	}
+	line := &send.Line{Track: t, PT: out.PT, RTX: out.RTX}
+	for _, layer := range t.Layers() {
+		ssrc, rtx := s.link.links.newSSRC(), s.link.links.newSSRC()
+		s.set.Add(line, layer, layer.Name()).Bind(send.Output{To: &s.again, SSRC: ssrc, RTX: rtx, Extensions: ids})
+		out.Layers = append(out.Layers, control.Layer{Name: layer.Name(), SSRC: ssrc, RTX: rtx})
+	}
+	return out
+}
+
+// trackInfo is what a track is to the node that receives it.
+func trackInfo(t control.Track) cdn.TrackInfo {
+	info := cdn.TrackInfo{
+		ID: t.ID, Codec: cdn.Codec{MimeType: t.MimeType, ClockRate: t.ClockRate, Channels: t.Channels, Fmtp: t.Fmtp}, Extensions: t.Extensions,
+	}
+	switch t.Kind {
+	case cdn.Audio.String():
+		info.Kind = cdn.Audio
+	case cdn.Video.String():
+		info.Kind = cdn.Video
+	}
+	for _, l := range t.Layers {
+		info.Layers = append(info.Layers, l.Name)
+	}
+	return info
+}
+
+// tell says what the stream holds and which way it takes, if that is news.
+func (s *serving) tell() {
+	c, _ := s.stream.Input()
+	s.mu.Lock()
+	news := s.told == nil || s.told.Publication != c.Publication || s.told.Epoch != c.Epoch || !slices.Equal(s.told.Path, c.Path)
+	s.told = &c
+	s.mu.Unlock()
+	if !news {
+		return
+	}
+	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.tracks}
+	for _, id := range append(slices.Clone(c.Path), s.link.links.node.ID()) {
+		a.Path = append(a.Path, string(id))
+	}
+	s.link.do(func(now time.Time, c *control.Conn) { c.Accept(now, s.id, a) })
+}
+
+// want changes which layers travel.
+func (s *serving) want([]string) {}
+
+// take notes what the other node says of one RTP stream.
+func (s *serving) take(now time.Time, p rtcp.Packet) {
+	s.again.to = s.link.path.to()
+	s.set.Take(now, []rtcp.Packet{p}) // a node is not given up as too slow
+	_ = s.again.batch.Flush()
+}
+
+// Consume sends what has come since the last time. A worker of the node calls
+// it, with its batch.
+func (s *serving) Consume(batch *egress.Batch) {
+	s.media.batch, s.media.to = batch, s.link.path.to()
+	reports := s.set.Consume(&s.media)
+	if len(reports) > 0 {
+		s.link.media.sendRTCP(reports...)
+		s.tell() // as often is often enough
+	}
+}
+
+// writer seals packets straight into a batch. One goroutine at a time uses it.
+type writer struct {
+	serving *serving
+	batch   *egress.Batch
+	to      netip.AddrPort
+}
+
+// WriteRTP implements send.RTPWriter.
+func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	n, err := w.serving.sealer.RTP(w.batch, w.to, h, payload)
+	w.serving.link.media.sent.Add(uint64(n))
+	return n, err
+}
