@@ -17,8 +17,9 @@ import (
 	"github.com/deltacdn/delta/signal/inproc"
 )
 
-// peerConnections has all tests run against the reference, viewers served by
-// pion's PeerConnections, and not against Delta's own sessions.
+// peerConnections has all tests run against the reference, viewers and other
+// nodes served by pion's PeerConnections, and not against Delta's own sessions
+// and links.
 var peerConnections = os.Getenv("DELTA_TEST_PEERCONNECTIONS") != ""
 
 // world is a CDN on a virtual network.
@@ -106,9 +107,18 @@ func (w *world) fetch(n *node, entries ...*node) {
 	var err error
 	n.relay, err = relay.New(n.Node, relay.Config{
 		Directory: cdn.Static(urls...),
-		Fetcher:   relay.NewWHEP(n.Node, relay.WHEPConfig{Dialer: w.dialer}),
+		Fetcher:   w.fetcher(n),
 	})
 	require.NoError(w.t, err)
+}
+
+func (w *world) fetcher(n *node) relay.Fetcher {
+	if peerConnections {
+		return relay.NewWHEP(n.Node, relay.WHEPConfig{Dialer: w.dialer})
+	}
+	f, err := relay.NewLink(n.Node, relay.LinkConfig{Dialer: w.dialer})
+	require.NoError(w.t, err)
+	return f
 }
 
 func (w *world) serveNodes(n *node, s cdn.Source) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"reflect"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ type Node struct {
 	transport *transportState
 	pool      *fanout.Pool[*egress.Batch]
 	announcer *announcer // nil without a Directory
+
+	sharing sync.Mutex // taken before mu
+	shared  map[reflect.Type]io.Closer
 
 	mu       sync.Mutex
 	streams  map[*Stream]struct{}
@@ -59,6 +63,9 @@ func Listen(c Config) (*Node, error) {
 
 // ID returns the node's identity.
 func (n *Node) ID() NodeID { return n.config.ID }
+
+// URL returns the base URL of the node's signaling, "" if it was given none.
+func (n *Node) URL() string { return n.config.URL }
 
 // Addr returns the address of the node's UDP port.
 func (n *Node) Addr() net.Addr { return n.transport.port.LocalAddr() }

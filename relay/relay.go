@@ -20,8 +20,8 @@ import (
 type Config struct {
 	// Directory tells which nodes have a stream. Required.
 	Directory cdn.Directory
-	// Fetcher brings a stream from one node. If nil, a [WHEP] with the
-	// Credential below.
+	// Fetcher brings a stream from one node. If nil, a [Link], and [WHEP] from
+	// nodes that know no links, with the Credential below.
 	Fetcher Fetcher
 	// Credential is the bearer token shown to other nodes, if any.
 	Credential string
@@ -43,7 +43,11 @@ func (c Config) withDefaults(node *cdn.Node) (Config, error) {
 		return c, fmt.Errorf("%w: no directory", cdn.ErrInvalid)
 	}
 	if c.Fetcher == nil {
-		c.Fetcher = NewWHEP(node, WHEPConfig{Credential: c.Credential})
+		var err error
+		c.Fetcher, err = NewLink(node, LinkConfig{Credential: c.Credential, Fallback: NewWHEP(node, WHEPConfig{Credential: c.Credential})})
+		if err != nil {
+			return c, err
+		}
 	}
 	if c.Linger == 0 {
 		c.Linger = 5 * time.Second

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/link"
 	"github.com/deltacdn/delta/internal/pcsend"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
@@ -23,6 +24,7 @@ const readyTimeout = 8 * time.Second
 type Server struct {
 	node   *cdn.Node
 	source cdn.Source
+	links  *link.Links
 
 	mu       sync.Mutex
 	sessions map[*serving]struct{}
@@ -35,7 +37,12 @@ func NewServer(node *cdn.Node, source cdn.Source) (*Server, error) {
 	if source == nil {
 		return nil, &cdn.Error{Op: "new server", Err: fmt.Errorf("%w: no source", cdn.ErrInvalid)}
 	}
-	s := &Server{node: node, source: source, sessions: make(map[*serving]struct{})}
+	links, err := linksOf(node)
+	if err != nil {
+		return nil, &cdn.Error{Op: "new server", Err: err}
+	}
+	s := &Server{node: node, source: source, links: links, sessions: make(map[*serving]struct{})}
+	links.Serve(source)
 	node.Own(s)
 	return s, nil
 }
@@ -46,11 +53,21 @@ func (s *Server) Offer(_ context.Context, o signal.Offer) (signal.Session, error
 	return nil, &cdn.Error{Op: "fetch", Stream: o.Stream, Err: fmt.Errorf("%w: nodes are sent an offer", cdn.ErrUnsupported)}
 }
 
-// Invite starts a session for another node.
+// Link answers another node's offer of a link.
+func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
+	return s.links.Link(ctx, o)
+}
+
+// Invite starts a session for another node that has no link with this one. It
+// cannot prove which node it is: without an [cdn.Authorizer] it has to be on this
+// machine.
 func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
+	}
+	if !s.node.Guarded() && !link.IsLoopback(o.RemoteAddr) {
+		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: fmt.Errorf("%w: without a link, from elsewhere, and nobody to authorize it", cdn.ErrUnauthorized)}
 	}
 	grant, err := s.node.Authorize(ctx, cdn.AuthRequest{
 		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node,
@@ -99,6 +116,11 @@ func (s *Server) Serving() map[cdn.StreamID]int {
 	count := make(map[cdn.StreamID]int)
 	for v := range s.sessions {
 		count[v.sub.Stream().ID()]++
+	}
+	for _, l := range s.links.Stats() {
+		for _, id := range l.Served {
+			count[id]++
+		}
 	}
 	return count
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pcrecv"
 	"github.com/deltacdn/delta/signal"
+	signallink "github.com/deltacdn/delta/signal/link"
 	"github.com/deltacdn/delta/signal/whep"
 )
 
@@ -177,5 +178,16 @@ func Handler(node *cdn.Node, source cdn.Source) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return whep.New(server, whep.Config{Prefix: Prefix, Logger: node.Logger()})
+	streams, err := whep.New(server, whep.Config{Prefix: Prefix, Logger: node.Logger()})
+	if err != nil {
+		return nil, err
+	}
+	links := signallink.New(server, node.Logger())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.TrimPrefix(r.URL.Path, Prefix) == "" {
+			links.ServeHTTP(w, r)
+			return
+		}
+		streams.ServeHTTP(w, r)
+	}), nil
 }

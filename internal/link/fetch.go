@@ -13,6 +13,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/signal"
 )
 
 // A fetching is a stream that this node has from the other one.
@@ -47,6 +48,10 @@ type FetchConfig struct {
 	Credential string
 	// Standby: what comes feeds the stream only once nothing else does.
 	Standby bool
+	// Dialer carries the offer, if the link has to be made.
+	Dialer signal.LinkDialer
+	// Silence is how long nothing may come. Required.
+	Silence time.Duration
 	// Accepted is called once, when the other node has said what the stream
 	// holds. It must not block.
 	Accepted func()

@@ -24,6 +24,7 @@ import (
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/signal"
 )
 
 // connectTimeout bounds the time until a link is up.
@@ -36,6 +37,7 @@ type Link struct {
 	links   *Links
 	dialed  bool   // by this node
 	url     string // that was dialled
+	dialer  signal.LinkDialer
 	log     *slog.Logger
 	ours    icecheck.Credentials
 	begun   time.Time
@@ -51,7 +53,8 @@ type Link struct {
 	starter sync.Once
 
 	mu       sync.Mutex
-	peer     remote // "" before the answer
+	urls     []string // of the other node's signaling, as far as they are known
+	peer     remote   // of no node before the answer
 	verify   verifier
 	control  *control.Conn
 	conn     *dtls.Conn      // nil before the handshake
@@ -75,6 +78,9 @@ func (ls *Links) newLink(dialed bool, url string) *Link {
 		control: control.New(now, control.Config{Hello: ls.hello()}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	if url != "" {
+		l.urls = []string{url}
+	}
 	l.pipe = dtlssrtp.NewPipe(l.sendRecord)
 	l.media.init(l)
 	l.path.init(l)
@@ -99,7 +105,7 @@ func (l *Link) Err() error {
 func (l *Link) description() description {
 	t := l.links.transport
 	d := description{
-		Node: l.links.node.ID(), Instance: l.links.instance,
+		Node: l.links.node.ID(), URL: l.links.node.URL(), Instance: l.links.instance,
 		Ufrag: l.ours.Ufrag, Pwd: l.ours.Pwd, Fingerprint: l.links.fingerprint,
 	}
 	for _, c := range t.Candidates {
@@ -112,6 +118,9 @@ func (l *Link) description() description {
 func (l *Link) meet(r remote, v verifier) {
 	l.mu.Lock()
 	l.peer, l.verify = r, v
+	if r.url != "" {
+		l.urls = append(l.urls, r.url)
+	}
 	l.log = l.links.node.Logger().With("peer", string(r.node))
 	l.mu.Unlock()
 	l.path.meet(r)
@@ -210,8 +219,14 @@ func (l *Link) read(conn *dtls.Conn) {
 	}
 }
 
-// pumpLocked sends what the protocol has to say, and hands its events on.
+// pumpLocked sends what the protocol has to say, and has run act on its events
+// and mind its deadlines.
 func (l *Link) pumpLocked() {
+	l.flushLocked()
+	l.wake()
+}
+
+func (l *Link) flushLocked() {
 	if l.conn == nil {
 		return // it says it when the link is up
 	}
@@ -221,7 +236,6 @@ func (l *Link) pumpLocked() {
 	for e, ok := l.control.Event(); ok; e, ok = l.control.Event() {
 		l.events = append(l.events, e)
 	}
-	l.wake()
 }
 
 func (l *Link) wake() {
@@ -278,7 +292,7 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 	if next := c.Next(); !next.IsZero() && !next.After(now) {
 		c.Advance(now)
 	}
-	l.pumpLocked()
+	l.flushLocked()
 	events := l.events
 	l.events = nil
 	next := c.Next()

@@ -21,20 +21,12 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
-// Config sets up [Links].
-type Config struct {
-	Node  *cdn.Node
-	Trust cdn.Trust
-	// Dialer carries offers to other nodes.
-	Dialer signal.LinkDialer
-}
-
 // Links are a node's links. It is a [signal.LinkHandler]. Its methods may be
 // called concurrently.
 type Links struct {
 	// static
-	config      Config
 	node        *cdn.Node
+	trust       cdn.Trust
 	transport   cdn.Transport
 	instance    string
 	certificate tls.Certificate
@@ -54,13 +46,13 @@ type verifier = func([]*x509.Certificate) error
 const maxUnproved = 64
 
 // New returns the links of a node, none.
-func New(c Config) (*Links, error) {
+func New(node *cdn.Node) (*Links, error) {
 	ls := &Links{
-		config: c, node: c.Node, transport: c.Node.Transport(), instance: cryptorand.Text()[:16],
+		node: node, trust: node.Trust(), transport: node.Transport(), instance: cryptorand.Text()[:16],
 		all: make(map[*Link]struct{}),
 	}
 	ls.certificate, ls.fingerprint = ls.transport.Certificate, ls.transport.Fingerprint
-	if own := c.Trust.Certificate; own != nil {
+	if own := ls.trust.Certificate; own != nil {
 		cert, err := x509.ParseCertificate(own.Certificate[0])
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate: %w", cdn.ErrInvalid, err)
@@ -78,7 +70,11 @@ func New(c Config) (*Links, error) {
 }
 
 // Serve has the streams of source given to other nodes. Without it, nothing is.
-func (ls *Links) Serve(source cdn.Source) { ls.serves.Store(&source) }
+func (ls *Links) Serve(source cdn.Source) {
+	if ls.serves.Swap(&source) == nil && ls.trust.Open() {
+		ls.node.Logger().Warn("no secret, pin or CA is configured: other nodes are let in from loopback addresses only")
+	}
+}
 
 func (ls *Links) source() cdn.Source {
 	if p := ls.serves.Load(); p != nil {
@@ -103,22 +99,25 @@ func (ls *Links) hello() control.Hello {
 // Fetch brings a stream from the node of entry into an input of s, over the link
 // with it, which is made if there is none. It returns when the stream does not
 // come this way any more, and says why.
-func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cdn.Stream, silence time.Duration) error {
+func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cdn.Stream) error {
 	for try := 1; ; try++ {
-		l, err := ls.to(from)
+		l, err := ls.to(from, c.Dialer)
 		if err != nil {
 			return err
 		}
 		f, err := l.subscribe(c, s)
 		l.start()
 		if err == nil {
-			err = f.wait(ctx, silence)
+			err = f.wait(ctx, c.Silence)
 		}
 		if !errors.Is(err, errMoved) || try == maxMoves {
 			return err
 		}
 	}
 }
+
+// ErrNone says that the other side knows no links.
+var ErrNone = errors.New("link: no links there")
 
 // errMoved says that a link was not made since there is another with the same
 // node.
@@ -127,11 +126,11 @@ var errMoved = errors.New("link: there is another one with that node")
 const maxMoves = 3
 
 // Keep sees to it that there is a link with the node of entry, until ctx ends.
-func (ls *Links) Keep(ctx context.Context, to cdn.Entry) {
+func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 	const first, last = 250 * time.Millisecond, 8 * time.Second
 	pause := first
 	for ctx.Err() == nil {
-		l, err := ls.to(to)
+		l, err := ls.to(to, by)
 		if err != nil {
 			return // closed
 		}
@@ -148,7 +147,7 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry) {
 		case <-ctx.Done():
 			return
 		}
-		if errors.Is(l.Err(), cdn.ErrUnsupported) {
+		if errors.Is(l.Err(), ErrNone) {
 			pause = last
 		}
 		select {
@@ -161,7 +160,7 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry) {
 
 // to returns the link with the node of an entry: the one that is up, or one that
 // is being made, or a new one, which [Link.start] starts.
-func (ls *Links) to(e cdn.Entry) (*Link, error) {
+func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.closed {
@@ -174,6 +173,7 @@ func (ls *Links) to(e cdn.Entry) (*Link, error) {
 		return nil, &cdn.Error{Op: "link", Node: e.Node, Err: fmt.Errorf("%w: no URL", cdn.ErrInvalid)}
 	}
 	l := ls.newLink(true, e.URL)
+	l.dialer = by
 	ls.addLocked(l)
 	return l, nil
 }
@@ -220,14 +220,16 @@ func (l *Link) leadsTo(e cdn.Entry) bool {
 	if e.Node != "" && l.peer.node != "" {
 		return e.Node == l.peer.node
 	}
-	return e.URL != "" && e.URL == l.url
+	return e.URL != "" && slices.Contains(l.urls, e.URL)
 }
 
-// choose has a link that the other node makes count, though it is not up yet.
-func (l *Link) choose() {
+// choose has a link count that the other node makes, though it is not up yet, for
+// those who want the node at url.
+func (l *Link) choose(url string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.chosen = true
+	l.urls = append(l.urls, url)
 }
 
 // start dials, once.
@@ -279,18 +281,21 @@ func (l *Link) signal() error {
 		d.Control = append(d.Control, append([]byte(nil), datagram...))
 	}
 	l.mu.Unlock()
-	offer, err := seal(d, ls.config.Trust, nil)
+	offer, err := seal(d, ls.trust, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := ls.config.Dialer.DialLink(ctx, l.url, offer)
+	answer, err := l.dialer.DialLink(ctx, l.url, offer)
 	if err != nil {
+		if errors.Is(err, cdn.ErrUnsupported) {
+			err = fmt.Errorf("%w: %w", ErrNone, err)
+		}
 		if ctx.Err() != nil && l.ctx.Err() == nil {
 			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
 		}
 		return err
 	}
-	r, proved, err := open(answer, ls.config.Trust, offer)
+	r, proved, err := open(answer, ls.trust, offer)
 	if err != nil {
 		return err
 	}
@@ -299,7 +304,7 @@ func (l *Link) signal() error {
 	}
 	// It was this node that chose whom to ask, so the answer counts as local where
 	// nothing is configured.
-	verify, err := admit(ls.config.Trust, r, proved, true)
+	verify, err := admit(ls.trust, r, proved, true)
 	if err != nil {
 		return err
 	}
@@ -317,14 +322,14 @@ func (ls *Links) Link(_ context.Context, o signal.LinkOffer) ([]byte, error) {
 }
 
 func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
-	r, proved, err := open(o.Body, ls.config.Trust, nil)
+	r, proved, err := open(o.Body, ls.trust, nil)
 	if err != nil {
 		return nil, err
 	}
 	if r.node == ls.node.ID() {
 		return nil, fmt.Errorf("%w: node %s is this one", cdn.ErrLoop, r.node)
 	}
-	verify, err := admit(ls.config.Trust, r, proved, isLoopback(o.RemoteAddr))
+	verify, err := admit(ls.trust, r, proved, IsLoopback(o.RemoteAddr))
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +348,7 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		l.work.Go(l.expire)
 	}
 	l.mu.Unlock()
-	answer, err := seal(l.description(), ls.config.Trust, o.Body)
+	answer, err := seal(l.description(), ls.trust, o.Body)
 	if err != nil {
 		l.end(err)
 	}
@@ -398,7 +403,7 @@ func (ls *Links) goes(l *Link) bool {
 	case other == nil:
 		return true
 	case other.isUp(), !other.dialed && r.node < ls.node.ID():
-		other.choose()
+		other.choose(l.url)
 		return false
 	case !other.dialed:
 		other.end(cdn.ErrSuperseded)

@@ -15,7 +15,8 @@ import (
 // answers with its own. Fields that are not known are passed over.
 type description struct {
 	Node        cdn.NodeID `json:"node"`
-	Instance    string     `json:"instance"` // of its process
+	URL         string     `json:"url,omitempty"` // of its signaling, if it has one
+	Instance    string     `json:"instance"`      // of its process
 	Ufrag       string     `json:"ufrag"`
 	Pwd         string     `json:"pwd"`
 	Fingerprint string     `json:"fingerprint"` // of its certificate, as in a=fingerprint
@@ -36,11 +37,13 @@ const (
 	maxCandidates = 16
 	maxControl    = 8
 	maxInstance   = 64
+	maxURL        = 1024
 )
 
 // A remote is a description that was found to be sound.
 type remote struct {
 	node       cdn.NodeID
+	url        string
 	instance   string
 	ice        icecheck.Credentials
 	hash       dtlssrtp.Hash
@@ -83,6 +86,8 @@ func (d description) check() (r remote, err error) {
 		return r, err
 	}
 	switch {
+	case len(d.URL) > maxURL:
+		return r, invalid("URL of %d characters", len(d.URL))
 	case d.Instance == "" || len(d.Instance) > maxInstance:
 		return r, invalid("instance of %d characters", len(d.Instance))
 	case len(d.Ufrag) < 4 || len(d.Ufrag) > 256 || len(d.Pwd) < 22 || len(d.Pwd) > 256: // RFC 8839 section 5.4
@@ -92,7 +97,7 @@ func (d description) check() (r remote, err error) {
 	case len(d.Control) > maxControl:
 		return r, invalid("%d datagrams", len(d.Control))
 	}
-	r = remote{node: d.Node, instance: d.Instance, ice: icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}, control: d.Control}
+	r = remote{node: d.Node, url: d.URL, instance: d.Instance, ice: icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}, control: d.Control}
 	if r.hash, err = dtlssrtp.ParseHash(d.Fingerprint); err != nil {
 		return r, invalid("%v", err)
 	}

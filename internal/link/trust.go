@@ -68,9 +68,9 @@ func vouched(cas *x509.CertPool, node cdn.NodeID) func([]*x509.Certificate) erro
 	}
 }
 
-// isLoopback reports whether a signaling client is on this machine. Without an
+// IsLoopback reports whether a signaling client is on this machine. Without an
 // address it is in this process.
-func isLoopback(addr string) bool {
+func IsLoopback(addr string) bool {
 	if addr == "" {
 		return true
 	}

@@ -1,0 +1,114 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/link"
+	"github.com/deltacdn/delta/signal"
+	signallink "github.com/deltacdn/delta/signal/link"
+)
+
+// LinkConfig sets up a [Link] fetcher.
+type LinkConfig struct {
+	// Dialer carries offers of links. If nil, HTTP.
+	Dialer signal.LinkDialer
+	// Credential is shown to other nodes with each stream that is asked for.
+	Credential string
+	// Silence is how long nothing may come of a stream before its fetch is given
+	// up. If zero, 5 s. That the other node is gone is noticed within half a second.
+	Silence time.Duration
+	// Fallback fetches from nodes that know no links. If nil, those are no use.
+	Fallback Fetcher
+}
+
+// Link is a [Fetcher] that has all streams from another node over one standing
+// connection with it, which the first fetch makes. On a connection that stands, a
+// stream is here one round trip after it was asked for, from its newest keyframe
+// on.
+type Link struct {
+	node   *cdn.Node
+	links  *link.Links
+	config LinkConfig
+
+	mu      sync.Mutex
+	foreign map[string]time.Time // URLs where there are no links, and until when that is believed
+}
+
+// foreignFor is how long a node that knew no links is asked for its streams one
+// by one.
+const foreignFor = time.Minute
+
+// NewLink returns a fetcher for node.
+func NewLink(node *cdn.Node, c LinkConfig) (*Link, error) {
+	if c.Dialer == nil {
+		c.Dialer = &signallink.Client{}
+	}
+	if c.Silence <= 0 {
+		c.Silence = 5 * time.Second
+	}
+	links, err := linksOf(node)
+	if err != nil {
+		return nil, &cdn.Error{Op: "new link", Err: err}
+	}
+	return &Link{node: node, links: links, config: c, foreign: make(map[string]time.Time)}, nil
+}
+
+// linksOf returns the links of a node, which what fetches and what serves share.
+func linksOf(node *cdn.Node) (*link.Links, error) {
+	return cdn.Shared(node, func() (*link.Links, error) { return link.New(node) })
+}
+
+// Fetch implements [Fetcher].
+func (f *Link) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	if f.isForeign(from.URL) {
+		return f.config.Fallback.Fetch(ctx, from, r, s)
+	}
+	err := f.links.Fetch(ctx, from, link.FetchConfig{
+		Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence,
+	}, s)
+	if errors.Is(err, link.ErrNone) && f.config.Fallback != nil {
+		f.noteForeign(from.URL)
+		return f.config.Fallback.Fetch(ctx, from, r, s)
+	}
+	return err
+}
+
+// Keep keeps a link with the node of an entry until ctx ends, so that a stream
+// that is wanted of it need not wait for one.
+func (f *Link) Keep(ctx context.Context, to cdn.Entry) { f.links.Keep(ctx, to, f.config.Dialer) }
+
+func (f *Link) isForeign(url string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	until, ok := f.foreign[url]
+	if ok && time.Now().After(until) {
+		delete(f.foreign, url)
+		ok = false
+	}
+	return ok && f.config.Fallback != nil
+}
+
+func (f *Link) noteForeign(url string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.foreign) >= maxFailures {
+		clear(f.foreign)
+	}
+	f.foreign[url] = time.Now().Add(foreignFor)
+}
+
+// LinkStats is a snapshot of a link.
+type LinkStats = link.Stats
+
+// Links returns a snapshot of a node's links that are up.
+func Links(node *cdn.Node) []LinkStats {
+	links, err := linksOf(node)
+	if err != nil {
+		return nil
+	}
+	return links.Stats()
+}
