@@ -28,19 +28,20 @@ type shedState struct {
 
 // shed skips what waits for the receiver if the node is too far behind.
 func (s *Sender) shed(now time.Time) {
+	st, ahead := &s.shedding, s.cursor
+	before := st.behind
+	st.behind = 0
 	if s.waiting || s.set.config.Node {
 		return // a node serves many, and sheds what it must itself
 	}
-	st, ahead := &s.shedding, s.cursor
 	p := ahead.Next()
 	if p == nil {
-		return
+		return // nothing is late
 	}
 	from := p.Arrival
 	if st.began.After(from) {
 		from = st.began
 	}
-	before := st.behind
 	st.behind = now.Sub(from)
 	if !st.overloaded(before) {
 		return

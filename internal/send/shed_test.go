@@ -120,18 +120,23 @@ func (c *crowd) play(d time.Duration) {
 // publish makes a keyframe a second.
 func (c *crowd) publish(end time.Time) {
 	for ; time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		payload := make([]byte, 16)
-		payload[0] = 0x10
-		if c.seq%100 != 0 {
-			payload[1] = 1
-		}
-		binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
-		c.input.Write(time.Now(), &rtp.Packet{
-			Header:  rtp.Header{Version: 2, SequenceNumber: c.seq, Timestamp: uint32(c.seq) * 900, Marker: true},
-			Payload: payload,
-		}, nil)
-		c.seq++
+		c.write(c.seq%100 == 0)
 	}
+}
+
+// write publishes a frame of one packet.
+func (c *crowd) write(key bool) {
+	payload := make([]byte, 16)
+	payload[0] = 0x10
+	if !key {
+		payload[1] = 1
+	}
+	binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
+	c.input.Write(time.Now(), &rtp.Packet{
+		Header:  rtp.Header{Version: 2, SequenceNumber: c.seq, Timestamp: uint32(c.seq) * 900, Marker: true},
+		Payload: payload,
+	}, nil)
+	c.seq++
 }
 
 // With twice the viewers that it can serve, a node gives all of them a part of
@@ -181,6 +186,22 @@ func TestOneStallIsNoOverload(t *testing.T) {
 	inCrowd(t, 5, func(t *testing.T, c *crowd) {
 		c.viewers[2].stall = 80 * time.Millisecond
 		c.play(3 * time.Second)
+		require.Zero(t, c.shed())
+	})
+}
+
+// Late now and late again later is not late twice in a row: a turn with nothing
+// to send is one in time.
+func TestIdleTurnsAreInTime(t *testing.T) {
+	inCrowd(t, 1, func(t *testing.T, c *crowd) {
+		c.write(false)
+		time.Sleep(45 * time.Millisecond)
+		c.sets[0].Consume(nil)
+		time.Sleep(20 * time.Millisecond)
+		c.sets[0].Consume(nil) // as for sound
+		c.write(false)
+		time.Sleep(82 * time.Millisecond)
+		c.sets[0].Consume(nil)
 		require.Zero(t, c.shed())
 	})
 }
