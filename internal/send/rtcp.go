@@ -236,7 +236,8 @@ func (s *Sender) judge(now time.Time) slow.Verdict {
 		s.held = true
 		s.switchTo(lower)
 	case v == slow.Down:
-		s.pause(now, now.Add(pauseFor))
+		resume := now.Add(pauseFor)
+		s.pause(now, resume, resume)
 	case v == slow.Up && s.set.config.Layer == "":
 		s.held = false
 		s.switchTo(best(s.line.Track, nil))

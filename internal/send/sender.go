@@ -42,6 +42,7 @@ type Sender struct {
 	waiting  bool      // for a keyframe
 	resume   time.Time // not before this
 	asked    bool      // for the keyframe
+	askAt    time.Time // not before this
 	shedding shedState
 	lost     uint64 // of the cursor, as seen
 	picture  pictureState
@@ -157,7 +158,7 @@ func (s *Sender) drain(now time.Time) {
 	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
 			s.lost = lost
-			s.pause(now, now)
+			s.pause(now, now, now)
 		}
 		if s.waiting {
 			if !p.Keyframe || now.Before(s.resume) {
@@ -169,15 +170,16 @@ func (s *Sender) drain(now time.Time) {
 	}
 }
 
-// pause holds the video back until the next keyframe from resume on.
-func (s *Sender) pause(now, resume time.Time) {
-	s.waiting, s.resume, s.asked = true, resume, false
+// pause holds the video back until the next keyframe from resume on, and asks
+// for one at askAt if none has come until then.
+func (s *Sender) pause(now, resume, askAt time.Time) {
+	s.waiting, s.resume, s.asked, s.askAt = true, resume, false, askAt
 	s.ask(now)
 }
 
-// ask requests the keyframe that is waited for, once it may be sent.
+// ask requests the keyframe that is waited for, once it is time.
 func (s *Sender) ask(now time.Time) {
-	if s.waiting && !s.asked && !now.Before(s.resume) {
+	if s.waiting && !s.asked && !now.Before(s.askAt) {
 		s.asked = true
 		s.layer.RequestKeyframe()
 	}

@@ -16,6 +16,10 @@ const (
 	// come back with each keyframe.
 	soon    = 5 * time.Second
 	shedFor = time.Second
+	// So long it waits for the publisher's own keyframes, and those that others
+	// have asked for. Asking at once would burden the publisher, and all its other
+	// viewers, with the overload of this node.
+	shedAsks = 3 * time.Second
 )
 
 // shedState is how well the node keeps up with one sender.
@@ -53,7 +57,7 @@ func (s *Sender) shed(now time.Time) {
 	st.behind, st.last = 0, now
 	st.times++
 	if s.video {
-		s.pause(now, resume)
+		s.pause(now, resume, now.Add(shedAsks))
 	} else {
 		s.cursor = s.layer.Live() // a player conceals what is missing
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,16 +36,24 @@ func (w *slowWriter) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	return len(payload), nil
 }
 
-type noBack struct{}
+// encoder is the way back to the publisher.
+type encoder struct {
+	asked atomic.Bool // for a keyframe
+	times atomic.Int32
+}
 
-func (noBack) RequestKeyframe() {}
-func (noBack) Nack([]uint16)    {}
+func (e *encoder) RequestKeyframe() { e.asked.Store(true); e.times.Add(1) }
+func (e *encoder) Nack([]uint16)    {}
 
 // crowd is viewers of one video of 100 packets a second, whom one goroutine
 // serves in turn, as a worker does. It can send a packet a millisecond.
 type crowd struct {
 	stream  *cdn.Stream
 	input   *cdn.LayerInput
+	encoder encoder
+	every   uint16 // so many packets there is a keyframe
+	obeys   bool   // the publisher makes one when asked
+	keys    int    // made so far
 	viewers []*slowWriter
 	sets    []*send.Set
 	turn    int
@@ -57,7 +66,7 @@ func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
 		node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, node.Close()) }()
-		c := &crowd{}
+		c := &crowd{every: 100}
 		c.stream, err = node.NewStream("live")
 		require.NoError(t, err)
 		in, err := c.stream.NewInput(cdn.InputConfig{})
@@ -65,7 +74,7 @@ func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
 		require.NoError(t, in.Start([]cdn.TrackInfo{{
 			ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
 		}}))
-		c.input, err = in.Layer(0, "", noBack{})
+		c.input, err = in.Layer(0, "", &c.encoder)
 		require.NoError(t, err)
 		c.play(100 * time.Millisecond)
 		for range n {
@@ -117,10 +126,11 @@ func (c *crowd) play(d time.Duration) {
 	}
 }
 
-// publish makes a keyframe a second.
+// publish makes a keyframe a second, if not told otherwise.
 func (c *crowd) publish(end time.Time) {
 	for ; time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		c.write(c.seq%100 == 0)
+		asked := c.encoder.asked.Swap(false)
+		c.write(c.seq%c.every == 0 || c.obeys && asked)
 	}
 }
 
@@ -128,7 +138,9 @@ func (c *crowd) publish(end time.Time) {
 func (c *crowd) write(key bool) {
 	payload := make([]byte, 16)
 	payload[0] = 0x10
-	if !key {
+	if key {
+		c.keys++
+	} else {
 		payload[1] = 1
 	}
 	binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
@@ -204,4 +216,26 @@ func TestIdleTurnsAreInTime(t *testing.T) {
 		c.sets[0].Consume(nil)
 		require.Zero(t, c.shed())
 	})
+}
+
+// An overloaded node does not make the publisher, who serves others too, send
+// one keyframe after the other.
+func TestOverloadAsksForFewKeyframes(t *testing.T) {
+	for _, viewers := range []int{12, 20} {
+		inCrowd(t, viewers, func(t *testing.T, c *crowd) {
+			c.every, c.obeys = 1000, true // one in ten seconds
+			c.play(10 * time.Second)
+			c.keys = 0
+			c.encoder.times.Store(0)
+			c.play(30 * time.Second)
+			t.Logf("%d viewers: %d keyframes, %d asked for", viewers, c.keys, c.encoder.times.Load())
+			require.NotZero(t, c.shed())
+			require.LessOrEqual(t, c.keys, 24, "of %d viewers", viewers)
+			for i, v := range c.viewers {
+				for k := 1; k < len(v.at); k++ {
+					require.Less(t, v.at[k].Sub(v.at[k-1]), 6*time.Second, "viewer %d is not forgotten", i)
+				}
+			}
+		})
+	}
 }
