@@ -158,10 +158,14 @@ func (s *Sender) drain(now time.Time) {
 	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
 			s.lost = lost
-			s.pause(now, now, now)
+			s.pause(now, time.Time{}, now)
 		}
 		if s.waiting {
-			if !p.Keyframe || now.Before(s.resume) {
+			if !p.Keyframe {
+				continue
+			}
+			if p.Arrival.Before(s.resume) {
+				s.missed(now)
 				continue
 			}
 			s.begin(s.layer, p)
@@ -170,8 +174,8 @@ func (s *Sender) drain(now time.Time) {
 	}
 }
 
-// pause holds the video back until the next keyframe from resume on, and asks
-// for one at askAt if none has come until then.
+// pause holds the video back until the next keyframe that comes from resume on,
+// and asks for one at askAt if none has until then.
 func (s *Sender) pause(now, resume, askAt time.Time) {
 	s.waiting, s.resume, s.asked, s.askAt = true, resume, false, askAt
 	s.ask(now)
@@ -182,6 +186,14 @@ func (s *Sender) ask(now time.Time) {
 	if s.waiting && !s.asked && !now.Before(s.askAt) {
 		s.asked = true
 		s.layer.RequestKeyframe()
+	}
+}
+
+// missed notes that a keyframe came before its time, or was found too late. If it
+// is the one that was asked for, another one has to be.
+func (s *Sender) missed(now time.Time) {
+	if s.asked {
+		s.asked, s.askAt = false, now.Add(shedAsks)
 	}
 }
 

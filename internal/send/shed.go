@@ -7,11 +7,15 @@ import "time"
 // goes without video until the next keyframe. That costs nothing, and as viewers
 // are served in turn, no more of them than needed are late. If what is behind
 // shrinks by a quarter from one turn to the next, the node is only making up for
-// a stall; but what is very late is of no use to anybody.
+// a stall; but what is very late is of no use to anybody, though one stall be
+// forgiven.
 const (
 	late     = 40 * time.Millisecond
 	tooLate  = 80 * time.Millisecond
 	veryLate = 160 * time.Millisecond
+	// No stall is forgiven that is so long: if all viewers were sent what waits for
+	// them, it would take as many times longer as they are too many.
+	hopeless = time.Second
 	// One that is shed again so soon is shed for a time at least, so that not all
 	// come back with each keyframe.
 	soon    = 5 * time.Second
@@ -36,6 +40,9 @@ func (s *Sender) shed(now time.Time) {
 	before := st.behind
 	st.behind = 0
 	if s.waiting || s.set.config.Node {
+		if fresh := now.Add(-veryLate); s.waiting && st.times > 0 && s.resume.Before(fresh) {
+			s.resume = fresh // it is not to begin with what is old already
+		}
 		return // a node serves many, and sheds what it must itself
 	}
 	p := ahead.Next()
@@ -47,11 +54,12 @@ func (s *Sender) shed(now time.Time) {
 		from = st.began
 	}
 	st.behind = now.Sub(from)
-	if !st.overloaded(before) {
+	again := now.Sub(st.last) < soon
+	if !st.overloaded(before, again) {
 		return
 	}
-	resume := now
-	if now.Sub(st.last) < soon {
+	resume := now.Add(-veryLate)
+	if again {
 		resume = now.Add(shedFor)
 	}
 	st.behind, st.last = 0, now
@@ -66,7 +74,9 @@ func (s *Sender) shed(now time.Time) {
 	}
 }
 
-func (st *shedState) overloaded(before time.Duration) bool {
+// overloaded reports whether more is behind than a stall explains; again is
+// whether that was so lately.
+func (st *shedState) overloaded(before time.Duration, again bool) bool {
 	lasting := before > late && st.behind > tooLate && st.behind > before/4*3
-	return lasting || st.behind > veryLate
+	return lasting || st.behind > veryLate && (again || before > late) || st.behind > hopeless
 }

@@ -193,13 +193,39 @@ func TestRecoversAtOnce(t *testing.T) {
 	})
 }
 
+// However many viewers there are, nobody is sent old video, and all get some.
+func TestManyTimesTheViewersThatFit(t *testing.T) {
+	for _, viewers := range []int{40, 100} {
+		inCrowd(t, viewers, func(t *testing.T, c *crowd) {
+			c.play(10 * time.Second) // those who came all at once have been sorted out
+			c.reset()
+			c.play(30 * time.Second)
+			var latency []time.Duration
+			for i, v := range c.viewers {
+				require.NotEmpty(t, v.seqs, "viewer %d is not left out", i)
+				latency = append(latency, v.latency...)
+			}
+			slices.Sort(latency)
+			t.Logf("%d viewers: p50 %v, p99 %v, %d packets", viewers, latency[len(latency)/2], latency[len(latency)*99/100], len(latency))
+			require.LessOrEqual(t, latency[len(latency)/2], 100*time.Millisecond)
+			require.LessOrEqual(t, latency[len(latency)*99/100], time.Second)
+			require.Greater(t, len(latency), 20_000, "the processor is put to use")
+		})
+	}
+}
+
 // A hiccup of the machine costs nobody anything.
 func TestOneStallIsNoOverload(t *testing.T) {
-	inCrowd(t, 5, func(t *testing.T, c *crowd) {
-		c.viewers[2].stall = 80 * time.Millisecond
-		c.play(3 * time.Second)
-		require.Zero(t, c.shed())
-	})
+	for _, stall := range []time.Duration{80, 150, 165, 200} {
+		inCrowd(t, 5, func(t *testing.T, c *crowd) {
+			c.viewers[2].stall = stall * time.Millisecond
+			c.play(3 * time.Second)
+			require.Zero(t, c.shed(), "a stall of %d ms", stall)
+			for _, v := range c.viewers {
+				require.InDelta(t, 300, len(v.seqs), 1)
+			}
+		})
+	}
 }
 
 // Late now and late again later is not late twice in a row: a turn with nothing
@@ -238,4 +264,31 @@ func TestOverloadAsksForFewKeyframes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A viewer that was shed asks again if the keyframe that it had asked for is
+// found too late, and the publisher makes none by itself.
+func TestAKeyframeFoundTooLate(t *testing.T) {
+	inCrowd(t, 1, func(t *testing.T, c *crowd) {
+		c.every, c.obeys = 60_000, true
+		c.play(time.Second)
+		c.write(false)
+		time.Sleep(1200 * time.Millisecond)
+		c.sets[0].Consume(nil)
+		require.NotZero(t, c.shed())
+		require.False(t, c.encoder.asked.Load())
+		for !c.encoder.asked.Load() {
+			c.sets[0].Consume(nil)
+			time.Sleep(10 * time.Millisecond)
+		}
+		c.encoder.asked.Store(false)
+		c.write(true)
+		time.Sleep(200 * time.Millisecond)
+		c.reset()
+		c.play(time.Second)
+		require.Empty(t, c.viewers[0].seqs)
+		c.play(3 * time.Second)
+		require.NotEmpty(t, c.viewers[0].seqs)
+		require.Less(t, c.viewers[0].latency[0], 20*time.Millisecond)
+	})
 }
