@@ -52,8 +52,8 @@ func readRemote(plan *send.Plan) (remote, error) {
 	pwd, _ := first(o, sections[0], "ice-pwd")
 	r.ice = icecheck.Credentials{Ufrag: strings.Clone(ufrag), Pwd: strings.Clone(pwd)} // and not all of the offer
 	r.mid = strings.Clone(sections[0].Mid)
-	if ufrag == "" || pwd == "" {
-		return r, fmt.Errorf("%w: sdp: no ICE user name and password", cdn.ErrInvalid)
+	if err := r.ice.Check(); err != nil {
+		return r, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 	}
 	if len(r.fingerprints) == 0 {
 		return r, fmt.Errorf("%w: sdp: no fingerprint by SHA-256, SHA-384 or SHA-512", cdn.ErrInvalid)

@@ -326,6 +326,12 @@ func TestOffersForPeerConnections(t *testing.T) {
 			_, err := p.answer(strings.ReplaceAll(offer, needed, "a=x"))
 			require.ErrorIs(t, err, cdn.ErrInvalid)
 		}
+		// Of other lengths than those of RFC 8839.
+		for _, credentials := range []string{"abc\r\na=ice-pwd:0123456789012345678901", "abcd\r\na=ice-pwd:012345678901234567890", strings.Repeat("a", 257) + "\r\na=ice-pwd:0123456789012345678901"} {
+			bad := regexp.MustCompile(`(?m)^a=ice-(ufrag|pwd):.*\r\n`).ReplaceAllString(offer, "")
+			_, err := p.answer(strings.Replace(bad, "a=mid:0\r\n", "a=mid:0\r\na=ice-ufrag:"+credentials+"\r\n", 1))
+			require.ErrorIs(t, err, cdn.ErrInvalid)
+		}
 	})
 }
 
