@@ -2,7 +2,9 @@ package lite_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,5 +104,55 @@ func TestTheAddressInUseIsKept(t *testing.T) {
 		case <-time.After(time.Second):
 			t.Fatal("the viewer's own address is forgotten")
 		}
+	})
+}
+
+// asks notes when the node makes checks of an address.
+func (p *place) asks(of netip.Addr) (at func() []time.Time) {
+	var mu sync.Mutex
+	var all []time.Time
+	p.network.SetFilter(func(_, dst netip.AddrPort, b []byte) bool {
+		if dst.Addr() == of && b[0] == 0 && b[1] == 1 {
+			mu.Lock()
+			all = append(all, time.Now())
+			mu.Unlock()
+		}
+		return true
+	})
+	return func() []time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+// However many checks seem to come from an address, and from however many
+// addresses, little goes there as long as nobody answers.
+func TestUnansweredChecksAreBounded(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		victim := netip.MustParseAddr("10.200.0.9")
+		asks := p.asks(victim)
+		for range 1000 {
+			s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, 53))
+			time.Sleep(5 * time.Millisecond)
+		}
+		require.Len(t, asks(), 7)
+		for i, at := range asks()[1:] {
+			require.GreaterOrEqual(t, at.Sub(asks()[i]), 50*time.Millisecond)
+		}
+		for port := range uint16(1000) {
+			s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, port+1))
+		}
+		require.LessOrEqual(t, len(asks()), 56)
+
+		// What nobody could answer does not count.
+		before := len(asks())
+		_, err := s.Patch(t.Context(), "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
+		require.NoError(t, err)
+		s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, 1000))
+		require.Len(t, asks(), before+1)
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
 	})
 }

@@ -15,17 +15,26 @@ import (
 // which has taken part in the DTLS handshake.
 type path struct {
 	addr      netip.AddrPort
-	id        icecheck.ID // of our check, whose answer is awaited
+	id        icecheck.ID // of our checks, whose answer is awaited
+	asked     int         // how many there were
+	askAt     time.Time   // the next one is not before
 	proved    bool
 	nominated bool // the last that was
 }
 
-// maxPaths bounds the addresses that a viewer may have at a time.
-const maxPaths = 8
+const (
+	// maxPaths bounds the addresses that a viewer may have at a time.
+	maxPaths = 8
+	// maxAsks bounds our unanswered checks of an address, as RFC 8489 section
+	// 6.2.1 does, with twice the time from each to the next; and those of a session
+	// are bounded by the product. Else a viewer could have us send to others
+	// whatever it likes to pay for with checks.
+	maxAsks     = 7
+	askInterval = 50 * time.Millisecond
+)
 
-// checkedLocked notes that an authentic check came. It returns the id that a
-// check of ours in return should have, and false if the address is proved
-// already.
+// checkedLocked notes that an authentic check came. It reports whether a check
+// of ours is to go out in return, and the id that it should have.
 func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id icecheck.ID, ask bool) {
 	p := s.pathLocked(from)
 	if nominated { // which holds until another is, though its address be proved later
@@ -45,7 +54,28 @@ func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bo
 		s.addr = from // the handshake will prove it
 		port.ClaimFree(from, s)
 	}
-	return p.id, !p.proved
+	return p.id, s.mayAskLocked(now, p)
+}
+
+// mayAskLocked reports whether a check of ours may go to an address that has not
+// proved itself, and counts it.
+func (s *Session) mayAskLocked(now time.Time, p *path) bool {
+	if p.proved || p.asked == maxAsks || s.asked >= maxPaths*maxAsks || now.Before(p.askAt) {
+		return false
+	}
+	p.askAt = now.Add(askInterval << p.asked)
+	p.asked++
+	s.asked++
+	return true
+}
+
+// askAnewLocked forgets how many checks of ours were not answered, since they
+// could not be: there are other credentials.
+func (s *Session) askAnewLocked() {
+	s.asked = 0
+	for _, p := range s.paths {
+		p.asked, p.askAt = 0, time.Time{}
+	}
 }
 
 // pathLocked returns the path of an address, which it moves to the end of the
@@ -91,6 +121,7 @@ func (s *Session) proveLocked(p *path) {
 		return
 	}
 	p.proved = true
+	s.asked -= p.asked // they were answered
 	s.config.Transport.Port.Unexpect(s, p.id)
 	s.config.Transport.Port.Claim(p.addr, s)
 	if p.nominated {
