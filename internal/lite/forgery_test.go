@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
+	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -155,4 +156,72 @@ func TestUnansweredChecksAreBounded(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.NoError(t, c.GracefulClose())
 	})
+}
+
+// The handshake's flights are many times what begins it, so they do not go to an
+// address that is not proved.
+func TestHandshakesAreNotTurnedOnOthers(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		victim, flights := netip.MustParseAddrPort("10.200.0.9:53"), 0
+		var hello []byte
+		p.network.SetFilter(func(_, dst netip.AddrPort, b []byte) bool {
+			if dst == victim && b[0] >= 20 && b[0] < 64 {
+				flights++
+			}
+			if dst == netip.AddrPortFrom(dst.Addr(), 7000) && b[0] == 22 && hello == nil {
+				hello = slices.Clone(b)
+			}
+			return true
+		})
+		c, s := p.join("viewer", nil)
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
+
+		other := p.client("other", nil)
+		s, err := p.answer(other.offer(t))
+		require.NoError(t, err)
+		require.NotNil(t, hello)
+		s.Receive(time.Now(), check(t, s.SDP()), victim)
+		for range 10 {
+			s.Receive(time.Now(), hello, victim)
+			time.Sleep(time.Second)
+		}
+		require.Zero(t, flights)
+
+		// Nobody else is kept out by that.
+		other.accept(t, s.SDP())
+		p.frames(60)
+		require.Positive(t, other.packets.Load())
+		require.NoError(t, s.Close())
+		require.NoError(t, other.GracefulClose())
+	})
+}
+
+// Checks of ours that are lost are made again, and the viewer's first record,
+// which has come meanwhile, is not lost: it need not be sent again.
+func TestLostChecksAreMadeAgain(t *testing.T) {
+	for name, repeats := range map[string]time.Duration{"one hello": time.Second, "several": 50 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			inPlace(t, func(t *testing.T, p *place) {
+				lost, begun := 0, time.Now()
+				var answered time.Time
+				p.network.SetFilter(func(src, _ netip.AddrPort, b []byte) bool {
+					node := src == netip.AddrPortFrom(src.Addr(), 7000)
+					switch {
+					case node && b[0] == 0 && b[1] == 1 && lost < 3:
+						lost++
+						return false
+					case node && b[0] == 22 && answered.IsZero():
+						answered = time.Now()
+					}
+					return true
+				})
+				c, s := p.join("viewer", func(e *webrtc.SettingEngine) { e.SetDTLSRetransmissionInterval(repeats) })
+				require.Equal(t, 3, lost)
+				require.Less(t, answered.Sub(begun), 700*time.Millisecond)
+				require.NoError(t, s.Close())
+				require.NoError(t, c.GracefulClose())
+			})
+		})
+	}
 }

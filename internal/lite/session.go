@@ -402,7 +402,6 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.keys, s.conn = k, conn
-	s.shakenLocked()
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(silence)
