@@ -200,13 +200,21 @@ func TestHandshakesAreNotTurnedOnOthers(t *testing.T) {
 // Checks of ours that are lost are made again, and the viewer's first record,
 // which has come meanwhile, is not lost: it need not be sent again.
 func TestLostChecksAreMadeAgain(t *testing.T) {
-	for name, repeats := range map[string]time.Duration{"one hello": time.Second, "several": 50 * time.Millisecond} {
+	for name, k := range map[string]struct {
+		repeats time.Duration // of the viewer's first record
+		second  bool          // the viewer's address is not the first that was heard of
+	}{
+		"one hello":         {repeats: time.Second},
+		"several":           {repeats: 50 * time.Millisecond},
+		"not the first one": {repeats: time.Second, second: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			inPlace(t, func(t *testing.T, p *place) {
 				lost, begun := 0, time.Now()
 				var answered time.Time
-				p.network.SetFilter(func(src, _ netip.AddrPort, b []byte) bool {
-					node := src == netip.AddrPortFrom(src.Addr(), 7000)
+				elsewhere := netip.MustParseAddrPort("10.200.0.9:53")
+				p.network.SetFilter(func(src, dst netip.AddrPort, b []byte) bool {
+					node := src == netip.AddrPortFrom(src.Addr(), 7000) && dst != elsewhere
 					switch {
 					case node && b[0] == 0 && b[1] == 1 && lost < 3:
 						lost++
@@ -216,7 +224,15 @@ func TestLostChecksAreMadeAgain(t *testing.T) {
 					}
 					return true
 				})
-				c, s := p.join("viewer", func(e *webrtc.SettingEngine) { e.SetDTLSRetransmissionInterval(repeats) })
+				c := p.client("viewer", func(e *webrtc.SettingEngine) { e.SetDTLSRetransmissionInterval(k.repeats) })
+				s, err := p.answer(c.offer(t))
+				require.NoError(t, err)
+				if k.second {
+					s.Receive(time.Now(), check(t, s.SDP()), elsewhere)
+				}
+				c.accept(t, s.SDP())
+				p.frames(90)
+				require.Positive(t, c.packets.Load())
 				require.Equal(t, 3, lost)
 				require.Less(t, answered.Sub(begun), 700*time.Millisecond)
 				require.NoError(t, s.Close())

@@ -54,9 +54,11 @@ func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bo
 		if nominated {
 			s.addr = from
 		}
-	case !s.addr.IsValid():
-		s.addr = from // if nothing better comes
+	default: // its first record may come before the answer to our check
 		port.ClaimFree(from, s)
+		if !s.addr.IsValid() {
+			s.addr = from // if nothing better comes
+		}
 	}
 	return s.askLocked(now, p)
 }
