@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,7 @@ type client struct {
 	*webrtc.PeerConnection
 	packets atomic.Int64
 	closed  chan struct{}
+	close   func() // closes closed; pion may tell of it twice if both sides close
 }
 
 func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
@@ -110,9 +112,10 @@ func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
 			}
 		}
 	})
+	c.close = sync.OnceFunc(func() { close(c.closed) })
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateClosed {
-			close(c.closed)
+			c.close()
 		}
 	})
 	return c
@@ -186,7 +189,7 @@ func TestConnectsWithinFourRoundTrips(t *testing.T) {
 			case webrtc.PeerConnectionStateConnected:
 				connected <- time.Now()
 			case webrtc.PeerConnectionStateClosed:
-				close(c.closed)
+				c.close()
 			default:
 			}
 		})
