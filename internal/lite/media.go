@@ -13,7 +13,6 @@ import (
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/internal/reason"
 )
 
@@ -225,30 +224,8 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte) {
 		s.End(cdn.ErrTooSlow)
 	}
 	_ = s.again.batch.Flush() // repairs do not wait for others
-	s.answerTime(packets)
-}
-
-// answerTime lets a viewer who asks measure its round trip (RFC 3611 sections
-// 4.4 and 4.5). A browser that does not know it waits for 100 ms before it asks
-// again for a packet whose repair was lost.
-func (s *Session) answerTime(packets []rtcp.Packet) {
-	for _, p := range packets {
-		xr, ok := p.(*rtcp.ExtendedReport)
-		if !ok {
-			continue
-		}
-		for _, r := range xr.Reports {
-			if asked, ok := r.(*rtcp.ReceiverReferenceTimeReportBlock); ok {
-				ours := s.set.Sources()[0]
-				s.sendRTCP([]rtcp.Packet{
-					&rtcp.ReceiverReport{SSRC: ours},
-					&rtcp.ExtendedReport{SenderSSRC: ours, Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
-						Reports: []rtcp.DLRRReport{{SSRC: xr.SenderSSRC, LastRR: ntp.Middle(asked.NTPTimestamp)}},
-					}}},
-				})
-				return
-			}
-		}
+	if answer := s.set.AnswerTime(packets); answer != nil {
+		s.sendRTCP(answer)
 	}
 }
 

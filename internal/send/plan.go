@@ -18,6 +18,8 @@ const (
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
+// feedback is what a viewer may send, and gets an answer to. That to rrtr is
+// [Set.AnswerTime].
 var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
 
 // A Line is one m-section of what is sent: a track and how the receiver wants
