@@ -90,7 +90,7 @@ func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
 func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
 	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
 	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, Mid: strings.Clone(m.Mid)})
-	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted})
+	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted, Sends: true})
 }
 
 func formats(tracks []*cdn.Track) string {
