@@ -5,6 +5,7 @@ package icecheck
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/pion/ice/v4"
@@ -17,6 +18,17 @@ type Credentials struct{ Ufrag, Pwd string }
 // NewCredentials returns random ones, of 80 and 160 bits.
 func NewCredentials() Credentials {
 	return Credentials{Ufrag: rand.Text()[:16], Pwd: rand.Text() + rand.Text()[:6]}
+}
+
+// Check returns an error for credentials that are shorter or longer than may be
+// (RFC 8839 section 5.4). The length matters: whoever signals them has us send
+// them to where checks seem to come from.
+func (c Credentials) Check() error {
+	const leastUfrag, leastPwd, most = 4, 22, 256
+	if u, p := len(c.Ufrag), len(c.Pwd); u < leastUfrag || u > most || p < leastPwd || p > most {
+		return fmt.Errorf("icecheck: a user name fragment of %d characters and a password of %d", u, p)
+	}
+	return nil
 }
 
 // An ID is a STUN transaction's.

@@ -52,8 +52,8 @@ func readRemote(plan *send.Plan) (remote, error) {
 	pwd, _ := first(o, sections[0], "ice-pwd")
 	r.ice = icecheck.Credentials{Ufrag: strings.Clone(ufrag), Pwd: strings.Clone(pwd)} // and not all of the offer
 	r.mid = strings.Clone(sections[0].Mid)
-	if ufrag == "" || pwd == "" {
-		return r, fmt.Errorf("%w: sdp: no ICE user name and password", cdn.ErrInvalid)
+	if err := r.ice.Check(); err != nil {
+		return r, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 	}
 	if len(r.fingerprints) == 0 {
 		return r, fmt.Errorf("%w: sdp: no fingerprint by SHA-256, SHA-384 or SHA-512", cdn.ErrInvalid)
@@ -242,21 +242,13 @@ type extension struct {
 	direction string // as in a=extmap
 }
 
-// extensions are those of the choice that the offer has for this direction
-// (RFC 8285 section 7).
+// extensions are those of the choice that the offer has for this direction.
 func extensions(c negotiate.Choice) (all []extension) {
 	for i, uri := range c.Extensions {
-		e := extension{uri: uri, id: c.Media.Extensions[uri]}
-		if e.id == 0 || slices.Contains(c.Extensions[:i], uri) {
-			continue
+		id, direction := c.Extension(uri)
+		if id != 0 && !slices.Contains(c.Extensions[:i], uri) {
+			all = append(all, extension{uri: uri, id: id, direction: direction})
 		}
-		switch c.Media.ExtensionDirection(uri) {
-		case "recvonly":
-			e.direction = "/sendonly"
-		case "sendonly", "inactive":
-			continue
-		}
-		all = append(all, e)
 	}
 	return all
 }

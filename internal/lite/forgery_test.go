@@ -2,11 +2,14 @@ package lite_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v4"
+	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -103,4 +106,138 @@ func TestTheAddressInUseIsKept(t *testing.T) {
 			t.Fatal("the viewer's own address is forgotten")
 		}
 	})
+}
+
+// asks notes when the node makes checks of an address.
+func (p *place) asks(of netip.Addr) (at func() []time.Time) {
+	var mu sync.Mutex
+	var all []time.Time
+	p.network.SetFilter(func(_, dst netip.AddrPort, b []byte) bool {
+		if dst.Addr() == of && b[0] == 0 && b[1] == 1 {
+			mu.Lock()
+			all = append(all, time.Now())
+			mu.Unlock()
+		}
+		return true
+	})
+	return func() []time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+// However many checks seem to come from an address, and from however many
+// addresses, little goes there as long as nobody answers.
+func TestUnansweredChecksAreBounded(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		victim := netip.MustParseAddr("10.200.0.9")
+		asks := p.asks(victim)
+		for range 1000 {
+			s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, 53))
+			time.Sleep(5 * time.Millisecond)
+		}
+		require.Len(t, asks(), 7)
+		for i, at := range asks()[1:] {
+			require.GreaterOrEqual(t, at.Sub(asks()[i]), 50*time.Millisecond)
+		}
+		for port := range uint16(1000) {
+			s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, port+1))
+		}
+		require.LessOrEqual(t, len(asks()), 56)
+
+		// What nobody could answer does not count.
+		before := len(asks())
+		_, err := s.Patch(t.Context(), "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
+		require.NoError(t, err)
+		s.Receive(time.Now(), check(t, s.SDP()), netip.AddrPortFrom(victim, 1000))
+		require.Len(t, asks(), before+1)
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
+	})
+}
+
+// The handshake's flights are many times what begins it, so they do not go to an
+// address that is not proved.
+func TestHandshakesAreNotTurnedOnOthers(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		victim, flights := netip.MustParseAddrPort("10.200.0.9:53"), 0
+		var hello []byte
+		p.network.SetFilter(func(_, dst netip.AddrPort, b []byte) bool {
+			if dst == victim && b[0] >= 20 && b[0] < 64 {
+				flights++
+			}
+			if dst == netip.AddrPortFrom(dst.Addr(), 7000) && b[0] == 22 && hello == nil {
+				hello = slices.Clone(b)
+			}
+			return true
+		})
+		c, s := p.join("viewer", nil)
+		require.NoError(t, s.Close())
+		require.NoError(t, c.GracefulClose())
+
+		other := p.client("other", nil)
+		s, err := p.answer(other.offer(t))
+		require.NoError(t, err)
+		require.NotNil(t, hello)
+		s.Receive(time.Now(), check(t, s.SDP()), victim)
+		for range 10 {
+			s.Receive(time.Now(), hello, victim)
+			time.Sleep(time.Second)
+		}
+		require.Zero(t, flights)
+
+		// Nobody else is kept out by that.
+		other.accept(t, s.SDP())
+		p.frames(60)
+		require.Positive(t, other.packets.Load())
+		require.NoError(t, s.Close())
+		require.NoError(t, other.GracefulClose())
+	})
+}
+
+// Checks of ours that are lost are made again, and the viewer's first record,
+// which has come meanwhile, is not lost: it need not be sent again.
+func TestLostChecksAreMadeAgain(t *testing.T) {
+	for name, k := range map[string]struct {
+		repeats time.Duration // of the viewer's first record
+		second  bool          // the viewer's address is not the first that was heard of
+	}{
+		"one hello":         {repeats: time.Second},
+		"several":           {repeats: 50 * time.Millisecond},
+		"not the first one": {repeats: time.Second, second: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPlace(t, func(t *testing.T, p *place) {
+				lost, begun := 0, time.Now()
+				var answered time.Time
+				elsewhere := netip.MustParseAddrPort("10.200.0.9:53")
+				p.network.SetFilter(func(src, dst netip.AddrPort, b []byte) bool {
+					node := src == netip.AddrPortFrom(src.Addr(), 7000) && dst != elsewhere
+					switch {
+					case node && b[0] == 0 && b[1] == 1 && lost < 3:
+						lost++
+						return false
+					case node && b[0] == 22 && answered.IsZero():
+						answered = time.Now()
+					}
+					return true
+				})
+				c := p.client("viewer", func(e *webrtc.SettingEngine) { e.SetDTLSRetransmissionInterval(k.repeats) })
+				s, err := p.answer(c.offer(t))
+				require.NoError(t, err)
+				if k.second {
+					s.Receive(time.Now(), check(t, s.SDP()), elsewhere)
+				}
+				c.accept(t, s.SDP())
+				p.frames(90)
+				require.Positive(t, c.packets.Load())
+				require.Equal(t, 3, lost)
+				require.Less(t, answered.Sub(begun), 700*time.Millisecond)
+				require.NoError(t, s.Close())
+				require.NoError(t, c.GracefulClose())
+			})
+		})
+	}
 }

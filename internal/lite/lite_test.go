@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,7 @@ type client struct {
 	*webrtc.PeerConnection
 	packets atomic.Int64
 	closed  chan struct{}
+	close   func() // closes closed; pion may tell of it twice if both sides close
 }
 
 func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
@@ -110,9 +112,10 @@ func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
 			}
 		}
 	})
+	c.close = sync.OnceFunc(func() { close(c.closed) })
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateClosed {
-			close(c.closed)
+			c.close()
 		}
 	})
 	return c
@@ -186,7 +189,7 @@ func TestConnectsWithinFourRoundTrips(t *testing.T) {
 			case webrtc.PeerConnectionStateConnected:
 				connected <- time.Now()
 			case webrtc.PeerConnectionStateClosed:
-				close(c.closed)
+				c.close()
 			default:
 			}
 		})
@@ -324,6 +327,12 @@ func TestOffersForPeerConnections(t *testing.T) {
 		require.ErrorIs(t, err, cdn.ErrUnsupported)
 		for _, needed := range []string{"a=ice-ufrag", "a=ice-pwd", "a=group"} {
 			_, err := p.answer(strings.ReplaceAll(offer, needed, "a=x"))
+			require.ErrorIs(t, err, cdn.ErrInvalid)
+		}
+		// Of other lengths than those of RFC 8839.
+		for _, credentials := range []string{"abc\r\na=ice-pwd:0123456789012345678901", "abcd\r\na=ice-pwd:012345678901234567890", strings.Repeat("a", 257) + "\r\na=ice-pwd:0123456789012345678901"} {
+			bad := regexp.MustCompile(`(?m)^a=ice-(ufrag|pwd):.*\r\n`).ReplaceAllString(offer, "")
+			_, err := p.answer(strings.Replace(bad, "a=mid:0\r\n", "a=mid:0\r\na=ice-ufrag:"+credentials+"\r\n", 1))
 			require.ErrorIs(t, err, cdn.ErrInvalid)
 		}
 	})

@@ -13,7 +13,6 @@ import (
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/internal/reason"
 )
 
@@ -80,7 +79,7 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
 	case first < 4:
 		s.receiveCheck(now, packet, from)
 	case first >= 20 && first < 64:
-		s.receiveRecord(now, packet)
+		s.receiveRecord(now, packet, from)
 	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
 		s.receiveRTCP(now, packet)
 	}
@@ -110,13 +109,10 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 		s.mu.Unlock()
 		return
 	}
-	id, ask := s.checkedLocked(now, from, c.Nominates)
-	ours, theirs := s.ice[0], s.remote.ice
+	ours := s.checkedLocked(now, from, c.Nominates)
 	s.mu.Unlock()
-	if ask {
-		if raw, err := icecheck.Triggered(id, ours, theirs); err == nil {
-			_ = s.config.Transport.Port.Send(raw, from)
-		}
+	if ours != nil {
+		_ = s.config.Transport.Port.Send(ours, from)
 	}
 }
 
@@ -141,8 +137,9 @@ func (s *Session) password(ufrag string) (string, bool) {
 }
 
 // receiveRecord gives a DTLS record to the connection. The first one begins the
-// handshake; when DTLS is set aside, only an alert is of interest.
-func (s *Session) receiveRecord(now time.Time, record []byte) {
+// handshake, but only towards an address that is proved; when DTLS is set aside,
+// only an alert is of interest.
+func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -153,14 +150,26 @@ func (s *Session) receiveRecord(now time.Time, record []byte) {
 		s.thawing = now
 		s.thawLocked(record)
 	case s.frozen:
-	case s.pipe == nil:
-		p := dtlssrtp.NewPipe(s.send)
-		s.pipe = p
-		p.Put(record)
-		s.work.Go(func() { s.dial(p) })
-	default:
+	case s.pipe != nil:
 		s.pipe.Put(record)
+	case s.provedLocked():
+		s.handshakeLocked(record)
+	default:
+		s.keepLocked(now, record, from)
 	}
+}
+
+// handshakeLocked begins the handshake with what came first.
+func (s *Session) handshakeLocked(records ...[]byte) {
+	p := dtlssrtp.NewPipe(s.send)
+	s.pipe = p
+	for _, record := range records {
+		p.Put(record)
+	}
+	for _, path := range s.paths {
+		path.early = nil
+	}
+	s.work.Go(func() { s.dial(p) })
 }
 
 const (
@@ -215,30 +224,8 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte) {
 		s.End(cdn.ErrTooSlow)
 	}
 	_ = s.again.batch.Flush() // repairs do not wait for others
-	s.answerTime(packets)
-}
-
-// answerTime lets a viewer who asks measure its round trip (RFC 3611 sections
-// 4.4 and 4.5). A browser that does not know it waits for 100 ms before it asks
-// again for a packet whose repair was lost.
-func (s *Session) answerTime(packets []rtcp.Packet) {
-	for _, p := range packets {
-		xr, ok := p.(*rtcp.ExtendedReport)
-		if !ok {
-			continue
-		}
-		for _, r := range xr.Reports {
-			if asked, ok := r.(*rtcp.ReceiverReferenceTimeReportBlock); ok {
-				ours := s.set.Sources()[0]
-				s.sendRTCP([]rtcp.Packet{
-					&rtcp.ReceiverReport{SSRC: ours},
-					&rtcp.ExtendedReport{SenderSSRC: ours, Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
-						Reports: []rtcp.DLRRReport{{SSRC: xr.SenderSSRC, LastRR: ntp.Middle(asked.NTPTimestamp)}},
-					}}},
-				})
-				return
-			}
-		}
+	if answer := s.set.AnswerTime(packets); answer != nil {
+		s.sendRTCP(answer)
 	}
 }
 

@@ -11,22 +11,35 @@ import (
 // A path is an address of the viewer's. That a check carries the right password
 // does not say that its sender is where it seems to come from: anybody who knows
 // the password, as the viewer does, can have written another's address on it. So
-// media goes only to an address from which a check of ours was answered, or
-// which has taken part in the DTLS handshake.
+// neither media nor the DTLS handshake, which says 25 times what it is told,
+// goes to an address before it is proved: a check of ours was answered from it.
 type path struct {
 	addr      netip.AddrPort
-	id        icecheck.ID // of our check, whose answer is awaited
+	id        icecheck.ID // of our checks, whose answer is awaited
+	asked     int         // how many there were
+	askAt     time.Time   // the next one is not before
+	early     [][]byte    // records that wait for it to be proved
 	proved    bool
 	nominated bool // the last that was
 }
 
-// maxPaths bounds the addresses that a viewer may have at a time.
-const maxPaths = 8
+const (
+	// maxPaths bounds the addresses that a viewer may have at a time.
+	maxPaths = 8
+	// maxAsks bounds our unanswered checks of an address, as RFC 8489 section
+	// 6.2.1 does, with twice the time from each to the next; and those of a session
+	// are bounded by the product. Else a viewer could have us send to others
+	// whatever it likes to pay for with checks.
+	maxAsks     = 7
+	askInterval = 50 * time.Millisecond
+	// A ClientHello is one record, or two if it has keys against quantum computers.
+	maxEarly    = 2
+	maxEarlyLen = 1500
+)
 
-// checkedLocked notes that an authentic check came. It returns the id that a
-// check of ours in return should have, and false if the address is proved
-// already.
-func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (id icecheck.ID, ask bool) {
+// checkedLocked notes that an authentic check came. It returns the check of ours
+// that is to go out in return, nil: none.
+func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (ours []byte) {
 	p := s.pathLocked(from)
 	if nominated { // which holds until another is, though its address be proved later
 		for _, other := range s.paths {
@@ -41,18 +54,64 @@ func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bo
 		if nominated {
 			s.addr = from
 		}
-	case !s.addr.IsValid():
-		s.addr = from // the handshake will prove it
+	default: // its first record may come before the answer to our check
 		port.ClaimFree(from, s)
+		if !s.addr.IsValid() {
+			s.addr = from // if nothing better comes
+		}
 	}
-	return p.id, !p.proved
+	return s.askLocked(now, p)
+}
+
+// askLocked returns the check of ours that may go to an address now that has not
+// proved itself, and counts it; nil: none.
+func (s *Session) askLocked(now time.Time, p *path) []byte {
+	if p.proved || p.asked == maxAsks || s.asked >= maxPaths*maxAsks || now.Before(p.askAt) {
+		return nil
+	}
+	p.askAt = now.Add(askInterval << p.asked)
+	p.asked++
+	s.asked++
+	raw, err := icecheck.Triggered(p.id, s.ice[0], s.remote.ice)
+	if err != nil {
+		return nil // what we make can be built
+	}
+	return raw
+}
+
+// askUntilProved makes our checks of p by itself, since the handshake waits for
+// the answer, and the viewer's next check may be seconds away.
+func (s *Session) askUntilProved(p *path) {
+	s.mu.Lock()
+	if s.stopped || p.proved || !slices.Contains(s.paths, p) {
+		s.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	raw := s.askLocked(now, p)
+	wait := p.askAt.Sub(now)
+	s.mu.Unlock()
+	if raw != nil {
+		_ = s.config.Transport.Port.Send(raw, p.addr)
+	}
+	if wait > 0 {
+		time.AfterFunc(wait, func() { s.askUntilProved(p) })
+	}
+}
+
+// askAnewLocked forgets how many checks of ours were not answered, since they
+// could not be: there are other credentials.
+func (s *Session) askAnewLocked() {
+	s.asked = 0
+	for _, p := range s.paths {
+		p.asked, p.askAt = 0, time.Time{}
+	}
 }
 
 // pathLocked returns the path of an address, which it moves to the end of the
 // list: those that are not checked any more are the first to go.
 func (s *Session) pathLocked(addr netip.AddrPort) *path {
-	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == addr })
-	if i >= 0 {
+	if i := s.findLocked(addr); i >= 0 {
 		p := s.paths[i]
 		s.paths = append(slices.Delete(s.paths, i, i+1), p)
 		return p
@@ -64,6 +123,11 @@ func (s *Session) pathLocked(addr netip.AddrPort) *path {
 	s.config.Transport.Port.Expect(p.id, s)
 	s.paths = append(s.paths, p)
 	return p
+}
+
+// findLocked returns where in the list an address is, -1: nowhere.
+func (s *Session) findLocked(addr netip.AddrPort) int {
+	return slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == addr })
 }
 
 // dropPathLocked forgets the path that matters least.
@@ -86,26 +150,42 @@ func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id icecheck
 	}
 }
 
+// proveLocked takes it for proved that the viewer is at p: from now on it may be
+// sent to. The handshake begins if it was waiting for that.
 func (s *Session) proveLocked(p *path) {
 	if p.proved {
 		return
 	}
+	if p.nominated || !s.provedLocked() {
+		s.addr = p.addr
+	}
 	p.proved = true
+	s.asked -= p.asked // they were answered
 	s.config.Transport.Port.Unexpect(s, p.id)
 	s.config.Transport.Port.Claim(p.addr, s)
-	if p.nominated {
-		s.addr = p.addr
+	if len(p.early) > 0 && s.pipe == nil {
+		s.handshakeLocked(p.early...)
 	}
 }
 
-// shakenLocked notes that the handshake is over, for which what we sent to the
-// viewer's address had to be read.
-func (s *Session) shakenLocked() {
-	for _, p := range s.paths {
-		if p.addr == s.addr {
-			s.proveLocked(p)
-		}
+// keepLocked keeps what begins a handshake until the address that it came from
+// is proved.
+func (s *Session) keepLocked(now time.Time, record []byte, from netip.AddrPort) {
+	i := s.findLocked(from)
+	if i < 0 || len(s.paths[i].early) == maxEarly || len(record) > maxEarlyLen {
+		return
 	}
+	p := s.paths[i]
+	p.early = append(p.early, append([]byte(nil), record...))
+	if len(p.early) == 1 {
+		time.AfterFunc(p.askAt.Sub(now), func() { s.askUntilProved(p) })
+	}
+}
+
+// provedLocked reports whether the address in use is proved. If any is, that is.
+func (s *Session) provedLocked() bool {
+	i := s.findLocked(s.addr)
+	return i >= 0 && s.paths[i].proved
 }
 
 // releasePaths gives the port back what it keeps for the session.

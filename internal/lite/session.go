@@ -72,6 +72,7 @@ type Session struct {
 	candidates int                    // trickled in this ICE session
 	addr       netip.AddrPort
 	paths      []*path // those checked last at the end
+	asked      int     // our checks of addresses that have not answered, dropped ones too
 	heard      time.Time
 	pipe       *dtlssrtp.Pipe // where records go while DTLS is up; nil before and after
 	keys       *keys          // nil before the handshake
@@ -265,6 +266,7 @@ func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
 	s.remote.ice = icecheck.Credentials{Ufrag: ufrag, Pwd: pwd}
 	s.config.Transport.Port.Forget(s, ufrags(s.ice[1:]), nil)
 	s.ice = []icecheck.Credentials{c, old}
+	s.askAnewLocked()
 	s.sdp = strings.NewReplacer("a=ice-ufrag:"+old.Ufrag, "a=ice-ufrag:"+c.Ufrag, "a=ice-pwd:"+old.Pwd, "a=ice-pwd:"+c.Pwd).Replace(s.sdp)
 	return s.local(c).fragment(s.remote.mid), nil
 }
@@ -400,7 +402,6 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.keys, s.conn = k, conn
-	s.shakenLocked()
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(silence)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/icecheck"
 )
 
 // MaxTrickled bounds the candidates that a client may trickle in one ICE
@@ -52,8 +53,11 @@ func ParseFragment(text string) (Fragment, error) {
 			return f, fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line)
 		}
 	}
-	if (f.Ufrag == "") != (f.Pwd == "") {
-		return f, fmt.Errorf("%w: sdp fragment with half of the ICE credentials", cdn.ErrInvalid)
+	if f.Ufrag == "" && f.Pwd == "" {
+		return f, nil
+	}
+	if err := (icecheck.Credentials{Ufrag: f.Ufrag, Pwd: f.Pwd}).Check(); err != nil {
+		return f, fmt.Errorf("%w: sdp fragment: %w", cdn.ErrInvalid, err)
 	}
 	return f, nil
 }

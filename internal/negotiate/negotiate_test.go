@@ -114,6 +114,39 @@ func TestTheAnswerIsTheChoice(t *testing.T) {
 	}
 }
 
+// A header extension is taken only if the offer has it for the way that media
+// goes, and the answer says which that is (RFC 8285 section 7).
+func TestExtensionsGoOneWay(t *testing.T) {
+	const uri = "urn:3gpp:video-orientation"
+	for _, k := range []struct {
+		offered string
+		sends   bool
+		want    string // "": not in the answer
+	}{
+		{"13", true, "a=extmap:13 " + uri},
+		{"13", false, "a=extmap:13 " + uri},
+		{"13/sendrecv", true, "a=extmap:13 " + uri},
+		{"13/recvonly", true, "a=extmap:13/sendonly " + uri},
+		{"13/recvonly", false, ""},
+		{"13/sendonly", true, ""},
+		{"13/sendonly", false, "a=extmap:13/recvonly " + uri},
+		{"13/inactive", true, ""},
+		{"13/inactive", false, ""},
+	} {
+		o := parse(t, strings.ReplaceAll(read(t, "chromium.sdp"), "a=extmap:13 ", "a=extmap:"+k.offered+" "))
+		video := o.Media[1]
+		choices := []Choice{{Media: video, Codec: video.Codecs[0], Extensions: []string{uri}, Sends: k.sends}}
+		sdp, engine, err := o.Reduce(choices)
+		require.NoError(t, err)
+		answer := o.Restore(answerTo(t, sdp, engine), choices)
+		if k.want == "" {
+			require.NotContains(t, answer, uri, "%+v", k)
+		} else {
+			require.Contains(t, answer, k.want+"\r\n", "%+v", k)
+		}
+	}
+}
+
 func answerTo(t *testing.T, offer string, engine *webrtc.MediaEngine) string {
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine)).NewPeerConnection(webrtc.Configuration{})
 	require.NoError(t, err)

@@ -113,9 +113,9 @@ func values(all []sdp.Attribute, name string) (found []string) {
 // section 5.3.1).
 func (m *Media) Protocol() string { return strings.Join(m.section.MediaName.Protos, "/") }
 
-// ExtensionDirection returns what the offerer does with a header extension if
+// extensionDirection returns what the offerer does with a header extension if
 // it says so: "sendonly", "recvonly", "sendrecv" or "inactive".
-func (m *Media) ExtensionDirection(uri string) string {
+func (m *Media) extensionDirection(uri string) string {
 	direction := ""
 	for _, value := range m.Attributes("extmap") {
 		if _, one, ok := parseExtmap(value); ok && one == uri {

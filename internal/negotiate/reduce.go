@@ -20,6 +20,24 @@ type Choice struct {
 	// name is left out.
 	Feedback   []string
 	Extensions []string
+	// Sends: we send in it; otherwise we receive.
+	Sends bool
+}
+
+// Extension returns the id of a header extension, and the direction that an
+// answer has to add to it, such as "/sendonly" (RFC 8285 section 7). It is 0 for
+// one that is not offered, or not for the way that media goes.
+func (c Choice) Extension(uri string) (id uint8, direction string) {
+	id = c.Media.Extensions[uri]
+	switch theirs := c.Media.extensionDirection(uri); {
+	case theirs == "recvonly" && c.Sends:
+		return id, "/sendonly"
+	case theirs == "sendonly" && !c.Sends:
+		return id, "/recvonly"
+	case theirs == "recvonly", theirs == "sendonly", theirs == "inactive":
+		return 0, ""
+	}
+	return id, ""
 }
 
 // Reduce returns the offer with nothing in it but what was chosen, in which
@@ -36,7 +54,10 @@ func (o *Offer) Reduce(choices []Choice) (string, *webrtc.MediaEngine, error) {
 		}
 		c := &choices[i]
 		c.Codec.Feedback = slices.DeleteFunc(slices.Clone(c.Codec.Feedback), func(fb string) bool { return !slices.Contains(c.Feedback, fb) })
-		c.Extensions = slices.DeleteFunc(slices.Clone(c.Extensions), func(uri string) bool { return m.Extensions[uri] == 0 })
+		c.Extensions = slices.DeleteFunc(slices.Clone(c.Extensions), func(uri string) bool {
+			id, _ := c.Extension(uri)
+			return id == 0
+		})
 		desc.MediaDescriptions = append(desc.MediaDescriptions, reduce(m.section, c))
 		if err := Register(engine, m.Kind, c.Codec, c.Extensions); err != nil {
 			return "", nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)

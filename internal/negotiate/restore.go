@@ -8,7 +8,8 @@ import (
 // Restore turns the answer to a reduced offer into one to the offer itself:
 // what was not chosen is rejected under its own name, is in no bundle, and
 // carries no candidates. Candidates for RTCP alone, which is never apart from
-// RTP here, are left out.
+// RTP here, are left out, and header extensions get their direction, which pion
+// does not write.
 func (o *Offer) Restore(answer string, choices []Choice) string {
 	sections := strings.Split(strings.TrimSuffix(answer, "\r\n"), "\r\nm=")
 	if len(sections) != len(o.Media)+1 {
@@ -18,7 +19,8 @@ func (o *Offer) Restore(answer string, choices []Choice) string {
 	for i, m := range o.Media {
 		lines, own := splitCandidates(sections[i+1])
 		candidates = append(candidates, own...)
-		if slices.ContainsFunc(choices, func(c Choice) bool { return c.Media == m }) {
+		if k := slices.IndexFunc(choices, func(c Choice) bool { return c.Media == m }); k >= 0 {
+			directExtensions(lines, choices[k])
 			sections[i+1] = strings.Join(lines, "\r\n")
 			continue
 		}
@@ -33,6 +35,21 @@ func (o *Offer) Restore(answer string, choices []Choice) string {
 		}
 	}
 	return strings.Join(sections, "\r\nm=") + "\r\n"
+}
+
+// directExtensions adds the directions of header extensions to a=extmap lines.
+func directExtensions(lines []string, c Choice) {
+	for i, line := range lines {
+		value, ok := strings.CutPrefix(line, "a=extmap:")
+		if !ok {
+			continue
+		}
+		if _, uri, ok := parseExtmap(value); ok {
+			_, direction := c.Extension(uri)
+			number, rest, _ := strings.Cut(value, " ")
+			lines[i] = "a=extmap:" + number + direction + " " + rest
+		}
+	}
 }
 
 // splitCandidates takes the candidates out of a section.

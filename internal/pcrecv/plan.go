@@ -75,16 +75,17 @@ func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
 	if len(info.Layers) == 0 {
 		info.Layers = []string{""}
 	}
-	extensions := slices.Clone(hopWanted)
+	choice := negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: slices.Clone(hopWanted)}
 	for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
-		if !slices.Contains(hopWanted, uri) && !slices.Contains(hopRefused, uri) && len(info.Extensions) < maxForwarded {
+		id, _ := choice.Extension(uri)
+		forward := id != 0 && !slices.Contains(hopWanted, uri) && !slices.Contains(hopRefused, uri)
+		if forward && len(info.Extensions) < maxForwarded {
 			info.Extensions = append(info.Extensions, uri)
 		}
 	}
+	choice.Extensions = append(choice.Extensions, info.Extensions...)
 	p.Tracks = append(p.Tracks, info)
-	p.choices = append(p.choices, negotiate.Choice{
-		Media: m, Codec: c, Feedback: feedback, Extensions: append(extensions, info.Extensions...),
-	})
+	p.choices = append(p.choices, choice)
 }
 
 // name returns "audio", "video", "video2", …

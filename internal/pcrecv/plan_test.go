@@ -25,7 +25,7 @@ func media(kind, codecs string, more ...string) string {
 func TestAccept(t *testing.T) {
 	p, err := Accept(head+
 		media("audio", "opus/48000/2 PCMU/8000", "a=sendonly", "a=mid:a", "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level", "a=extmap:2 "+uriTransportCC)+
-		media("video", "VP8/90000 H264/90000", "a=sendrecv", "a=mid:v", "a=extmap:3 urn:3gpp:video-orientation", "a=extmap:4 "+uriAbsSendTime, "a=extmap:5 "+uriMid)+
+		media("video", "VP8/90000 H264/90000", "a=sendrecv", "a=mid:v", "a=extmap:3 urn:3gpp:video-orientation", "a=extmap:4 "+uriAbsSendTime, "a=extmap:5 "+uriMid, "a=extmap:6/recvonly urn:not-sent", "a=extmap:7/sendonly urn:sent")+
 		media("video", "AV1/90000", "a=sendonly", "a=mid:s", "a=rid:q send", "a=rid:f send", "a=simulcast:send q;f")+
 		media("video", "VP8/90000", "a=recvonly", "a=mid:r"), nil)
 	require.NoError(t, err)
@@ -36,7 +36,7 @@ func TestAccept(t *testing.T) {
 		},
 		{
 			ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
-			Extensions: []string{"urn:3gpp:video-orientation"},
+			Extensions: []string{"urn:3gpp:video-orientation", "urn:sent"},
 		},
 		{ID: "video2", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/AV1", ClockRate: 90000}, Layers: []string{"q", "f"}},
 	}, p.Tracks)

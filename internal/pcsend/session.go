@@ -187,6 +187,9 @@ func (s *Session) readRTCP(snd *send.Sender, read func() ([]rtcp.Packet, interce
 		if snd.Take(time.Now(), packets) {
 			s.End(cdn.ErrTooSlow)
 		}
+		if answer := s.set.AnswerTime(packets); answer != nil {
+			_ = s.PC().WriteRTCP(answer) // who asks in both streams' reports is told twice
+		}
 	}
 }
 

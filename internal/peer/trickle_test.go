@@ -15,9 +15,9 @@ func TestWithCredentials(t *testing.T) {
 }
 
 func TestLocalFragment(t *testing.T) {
-	const desc = "v=0\r\na=ice-lite\r\nm=audio 9 X 0\r\na=mid:0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\nm=video 9 X 0\r\na=mid:1\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n"
-	require.Equal(t, "a=ice-lite\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\nm=audio 9 X 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n", localFragment(desc))
+	const desc = "v=0\r\na=ice-lite\r\nm=audio 9 X 0\r\na=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\nm=video 9 X 0\r\na=mid:1\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"
+	require.Equal(t, "a=ice-lite\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 X 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n", localFragment(desc))
 	f, err := negotiate.ParseFragment(localFragment(desc))
 	require.NoError(t, err)
-	require.Equal(t, "u", f.Ufrag)
+	require.Equal(t, "EsAw", f.Ufrag)
 }

@@ -1,7 +1,9 @@
 // Package port shares one UDP port between sessions of our own and pion's mux.
 // A datagram is a session's if it comes from an address that the session has
 // claimed, or is a STUN check for the session's ICE user name; all others are
-// pion's, which reads them from the Port as if that were the socket.
+// pion's, which reads them from the Port as if that were the socket. Since what
+// comes from a publisher of pion's is not looked for in any list, an address may
+// be claimed for all that comes from it only once it has proved itself.
 package port
 
 import (
@@ -39,13 +41,17 @@ type Port struct {
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
 	addrs  map[netip.AddrPort]Endpoint
-	asked  map[[12]byte]Endpoint // by the transaction id of a STUN request
+	free   map[netip.AddrPort]Endpoint // by ClaimFree
+	asked  map[[12]byte]Endpoint       // by the transaction id of a STUN request
 	closed bool
 }
 
 // New shares conn, which the Port then owns.
 func New(conn Conn) *Port {
-	p := &Port{PacketConn: conn, names: make(map[string]Endpoint), addrs: make(map[netip.AddrPort]Endpoint), asked: make(map[[12]byte]Endpoint)}
+	p := &Port{
+		PacketConn: conn, names: make(map[string]Endpoint), asked: make(map[[12]byte]Endpoint),
+		addrs: make(map[netip.AddrPort]Endpoint), free: make(map[netip.AddrPort]Endpoint),
+	}
 	p.fast, _ = conn.(addrPortConn)
 	return p
 }
@@ -74,16 +80,20 @@ func (p *Port) Claim(addr netip.AddrPort, e Endpoint) {
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.addrs[addr] = e
+		if p.free[addr] == e {
+			delete(p.free, addr)
+		}
 	}
 }
 
-// ClaimFree is Claim unless another endpoint has the address: it need not have
-// proved itself.
+// ClaimFree gives e the DTLS records that come from addr, unless another endpoint
+// has the address, which need not have proved itself: somebody else's media may
+// come from there.
 func (p *Port) ClaimFree(addr netip.AddrPort, e Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed && p.addrs[addr] == nil {
-		p.addrs[addr] = e
+	if !p.closed && p.addrs[addr] == nil && p.free[addr] == nil {
+		p.free[addr] = e
 	}
 }
 
@@ -119,6 +129,9 @@ func (p *Port) Forget(e Endpoint, ufrags []string, addrs []netip.AddrPort) {
 		if p.addrs[a] == e {
 			delete(p.addrs, a)
 		}
+		if p.free[a] == e {
+			delete(p.free, a)
+		}
 	}
 }
 
@@ -139,6 +152,7 @@ func (p *Port) Close() error {
 	p.closed = true
 	clear(p.names)
 	clear(p.addrs)
+	clear(p.free)
 	clear(p.asked)
 	p.mu.Unlock()
 	return p.PacketConn.Close()
@@ -221,7 +235,13 @@ func (p *Port) endpoint(b []byte, from netip.AddrPort) Endpoint {
 	if e := p.asked[answeredID(b)]; e != nil {
 		return e
 	}
-	return p.addrs[from]
+	if e := p.addrs[from]; e != nil {
+		return e
+	}
+	if record := len(b) > 0 && b[0] >= 20 && b[0] < 64; record { // RFC 7983
+		return p.free[from]
+	}
+	return nil
 }
 
 // answeredID returns the transaction id of a STUN success response; zero for

@@ -92,6 +92,27 @@ func TestDatagramsFindTheirSession(t *testing.T) {
 	require.ErrorIs(t, p.Name("late", mine), net.ErrClosed)
 }
 
+// An address that anybody can have named brings a session DTLS records, and not
+// the media of who is really there.
+func TestAnAddressThatIsNotProved(t *testing.T) {
+	p := New(&failing{})
+	mine, other := newInbox(), newInbox()
+	addr := netip.MustParseAddrPort("192.0.2.1:5000")
+	record, media := []byte{22, 254, 253}, []byte{128, 96}
+	p.ClaimFree(addr, mine)
+	p.ClaimFree(addr, other)
+	require.Equal(t, Endpoint(mine), p.endpoint(record, addr), "who comes first")
+	require.Nil(t, p.endpoint(media, addr))
+	p.Claim(addr, other)
+	require.Equal(t, Endpoint(other), p.endpoint(record, addr))
+	require.Equal(t, Endpoint(other), p.endpoint(media, addr))
+	p.Forget(other, nil, []netip.AddrPort{addr})
+	p.Forget(mine, nil, []netip.AddrPort{addr})
+	require.Nil(t, p.endpoint(record, addr))
+	require.Empty(t, p.free)
+	require.Empty(t, p.addrs)
+}
+
 // failing fails to read a while.
 type failing struct {
 	net.PacketConn

@@ -138,6 +138,30 @@ func (s *Sender) received(now time.Time, b *rtcp.ReceptionReport) {
 	s.slow.Report(now, s.reported.loss)
 }
 
+// AnswerTime returns what lets a viewer who asks measure its round trip (RFC 3611
+// sections 4.4 and 4.5), nil if none asks. A browser that does not know it waits
+// for 100 ms before it asks again for a packet whose repair was lost.
+func (s *Set) AnswerTime(packets []rtcp.Packet) []rtcp.Packet {
+	for _, p := range packets {
+		xr, ok := p.(*rtcp.ExtendedReport)
+		if !ok {
+			continue
+		}
+		for _, r := range xr.Reports {
+			asked, ok := r.(*rtcp.ReceiverReferenceTimeReportBlock)
+			if ours := s.Sources(); ok && len(ours) > 0 {
+				return []rtcp.Packet{
+					&rtcp.ReceiverReport{SSRC: ours[0]},
+					&rtcp.ExtendedReport{SenderSSRC: ours[0], Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
+						Reports: []rtcp.DLRRReport{{SSRC: xr.SenderSSRC, LastRR: ntp.Middle(asked.NTPTimestamp)}},
+					}}},
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // repair answers a NACK from the ring. A packet that is not here will be sent
 // when it comes, as any other; one that was never meant for this viewer, or
 // that the budget does not allow, is left out.
@@ -236,7 +260,8 @@ func (s *Sender) judge(now time.Time) slow.Verdict {
 		s.held = true
 		s.switchTo(lower)
 	case v == slow.Down:
-		s.pause(now, now.Add(pauseFor))
+		resume := now.Add(pauseFor)
+		s.pause(now, resume, resume)
 	case v == slow.Up && s.set.config.Layer == "":
 		s.held = false
 		s.switchTo(best(s.line.Track, nil))

@@ -42,6 +42,7 @@ type Sender struct {
 	waiting  bool      // for a keyframe
 	resume   time.Time // not before this
 	asked    bool      // for the keyframe
+	askAt    time.Time // not before this
 	shedding shedState
 	lost     uint64 // of the cursor, as seen
 	picture  pictureState
@@ -157,10 +158,14 @@ func (s *Sender) drain(now time.Time) {
 	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
 			s.lost = lost
-			s.pause(now, now)
+			s.pause(now, time.Time{}, now)
 		}
 		if s.waiting {
-			if !p.Keyframe || now.Before(s.resume) {
+			if !p.Keyframe {
+				continue
+			}
+			if p.Arrival.Before(s.resume) {
+				s.missed(now)
 				continue
 			}
 			s.begin(s.layer, p)
@@ -169,17 +174,26 @@ func (s *Sender) drain(now time.Time) {
 	}
 }
 
-// pause holds the video back until the next keyframe from resume on.
-func (s *Sender) pause(now, resume time.Time) {
-	s.waiting, s.resume, s.asked = true, resume, false
+// pause holds the video back until the next keyframe that comes from resume on,
+// and asks for one at askAt if none has until then.
+func (s *Sender) pause(now, resume, askAt time.Time) {
+	s.waiting, s.resume, s.asked, s.askAt = true, resume, false, askAt
 	s.ask(now)
 }
 
-// ask requests the keyframe that is waited for, once it may be sent.
+// ask requests the keyframe that is waited for, once it is time.
 func (s *Sender) ask(now time.Time) {
-	if s.waiting && !s.asked && !now.Before(s.resume) {
+	if s.waiting && !s.asked && !now.Before(s.askAt) {
 		s.asked = true
 		s.layer.RequestKeyframe()
+	}
+}
+
+// missed notes that a keyframe came before its time, or was found too late. If it
+// is the one that was asked for, another one has to be.
+func (s *Sender) missed(now time.Time) {
+	if s.asked {
+		s.asked, s.askAt = false, now.Add(shedAsks)
 	}
 }
 

@@ -7,15 +7,23 @@ import "time"
 // goes without video until the next keyframe. That costs nothing, and as viewers
 // are served in turn, no more of them than needed are late. If what is behind
 // shrinks by a quarter from one turn to the next, the node is only making up for
-// a stall; but what is very late is of no use to anybody.
+// a stall; but what is very late is of no use to anybody, though one stall be
+// forgiven.
 const (
 	late     = 40 * time.Millisecond
 	tooLate  = 80 * time.Millisecond
 	veryLate = 160 * time.Millisecond
+	// No stall is forgiven that is so long: if all viewers were sent what waits for
+	// them, it would take as many times longer as they are too many.
+	hopeless = time.Second
 	// One that is shed again so soon is shed for a time at least, so that not all
 	// come back with each keyframe.
 	soon    = 5 * time.Second
 	shedFor = time.Second
+	// So long it waits for the publisher's own keyframes, and those that others
+	// have asked for. Asking at once would burden the publisher, and all its other
+	// viewers, with the overload of this node.
+	shedAsks = 3 * time.Second
 )
 
 // shedState is how well the node keeps up with one sender.
@@ -28,31 +36,36 @@ type shedState struct {
 
 // shed skips what waits for the receiver if the node is too far behind.
 func (s *Sender) shed(now time.Time) {
+	st, ahead := &s.shedding, s.cursor
+	before := st.behind
+	st.behind = 0
 	if s.waiting || s.set.config.Node {
+		if fresh := now.Add(-veryLate); s.waiting && st.times > 0 && s.resume.Before(fresh) {
+			s.resume = fresh // it is not to begin with what is old already
+		}
 		return // a node serves many, and sheds what it must itself
 	}
-	st, ahead := &s.shedding, s.cursor
 	p := ahead.Next()
 	if p == nil {
-		return
+		return // nothing is late
 	}
 	from := p.Arrival
 	if st.began.After(from) {
 		from = st.began
 	}
-	before := st.behind
 	st.behind = now.Sub(from)
-	if !st.overloaded(before) {
+	again := now.Sub(st.last) < soon
+	if !st.overloaded(before, again) {
 		return
 	}
-	resume := now
-	if now.Sub(st.last) < soon {
+	resume := now.Add(-veryLate)
+	if again {
 		resume = now.Add(shedFor)
 	}
 	st.behind, st.last = 0, now
 	st.times++
 	if s.video {
-		s.pause(now, resume)
+		s.pause(now, resume, now.Add(shedAsks))
 	} else {
 		s.cursor = s.layer.Live() // a player conceals what is missing
 	}
@@ -61,7 +74,9 @@ func (s *Sender) shed(now time.Time) {
 	}
 }
 
-func (st *shedState) overloaded(before time.Duration) bool {
+// overloaded reports whether more is behind than a stall explains; again is
+// whether that was so lately.
+func (st *shedState) overloaded(before time.Duration, again bool) bool {
 	lasting := before > late && st.behind > tooLate && st.behind > before/4*3
-	return lasting || st.behind > veryLate
+	return lasting || st.behind > veryLate && (again || before > late) || st.behind > hopeless
 }

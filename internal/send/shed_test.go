@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,16 +36,24 @@ func (w *slowWriter) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 	return len(payload), nil
 }
 
-type noBack struct{}
+// encoder is the way back to the publisher.
+type encoder struct {
+	asked atomic.Bool // for a keyframe
+	times atomic.Int32
+}
 
-func (noBack) RequestKeyframe() {}
-func (noBack) Nack([]uint16)    {}
+func (e *encoder) RequestKeyframe() { e.asked.Store(true); e.times.Add(1) }
+func (e *encoder) Nack([]uint16)    {}
 
 // crowd is viewers of one video of 100 packets a second, whom one goroutine
 // serves in turn, as a worker does. It can send a packet a millisecond.
 type crowd struct {
 	stream  *cdn.Stream
 	input   *cdn.LayerInput
+	encoder encoder
+	every   uint16 // so many packets there is a keyframe
+	obeys   bool   // the publisher makes one when asked
+	keys    int    // made so far
 	viewers []*slowWriter
 	sets    []*send.Set
 	turn    int
@@ -57,7 +66,7 @@ func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
 		node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, node.Close()) }()
-		c := &crowd{}
+		c := &crowd{every: 100}
 		c.stream, err = node.NewStream("live")
 		require.NoError(t, err)
 		in, err := c.stream.NewInput(cdn.InputConfig{})
@@ -65,7 +74,7 @@ func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
 		require.NoError(t, in.Start([]cdn.TrackInfo{{
 			ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
 		}}))
-		c.input, err = in.Layer(0, "", noBack{})
+		c.input, err = in.Layer(0, "", &c.encoder)
 		require.NoError(t, err)
 		c.play(100 * time.Millisecond)
 		for range n {
@@ -117,21 +126,29 @@ func (c *crowd) play(d time.Duration) {
 	}
 }
 
-// publish makes a keyframe a second.
+// publish makes a keyframe a second, if not told otherwise.
 func (c *crowd) publish(end time.Time) {
 	for ; time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		payload := make([]byte, 16)
-		payload[0] = 0x10
-		if c.seq%100 != 0 {
-			payload[1] = 1
-		}
-		binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
-		c.input.Write(time.Now(), &rtp.Packet{
-			Header:  rtp.Header{Version: 2, SequenceNumber: c.seq, Timestamp: uint32(c.seq) * 900, Marker: true},
-			Payload: payload,
-		}, nil)
-		c.seq++
+		asked := c.encoder.asked.Swap(false)
+		c.write(c.seq%c.every == 0 || c.obeys && asked)
 	}
+}
+
+// write publishes a frame of one packet.
+func (c *crowd) write(key bool) {
+	payload := make([]byte, 16)
+	payload[0] = 0x10
+	if key {
+		c.keys++
+	} else {
+		payload[1] = 1
+	}
+	binary.BigEndian.PutUint64(payload[8:], uint64(time.Now().UnixNano()))
+	c.input.Write(time.Now(), &rtp.Packet{
+		Header:  rtp.Header{Version: 2, SequenceNumber: c.seq, Timestamp: uint32(c.seq) * 900, Marker: true},
+		Payload: payload,
+	}, nil)
+	c.seq++
 }
 
 // With twice the viewers that it can serve, a node gives all of them a part of
@@ -176,11 +193,102 @@ func TestRecoversAtOnce(t *testing.T) {
 	})
 }
 
+// However many viewers there are, nobody is sent old video, and all get some.
+func TestManyTimesTheViewersThatFit(t *testing.T) {
+	for _, viewers := range []int{40, 100} {
+		inCrowd(t, viewers, func(t *testing.T, c *crowd) {
+			c.play(10 * time.Second) // those who came all at once have been sorted out
+			c.reset()
+			c.play(30 * time.Second)
+			var latency []time.Duration
+			for i, v := range c.viewers {
+				require.NotEmpty(t, v.seqs, "viewer %d is not left out", i)
+				latency = append(latency, v.latency...)
+			}
+			slices.Sort(latency)
+			t.Logf("%d viewers: p50 %v, p99 %v, %d packets", viewers, latency[len(latency)/2], latency[len(latency)*99/100], len(latency))
+			require.LessOrEqual(t, latency[len(latency)/2], 100*time.Millisecond)
+			require.LessOrEqual(t, latency[len(latency)*99/100], time.Second)
+			require.Greater(t, len(latency), 20_000, "the processor is put to use")
+		})
+	}
+}
+
 // A hiccup of the machine costs nobody anything.
 func TestOneStallIsNoOverload(t *testing.T) {
-	inCrowd(t, 5, func(t *testing.T, c *crowd) {
-		c.viewers[2].stall = 80 * time.Millisecond
-		c.play(3 * time.Second)
+	for _, stall := range []time.Duration{80, 150, 165, 200} {
+		inCrowd(t, 5, func(t *testing.T, c *crowd) {
+			c.viewers[2].stall = stall * time.Millisecond
+			c.play(3 * time.Second)
+			require.Zero(t, c.shed(), "a stall of %d ms", stall)
+			for _, v := range c.viewers {
+				require.InDelta(t, 300, len(v.seqs), 1)
+			}
+		})
+	}
+}
+
+// Late now and late again later is not late twice in a row: a turn with nothing
+// to send is one in time.
+func TestIdleTurnsAreInTime(t *testing.T) {
+	inCrowd(t, 1, func(t *testing.T, c *crowd) {
+		c.write(false)
+		time.Sleep(45 * time.Millisecond)
+		c.sets[0].Consume(nil)
+		time.Sleep(20 * time.Millisecond)
+		c.sets[0].Consume(nil) // as for sound
+		c.write(false)
+		time.Sleep(82 * time.Millisecond)
+		c.sets[0].Consume(nil)
 		require.Zero(t, c.shed())
+	})
+}
+
+// An overloaded node does not make the publisher, who serves others too, send
+// one keyframe after the other.
+func TestOverloadAsksForFewKeyframes(t *testing.T) {
+	for _, viewers := range []int{12, 20} {
+		inCrowd(t, viewers, func(t *testing.T, c *crowd) {
+			c.every, c.obeys = 1000, true // one in ten seconds
+			c.play(10 * time.Second)
+			c.keys = 0
+			c.encoder.times.Store(0)
+			c.play(30 * time.Second)
+			t.Logf("%d viewers: %d keyframes, %d asked for", viewers, c.keys, c.encoder.times.Load())
+			require.NotZero(t, c.shed())
+			require.LessOrEqual(t, c.keys, 24, "of %d viewers", viewers)
+			for i, v := range c.viewers {
+				for k := 1; k < len(v.at); k++ {
+					require.Less(t, v.at[k].Sub(v.at[k-1]), 6*time.Second, "viewer %d is not forgotten", i)
+				}
+			}
+		})
+	}
+}
+
+// A viewer that was shed asks again if the keyframe that it had asked for is
+// found too late, and the publisher makes none by itself.
+func TestAKeyframeFoundTooLate(t *testing.T) {
+	inCrowd(t, 1, func(t *testing.T, c *crowd) {
+		c.every, c.obeys = 60_000, true
+		c.play(time.Second)
+		c.write(false)
+		time.Sleep(1200 * time.Millisecond)
+		c.sets[0].Consume(nil)
+		require.NotZero(t, c.shed())
+		require.False(t, c.encoder.asked.Load())
+		for !c.encoder.asked.Load() {
+			c.sets[0].Consume(nil)
+			time.Sleep(10 * time.Millisecond)
+		}
+		c.encoder.asked.Store(false)
+		c.write(true)
+		time.Sleep(200 * time.Millisecond)
+		c.reset()
+		c.play(time.Second)
+		require.Empty(t, c.viewers[0].seqs)
+		c.play(3 * time.Second)
+		require.NotEmpty(t, c.viewers[0].seqs)
+		require.Less(t, c.viewers[0].latency[0], 20*time.Millisecond)
 	})
 }
