@@ -48,7 +48,7 @@ func (s *Session) to() netip.AddrPort {
 // sendRTCP sends a compound packet (RFC 3550 section 6.1) ahead of media.
 func (s *Session) sendRTCP(packets []rtcp.Packet) {
 	sdes := &rtcp.SourceDescription{}
-	for _, ssrc := range s.set.Sources() {
+	for _, ssrc := range s.ssrcs {
 		sdes.Chunks = append(sdes.Chunks, rtcp.SourceDescriptionChunk{
 			Source: ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: s.cname}},
 		})
@@ -66,7 +66,7 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 func (s *Session) sendBye() {
 	s.sendRTCP([]rtcp.Packet{
 		&rtcp.ReceiverReport{},
-		&rtcp.Goodbye{Sources: s.set.Sources(), Reason: reason.Word(s.Err())},
+		&rtcp.Goodbye{Sources: s.ssrcs, Reason: reason.Word(s.Err())},
 	})
 }
 
@@ -229,7 +229,7 @@ func (s *Session) answerTime(packets []rtcp.Packet) {
 		}
 		for _, r := range xr.Reports {
 			if asked, ok := r.(*rtcp.ReceiverReferenceTimeReportBlock); ok {
-				ours := s.set.Sources()[0]
+				ours := s.ssrcs[0]
 				s.sendRTCP([]rtcp.Packet{
 					&rtcp.ReceiverReport{SSRC: ours},
 					&rtcp.ExtendedReport{SenderSSRC: ours, Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
