@@ -163,7 +163,7 @@ func TestEndIsToldAtOnce(t *testing.T) {
 		path := cdntest.Path{Delay: ms(5)}
 		o := w.origin("origin", path, origin.Config{})
 		r := w.relay("relay", path, o)
-		e := w.edge("edge", path, edge.Config{}, r)
+		e := w.edge("edge", path, edge.Config{AnswerAfter: ms(100)}, r) // so that a refusal is one
 		p := w.publish(o, "live", path, cdntest.PublisherConfig{})
 		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 		v := w.view(e, "live", "viewer", path, cdntest.ViewerConfig{})

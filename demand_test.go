@@ -170,10 +170,7 @@ func TestEveryWaitHasADeadline(t *testing.T) {
 				require.NoError(t, err)
 				w.serveViewers(n, r, edge.Config{FetchTimeout: 8 * time.Second})
 				begun := time.Now()
-				_, err = cdntest.NewViewer(w.within(30*time.Second), cdntest.ViewerConfig{
-					Net: w.network.Host("viewer", cdntest.Path{}).Net(), Dialer: w.dialer, URL: n.url() + "/whep/live", Stream: "live",
-				})
-				require.ErrorIs(t, err, cdn.ErrTimeout)
+				require.ErrorIs(t, w.refusal(n, "live"), cdn.ErrTimeout)
 				require.LessOrEqual(t, time.Since(begun), 8*time.Second)
 			})
 		})
@@ -186,22 +183,15 @@ func TestEdgeWaitsForTheStream(t *testing.T) {
 		w := newWorld(t)
 		o := w.origin("origin", cdntest.Path{}, origin.Config{})
 		e := w.edge("edge", cdntest.Path{}, edge.Config{Wait: 10 * time.Second}, o)
-		play := func() (*cdntest.Viewer, error) {
-			return cdntest.NewViewer(w.within(30*time.Second), cdntest.ViewerConfig{
-				Net: w.network.Host("viewer", cdntest.Path{}).Net(), Dialer: w.dialer, URL: e.url() + "/whep/live", Stream: "live",
-			})
-		}
 		begun := time.Now()
-		_, err := play()
-		require.ErrorIs(t, err, cdn.ErrNotFound)
+		require.ErrorIs(t, w.refusal(e, "live"), cdn.ErrNotFound)
 		require.InDelta(t, 10, time.Since(begun).Seconds(), 0.5)
 
 		go func() {
 			time.Sleep(4 * time.Second)
 			w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
 		}()
-		v, err := play()
-		require.NoError(t, err)
+		v := w.view(e, "live", "viewer", cdntest.Path{}, cdntest.ViewerConfig{})
 		require.NoError(t, v.WaitFrames(w.within(10*time.Second), 30))
 		require.NoError(t, v.Close())
 	})

@@ -7,7 +7,6 @@ package edge
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -26,8 +25,17 @@ type Config struct {
 	// Wait is how long a viewer may wait for a stream that is not there yet.
 	// If zero, not at all: [cdn.ErrNotFound].
 	Wait time.Duration
+	// AnswerAfter is how long the answer to a viewer is held back while the
+	// stream is being fetched: one that turns out not to be there is refused by
+	// then, and one that is there is answered with what it has. After that the
+	// viewer is answered with all that could be, so that it connects meanwhile,
+	// and a failure ends its session. Such an answer has the format parameters
+	// of the offer, not the published ones: parameter sets have to be in the
+	// media, as browsers send them. If zero, 30 ms; if negative, an answer does
+	// not wait. With FetchTimeout and Wait together, it always does.
+	AnswerAfter time.Duration
 	// FetchTimeout bounds the time until a stream that exists is ready to be
-	// answered with. If zero, 10 s.
+	// sent. If zero, 10 s.
 	FetchTimeout time.Duration
 	// CatchUp is how old the newest keyframe may be for a viewer to begin with
 	// it and all that followed, and not to wait for the next. If zero, 500 ms.
@@ -57,8 +65,9 @@ type Edge struct {
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}
 	closed  bool
-	past    Stats          // of viewers that have left
-	work    sync.WaitGroup // viewers
+	past    Stats                     // of viewers that have left
+	patient map[cdn.StreamID]struct{} // streams that viewers are not answered before; nil: none
+	work    sync.WaitGroup            // viewers
 
 	warned atomic.Int64 // when shedding was last logged, Unix seconds
 }
@@ -71,13 +80,22 @@ func New(node *cdn.Node, c Config) (*Edge, error) {
 	if c.FetchTimeout <= 0 {
 		c.FetchTimeout = 10 * time.Second
 	}
+	if c.AnswerAfter == 0 {
+		c.AnswerAfter = 30 * time.Millisecond
+	}
 	e := &Edge{node: node, config: c, viewers: make(map[*viewer]struct{})}
 	node.Own(e)
 	return e, nil
 }
 
-// Offer starts a viewer's session. It returns when the stream's codecs are
-// known and the answer is made.
+// Offer starts a viewer's session. It returns when the answer is made: with the
+// stream's tracks if they are known soon enough ([Config].AnswerAfter), and
+// otherwise without. Then the session ends by itself, with the error that Offer
+// would have failed with, if the stream cannot be had, the viewer can take none
+// of its codecs ([cdn.ErrNoCommonCodec]), or the layer that was asked for is not
+// there; and with [cdn.ErrTimeout] if the viewer was promised video and there is
+// none, since browsers then play no sound. She should come again, and gets sound
+// alone. An offer that only a PeerConnection can answer waits for the stream.
 func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
@@ -93,12 +111,10 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 	if err != nil {
 		return nil, err
 	}
-	sub, err := e.open(ctx, id)
-	if err != nil {
-		release()
-		return nil, err
+	v := &viewer{
+		edge: e, id: id, opening: e.open(id), release: release,
+		begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{}),
 	}
-	v := &viewer{edge: e, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{})}
 	defer close(v.told)
 	if err := v.start(ctx, o, grant); err != nil {
 		return nil, err
@@ -107,39 +123,6 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 		Stream: id, Action: cdn.ActionPlay, Session: v.name, Subject: grant.Subject, RemoteAddr: o.RemoteAddr,
 	})
 	return v, nil
-}
-
-// retryEvery is how often a stream that is waited for is asked for again.
-const retryEvery = 250 * time.Millisecond
-
-// open returns a stream that is ready, waiting for it as configured.
-func (e *Edge) open(ctx context.Context, id cdn.StreamID) (*cdn.Subscription, error) {
-	deadline := time.Now().Add(e.config.Wait)
-	for {
-		sub, err := e.openNow(ctx, id)
-		if err == nil || !errors.Is(err, cdn.ErrNotFound) || !time.Now().Add(retryEvery).Before(deadline) {
-			return sub, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(retryEvery):
-		}
-	}
-}
-
-func (e *Edge) openNow(ctx context.Context, id cdn.StreamID) (*cdn.Subscription, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.config.FetchTimeout)
-	defer cancel()
-	sub, err := e.config.Source.Open(ctx, cdn.Request{Stream: id})
-	if err != nil {
-		return nil, err
-	}
-	if err := sub.Stream().Ready(ctx); err != nil {
-		sub.Close()
-		return nil, &cdn.Error{Op: "play", Stream: id, Err: err}
-	}
-	return sub, nil
 }
 
 // Close ends all viewers' sessions and waits for them.
@@ -158,12 +141,13 @@ func (e *Edge) Close() error {
 	return nil
 }
 
-func (e *Edge) add(v *viewer) error {
+func (e *Edge) add(v *viewer, cancel func(error)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return &cdn.Error{Op: "play", Err: cdn.ErrClosed}
 	}
+	v.cancel = cancel
 	e.viewers[v] = struct{}{}
 	e.work.Add(1)
 	return nil
@@ -178,6 +162,32 @@ func (e *Edge) remove(v *viewer) {
 	e.past.Resent += v.sent.Resent
 	e.past.Shed += v.sent.Shed
 	e.work.Done()
+}
+
+// maxPatient bounds the streams that are remembered to be waited for.
+const maxPatient = 1000
+
+// wait remembers that a stream is to be waited for: it has no video, though its
+// viewers could take some. The first of them have to come again; with that, even
+// where nothing of the stream is kept for them, it is once.
+func (e *Edge) wait(id cdn.StreamID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.patient == nil || len(e.patient) >= maxPatient {
+		e.patient = make(map[cdn.StreamID]struct{})
+	}
+	e.patient[id] = struct{}{}
+}
+
+// answerBy returns until when the answer to a viewer is held back; zero: for as
+// long as it takes.
+func (e *Edge) answerBy(id cdn.StreamID) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.patient[id]; ok {
+		return time.Time{}
+	}
+	return time.Now().Add(max(e.config.AnswerAfter, 0))
 }
 
 // shed logs, now and then, that there are more viewers than the machine can

@@ -37,25 +37,26 @@ type ViewerStats struct {
 func (e *Edge) Stats() Stats {
 	e.mu.Lock()
 	st := e.past
-	all := make([]*viewer, 0, len(e.viewers))
+	all := make(map[*viewer]*cdn.Stream, len(e.viewers))
 	for v := range e.viewers {
 		if v.transport != nil {
-			all = append(all, v)
+			all[v] = v.stream
 		}
 	}
 	e.mu.Unlock()
 	st.Viewers = make(map[cdn.StreamID]int)
-	for _, v := range all {
+	for v, stream := range all {
 		sent := v.transport.Stats()
-		id := v.sub.Stream().ID()
-		st.Viewers[id]++
-		st.Bitrate += bitrate(v.sub.Stream(), sent)
+		st.Viewers[v.id]++
+		if stream != nil {
+			st.Bitrate += bitrate(stream, sent)
+		}
 		st.Packets += sent.Packets
 		st.Bytes += sent.Bytes
 		st.Resent += sent.Resent
 		st.Shed += sent.Shed
 		st.Sessions = append(st.Sessions, ViewerStats{
-			Session: v.name, Stream: id, Since: v.begun, Layer: sent.Layer, Paused: sent.Paused,
+			Session: v.name, Stream: v.id, Since: v.begun, Layer: sent.Layer, Paused: sent.Paused,
 			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}

@@ -22,88 +22,168 @@ type transport interface {
 // A viewer is one viewer's session: what carries the stream, and what has to
 // be given back at its end.
 type viewer struct {
-	transport
+	// static
 	edge    *Edge
-	sub     *cdn.Subscription
+	id      cdn.StreamID
 	release func()
 	begun   time.Time
-	name    string     // for events: the session's id is a secret
-	sent    send.Stats // at the end
+	name    string        // for events: the session's id is a secret
+	told    chan struct{} // closed when the start has been told of
 
-	told chan struct{} // closed when the start has been told of
+	// Static when the start has been told of.
+	transport // nil if it failed; set with edge.mu held
+	opening   *opening
+	late      chan struct{} // closed when one that was answered before has its stream; nil: it had
+
+	sent send.Stats // at the end
+
+	// guarded by edge.mu
+	stream *cdn.Stream // nil while it is not ready
+	cancel func(error) // ends the wait for it; nil: nothing waits
 }
 
 // start makes the transport. On an error everything is given back.
 func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) error {
-	if err := v.edge.add(v); err != nil {
-		v.giveBack()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := v.edge.add(v, cancel); err != nil {
+		v.release()
 		return err
 	}
 	t, err := v.connect(ctx, o, grant)
 	if err != nil {
-		v.edge.remove(v)
 		v.giveBack()
-		return &cdn.Error{Op: "play", Stream: v.sub.Stream().ID(), Err: err}
+		v.edge.remove(v)
+		return err
 	}
-	v.edge.mu.Lock()
-	v.transport = t
-	closed := v.edge.closed
-	v.edge.mu.Unlock()
-	if closed {
+	e := v.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v.transport, v.cancel = t, nil
+	if e.closed {
 		t.End(cdn.ErrClosed)
+	}
+	if s, ok := t.(*lite.Session); ok && v.stream == nil {
+		wait, cancel := context.WithCancelCause(context.Background()) // what Offer was given ends with it
+		v.cancel, v.late = cancel, make(chan struct{})
+		e.work.Go(func() { v.playLate(wait, s) })
+		if e.closed {
+			cancel(cdn.ErrClosed)
+		}
 	}
 	return nil
 }
 
 // connect makes a session of Delta's own, or a PeerConnection where that is
-// wanted, or needed by an offer that is out of the ordinary.
+// wanted, or needed by an offer that is out of the ordinary. Those wait for the
+// stream; the others may get it later.
 func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (transport, error) {
-	e, stream := v.edge, v.sub.Stream()
+	e := v.edge
 	c := send.Config{Layer: o.Layer, CatchUp: e.config.CatchUp, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
 	if f := e.config.Playout; f != nil {
-		c.Playout = f(stream.ID())
+		c.Playout = f(v.id)
 	}
 	if !e.config.PeerConnections {
-		t, err := lite.Answer(lite.Config{
-			Config: c, Stream: stream, Transport: e.node.Transport(), Log: e.node.PionLogger(),
-			Expires: grant.Expires, Ended: v.ended,
-		}, o.SDP)
-		if err == nil || !errors.Is(err, cdn.ErrUnsupported) {
-			return t, err
+		err := v.open(ctx, e.answerBy(v.id))
+		if err != nil && !errors.Is(err, errNotYet) {
+			return nil, err
 		}
-		e.node.Logger().Info("a viewer gets a PeerConnection", "stream", string(stream.ID()), "why", err)
+		t, err := v.answer(c, o, grant)
+		if errors.Is(err, cdn.ErrUnsupported) && v.stream == nil {
+			if err := v.open(ctx, time.Time{}); err != nil {
+				return nil, err
+			}
+			t, err = v.answer(c, o, grant)
+		}
+		if err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, cdn.ErrUnsupported) {
+			return nil, v.opening.failed(err)
+		}
+		e.node.Logger().Info("a viewer gets a PeerConnection", "stream", string(v.id), "why", err)
 	}
-	return pcsend.Answer(ctx, pcsend.Config{
-		Config: c, Node: e.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
+	if err := v.open(ctx, time.Time{}); err != nil {
+		return nil, err
+	}
+	t, err := pcsend.Answer(ctx, pcsend.Config{
+		Config: c, Node: e.node, Stream: v.stream, Expires: grant.Expires, Ended: v.ended,
 	}, o.SDP)
+	if err != nil {
+		return nil, v.opening.failed(err)
+	}
+	return t, nil
+}
+
+func (v *viewer) answer(c send.Config, o signal.Offer, grant cdn.Grant) (*lite.Session, error) {
+	return lite.Answer(lite.Config{
+		Config: c, Stream: v.stream, Transport: v.edge.node.Transport(), Log: v.edge.node.PionLogger(),
+		Expires: grant.Expires, Ended: v.ended,
+	}, o.SDP)
+}
+
+// open waits for the stream until it is ready; see [opening.wait].
+func (v *viewer) open(ctx context.Context, until time.Time) error {
+	if err := v.opening.wait(ctx, until); err != nil {
+		return err
+	}
+	v.edge.mu.Lock()
+	defer v.edge.mu.Unlock()
+	v.stream = v.opening.sub.Stream()
+	return nil
+}
+
+// playLate gives a viewer who was answered before its stream when that is ready,
+// or ends its session.
+func (v *viewer) playLate(ctx context.Context, s *lite.Session) {
+	defer close(v.late)
+	err := v.open(ctx, time.Time{})
+	if err == nil {
+		if err = s.Play(v.stream); err != nil {
+			if errors.Is(err, lite.ErrNoVideo) {
+				v.edge.wait(v.id)
+			}
+			err = v.opening.failed(err)
+		}
+	}
+	if err != nil {
+		s.End(err)
+	}
 }
 
 // end begins the viewer's end; one that is still being made ends when it is.
 func (v *viewer) end(err error) {
 	v.edge.mu.Lock()
-	t := v.transport
+	t, cancel := v.transport, v.cancel
 	v.edge.mu.Unlock()
+	if cancel != nil {
+		cancel(err)
+	}
 	if t != nil {
 		t.End(err)
 	}
 }
 
 func (v *viewer) giveBack() {
-	v.sub.Close()
+	v.opening.close()
 	v.release()
 }
 
 // ended is called when the session is over.
 func (v *viewer) ended(err error, sent send.Stats) {
 	v.sent = sent
-	v.giveBack()
 	<-v.told
+	if v.late != nil {
+		v.end(err)
+		<-v.late
+	}
+	v.giveBack()
 	v.edge.node.Emit(cdn.SessionEnded{
-		Stream: v.sub.Stream().ID(), Action: cdn.ActionPlay, Session: v.name, Lasted: time.Since(v.begun), Err: err,
+		Stream: v.id, Action: cdn.ActionPlay, Session: v.name, Lasted: time.Since(v.begun), Err: err,
 	})
 	v.edge.remove(v)
 }
 
 func (v *viewer) slow(layer string, paused bool) {
-	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.sub.Stream().ID(), Session: v.name, Layer: layer, Paused: paused})
+	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.id, Session: v.name, Layer: layer, Paused: paused})
 }

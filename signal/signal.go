@@ -15,7 +15,8 @@ import (
 // viewers. Offer is called concurrently.
 type Handler interface {
 	// Offer starts a session for o and returns it with its answer made. ctx
-	// bounds the making; the session outlives it. Errors wrap the sentinels of
+	// bounds the making; the session outlives it. What turns out after the
+	// answer is the session's Err, and not Offer's. Errors wrap the sentinels of
 	// package cdn: [cdn.ErrNotFound], [cdn.ErrInvalid], [cdn.ErrNoCommonCodec],
 	// [cdn.ErrUnauthorized], …
 	Offer(ctx context.Context, o Offer) (Session, error)

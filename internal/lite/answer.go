@@ -32,7 +32,11 @@ func readRemote(plan *send.Plan) (remote, error) {
 		return r, fmt.Errorf("%w: a lite agent, which waits for our checks", cdn.ErrUnsupported)
 	}
 	sections, bundled := opened(o, plan.Choices)
-	if len(sections) > 1 && !bundled {
+	switch {
+	case len(sections) < 2 || bundled:
+	case len(plan.Lines) == 0:
+		return r, fmt.Errorf("%w: m-sections that are not bundled, of which one may be all that is needed", cdn.ErrUnsupported)
+	default:
 		return r, fmt.Errorf("%w: m-sections that are not bundled (RFC 9143)", cdn.ErrInvalid)
 	}
 	for _, m := range sections {
@@ -68,8 +72,10 @@ func readRemote(plan *send.Plan) (remote, error) {
 func opened(o *negotiate.Offer, choices []negotiate.Choice) (all []*negotiate.Media, bundled bool) {
 	var mids []string
 	for _, c := range choices {
-		all = append(all, c.Media)
-		mids = append(mids, c.Media.Mid)
+		if !slices.Contains(all, c.Media) {
+			all = append(all, c.Media)
+			mids = append(mids, c.Media.Mid)
+		}
 	}
 	group := bundle(o, mids)
 	if len(group) == 0 {
@@ -113,22 +119,90 @@ type local struct {
 	candidates  []net.Addr
 }
 
-// stream is what the answer says of one RTP stream.
-type stream struct {
-	line      *send.Line
-	choice    negotiate.Choice
-	ssrc, rtx uint32 // rtx 0: none
+// section is what the answer says of an m-section in which we send.
+type section struct {
+	choices   []negotiate.Choice // one, unless it is not known yet what is sent
+	track     string             // its name
+	ssrc, rtx uint32             // rtx 0: none
+}
+
+func (s *section) media() *negotiate.Media { return s.choices[0].Media }
+
+// sections returns those of a plan.
+func sections(p *send.Plan) (all []*section) {
+	for i, c := range p.Choices {
+		s := sectionOf(all, c.Media)
+		if s == nil {
+			s = &section{ssrc: newSSRC(all), track: trackName(all, c.Media.Kind)}
+			all = append(all, s)
+		}
+		if i < len(p.Lines) {
+			info := p.Lines[i].Track.Info()
+			s.track = info.ID
+			if info.Codec.Fmtp != "" {
+				c.Codec.Fmtp = info.Codec.Fmtp // as published: it may hold what a decoder needs
+			}
+		} else {
+			c.Codec.Fmtp = openFmtp(c.Codec)
+		}
+		if slices.ContainsFunc(s.choices, func(one negotiate.Choice) bool { return one.Codec.PT == c.Codec.PT }) {
+			continue
+		}
+		s.choices = append(s.choices, c)
+		if c.Codec.RTX != 0 && s.rtx == 0 {
+			s.rtx = newSSRC(all)
+		}
+	}
+	return all
+}
+
+// sectionOf returns the one of an m-section of the offer, nil if there is none.
+func sectionOf(all []*section, m *negotiate.Media) *section {
+	for _, s := range all {
+		if s.media() == m {
+			return s
+		}
+	}
+	return nil
+}
+
+// trackName is what one more track of a kind is most often called.
+func trackName(before []*section, kind cdn.Kind) string {
+	n := 1
+	for _, s := range before {
+		if s.media().Kind == kind {
+			n++
+		}
+	}
+	if n == 1 {
+		return kind.String()
+	}
+	return kind.String() + strconv.Itoa(n)
+}
+
+// openFmtp returns the format parameters of a codec that may be sent: the
+// offer's and, since a receiver of Opus that is not told otherwise may play one
+// channel, that there may be two (RFC 7587 section 6.1).
+func openFmtp(c negotiate.Codec) string {
+	const stereo = "sprop-stereo=1"
+	switch {
+	case !c.Is("audio/opus") || c.Channels < 2 || strings.Contains(c.Fmtp, "sprop-stereo="):
+		return c.Fmtp
+	case c.Fmtp == "":
+		return stereo
+	}
+	return c.Fmtp + ";" + stereo
 }
 
 // answer writes the SDP answer (RFC 8829 section 5.3).
-func answer(o *negotiate.Offer, l local, streams []stream, cname string) string {
+func answer(o *negotiate.Offer, l local, sections []*section, cname string) string {
 	var choices []negotiate.Choice
-	for _, s := range streams {
-		choices = append(choices, s.choice)
+	for _, s := range sections {
+		choices = append(choices, s.choices[0])
 	}
 	open, bundled := opened(o, choices)
 	var b strings.Builder
-	b.WriteString("v=0\r\no=- " + strconv.FormatUint(uint64(streams[0].ssrc), 10) + " 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
+	b.WriteString("v=0\r\no=- " + strconv.FormatUint(uint64(sections[0].ssrc), 10) + " 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
 	if bundled {
 		b.WriteString("a=group:BUNDLE")
 		for _, m := range open {
@@ -138,10 +212,10 @@ func answer(o *negotiate.Offer, l local, streams []stream, cname string) string 
 	}
 	b.WriteString("a=ice-lite\r\na=fingerprint:" + l.fingerprint + "\r\na=msid-semantic: WMS *\r\n")
 	for _, m := range o.Media {
-		i := slices.IndexFunc(streams, func(s stream) bool { return s.choice.Media == m })
+		s := sectionOf(sections, m)
 		switch {
-		case i >= 0:
-			accept(&b, o, l, streams[i], cname)
+		case s != nil:
+			accept(&b, o, l, s, cname)
 		case slices.Contains(open, m):
 			hold(&b, l, m)
 		default:
@@ -186,43 +260,40 @@ func (l local) writeSection(b *strings.Builder, m *negotiate.Media, formats stri
 	}
 }
 
-func accept(b *strings.Builder, o *negotiate.Offer, l local, s stream, cname string) {
-	c, m := s.choice.Codec, s.choice.Media
-	pt := strconv.Itoa(int(c.PT))
-	formats := pt
-	if s.rtx != 0 {
-		formats += " " + strconv.Itoa(int(c.RTX))
-	}
+func accept(b *strings.Builder, o *negotiate.Offer, l local, s *section, cname string) {
+	m := s.media()
 	line := func(parts ...string) {
 		for _, p := range parts {
 			b.WriteString(p)
 		}
 		b.WriteString("\r\n")
 	}
-	l.writeSection(b, m, formats)
-	line("a=rtpmap:", pt, " ", negotiate.Rtpmap(c.Codec))
-	if fmtp := s.line.Track.Info().Codec.Fmtp; fmtp != "" {
-		line("a=fmtp:", pt, " ", fmtp) // as published: it may hold what a decoder needs
-	} else if c.Fmtp != "" {
-		line("a=fmtp:", pt, " ", c.Fmtp)
-	}
-	for _, fb := range s.choice.Feedback {
-		if slices.Contains(c.Feedback, fb) {
-			line("a=rtcp-fb:", pt, " ", fb)
+	l.writeSection(b, m, strings.Join(s.formats(), " "))
+	for _, choice := range s.choices {
+		c := choice.Codec
+		pt := strconv.Itoa(int(c.PT))
+		line("a=rtpmap:", pt, " ", negotiate.Rtpmap(c.Codec))
+		if c.Fmtp != "" {
+			line("a=fmtp:", pt, " ", c.Fmtp)
 		}
-	}
-	if s.rtx != 0 {
-		rtx := strconv.Itoa(int(c.RTX))
-		line("a=rtpmap:", rtx, " rtx/", strconv.Itoa(int(c.ClockRate)))
-		line("a=fmtp:", rtx, " apt=", pt)
+		for _, fb := range choice.Feedback {
+			if slices.Contains(c.Feedback, fb) {
+				line("a=rtcp-fb:", pt, " ", fb)
+			}
+		}
+		if c.RTX != 0 {
+			rtx := strconv.Itoa(int(c.RTX))
+			line("a=rtpmap:", rtx, " rtx/", strconv.Itoa(int(c.ClockRate)))
+			line("a=fmtp:", rtx, " apt=", pt)
+		}
 	}
 	if _, ok := first(o, m, "extmap-allow-mixed"); ok {
 		line("a=extmap-allow-mixed")
 	}
-	for _, e := range extensions(s.choice) {
+	for _, e := range extensions(s.choices[0]) {
 		line("a=extmap:", strconv.Itoa(int(e.id)), e.direction, " ", e.uri)
 	}
-	line("a=msid:delta ", s.line.Track.Info().ID)
+	line("a=msid:delta ", s.track)
 	ssrc := strconv.FormatUint(uint64(s.ssrc), 10)
 	if s.rtx != 0 {
 		rtx := strconv.FormatUint(uint64(s.rtx), 10)
@@ -233,6 +304,18 @@ func accept(b *strings.Builder, o *negotiate.Offer, l local, s stream, cname str
 		line("a=ssrc:", ssrc, " cname:", cname)
 	}
 	line("a=sendonly")
+}
+
+// formats are the section's payload types, each followed by that of its
+// retransmissions.
+func (s *section) formats() (all []string) {
+	for _, c := range s.choices {
+		all = append(all, strconv.Itoa(int(c.Codec.PT)))
+		if c.Codec.RTX != 0 {
+			all = append(all, strconv.Itoa(int(c.Codec.RTX)))
+		}
+	}
+	return all
 }
 
 // An extension is a header extension that we write and the other side reads.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -200,24 +201,142 @@ func TestCorpus(t *testing.T) {
 					require.NoError(t, err, id)
 					require.Equal(t, want, sections(t, answer), id)
 					requireFits(t, offer, answer)
+					requireOne(t, answer)
 				}
 			}
 		})
 	}
 }
 
+// What clients really send is answered before it is known what the stream has,
+// and whatever that then is can be sent.
+func TestCorpusBeforeTheStream(t *testing.T) {
+	node, all := shelf(t)
+	for name, offer := range readOffers(t) {
+		t.Run(name, func(t *testing.T) {
+			s := corpus[name]
+			for id, tracks := range streams {
+				session, err := answerBefore(node, offer)
+				if s.unbundled {
+					require.ErrorIs(t, err, cdn.ErrUnsupported, "it may need two transports")
+					return
+				}
+				require.NoError(t, err, id)
+				require.Equal(t, s.answeredBefore(), sections(t, session.SDP()), id)
+				requireFits(t, offer, session.SDP())
+				requireAll(t, offer, session.SDP())
+				_, sent := s.answered(tracks)
+				err = session.Play(all[id])
+				picture := slices.ContainsFunc(tracks, func(t cdn.TrackInfo) bool { return t.Kind == cdn.Video && s.takes(t) })
+				switch {
+				case sent == 0:
+					require.ErrorIs(t, err, cdn.ErrNoCommonCodec, id)
+				case strings.Contains(" "+s.sections, " video") && !picture:
+					require.ErrorIs(t, err, lite.ErrNoVideo, id)
+				default:
+					require.NoError(t, err, id)
+				}
+				require.NoError(t, session.Close())
+			}
+		})
+	}
+}
+
+func answerBefore(node *cdn.Node, offer string) (*lite.Session, error) {
+	return lite.Answer(lite.Config{Transport: node.Transport(), Log: node.PionLogger()}, offer)
+}
+
+// requireOne checks that there is one format for media in each section, and no
+// more than one for its retransmissions.
+func requireOne(t *testing.T, answer string) {
+	for _, m := range parse(t, answer).MediaDescriptions {
+		require.LessOrEqual(t, len(m.MediaName.Formats), 2)
+		if len(m.MediaName.Formats) == 2 {
+			require.True(t, strings.HasPrefix(values(m.Attributes, "rtpmap", m.MediaName.Formats[1])[0], "rtx/"))
+		}
+	}
+}
+
+// answeredBefore is what the sections of an answer to s are that is made before
+// the stream is ready.
+func (s sample) answeredBefore() (sections []string) {
+	first := true // that is not stopped
+	for _, kind := range strings.Fields(s.sections) {
+		if kind[0] == '(' && !first || kind == "[application]" {
+			kind = "[" + strings.Trim(kind, "[]()") + "]"
+		}
+		sections = append(sections, kind)
+		first = first && kind[0] == '['
+	}
+	return sections
+}
+
+// requireAll checks that an answer has all formats of the sections in which it
+// sends that carry media, their retransmissions, and the feedback.
+func requireAll(t *testing.T, offer, answer string) {
+	o, a := parse(t, offer), parse(t, answer)
+	no := regexp.MustCompile(`(?i)^(red|ulpfec|flexfec|flexfec-03|CN|telephone-event)/`)
+	for i, theirs := range o.MediaDescriptions {
+		ours := a.MediaDescriptions[i]
+		if !has(ours.Attributes, "sendonly") {
+			continue
+		}
+		for _, pt := range theirs.MediaName.Formats {
+			if no.MatchString(last(values(theirs.Attributes, "rtpmap", pt))) || redundant(theirs, pt) {
+				require.NotContains(t, ours.MediaName.Formats, pt)
+				continue
+			}
+			require.Contains(t, ours.MediaName.Formats, pt)
+			for _, fb := range values(theirs.Attributes, "rtcp-fb", pt) {
+				if strings.HasPrefix(last(values(theirs.Attributes, "rtpmap", pt)), "rtx/") {
+					break // which pion says, and means nothing
+				}
+				if fb == "nack" || fb == "nack pli" || fb == "ccm fir" {
+					require.Contains(t, values(ours.Attributes, "rtcp-fb", pt), fb)
+				}
+			}
+		}
+	}
+}
+
+// redundant reports whether a format repairs another that is not there or
+// carries no media itself.
+func redundant(m *sdp.MediaDescription, pt string) bool {
+	apt, ok := strings.CutPrefix(last(values(m.Attributes, "fmtp", pt)), "apt=")
+	return ok && regexp.MustCompile(`(?i)^(red|)(/|$)`).MatchString(last(values(m.Attributes, "rtpmap", apt)))
+}
+
 func FuzzAnswer(f *testing.F) {
 	node, all := shelf(f)
 	ids := []cdn.StreamID{"vp8", "h264", "video", "audio"}
 	for _, offer := range readOffers(f) {
-		for i := range ids {
+		for i := range 2 * len(ids) {
 			f.Add(offer, uint8(i))
 		}
 	}
 	f.Fuzz(func(t *testing.T, offer string, i uint8) {
-		answer, err := answerTo(node, all[ids[int(i)%len(ids)]], offer)
+		stream := all[ids[int(i)%len(ids)]]
+		answer, err := answerTo(node, stream, offer)
 		if err == nil {
 			requireFits(t, offer, answer)
+		}
+		if int(i)%8 >= len(ids) {
+			planned := err
+			var before *lite.Session
+			if before, err = answerBefore(node, offer); err == nil {
+				requireFits(t, offer, before.SDP())
+				err = before.Play(stream)
+				if errors.Is(err, lite.ErrNoVideo) {
+					err = nil
+				}
+				if planned == nil { // what one was refused for, more sections may have
+					require.NoError(t, err)
+				}
+				require.Equal(t, errors.Is(planned, cdn.ErrNoCommonCodec), errors.Is(err, cdn.ErrNoCommonCodec))
+				require.NoError(t, before.Close())
+			}
+		}
+		if err == nil {
 			return
 		}
 		for _, one := range []error{cdn.ErrInvalid, cdn.ErrNoCommonCodec, cdn.ErrUnsupported} {
@@ -402,30 +521,36 @@ func requireSends(t *testing.T, o *sdp.SessionDescription, theirs, ours *sdp.Med
 	requireExtensions(t, theirs.Attributes, ours.Attributes)
 }
 
-// requireRepairs checks that there is one format for media and, where that is
-// offered, one for its retransmissions.
+// requireRepairs checks that each format for media is followed by one for its
+// retransmissions where that is offered, and that these have an SSRC.
 func requireRepairs(t *testing.T, theirs, ours *sdp.MediaDescription) {
-	formats := ours.MediaName.Formats
-	require.LessOrEqual(t, len(formats), 2)
+	repairs := 0
+	for i, pt := range ours.MediaName.Formats {
+		if !strings.HasPrefix(values(ours.Attributes, "rtpmap", pt)[0], "rtx/") {
+			repaired := i+1 < len(ours.MediaName.Formats) && slices.Equal(values(ours.Attributes, "fmtp", ours.MediaName.Formats[i+1]), []string{"apt=" + pt})
+			require.False(t, !repaired && slices.ContainsFunc(theirs.MediaName.Formats, func(other string) bool {
+				return strings.HasPrefix(last(values(theirs.Attributes, "rtpmap", other)), "rtx/") &&
+					last(values(theirs.Attributes, "fmtp", other)) == "apt="+pt
+			}), "retransmissions are offered")
+			continue
+		}
+		require.Positive(t, i)
+		apt := ours.MediaName.Formats[i-1]
+		require.Equal(t, []string{"apt=" + apt}, values(ours.Attributes, "fmtp", pt))
+		require.Regexp(t, `(?i)apt=0*`+apt, last(values(theirs.Attributes, "fmtp", pt)))
+		repairs++
+	}
 	group := strings.Fields(first(values(ours.Attributes, "ssrc-group", "")))
 	var ssrcs []string
 	for _, s := range values(ours.Attributes, "ssrc", "") {
 		number, _, _ := strings.Cut(s, " ")
 		ssrcs = append(ssrcs, number)
 	}
-	if len(formats) == 1 {
+	if repairs == 0 {
 		require.Empty(t, group)
 		require.Len(t, ssrcs, 1)
-		require.False(t, slices.ContainsFunc(theirs.MediaName.Formats, func(pt string) bool {
-			return strings.HasPrefix(last(values(theirs.Attributes, "rtpmap", pt)), "rtx/") &&
-				last(values(theirs.Attributes, "fmtp", pt)) == "apt="+formats[0]
-		}), "retransmissions are offered")
 		return
 	}
-	apt := "apt=" + formats[0]
-	require.Equal(t, []string{apt}, values(ours.Attributes, "fmtp", formats[1]))
-	require.Regexp(t, `(?i)apt=0*`+formats[0], last(values(theirs.Attributes, "fmtp", formats[1])))
-	require.True(t, strings.HasPrefix(values(ours.Attributes, "rtpmap", formats[1])[0], "rtx/"))
 	require.Equal(t, append([]string{"FID"}, ssrcs...), group)
 	require.Len(t, ssrcs, 2)
 }

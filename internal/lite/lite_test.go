@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
@@ -382,5 +384,81 @@ func TestFirstSectionIsKept(t *testing.T) {
 		require.Equal(t, webrtc.PeerConnectionStateConnected, c.ConnectionState())
 		require.NoError(t, s.Close())
 		require.NoError(t, c.GracefulClose())
+	})
+}
+
+// A viewer who is answered before the stream is ready connects, can ask what
+// time it is, and gets media from the first keyframe on; or hears that there is
+// none.
+func TestStreamComesLater(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		before := func(name string) (*client, *lite.Session, chan []rtcp.Packet) {
+			c := p.client(name, nil)
+			s, err := lite.Answer(lite.Config{Transport: p.node.Transport(), Log: p.node.PionLogger()}, c.offer(t))
+			require.NoError(t, err)
+			c.accept(t, s.SDP())
+			heard := make(chan []rtcp.Packet, 100)
+			for _, r := range c.GetReceivers() {
+				go func() {
+					for {
+						packets, _, err := r.ReadRTCP()
+						if err != nil {
+							return
+						}
+						heard <- packets
+					}
+				}()
+			}
+			time.Sleep(time.Second)
+			require.Equal(t, webrtc.PeerConnectionStateConnected, c.ConnectionState())
+			require.NoError(t, c.WriteRTCP([]rtcp.Packet{&rtcp.ExtendedReport{SenderSSRC: 1, Reports: []rtcp.ReportBlock{
+				&rtcp.ReceiverReferenceTimeReportBlock{NTPTimestamp: 1 << 32},
+			}}}))
+			time.Sleep(time.Second)
+			require.Zero(t, s.Stats())
+			return c, s, heard
+		}
+		announced := func(s *lite.Session) (all []uint32) {
+			for _, m := range regexp.MustCompile(`(?m)^a=ssrc:(\d+) `).FindAllStringSubmatch(s.SDP(), -1) {
+				n, err := strconv.ParseUint(m[1], 10, 32)
+				require.NoError(t, err)
+				all = append(all, uint32(n))
+			}
+			return all
+		}
+
+		c, s, _ := before("viewer")
+		p.frame() // too old when she begins
+		time.Sleep(time.Second)
+		require.NoError(t, s.Play(p.stream))
+		require.Zero(t, c.packets.Load())
+		p.frames(60)
+		require.Positive(t, c.packets.Load())
+		require.Equal(t, c.packets.Load(), int64(s.Stats().Packets))
+		p.stream.End(cdn.ErrEnded)
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), cdn.ErrEnded)
+		<-c.closed
+		require.NoError(t, c.GracefulClose())
+
+		c, s, heard := before("refused")
+		s.End(cdn.ErrNotFound)
+		require.ErrorIs(t, s.Play(p.stream), cdn.ErrNotFound)
+		<-c.closed
+		require.NoError(t, c.GracefulClose())
+		synctest.Wait()
+		close(heard)
+		var bye *rtcp.Goodbye
+		for packets := range heard {
+			for _, one := range packets {
+				if b, ok := one.(*rtcp.Goodbye); ok {
+					bye = b
+				}
+			}
+		}
+		require.NotNil(t, bye)
+		require.Equal(t, "not found", bye.Reason)
+		require.Subset(t, announced(s), bye.Sources)
+		require.Len(t, bye.Sources, 2)
 	})
 }

@@ -47,7 +47,7 @@ func (s *Session) to() netip.AddrPort {
 // sendRTCP sends a compound packet (RFC 3550 section 6.1) ahead of media.
 func (s *Session) sendRTCP(packets []rtcp.Packet) {
 	sdes := &rtcp.SourceDescription{}
-	for _, ssrc := range s.set.Sources() {
+	for _, ssrc := range s.ssrcs {
 		sdes.Chunks = append(sdes.Chunks, rtcp.SourceDescriptionChunk{
 			Source: ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: s.cname}},
 		})
@@ -65,7 +65,7 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 func (s *Session) sendBye() {
 	s.sendRTCP([]rtcp.Packet{
 		&rtcp.ReceiverReport{},
-		&rtcp.Goodbye{Sources: s.set.Sources(), Reason: reason.Word(s.Err())},
+		&rtcp.Goodbye{Sources: s.ssrcs, Reason: reason.Word(s.Err())},
 	})
 }
 

@@ -30,7 +30,9 @@ import (
 // Config says how a stream is sent to a viewer.
 type Config struct {
 	send.Config
-	Stream    *cdn.Stream // ready
+	// Stream is ready. Nil: it is not known yet what it has, and comes by
+	// [Session.Play].
+	Stream    *cdn.Stream
 	Transport cdn.Transport
 	Log       logging.LoggerFactory
 	// Expires is when the session ends by itself. Zero: never.
@@ -65,8 +67,11 @@ type Session struct {
 	gone   chan struct{} // closed when the viewer has hung up
 	hangUp func()
 	work   sync.WaitGroup // the goroutines that handshake and read DTLS
+	ssrcs  []uint32       // that the answer announces
 
 	mu         sync.Mutex
+	stream     *cdn.Stream // nil before Play
+	open       *open       // what was answered then; nil otherwise
 	sdp        string
 	ice        []icecheck.Credentials // the present ones first; those before a restart next
 	candidates int                    // trickled in this ICE session
@@ -88,11 +93,28 @@ type Session struct {
 	err        error
 }
 
+// open is an answer that leaves open what is sent: of each of the offer's
+// sections that receive, all that could be.
+type open struct {
+	offer    *negotiate.Offer
+	sections []*section
+}
+
+// video reports whether the answer says that there may be some.
+func (o *open) video() bool {
+	return slices.ContainsFunc(o.sections, func(s *section) bool { return s.media().Kind == cdn.Video })
+}
+
 // Answer starts a session for a viewer's offer. Errors wrap [cdn.ErrInvalid],
 // [cdn.ErrNoCommonCodec], [cdn.ErrNotFound] for a layer that is not there, and
-// [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer.
+// [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer, or
+// that cannot be answered without a stream.
 func Answer(c Config, offer string) (*Session, error) {
-	plan, err := send.PlanAnswer(offer, c.Stream.Tracks())
+	o, err := negotiate.Parse(offer)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := planFor(o, c.Stream)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +124,18 @@ func Answer(c Config, offer string) (*Session, error) {
 	}
 	s := &Session{
 		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
-		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(),
+		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(), stream: c.Stream,
 	}
 	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
-	streams, err := s.addLines(plan)
-	if err != nil {
+	all := sections(plan)
+	for _, one := range all {
+		s.ssrcs = append(s.ssrcs, one.ssrc)
+	}
+	if c.Stream == nil {
+		s.open = &open{o, all}
+	} else if err := s.addLines(plan, all); err != nil {
 		s.cancel()
 		return nil, err
 	}
@@ -118,40 +145,89 @@ func Answer(c Config, offer string) (*Session, error) {
 		return nil, err
 	}
 	s.ice = []icecheck.Credentials{cred}
-	s.sdp = answer(plan.Offer, s.local(cred), streams, s.cname)
+	s.sdp = answer(plan.Offer, s.local(cred), all, s.cname)
 	s.begin()
 	return s, nil
 }
 
-func (s *Session) addLines(plan *send.Plan) ([]stream, error) {
-	var streams []stream
-	for i, l := range plan.Lines {
-		layer, err := send.Pick(l.Track, s.config.Layer)
-		if err != nil {
-			return nil, err
-		}
-		one := stream{line: l, choice: plan.Choices[i], ssrc: newSSRC(streams)}
-		streams = append(streams, one)
-		if l.RTX != 0 {
-			streams[len(streams)-1].rtx = newSSRC(streams)
-		}
-		one = streams[len(streams)-1]
-		ids := make(map[string]uint8)
-		for _, e := range extensions(one.choice) {
-			ids[e.uri] = e.id
-		}
-		s.set.Add(l, layer, "").Bind(send.Output{To: &s.again, SSRC: one.ssrc, RTX: one.rtx, Extensions: ids})
+func planFor(o *negotiate.Offer, stream *cdn.Stream) (*send.Plan, error) {
+	if stream == nil {
+		return send.PlanOpen(o)
 	}
-	return streams, nil
+	return send.PlanAnswer(o, stream.Tracks())
 }
 
-// newSSRC returns a number that none of streams has.
-func newSSRC(streams []stream) uint32 {
+// ErrNoVideo says that the viewer was promised video and there is none to send. A
+// browser waits for the first picture and plays no sound before it, so it has to
+// come again. It wraps [cdn.ErrTimeout]: the stream was not ready in time.
+var ErrNoVideo = fmt.Errorf("%w: the answer was given before it was known that there is no video to send: try again", cdn.ErrTimeout)
+
+// Play begins to send a stream, once, to a viewer who was answered before it was
+// ready. It fails with the errors of [Answer] or with [ErrNoVideo]; then the
+// session is to be ended.
+func (s *Session) Play(stream *cdn.Stream) error {
+	if err := s.play(stream); err != nil {
+		return err
+	}
+	s.watch(stream)
+	return nil
+}
+
+func (s *Session) play(stream *cdn.Stream) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return s.err
+	}
+	plan, err := send.PlanAnswer(s.open.offer, stream.Tracks())
+	if err != nil {
+		return err
+	}
+	if s.open.video() && !slices.ContainsFunc(plan.Lines, func(l *send.Line) bool { return l.Track.Info().Kind == cdn.Video }) {
+		return ErrNoVideo
+	}
+	if err := s.addLines(plan, s.open.sections); err != nil {
+		return err
+	}
+	s.stream, s.open = stream, nil
+	s.set.Warm()
+	if s.keys != nil {
+		s.startLocked()
+	}
+	return nil
+}
+
+// addLines makes the senders of what is planned, in the sections of the answer.
+func (s *Session) addLines(plan *send.Plan, sections []*section) error {
+	layers := make([]*cdn.Layer, len(plan.Lines))
+	for i, l := range plan.Lines {
+		var err error
+		if layers[i], err = send.Pick(l.Track, s.config.Layer); err != nil {
+			return err
+		}
+	}
+	for i, l := range plan.Lines {
+		choice := plan.Choices[i]
+		announced := sectionOf(sections, choice.Media)
+		out := send.Output{To: &s.again, SSRC: announced.ssrc, Extensions: make(map[string]uint8)}
+		if l.RTX != 0 {
+			out.RTX = announced.rtx
+		}
+		for _, e := range extensions(choice) {
+			out.Extensions[e.uri] = e.id
+		}
+		s.set.Add(l, layers[i], "").Bind(out)
+	}
+	return nil
+}
+
+// newSSRC returns a number that none of sections has.
+func newSSRC(sections []*section) uint32 {
 	for {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // it does not fail
 		n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-		taken := slices.ContainsFunc(streams, func(s stream) bool { return s.ssrc == n || s.rtx == n })
+		taken := slices.ContainsFunc(sections, func(s *section) bool { return s.ssrc == n || s.rtx == n })
 		if n != 0 && !taken {
 			return n
 		}
@@ -179,7 +255,14 @@ func (s *Session) begin() {
 		s.expiry = time.AfterFunc(time.Until(at), func() { s.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
 	}
 	s.mu.Unlock()
-	unwatch := s.config.Stream.AfterEnd(s.End)
+	if stream := s.config.Stream; stream != nil {
+		s.watch(stream)
+	}
+}
+
+// watch has the session end with its stream.
+func (s *Session) watch(stream *cdn.Stream) {
+	unwatch := stream.AfterEnd(s.End)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -405,8 +488,15 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(silence)
+	if s.stream != nil {
+		s.startLocked()
+	}
+}
+
+// startLocked begins to send: the stream is there, and the viewer.
+func (s *Session) startLocked() {
 	s.set.Start()
-	s.detach = s.config.Stream.AttachBatch(s)
+	s.detach = s.stream.AttachBatch(s)
 }
 
 // Our last flight is one that nobody answers: were it lost, the viewer would

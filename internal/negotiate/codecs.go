@@ -27,7 +27,7 @@ func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind) ([]Codec, error) 
 	var all []Codec
 	for _, format := range section.MediaName.Formats {
 		pt, err := strconv.ParseUint(format, 10, 7)
-		if err != nil {
+		if err != nil || len(format) > 1 && format[0] == '0' { // other lines would name another one
 			return nil, fmt.Errorf("payload type %q", format)
 		}
 		c := Codec{PT: uint8(pt), Codec: static[uint8(pt)]}

@@ -25,7 +25,8 @@ func TestParseFragment(t *testing.T) {
 	f, err = ParseFragment("")
 	require.NoError(t, err)
 	require.Empty(t, f.Candidates)
-	for _, bad := range []string{"nonsense", "a", "a=ice-ufrag:x", "a=ice-pwd:x\r\n",
+	for _, bad := range []string{
+		"nonsense", "a", "a=ice-ufrag:x", "a=ice-pwd:x\r\n",
 		"a=ice-ufrag:EsAw", "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1", // half
 		"a=ice-ufrag:EsA\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1", "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCB",
 		"a=ice-ufrag:" + strings.Repeat("x", 257) + "\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",

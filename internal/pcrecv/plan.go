@@ -11,24 +11,11 @@ import (
 	"github.com/deltacdn/delta/internal/negotiate"
 )
 
-// The RTP header extensions that are for one hop only: those after it get
-// their own, or none.
-const (
-	uriMid          = "urn:ietf:params:rtp-hdrext:sdes:mid"
-	uriRid          = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
-	uriRepairedRid  = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
-	uriTransportCC  = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-	uriAbsSendTime  = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
-	uriTimeOffset   = "urn:ietf:params:rtp-hdrext:toffset"
-	uriTransportCC2 = "http://www.webrtc.org/experiments/rtp-hdrext/transport-wide-cc-02"
-	uriEncrypt      = "urn:ietf:params:rtp-hdrext:encrypt"
-)
-
-// hopWanted are taken where offered and end here; hopRefused are not taken.
+// hopWanted are the header extensions of one hop that are taken where offered;
+// the others are not.
 var (
-	hopWanted  = []string{uriMid, uriRid, uriRepairedRid, uriTransportCC}
-	hopRefused = []string{uriAbsSendTime, uriTimeOffset, uriTransportCC2, uriEncrypt}
-	feedback   = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
+	hopWanted = []string{negotiate.URIMid, negotiate.URIRid, negotiate.URIRepairedRid, negotiate.URITransportCC}
+	feedback  = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
 )
 
 // maxForwarded bounds the extensions of a track that travel on.
@@ -78,8 +65,7 @@ func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
 	choice := negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: slices.Clone(hopWanted)}
 	for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
 		id, _ := choice.Extension(uri)
-		forward := id != 0 && !slices.Contains(hopWanted, uri) && !slices.Contains(hopRefused, uri)
-		if forward && len(info.Extensions) < maxForwarded {
+		if id != 0 && negotiate.TravelsOn(uri) && len(info.Extensions) < maxForwarded {
 			info.Extensions = append(info.Extensions, uri)
 		}
 	}

@@ -40,9 +40,14 @@ type Session struct {
 	over   bool
 }
 
-// Answer starts a session for a viewer's offer.
+// Answer starts a session for a viewer's offer. Unlike one of package lite it
+// needs to know the stream's tracks: pion takes what is sent when it answers.
 func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
-	plan, err := send.PlanAnswer(offer, c.Stream.Tracks())
+	o, err := negotiate.Parse(offer)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := send.PlanAnswer(o, c.Stream.Tracks())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package send
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,24 +37,16 @@ type Line struct {
 type Plan struct {
 	Offer   *negotiate.Offer
 	Lines   []*Line
-	Choices []negotiate.Choice // what was chosen of the offer, for each line
+	Choices []negotiate.Choice // what was chosen of the offer, for each line; see PlanOpen
 }
 
 // PlanAnswer gives each m-section that receives the next track of its kind
 // whose codec it can take. Errors wrap cdn.ErrInvalid and cdn.ErrNoCommonCodec.
-func PlanAnswer(offer string, tracks []*cdn.Track) (*Plan, error) {
-	o, err := negotiate.Parse(offer)
-	if err != nil {
-		return nil, err
-	}
+func PlanAnswer(o *negotiate.Offer, tracks []*cdn.Track) (*Plan, error) {
 	p := &Plan{Offer: o}
-	receives := false
+	receives := receiving(o)
 	used := map[*cdn.Track]bool{}
-	for _, m := range o.Media {
-		if m.Kind == 0 || m.Rejected || !m.Receives {
-			continue
-		}
-		receives = true
+	for _, m := range receives {
 		for _, t := range tracks {
 			if c, ok := common(m, t); ok && !used[t] {
 				used[t] = true
@@ -63,12 +56,59 @@ func PlanAnswer(offer string, tracks []*cdn.Track) (*Plan, error) {
 		}
 	}
 	switch {
-	case !receives:
-		return nil, fmt.Errorf("%w: the offer receives nothing", cdn.ErrInvalid)
+	case len(receives) == 0:
+		return nil, errReceivesNothing
 	case len(p.Lines) == 0:
 		return nil, fmt.Errorf("%w: the stream has %s", cdn.ErrNoCommonCodec, formats(tracks))
 	}
 	return p, nil
+}
+
+var errReceivesNothing = fmt.Errorf("%w: the offer receives nothing", cdn.ErrInvalid)
+
+// maxOpen bounds the m-sections that are accepted before it is known what the
+// stream has: as many tracks a stream may have, unless a node says otherwise.
+const maxOpen = 8
+
+// PlanOpen plans the answer to a viewer before the stream's tracks are known:
+// there is a choice for each codec of each m-section that receives, and there
+// are no lines. What [PlanAnswer] then chooses of the same offer is among them.
+// Errors are those of PlanAnswer, and cdn.ErrUnsupported where the tracks have
+// to be known first.
+func PlanOpen(o *negotiate.Offer) (*Plan, error) {
+	p := &Plan{Offer: o}
+	receives := receiving(o)
+	switch {
+	case len(receives) == 0:
+		return nil, errReceivesNothing
+	case len(receives) > maxOpen:
+		return nil, fmt.Errorf("%w: %d m-sections, and the tracks are not known yet", cdn.ErrUnsupported, len(receives))
+	}
+	for _, m := range receives {
+		var wanted []string
+		for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
+			if negotiate.TravelsOn(uri) || uri == uriMid {
+				wanted = append(wanted, uri)
+			}
+		}
+		for _, c := range m.Codecs {
+			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted})
+		}
+	}
+	if len(p.Choices) == 0 {
+		return nil, fmt.Errorf("%w: the offer has none that carries media", cdn.ErrNoCommonCodec)
+	}
+	return p, nil
+}
+
+// receiving returns the m-sections in which the offerer wants to receive.
+func receiving(o *negotiate.Offer) (all []*negotiate.Media) {
+	for _, m := range o.Media {
+		if m.Kind != 0 && !m.Rejected && m.Receives {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // common returns the format of an m-section that can take the track.

@@ -109,7 +109,7 @@ func (s *Set) Consume(to RTPWriter) []rtcp.Packet {
 // receiver is to be given up as too slow.
 func (s *Set) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
 	s.mu.Lock()
-	senders := s.senders // only Add changes it, before anything is received
+	senders := s.senders // Add only appends to it
 	s.mu.Unlock()
 	for _, snd := range senders {
 		giveUp = snd.Take(now, packets) || giveUp

@@ -65,11 +65,11 @@ async function attempt() {
 
 // tell says why there is no picture now.
 function tell({ at, code, status, detail }) {
-  if (at === 'refused' && status === 404) {
+  if ((at === 'refused' && status === 404) || (at === 'end' && code === 'not-found')) {
     set('waiting', 'Waiting for the stream', 'busy', 'The stream is not there. It will play as soon as it is.');
   } else if (at === 'refused') {
     set('reconnecting', 'Reconnecting', 'bad', detail);
-  } else if (at === 'end' && code !== 'lost') {
+  } else if (at === 'end' && code !== 'lost' && code !== 'timeout') {
     set('ended', 'Ended', 'idle', `The stream has ended${detail ? `: ${detail}` : ''}. Waiting for it to come back.`);
   } else {
     set('reconnecting', 'Reconnecting', 'busy', detail ? `${detail} Connecting again …` : 'Connecting …');

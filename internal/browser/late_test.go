@@ -1,0 +1,131 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/relay"
+	"github.com/deltacdn/delta/signal/whep"
+)
+
+// lateBy is how long a stream is not ready after it was asked for.
+const lateBy = 300 * time.Millisecond
+
+type lateFetcher struct{ relay.Fetcher }
+
+func (f lateFetcher) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	time.Sleep(lateBy)
+	return f.Fetcher.Fetch(ctx, from, r, s)
+}
+
+// lateEdge is an edge to which n's origin's streams come late, with n's pages.
+// It keeps how long it took to answer the last viewer.
+func lateEdge(t *testing.T, n *threenode) (address string, took *atomic.Int64) {
+	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	up, err := relay.New(node, relay.Config{
+		Directory: cdn.Static(n.origin), Fetcher: lateFetcher{relay.NewWHEP(node, relay.WHEPConfig{})}, Linger: -1,
+	})
+	require.NoError(t, err)
+	view, err := edge.New(node, edge.Config{Source: up})
+	require.NoError(t, err)
+	h, err := whep.New(view, whep.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	pages, err := url.Parse(n.edge1)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	took = &atomic.Int64{}
+	mux.HandleFunc("/whep/", func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
+		h.ServeHTTP(w, r)
+		if r.Method == http.MethodPost {
+			took.Store(int64(time.Since(begun)))
+		}
+	})
+	mux.Handle("/", httputil.NewSingleHostReverseProxy(pages))
+	s := httptest.NewServer(mux)
+	t.Cleanup(func() {
+		s.CloseClientConnections() // event streams
+		s.Close()
+	})
+	return s.URL, took
+}
+
+// A browser that is answered before the stream is ready plays what then comes,
+// of whichever codec it is.
+func TestAnsweredBeforeTheStreamIsReady(t *testing.T) {
+	n := startThreenode(t)
+	b := newBrowser(t)
+	publisher := b.open(n.origin + "/publish?stream=cam&source=camera&autostart=1&codec=H264")
+	publisher.waitState("publishing")
+	for stream, codec := range map[string]string{"demo": "VP8", "cam": "H264"} {
+		t.Run(codec, func(t *testing.T) {
+			edge, took := lateEdge(t, n)
+			p := b.open(edge + "/play?stream=" + stream)
+			requireMoving(t, p)
+			require.Less(t, took.Load(), int64(lateBy), "the answer did not wait")
+			require.Equal(t, 1.0, eval[float64](p, `delta.attempts`))
+			require.Equal(t, codec, eval[string](p, `delta.stats.codec`))
+			p.wait(`delta.stats.audioPackets > 50`)
+			require.Zero(t, eval[float64](p, `delta.stats.lost`))
+			t.Logf("answered after %v, first picture after %.0f ms", time.Duration(took.Load()), eval[float64](p, `delta.firstFrame`))
+			p.shoot("playing")
+			p.close()
+		})
+	}
+}
+
+// publish publishes what it gets of a camera and a microphone, as %s says.
+const publish = `(async (stream, wanted) => {
+	const pc = window.pc = new RTCPeerConnection();
+	const media = await navigator.mediaDevices.getUserMedia(wanted);
+	for (const track of media.getTracks()) pc.addTrack(track, media);
+	await pc.setLocalDescription();
+	await new Promise((done) => {
+		pc.onicegatheringstatechange = () => { if (pc.iceGatheringState === "complete") done(); };
+		pc.onicegatheringstatechange();
+	});
+	const response = await fetch("/whip/" + stream, {
+		method: "POST", body: pc.localDescription.sdp, headers: {"Content-Type": "application/sdp"},
+	});
+	await pc.setRemoteDescription({type: "answer", sdp: await response.text()});
+	return response.status;
+})(%s)`
+
+// Of a stream without sound the pictures are played though sound was promised.
+// Of one without pictures nothing would be, so the player has to come again,
+// once.
+func TestHalfOfWhatWasPromised(t *testing.T) {
+	n := startThreenode(t, "-demo=false")
+	b := newBrowser(t)
+	for _, what := range []string{`"silent", {video: true}`, `"sound", {audio: true}`} {
+		require.Equal(t, 201.0, eval[float64](b.open(n.origin+"/"), fmt.Sprintf(publish, what)))
+	}
+	edge, took := lateEdge(t, n)
+	silent := b.open(edge + "/play?stream=silent")
+	requireMoving(t, silent)
+	require.Less(t, took.Load(), int64(lateBy))
+	require.Equal(t, 1.0, eval[float64](silent, `delta.attempts`))
+	silent.close()
+
+	for _, attempts := range []float64{2, 1} {
+		sound := b.open(edge + "/play?stream=sound")
+		sound.wait(`document.getElementById("video").currentTime > 2`)
+		require.Equal(t, attempts, eval[float64](sound, `delta.attempts`))
+		require.Equal(t, 1.0, eval[float64](sound, `document.getElementById("video").srcObject.getTracks().length`))
+		sound.close()
+	}
+}
