@@ -267,6 +267,6 @@ const maxPairs = 250
 func (b *back) Nack(seqs []uint16) {
 	slices.Sort(seqs)
 	for pairs := range slices.Chunk(rtcp.NackPairsFromSequenceNumbers(seqs), maxPairs) {
-		b.link.media.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
+		b.link.media.sendNack(&rtcp.TransportLayerNack{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
 	}
 }

@@ -32,6 +32,7 @@ type media struct {
 	senders map[uint32]*serving // whose media has an SSRC
 	held    []heldPacket        // media that overtook what says what it is
 	heldLen int
+	nacks   []laterNack // to be repeated, the earliest first
 
 	received, sent atomic.Uint64 // bytes of RTP
 	reported       time.Time     // run's own: when receiver reports last went out
@@ -56,7 +57,14 @@ type heldPacket struct {
 	data []byte
 }
 
+type laterNack struct {
+	at     time.Time
+	packet *rtcp.TransportLayerNack
+}
+
 const (
+	repeatNack = 10 * time.Millisecond
+	maxNacks   = 64
 	// What overtakes the answer to a subscription is kept for as long as the
 	// answer may need, were it lost.
 	maxHeldBytes = 4 << 20
@@ -297,9 +305,50 @@ func (m *media) sendRTCP(packets ...rtcp.Packet) {
 	}
 }
 
-// tend sends receiver reports when they are due, and returns when they will be
-// next.
+// sendNack sends a NACK, and once more a little later: to answer twice is not
+// allowed, so that costs next to nothing, and a lost request is what would cost
+// the most.
+func (m *media) sendNack(p *rtcp.TransportLayerNack) {
+	m.sendRTCP(p)
+	m.mu.Lock()
+	if len(m.nacks) < maxNacks {
+		m.nacks = append(m.nacks, laterNack{at: time.Now().Add(repeatNack), packet: p})
+	}
+	m.mu.Unlock()
+	m.link.wake()
+}
+
+// repeatNacks sends those again that are due, and returns when the next one is.
+func (m *media) repeatNacks(now time.Time) (next time.Time) {
+	for {
+		m.mu.Lock()
+		if len(m.nacks) == 0 {
+			m.mu.Unlock()
+			return time.Time{}
+		}
+		first := m.nacks[0]
+		if first.at.After(now) {
+			m.mu.Unlock()
+			return first.at
+		}
+		m.nacks = append(m.nacks[:0], m.nacks[1:]...)
+		m.mu.Unlock()
+		m.sendRTCP(first.packet)
+	}
+}
+
+// tend sends what is due, and returns when something will be next.
 func (m *media) tend(now time.Time) (next time.Time) {
+	next = m.report(now)
+	if at := m.repeatNacks(now); !at.IsZero() && at.Before(next) {
+		return at
+	}
+	return next
+}
+
+// report sends receiver reports when they are due, and returns when they will be
+// next.
+func (m *media) report(now time.Time) (next time.Time) {
 	if due := m.reported.Add(reportEvery); now.Before(due) {
 		return due
 	}

@@ -184,7 +184,7 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			if now.Sub(p.Arrival) < rtt {
 				return true
 			}
-			again := s.budget.Again(source)
+			again := s.budget.Again(source) || s.set.config.Node // which repairs for many
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, run, seq, uint32(p.Timestamp+shift))
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
