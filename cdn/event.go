@@ -21,6 +21,16 @@ type (
 		Stream      StreamID
 		Publication string
 		Epoch       uint64
+		Path        []NodeID // nodes that it comes through, the origin first
+	}
+	// UpstreamChanged says which node a fetched stream is to come from now, and
+	// which would be next.
+	UpstreamChanged struct {
+		Stream  StreamID
+		Node    NodeID // "" if the directory does not say
+		URL     string // of its signaling
+		Standby string // URL of the next; "" if there is none
+		Err     error  // why the one before was left, nil for the first
 	}
 	// SessionStarted says that a publisher, viewer or downstream node was let in.
 	SessionStarted struct {
@@ -47,9 +57,10 @@ type (
 	}
 )
 
-func (StreamStarted) event()  {}
-func (StreamEnded) event()    {}
-func (InputChanged) event()   {}
-func (SessionStarted) event() {}
-func (SessionEnded) event()   {}
-func (ViewerSlow) event()     {}
+func (StreamStarted) event()   {}
+func (StreamEnded) event()     {}
+func (InputChanged) event()    {}
+func (UpstreamChanged) event() {}
+func (SessionStarted) event()  {}
+func (SessionEnded) event()    {}
+func (ViewerSlow) event()      {}

@@ -153,7 +153,8 @@ type LayerInput struct {
 	gaps     seqnum.Gaps
 	nack     *nack.Generator
 	keyreq   *keyreq.Arbiter
-	clock    *Clock // as its sender reports give it; nil: none came
+	clock    *Clock  // as its sender reports give it; nil: none came
+	early    *report // that came before any packet
 	first    time.Time
 	firstSeq uint64
 	received uint64 // packets, duplicates aside
@@ -171,7 +172,20 @@ type shift struct {
 	picture codec.Picture
 	frame   uint16
 	moved   bool // whether picture and frame apply
+	squeeze squeeze
 }
+
+// align sets what is added to timestamps: ts is to be sent as aligned, or, were
+// that not after what was sent last, be squeezed in.
+func (s *shift) align(ts, aligned, last uint64, rate uint32) {
+	s.ts = aligned - ts
+	if int64(aligned-last) <= 0 {
+		s.squeeze = squeezed(ts, last+uint64(rate/1000), s.ts)
+	}
+}
+
+// at returns the timestamp that is sent for ts.
+func (s *shift) at(ts uint64) uint64 { return s.squeeze.at(ts, s.ts) }
 
 // Ext is one RTP header extension of a packet, with an id of the track's list.
 type Ext struct {
@@ -209,16 +223,26 @@ func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
 	l := li.layer
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	r := report{now: now, ntp: ntp, rtp: rtp}
 	if li.first.IsZero() {
-		return // there is nothing yet to extend the timestamp by
+		li.early = &r // there is nothing yet to extend the timestamp by
+		return
 	}
-	li.clock = &Clock{
-		NTP: ntp, RTP: seqnum.NearTime(li.lastTS, rtp), Received: now,
-		Rate: l.track.info.Codec.ClockRate,
-	}
+	li.clock = r.clock(li.lastTS, l.track.info.Codec.ClockRate)
 	if l.active == li {
 		l.setClock(*li.clock, li.shift.ts)
 	}
+}
+
+// report is a sender report.
+type report struct {
+	now, ntp time.Time
+	rtp      uint32
+}
+
+// clock returns what the report says, near timestamp ts.
+func (r report) clock(ts uint64, rate uint32) *Clock {
+	return &Clock{NTP: r.ntp, RTP: seqnum.NearTime(ts, r.rtp), Received: r.now, Rate: rate}
 }
 
 // RTT returns the round trip to the sender as repairs have shown it.

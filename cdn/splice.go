@@ -48,7 +48,7 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 	if mapped < li.shift.from {
 		return false
 	}
-	li.store(now, mapped+li.shift.seq, ts+li.shift.ts, p, ext, info)
+	li.store(now, mapped+li.shift.seq, li.shift.at(ts), p, ext, info)
 	return true
 }
 
@@ -57,6 +57,9 @@ func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []E
 	l := li.layer
 	if li.first.IsZero() {
 		li.first, li.lastTS = now, ts-1
+		if li.early != nil {
+			li.clock, li.early = li.early.clock(ts, l.track.info.Codec.ClockRate), nil
+		}
 	}
 	newer := int64(ts-li.lastTS) > 0
 	if newer {
@@ -71,7 +74,7 @@ func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []E
 	case info.Keyframe:
 		li.keyed = true
 		// Parameter sets and the picture behind them are one place to begin.
-		info.Keyframe = newer || !l.hasKeyframeAt(ts+li.shift.ts)
+		info.Keyframe = newer || !l.hasKeyframeAt(li.shift.at(ts))
 	case !li.keyed && newer && (l.inspect == nil || now.Sub(li.first) > opaqueAfter):
 		info.Keyframe = true
 	}
@@ -133,7 +136,7 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 	li.shift = shift{from: mapped}
 	if l.out.started {
 		li.shift.seq = l.out.seq + 1 - mapped
-		li.shift.ts = l.nextTimestamp(now, li, ts) - ts
+		li.shift.align(ts, l.nextTimestamp(now, li, ts), l.out.ts, l.track.info.Codec.ClockRate)
 		li.shift.moved = true
 		if l.picture != nil {
 			if next, ok := l.picture.Read(payload); ok {
@@ -166,10 +169,11 @@ func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
 	if l.out.publication == "" || l.out.publication != li.input.config.Load().Publication {
 		return next
 	}
-	// What disagrees by a second with the time that has passed is not shared.
+	// What disagrees by a second with the time that has passed is not shared; but
+	// a keyframe may be one from before.
 	shared := func(candidate uint64) bool {
 		apart := int64(candidate - next)
-		return int64(candidate-l.out.ts) > 0 && max(apart, -apart) < int64(rate)
+		return apart < int64(rate) && apart > -int64(mostSqueezed.Seconds()*rate)
 	}
 	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
 		return same

@@ -60,7 +60,8 @@ func (s *Stream) retire(now time.Time) (next time.Time) {
 	s.told = active
 	s.mu.Unlock()
 	if changed {
-		s.node.Emit(InputChanged{Stream: s.id, Publication: active.config.Load().Publication, Epoch: active.config.Load().Epoch})
+		c := active.config.Load()
+		s.node.Emit(InputChanged{Stream: s.id, Publication: c.Publication, Epoch: c.Epoch, Path: c.Path})
 	}
 	for _, in := range before {
 		if in.feeds() && now.Before(overlap) {

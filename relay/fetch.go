@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -20,10 +19,10 @@ type fetch struct {
 	cancel context.CancelFunc
 
 	// guarded by relay.mu
-	wants  int
-	asking cdn.NodeID  // that it comes from, or should; "": not known
-	linger *time.Timer // runs while nobody wants it
-	over   bool
+	wants    int
+	upstream upstream
+	linger   *time.Timer // runs while nobody wants it
+	over     bool
 }
 
 func (f *fetch) wantLocked() {
@@ -35,18 +34,12 @@ func (f *fetch) wantLocked() {
 // one of them is being asked for it: to give it to them would be a loop.
 func (f *fetch) comesThroughLocked(nodes []cdn.NodeID) bool {
 	in, _ := f.stream.Input()
-	for _, id := range append(slices.Clone(in.Path), f.asking) {
+	for _, id := range append(slices.Clone(in.Path), f.upstream.from.Node) {
 		if id != "" && slices.Contains(nodes, id) {
 			return true
 		}
 	}
 	return false
-}
-
-func (f *fetch) ask(node cdn.NodeID) {
-	f.relay.mu.Lock()
-	defer f.relay.mu.Unlock()
-	f.asking = node
 }
 
 func (f *fetch) stopLocked() {
@@ -76,7 +69,7 @@ func (f *fetch) run(ctx context.Context) error {
 	pause := firstPause
 	lost := time.Now() // since when nothing comes
 	for {
-		err := f.once(ctx)
+		err := f.supply(ctx)
 		ready := f.stream.Tracks() != nil
 		switch {
 		case ctx.Err() != nil:
@@ -101,39 +94,12 @@ func (f *fetch) run(ctx context.Context) error {
 	}
 }
 
-// once asks the directory and fetches from the first node that gives the
-// stream, until that ends.
-func (f *fetch) once(ctx context.Context) error {
-	id := f.stream.ID()
-	find, cancel := context.WithTimeout(ctx, f.relay.config.FindTimeout)
-	defer cancel()
-	entries, err := f.relay.config.Directory.Find(find, id)
-	if err != nil {
-		if find.Err() != nil {
-			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
-		}
-		return &cdn.Error{Op: "find", Stream: id, Err: err}
-	}
-	defer f.ask("")
-	var last error = &cdn.Error{Op: "fetch", Stream: id, Err: cdn.ErrNotFound}
-	for _, e := range entries {
-		if slices.Contains(f.path, e.Node) && e.Node != "" {
-			continue
-		}
-		f.ask(e.Node)
-		err := f.relay.config.Fetcher.Fetch(ctx, e, cdn.Request{Stream: id, Path: f.path}, f.stream)
-		if ctx.Err() != nil || errors.Is(err, cdn.ErrEnded) || errors.Is(err, cdn.ErrNoCommonCodec) {
-			return err
-		}
-		if worse(err, last) {
-			last = err
-		}
-	}
-	return last
-}
-
 // worse reports whether err says more than last: a node that could not be
-// asked, more than one that does not have the stream.
+// asked, more than one that does not have the stream; and one that had it and
+// knows that it has ended, most.
 func worse(err, last error) bool {
+	if errors.Is(err, cdn.ErrEnded) || errors.Is(last, cdn.ErrEnded) {
+		return errors.Is(err, cdn.ErrEnded)
+	}
 	return !errors.Is(err, cdn.ErrNotFound) || errors.Is(last, cdn.ErrNotFound)
 }

@@ -54,9 +54,18 @@ type Layer struct {
 	Name string `json:"name,omitempty"`
 	SSRC uint32 `json:"ssrc"`
 	RTX  uint32 `json:"rtx,omitempty"`
+	// Clock is a point on the line from the layer's timestamps to the publisher's
+	// wall clock, as sender reports give it; nil: not known.
+	Clock *Clock `json:"clock,omitempty"`
 	// Bitrate is what the sender measures of a layer, in bits a second, so that
 	// one that does not travel can be chosen.
 	Bitrate float64 `json:"bitrate,omitempty"`
+}
+
+// Clock says that a timestamp is an instant.
+type Clock struct {
+	RTP uint32 `json:"rtp"`
+	NTP uint64 `json:"ntp"` // of the publisher's wall clock, as in RFC 3550 section 4
 }
 
 // Reason says why something ends.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -207,6 +208,9 @@ func (f *fetching) sources(input *cdn.Input, tracks []control.Track) (all []*sou
 			li, err := input.Layer(i, l.Name, b)
 			if err != nil {
 				return nil, err
+			}
+			if c := l.Clock; c != nil {
+				li.SenderReport(time.Now(), ntp.Time(c.NTP), c.RTP)
 			}
 			s := &source{fetch: f, input: li, pt: t.PT, ssrc: l.SSRC, ids: extensionIDs(li.Track().Info(), t)}
 			all = append(all, s)

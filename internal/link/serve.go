@@ -15,6 +15,7 @@ import (
 	"github.com/deltacdn/delta/internal/control"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -230,11 +231,27 @@ func (s *serving) tell() {
 	if !news {
 		return
 	}
-	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.tracks}
+	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe()}
 	for _, id := range append(slices.Clone(c.Path), s.link.links.node.ID()) {
 		a.Path = append(a.Path, string(id))
 	}
 	s.link.do(func(now time.Time, c *control.Conn) { c.Accept(now, s.id, a) })
+}
+
+// describe returns the tracks, with their clocks as they are now.
+func (s *serving) describe() []control.Track {
+	tracks := slices.Clone(s.tracks)
+	for i, t := range s.stream.Tracks() {
+		tracks[i].Layers = slices.Clone(tracks[i].Layers)
+		for k := range tracks[i].Layers {
+			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
+				if c, ok := l.Clock(); ok && !c.Estimated {
+					tracks[i].Layers[k].Clock = &control.Clock{RTP: uint32(c.RTP), NTP: ntp.Stamp(c.NTP)}
+				}
+			}
+		}
+	}
+	return tracks
 }
 
 // want changes which layers travel.

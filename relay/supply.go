@@ -1,0 +1,179 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// upstream is which node a stream comes from, and which would be next.
+type upstream struct {
+	from, standby cdn.Entry // without URL: none
+	since         time.Time
+	changes       int
+}
+
+// A Keeper is a [Fetcher] that can be ready for a node before anything is wanted
+// of it: Keep sees to that until ctx ends.
+type Keeper interface {
+	Keep(ctx context.Context, to cdn.Entry)
+}
+
+const (
+	// A node from which nothing comes for so long is left if there is another.
+	silentFor = 1500 * time.Millisecond
+	// What came for so long was no failure: those that failed before may be asked
+	// again.
+	steadyAfter = time.Second
+)
+
+var errSilent = fmt.Errorf("%w: nothing comes", cdn.ErrTimeout)
+
+// supply has the stream come from one node after another, without a pause, until
+// none of those that the directory names gives it any more, and returns why.
+// That one node says that the stream has ended does not mean that the others,
+// which a redundant publisher may be sending to, have lost it.
+func (f *fetch) supply(ctx context.Context) error {
+	entries, err := f.find(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.use(cdn.Entry{}, cdn.Entry{}, nil)
+	var last error = &cdn.Error{Op: "fetch", Stream: f.stream.ID(), Err: cdn.ErrNotFound}
+	var before error // why the one before was left
+	for len(entries) > 0 {
+		e := entries[0]
+		entries = append(entries[1:], e)
+		var standby cdn.Entry
+		if len(entries) > 1 {
+			standby = entries[0]
+		}
+		begun := time.Now()
+		f.use(e, standby, before)
+		err := f.fetchFrom(ctx, e, standby)
+		if ctx.Err() != nil || errors.Is(err, cdn.ErrNoCommonCodec) {
+			return err
+		}
+		before = err
+		if newest(f.stream).Sub(begun) > steadyAfter {
+			last = err
+			if entries, err = f.find(ctx); err != nil { // the directory may know better
+				return err
+			}
+			entries = without(entries, e)
+			continue
+		}
+		entries = entries[:len(entries)-1]
+		if worse(err, last) {
+			last = err
+		}
+	}
+	return last
+}
+
+// find asks the directory, and leaves out whom the wish came through.
+func (f *fetch) find(ctx context.Context) ([]cdn.Entry, error) {
+	id := f.stream.ID()
+	find, cancel := context.WithTimeout(ctx, f.relay.config.FindTimeout)
+	defer cancel()
+	entries, err := f.relay.config.Directory.Find(find, id)
+	if err != nil {
+		if find.Err() != nil {
+			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
+		}
+		return nil, &cdn.Error{Op: "find", Stream: id, Err: err}
+	}
+	return slices.DeleteFunc(entries, func(e cdn.Entry) bool {
+		return e.Node != "" && slices.Contains(f.path, e.Node)
+	}), nil
+}
+
+func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {
+	return slices.DeleteFunc(entries, func(e cdn.Entry) bool { return e.URL == left.URL })
+}
+
+// fetchFrom has the stream come from one node until it does not any more. A
+// standby is kept ready, and makes silence a reason to leave.
+func (f *fetch) fetchFrom(ctx context.Context, e, standby cdn.Entry) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if standby.URL != "" {
+		if k, ok := f.relay.config.Fetcher.(Keeper); ok {
+			f.relay.work.Go(func() { k.Keep(ctx, standby) })
+		}
+		f.relay.work.Go(func() { f.watch(ctx, cancel) })
+	}
+	err := f.relay.config.Fetcher.Fetch(ctx, e, cdn.Request{Stream: f.stream.ID(), Path: f.path}, f.stream)
+	if errors.Is(context.Cause(ctx), errSilent) {
+		return &cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: e.Node, Err: errSilent}
+	}
+	return err
+}
+
+// watch ends a fetch from which nothing comes.
+func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(silentFor / 6)
+	defer tick.Stop()
+	begun := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if now.Sub(begun) > silentFor && now.Sub(newest(f.stream)) > silentFor {
+				cancel(errSilent)
+				return
+			}
+		}
+	}
+}
+
+// use notes, and tells, which node the stream is to come from.
+func (f *fetch) use(from, standby cdn.Entry, why error) {
+	f.relay.mu.Lock()
+	u := &f.upstream
+	u.from, u.standby, u.since = from, standby, time.Now()
+	if from.URL != "" {
+		u.changes++
+	}
+	f.relay.mu.Unlock()
+	if from.URL != "" {
+		f.relay.node.Emit(cdn.UpstreamChanged{
+			Stream: f.stream.ID(), Node: from.Node, URL: from.URL, Standby: standby.URL, Err: why,
+		})
+	}
+}
+
+// FetchStats is a snapshot of one fetched stream.
+type FetchStats struct {
+	Stream   cdn.StreamID
+	Node     cdn.NodeID // that it comes from, or should; "" if that is not known
+	URL      string     // of its signaling; "" while there is none
+	Standby  string     // URL of the node that would be next; "" if there is none
+	Since    time.Time  // that it should come from there
+	Upstream int        // how many it has come from, or should have, one after the other
+	Wanted   int        // open subscriptions
+}
+
+// Stats returns a snapshot of what is fetched.
+func (r *Relay) Stats() (all []FetchStats) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, f := range r.fetches {
+		u := f.upstream
+		st := FetchStats{
+			Stream: id, Node: u.from.Node, URL: u.from.URL, Standby: u.standby.URL, Since: u.since, Upstream: u.changes, Wanted: f.wants,
+		}
+		if in, ok := f.stream.Input(); ok && st.Node == "" && len(in.Path) > 0 {
+			st.Node = in.Path[len(in.Path)-1]
+		}
+		all = append(all, st)
+	}
+	slices.SortFunc(all, func(a, b FetchStats) int { return strings.Compare(string(a.Stream), string(b.Stream)) })
+	return all
+}
