@@ -32,6 +32,16 @@ func Static(urls ...string) Directory {
 	return d
 }
 
+// Nodes returns the entries that every stream has, so that links with them can
+// be kept ready.
+func (d static) Nodes() []Entry {
+	entries := make([]Entry, len(d.urls))
+	for i, u := range d.urls {
+		entries[i] = Entry{URL: u}
+	}
+	return entries
+}
+
 type static struct {
 	urls []string
 	err  error
@@ -49,9 +59,9 @@ func (d static) Find(ctx context.Context, id StreamID) ([]Entry, error) {
 	if err != nil {
 		return nil, &Error{Op: "find", Stream: id, Err: err}
 	}
-	entries := make([]Entry, len(d.urls))
-	for i, u := range d.urls {
-		entries[i] = Entry{Stream: id, URL: u}
+	entries := d.Nodes()
+	for i := range entries {
+		entries[i].Stream = id
 	}
 	return entries, nil
 }

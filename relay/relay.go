@@ -77,7 +77,9 @@ type Fetcher interface {
 type Relay struct {
 	node   *cdn.Node
 	config Config
-	work   sync.WaitGroup // fetches and their timers
+	work   sync.WaitGroup  // fetches and their timers
+	ctx    context.Context // of what is kept ready
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	fetches map[cdn.StreamID]*fetch
@@ -105,8 +107,23 @@ func New(node *cdn.Node, c Config) (*Relay, error) {
 		fetches: make(map[cdn.StreamID]*fetch),
 		failed:  make(map[cdn.StreamID]failure),
 	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.keepLinks()
 	node.Own(r)
 	return r, nil
+}
+
+// keepLinks keeps links ready with the points of entry, where they are known: a
+// first viewer need not wait for one then.
+func (r *Relay) keepLinks() {
+	known, ok := r.config.Directory.(interface{ Nodes() []cdn.Entry })
+	keeper, ok2 := r.config.Fetcher.(Keeper)
+	if !ok || !ok2 {
+		return
+	}
+	for _, e := range known.Nodes() {
+		r.work.Go(func() { keeper.Keep(r.ctx, e) })
+	}
 }
 
 // Open returns the stream at once, while it is fetched if it is not here yet.
@@ -211,6 +228,7 @@ func (r *Relay) dropLocked(f *fetch) {
 func (r *Relay) Close() error {
 	r.mu.Lock()
 	r.closed = true
+	r.cancel()
 	for _, f := range r.fetches {
 		f.cancel()
 	}

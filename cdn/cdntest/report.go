@@ -72,6 +72,8 @@ type Frame struct {
 	Timestamp uint64    // extended RTP timestamp
 	Sent      time.Time // by its publisher
 	Done      time.Time // when its last packet came
+	// Rewind: it is a keyframe that came before, as did some that follow.
+	Rewind bool
 	// Decodable: it is a keyframe, or all since the last keyframe arrived
 	// whole.
 	Decodable bool

@@ -56,7 +56,7 @@ func timestampJumps(frames []*Frame, clockRate uint32) int {
 		a, b := frames[i-1], frames[i]
 		ticks := int64(b.Timestamp - a.Timestamp)
 		media := time.Duration(float64(ticks) / float64(clockRate) * float64(time.Second))
-		if ticks <= 0 || (media-b.Sent.Sub(a.Sent)).Abs() > timestampSlack {
+		if ticks <= 0 || !b.Rewind && (media-b.Sent.Sub(a.Sent)).Abs() > timestampSlack {
 			jumps++
 		}
 	}

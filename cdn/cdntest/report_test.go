@@ -114,13 +114,13 @@ func TestIncomplete(t *testing.T) {
 	whole := &partialFrame{Frame: Frame{Done: time.Unix(1, 0)}}
 	some := &partialFrame{}
 	track := receivedTrack{partial: map[frameID]*partialFrame{
-		{1, 0, 10}: whole,
-		{1, 0, 12}: some,
-		{1, 0, 13}: some,
-		{1, 1, 13}: whole, // the other layer has it
-		{1, 0, 15}: whole,
-		{1, 0, 16}: some,  // newer than all whole ones
-		{2, 0, 3}:  whole, // another publisher's
+		{1, 0, 10, 0}: whole,
+		{1, 0, 12, 0}: some,
+		{1, 0, 13, 0}: some,
+		{1, 1, 13, 0}: whole, // the other layer has it
+		{1, 0, 15, 0}: whole,
+		{1, 0, 16, 0}: some,  // newer than all whole ones
+		{2, 0, 3, 0}:  whole, // another publisher's
 	}}
 	partial, absent := track.incomplete()
 	require.Equal(t, 1, partial)

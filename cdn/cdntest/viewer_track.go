@@ -26,13 +26,15 @@ type receivedTrack struct {
 	seen       seqSet
 	repair     *repairer // nil: lost packets are not asked for
 	partial    map[frameID]*partialFrame
+	rewinds    []uint64 // the numbers from which on frames come again
 }
 
 // A frameID tells a frame from all others that can arrive on one track.
 type frameID struct {
-	seed   uint32
-	layer  uint8
-	number uint32
+	seed    uint32
+	layer   uint8
+	number  uint32
+	rewinds int
 }
 
 // A partialFrame is a frame of which some packets have come.
@@ -121,13 +123,14 @@ func (t *receivedTrack) media(now time.Time, p *rtp.Packet, seq uint64) (whole b
 // frame adds the packet to its frame.
 func (t *receivedTrack) frame(now time.Time, p *rtp.Packet, seq uint64, b body) (whole bool) {
 	r := &t.report
-	id := frameID{b.seed, b.layer, b.frame}
+	id := t.frameID(b, seq-uint64(b.index))
 	f := t.partial[id]
 	timestamp := t.time.Unwrap(p.Timestamp)
 	if f == nil {
 		f = &partialFrame{count: int(b.count), has: map[uint16]bool{}, Frame: Frame{
 			Seed: b.seed, Layer: int(b.layer), Number: b.frame, Key: b.key, Packets: int(b.count),
 			Sequence: seq - uint64(b.index), Timestamp: timestamp, Sent: b.sentAt(),
+			Rewind: id.rewinds > 0 && t.rewinds[id.rewinds-1] == seq-uint64(b.index),
 		}}
 		t.partial[id] = f
 	}
@@ -150,6 +153,22 @@ func (t *receivedTrack) frame(now time.Time, p *rtp.Packet, seq uint64, b body) 
 	f.has = nil
 	r.Frames = append(r.Frames, f.Frame)
 	return true
+}
+
+// frameID returns which frame a packet is of, which begins at sequence number
+// start. Where a server goes on from another source, a keyframe may come a second
+// time, and what followed it.
+func (t *receivedTrack) frameID(b body, start uint64) frameID {
+	id := frameID{seed: b.seed, layer: b.layer, number: b.frame}
+	for id.rewinds < len(t.rewinds) && t.rewinds[id.rewinds] <= start {
+		id.rewinds++
+	}
+	f := t.partial[id]
+	if b.key && id.rewinds == len(t.rewinds) && f != nil && start > f.Sequence+uint64(f.Packets) && start > t.seq.Highest()-uint64(b.count) {
+		t.rewinds = append(t.rewinds, start)
+		id.rewinds++
+	}
+	return id
 }
 
 // rtcp takes what the server reports, and reports whether the track ended.

@@ -227,6 +227,14 @@ func (c *Conn) Close(now time.Time, r Reason) {
 	c.byes = byeCopies
 }
 
+// Untimed says that what has been sent so far went another way: when it is
+// acknowledged tells nothing about the round trip.
+func (c *Conn) Untimed() {
+	for _, o := range c.out.parts {
+		o.tries = max(o.tries, 2)
+	}
+}
+
 // Datagram returns the next datagram to be sent now, nil if there is none. It is
 // good until the next call.
 func (c *Conn) Datagram() []byte {

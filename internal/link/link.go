@@ -433,6 +433,8 @@ func (l *Link) receiveRecord(record []byte) {
 		return
 	case l.conn != nil && !dtlssrtp.Protected(record, true):
 		return // anybody may have written it
+	case l.dialed && dtlssrtp.IsClientHello(record):
+		return // of a link that the other node was dialling, which is not made
 	}
 	l.pipe.Put(record)
 	l.shakeLocked()

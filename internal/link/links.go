@@ -127,7 +127,7 @@ const maxMoves = 3
 
 // Keep sees to it that there is a link with the node of entry, until ctx ends.
 func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
-	const first, last = 250 * time.Millisecond, 8 * time.Second
+	const first, last, foreignPause = 250 * time.Millisecond, 8 * time.Second, time.Minute
 	pause := first
 	for ctx.Err() == nil {
 		l, err := ls.to(to, by)
@@ -148,7 +148,7 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 			return
 		}
 		if errors.Is(l.Err(), ErrNone) {
-			pause = last
+			pause = foreignPause
 		}
 		select {
 		case <-ctx.Done():
@@ -280,6 +280,7 @@ func (l *Link) signal() error {
 		}
 		d.Control = append(d.Control, append([]byte(nil), datagram...))
 	}
+	l.control.Untimed()
 	l.mu.Unlock()
 	offer, err := seal(d, ls.trust, nil)
 	if err != nil {
@@ -408,6 +409,24 @@ func (ls *Links) goes(l *Link) bool {
 	case !other.dialed:
 		other.end(cdn.ErrSuperseded)
 	}
+	return true
+}
+
+// yields reports whether a link that the other node has dialled, and checks, may
+// go on, by the same rule: one that this node is dialling may come first.
+func (ls *Links) yields(l *Link) bool {
+	r := l.remote()
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ours := ls.findLocked(func(o *Link) bool { return o != l && o.dialed && !o.isUp() && o.with(r) })
+	if ours == nil {
+		return true
+	}
+	if ls.node.ID() < r.node {
+		return false
+	}
+	l.choose(ours.url)
+	ours.end(errMoved)
 	return true
 }
 

@@ -112,7 +112,7 @@ func (p *path) receive(packet []byte, from netip.AddrPort) {
 		return
 	}
 	c, err := icecheck.Read(packet, func(ufrag string) (string, bool) { return p.link.ours.Pwd, ufrag == p.link.ours.Ufrag })
-	if err != nil {
+	if err != nil || !p.link.dialed && !p.link.links.yields(p.link) {
 		return
 	}
 	if raw, err := c.Respond(from); err == nil {

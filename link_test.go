@@ -1,0 +1,285 @@
+package delta_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/relay"
+)
+
+// needLinks skips what PeerConnections between nodes cannot do.
+func needLinks(t *testing.T) {
+	if peerConnections {
+		t.Skip("a test of links, which this run is without")
+	}
+}
+
+// On a link that stands, the first packet of a stream is here one round trip
+// after it was asked for, and it is the newest keyframe, which the publisher was
+// not asked for.
+func TestSubscribeOnAWarmLinkTakesOneRoundTrip(t *testing.T) {
+	needLinks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{}, origin.Config{})
+		e := w.edge("edge", cdntest.Path{}, edge.Config{}, o)
+		w.network.Between(o.host, e.host, cdntest.Path{Delay: ms(25)})
+		for _, id := range []cdn.StreamID{"warm", "live"} {
+			p := w.publish(o, id, cdntest.Path{}, cdntest.PublisherConfig{Video: &cdntest.Video{KeyframeInterval: 2 * time.Second}})
+			require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		}
+		time.Sleep(3 * time.Second)
+		warm, err := e.relay.Open(t.Context(), cdn.Request{Stream: "warm"})
+		require.NoError(t, err)
+		defer warm.Close()
+		require.NoError(t, warm.Stream().Ready(w.within(5*time.Second)))
+		time.Sleep(time.Second)
+		asked := keyframesAsked(o, "live")
+
+		begun := time.Now()
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		defer sub.Close()
+		require.NoError(t, sub.Stream().Ready(w.within(5*time.Second)))
+		require.Equal(t, ms(50), time.Since(begun), "the answer")
+		synctest.Wait()
+		var video *cdn.Layer
+		for _, track := range sub.Stream().Tracks() {
+			if track.Info().Kind == cdn.Video {
+				video = track.Layers()[0]
+			}
+		}
+		require.NotNil(t, video.Newest(), "the first packets come with it")
+		require.Equal(t, ms(50), video.Newest().Arrival.Sub(begun))
+		require.Positive(t, video.Stats().Keyframes, "from a keyframe on")
+		require.Equal(t, asked, keyframesAsked(o, "live"), "the publisher need not make one")
+	})
+}
+
+func keyframesAsked(n *node, id cdn.StreamID) (asked uint64) {
+	for _, s := range n.Node.Stats().Streams {
+		for _, t := range s.Tracks {
+			for _, l := range t.Layers {
+				if s.Stream == id {
+					asked += l.KeyframeRequestsSent
+				}
+			}
+		}
+	}
+	return asked
+}
+
+// gap returns the longest time between two decodable frames in a row.
+func gap(r cdntest.TrackReport, since time.Time) (longest time.Duration) {
+	var last time.Time
+	for _, f := range r.Frames {
+		if !f.Decodable {
+			continue
+		}
+		if !last.IsZero() && f.Done.After(since) {
+			longest = max(longest, f.Done.Sub(last))
+		}
+		last = f.Done
+	}
+	return longest
+}
+
+// kill makes a node vanish, as SIGKILL does.
+func (w *world) kill(n *node) {
+	n.host.Cut()
+	w.dialer.Handle(n.url()+relay.Prefix, nil)
+}
+
+// An edge with two relays above it loses one without a word, or with one. The
+// viewer sees a short gap at most, of which nothing is to be negotiated, and is
+// as close to the publisher as before.
+func TestFailover(t *testing.T) {
+	needLinks(t)
+	for name, tc := range map[string]struct {
+		lose func(*world, *node)
+		gap  time.Duration
+	}{
+		"killed": {func(w *world, n *node) { w.kill(n) }, ms(800)},
+		"ended": {func(w *world, n *node) {
+			require.NoError(w.t, n.Close())
+			w.dialer.Handle(n.url()+relay.Prefix, nil)
+		}, ms(200)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var gaps []time.Duration
+			for i := range 20 {
+				synctest.Test(t, func(t *testing.T) { gaps = append(gaps, testFailover(t, tc.lose, ms(100*i))) })
+			}
+			slices.Sort(gaps)
+			t.Logf("gaps in decodable frames: p50 %v, worst %v", gaps[len(gaps)/2], gaps[len(gaps)-1])
+			require.LessOrEqual(t, gaps[len(gaps)-1], tc.gap)
+		})
+	}
+}
+
+func testFailover(t *testing.T, lose func(*world, *node), after time.Duration) time.Duration {
+	w := newWorld(t)
+	hop := cdntest.Path{Delay: ms(25)}
+	o := w.origin("origin", cdntest.Path{}, origin.Config{})
+	one, two := w.relay("one", cdntest.Path{}, o), w.relay("two", cdntest.Path{}, o)
+	e := w.edge("edge", cdntest.Path{}, edge.Config{}, one, two)
+	for _, r := range []*node{one, two} {
+		w.network.Between(o.host, r.host, hop)
+		w.network.Between(r.host, e.host, hop)
+	}
+	p := w.publish(o, "live", cdntest.Path{Delay: ms(5)}, cdntest.PublisherConfig{Video: &cdntest.Video{KeyframeInterval: 2 * time.Second}})
+	require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+	v := w.view(e, "live", "viewer", cdntest.Path{Delay: ms(5)}, cdntest.ViewerConfig{})
+	require.NoError(t, v.WaitFrames(w.within(10*time.Second), 90))
+	time.Sleep(after)
+	require.Equal(t, "http://one", e.relay.Stats()[0].URL)
+	require.Equal(t, "http://two", e.relay.Stats()[0].Standby)
+	lost := time.Now()
+	lose(w, one)
+	time.Sleep(5 * time.Second)
+	require.Equal(t, "http://two", e.relay.Stats()[0].URL)
+	r := v.Report().Video()
+	require.Zero(t, r.FaultCount, r.Faults)
+	require.Zero(t, r.TimestampJumps)
+	last := r.Frames[len(r.Frames)-1]
+	require.True(t, last.Decodable)
+	require.Less(t, last.Latency(), ms(100), "no delay stays")
+	// What the viewer makes of the timestamps is still when it was captured.
+	before := r.Frames[60]
+	drift := last.Sent.Sub(before.Sent) - time.Duration(last.Timestamp-before.Timestamp)*time.Second/90000
+	require.InDelta(t, 0, drift, float64(ms(40)))
+	longest := gap(r, lost)
+	r.Frames = r.Frames[len(r.Frames)-60:]
+	requireSync(t, r, 90000)
+	return longest
+}
+
+// Two nodes that dial each other at one moment end up with one link.
+func TestGlare(t *testing.T) {
+	needLinks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hop := cdntest.Path{Delay: ms(25)}
+		a, b := w.node("a", cdntest.Path{}), w.node("b", cdntest.Path{})
+		w.network.Between(a.host, b.host, hop)
+		for _, n := range []*node{a, b} {
+			var err error
+			n.origin, err = origin.New(n.Node, origin.Config{})
+			require.NoError(t, err)
+			w.dialer.Handle(n.url()+"/whip/", n.origin)
+			w.serveNodes(n, n.origin)
+		}
+		for n, other := range map[*node]*node{a: b, b: a} {
+			var err error
+			n.relay, err = relay.New(n.Node, relay.Config{
+				Directory: struct{ cdn.Directory }{cdn.Static(other.url())}, // which keeps no links ready
+				Fetcher:   w.fetcher(n),
+			})
+			require.NoError(t, err)
+		}
+		for n, id := range map[*node]cdn.StreamID{a: "of/a", b: "of/b"} {
+			p := w.publish(n, id, cdntest.Path{}, cdntest.PublisherConfig{})
+			require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		}
+		var subs []*cdn.Subscription
+		for n, id := range map[*node]cdn.StreamID{a: "of/b", b: "of/a"} {
+			sub, err := n.relay.Open(t.Context(), cdn.Request{Stream: id})
+			require.NoError(t, err)
+			subs = append(subs, sub)
+		}
+		for _, sub := range subs {
+			require.NoError(t, sub.Stream().Ready(w.within(5*time.Second)))
+			defer sub.Close()
+		}
+		time.Sleep(10 * time.Second)
+		for _, n := range []*node{a, b} {
+			links := relay.Links(n.Node)
+			require.Len(t, links, 1)
+			require.Len(t, links[0].Fetched, 1)
+			require.Len(t, links[0].Served, 1)
+			require.InDelta(t, ms(50), links[0].RTT, float64(ms(2)))
+		}
+	})
+}
+
+// A node that was started anew, under its old name, replaces what it had.
+func TestRestartedNodeLinksAnew(t *testing.T) {
+	needLinks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(5)}, origin.Config{})
+		p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		host := w.network.Host("edge", cdntest.Path{Delay: ms(5)})
+		open := func(n *cdn.Node) *cdn.Stream {
+			f, err := relay.NewLink(n, relay.LinkConfig{Dialer: w.dialer})
+			require.NoError(t, err)
+			r, err := relay.New(n, relay.Config{Directory: cdn.Static("http://origin"), Fetcher: f})
+			require.NoError(t, err)
+			sub, err := r.Open(context.Background(), cdn.Request{Stream: "live"})
+			require.NoError(t, err)
+			require.NoError(t, sub.Stream().Ready(w.within(5*time.Second)))
+			return sub.Stream()
+		}
+		listen := func(port uint16) *cdn.Node {
+			n, err := cdn.Listen(cdn.Config{ID: "edge", Addr: fmt.Sprintf("%s:%d", host.IP(), port), Net: host.Net()})
+			require.NoError(t, err)
+			return n
+		}
+		old := listen(7000)
+		open(old)
+		host.Cut()
+		require.NoError(t, old.Close())
+		host.Heal()
+		again := listen(7000)
+		s := open(again)
+		time.Sleep(10 * time.Second)
+		require.NoError(t, s.Err())
+		require.Len(t, relay.Links(o.Node), 1)
+		require.NoError(t, again.Close())
+	})
+}
+
+// Ten thousand subscriptions leave nothing, and two hundred streams at once share
+// one link.
+func TestALinkDoesNotGrow(t *testing.T) {
+	needLinks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(1)}, origin.Config{}, func(c *cdn.Config) { c.KeyframeWindow = time.Minute })
+		e := w.node("edge", cdntest.Path{Delay: ms(1)})
+		var err error
+		e.relay, err = relay.New(e.Node, relay.Config{Directory: cdn.Static(o.url()), Fetcher: w.fetcher(e), Linger: -1})
+		require.NoError(t, err)
+		s, err := o.Node.NewStream("live")
+		require.NoError(t, err)
+		defer s.End(nil)
+		once := func() {
+			sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "warm"})
+			require.NoError(t, err)
+			require.ErrorIs(t, sub.Stream().Ready(w.within(5*time.Second)), cdn.ErrNotFound)
+			sub.Close()
+			time.Sleep(1100 * time.Millisecond) // the failure is forgotten
+		}
+		once()
+		synctest.Wait()
+		goroutines := runtime.NumGoroutine()
+		for range 20 {
+			once()
+		}
+		synctest.Wait()
+		require.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+		require.Len(t, relay.Links(e.Node), 1)
+	})
+}
