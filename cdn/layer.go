@@ -21,6 +21,8 @@ type Layer struct {
 	picture *codec.Pictures // nil: no picture identifiers
 
 	clock atomic.Pointer[Clock]
+	// parameters are the newest packets with parameter sets, nil: none came.
+	parameters atomic.Pointer[[]*Packet]
 
 	mu     sync.Mutex
 	active *LayerInput // who writes the ring; nil: nobody now
@@ -61,9 +63,32 @@ func (l *Layer) FromKeyframe(maxAge time.Duration) (Cursor, bool) {
 	return l.Live(), false
 }
 
+// Newer returns a cursor at the newest keyframe if that lies before c, and else
+// c itself.
+func (l *Layer) Newer(c Cursor) Cursor {
+	if k := l.ring.Keyframe(); k != nil {
+		if at := l.ring.Cursor(k.Index); at.Behind() < c.Behind() {
+			return at
+		}
+	}
+	return c
+}
+
 // Lookup returns the packet with extended sequence number seq, or nil if it is
 // not here (yet, or any more): NACKs are answered from it.
-func (l *Layer) Lookup(seq uint64) *Packet { return l.ring.Lookup(seq) }
+func (l *Layer) Lookup(seq uint64) *Packet {
+	if p := l.ring.Lookup(seq); p != nil {
+		return p
+	}
+	if sets := l.parameters.Load(); sets != nil {
+		for _, p := range *sets {
+			if p.Seq == seq {
+				return p
+			}
+		}
+	}
+	return nil
+}
 
 // Newest returns the newest packet, or nil before the first.
 func (l *Layer) Newest() *Packet { return l.ring.Newest() }
