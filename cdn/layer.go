@@ -54,15 +54,6 @@ func (l *Layer) Track() *Track { return l.track }
 // Live returns a cursor that reads what comes from now on.
 func (l *Layer) Live() Cursor { return l.ring.Cursor(l.ring.Head()) }
 
-// FromKeyframe returns a cursor at the newest keyframe, if that came within
-// maxAge; else one that reads what comes from now on, and false.
-func (l *Layer) FromKeyframe(maxAge time.Duration) (Cursor, bool) {
-	if k := l.ring.Keyframe(); k != nil && time.Since(k.Arrival) <= maxAge {
-		return l.ring.Cursor(k.Index), true
-	}
-	return l.Live(), false
-}
-
 // Newer returns a cursor at the newest keyframe if that lies before c, and else
 // c itself.
 func (l *Layer) Newer(c Cursor) Cursor {
