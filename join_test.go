@@ -118,7 +118,10 @@ func (p prompt) Fetch(ctx context.Context, _ cdn.Entry, r cdn.Request, s *cdn.St
 	}
 	hop := &hop{p: p, in: in, tracks: sub.Stream().Tracks(), out: out}
 	for _, t := range hop.tracks {
-		cursor, _ := t.Layers()[0].FromKeyframe(time.Hour)
+		cursor := t.Layers()[0].Live()
+		if o := t.Layers()[0].Opening(time.Now()); o.Whole {
+			cursor = o.Since
+		}
 		hop.cursors = append(hop.cursors, cursor)
 	}
 	arrives := time.Now().Add(p.roundTrip / 2)
@@ -218,7 +221,7 @@ func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 				e.relay, err = relay.New(e.Node, rc)
 				require.NoError(t, err)
 				w.dialer = inproc.New(inproc.Config{Delay: ms(c.roundTrip)})
-				w.serveViewers(e, e.relay, edge.Config{AnswerAfter: ms(c.answerAfter), CatchUp: 5 * time.Second})
+				w.serveViewers(e, e.relay, edge.Config{AnswerAfter: ms(c.answerAfter)})
 
 				join := func(name string) (first, connected time.Duration) {
 					host := w.network.Host(name, cdntest.Path{})

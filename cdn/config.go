@@ -79,6 +79,10 @@ type RingConfig struct {
 	Packets int           // If zero, 4096
 	Bytes   int           // If zero, 8 MiB
 	Age     time.Duration // If zero, 4 s
+	// Group is for how long the newest keyframe and all that followed are kept
+	// beyond Age, for viewers to begin with. If zero, 12 s. That picture alone
+	// is kept until the next keyframe.
+	Group time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -129,7 +133,7 @@ type streamConfig struct {
 
 func (c Config) stream() streamConfig {
 	return streamConfig{
-		Ring:           ring.Config{Packets: c.Ring.Packets, Bytes: c.Ring.Bytes, Age: c.Ring.Age},
+		Ring:           ring.Config{Packets: c.Ring.Packets, Bytes: c.Ring.Bytes, Age: c.Ring.Age, Group: c.Ring.Group},
 		KeyframeWindow: c.KeyframeWindow,
 		Overlap:        5 * time.Second,
 		MaxTracks:      c.Limits.Tracks,

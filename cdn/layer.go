@@ -21,6 +21,8 @@ type Layer struct {
 	picture *codec.Pictures // nil: no picture identifiers
 
 	clock atomic.Pointer[Clock]
+	// parameters are the newest packets with parameter sets, nil: none came.
+	parameters atomic.Pointer[[]*Packet]
 
 	mu     sync.Mutex
 	active *LayerInput // who writes the ring; nil: nobody now
@@ -52,18 +54,32 @@ func (l *Layer) Track() *Track { return l.track }
 // Live returns a cursor that reads what comes from now on.
 func (l *Layer) Live() Cursor { return l.ring.Cursor(l.ring.Head()) }
 
-// FromKeyframe returns a cursor at the newest keyframe, if that came within
-// maxAge; else one that reads what comes from now on, and false.
-func (l *Layer) FromKeyframe(maxAge time.Duration) (Cursor, bool) {
-	if k := l.ring.Keyframe(); k != nil && time.Since(k.Arrival) <= maxAge {
-		return l.ring.Cursor(k.Index), true
+// Newer returns a cursor at the newest keyframe if that lies before c, and else
+// c itself.
+func (l *Layer) Newer(c Cursor) Cursor {
+	if k := l.ring.Keyframe(); k != nil {
+		if at := l.ring.Cursor(k.Index); at.Behind() < c.Behind() {
+			return at
+		}
 	}
-	return l.Live(), false
+	return c
 }
 
 // Lookup returns the packet with extended sequence number seq, or nil if it is
 // not here (yet, or any more): NACKs are answered from it.
-func (l *Layer) Lookup(seq uint64) *Packet { return l.ring.Lookup(seq) }
+func (l *Layer) Lookup(seq uint64) *Packet {
+	if p := l.ring.Lookup(seq); p != nil {
+		return p
+	}
+	if sets := l.parameters.Load(); sets != nil {
+		for _, p := range *sets {
+			if p.Seq == seq {
+				return p
+			}
+		}
+	}
+	return nil
+}
 
 // Newest returns the newest packet, or nil before the first.
 func (l *Layer) Newest() *Packet { return l.ring.Newest() }

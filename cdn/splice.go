@@ -151,6 +151,7 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 		li.shift.from = 0 // what the first packet overtook is welcome
 	}
 	l.active = li
+	l.parameters.Store(nil) // another encoder has its own
 	l.startClock(now, li, ts)
 	if l.wanted {
 		l.wanted = false
@@ -201,11 +202,14 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 	newest := !l.out.started || seq > l.out.seq
 	l.renumber(p.Payload, ext, li.shift, newest)
 	var block [256]byte
-	l.ring.Append(Packet{
+	stored := l.ring.Append(Packet{
 		Seq: seq, Timestamp: ts, Arrival: now, Marker: p.Marker,
 		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
 		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
 	})
+	if info.Parameters {
+		l.keepParameters(stored)
+	}
 	if newest {
 		l.out.seq = seq
 	}

@@ -259,8 +259,7 @@ func TestOpaquePayloadIsForwarded(t *testing.T) {
 			require.Equal(t, sent, got[0].Payload)
 			time.Sleep(time.Second / 30)
 		}
-		_, ok := layer.FromKeyframe(time.Second)
-		require.True(t, ok, "there is a place to begin")
+		require.True(t, layer.Opening(time.Now()).Whole, "there is a place to begin")
 	})
 }
 

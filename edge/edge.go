@@ -37,9 +37,9 @@ type Config struct {
 	// FetchTimeout bounds the time until a stream that exists is ready to be
 	// sent. If zero, 10 s.
 	FetchTimeout time.Duration
-	// CatchUp is how old the newest keyframe may be for a viewer to begin with
-	// it and all that followed, and not to wait for the next. If zero, 500 ms.
-	CatchUp time.Duration
+	// Start says with what viewers of a stream begin. If nil, or where it
+	// returns the zero Start, they catch up.
+	Start func(cdn.StreamID) Start
 	// Playout gives the playout-delay of a stream, which tells players how
 	// long to hold frames back: 0 to 0 shows each at once, at the price of
 	// smoothness. If nil, or where it returns nil, what the publisher says.

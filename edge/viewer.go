@@ -79,7 +79,10 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 // stream; the others may get it later.
 func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (transport, error) {
 	e := v.edge
-	c := send.Config{Layer: o.Layer, CatchUp: e.config.CatchUp, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
+	c := send.Config{Layer: o.Layer, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
+	if f := e.config.Start; f != nil {
+		c.Start = f(v.id)
+	}
 	if f := e.config.Playout; f != nil {
 		c.Playout = f(v.id)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -184,6 +185,14 @@ func (v *serving) start(ctx context.Context, grant cdn.Grant) error {
 		session.End(cdn.ErrClosed)
 	}
 	return nil
+}
+
+// Accept implements signal.OfferedSession.
+func (v *serving) Accept(ctx context.Context, answer string) error {
+	if strings.Contains(answer, catchUp) {
+		v.CatchUp()
+	}
+	return v.Session.Accept(ctx, answer)
 }
 
 func (v *serving) giveBack() {

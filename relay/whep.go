@@ -90,7 +90,7 @@ func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cd
 	}
 	session, err := w.answer(ctx, remote, s)
 	if err == nil {
-		if err = remote.Accept(ctx, session.SDP()); err == nil {
+		if err = remote.Accept(ctx, beginning(session.SDP(), s)); err == nil {
 			return session, remote, nil
 		}
 		_ = session.Close()
@@ -170,6 +170,18 @@ func describing(node cdn.NodeID, s *cdn.Stream) func(string) string {
 		"a=" + attrPath + ":" + strings.Join(path, " ") + "\r\n"
 	return func(sdp string) string { return strings.Replace(sdp, "m=", lines+"m=", 1) }
 }
+
+// beginning has the other node begin with all since the newest keyframe, where
+// nothing of the stream came before. Those who have seen some of it already are
+// to go on with what is live.
+func beginning(answer string, s *cdn.Stream) string {
+	if !newest(s).IsZero() {
+		return answer
+	}
+	return strings.Replace(answer, "m=", catchUp+"m=", 1)
+}
+
+const catchUp = "a=x-delta-begin:catch-up\r\n"
 
 // Handler serves the streams of source to the relays of other nodes over HTTP.
 // Mount it at [Prefix].

@@ -62,6 +62,9 @@ type Video struct {
 	// KeyframeInterval is the time from one keyframe to the next if nobody
 	// asks for one. If zero, 2 s.
 	KeyframeInterval time.Duration
+	// NoRequestedKeyframes: it counts requests for keyframes, and does not answer
+	// them.
+	NoRequestedKeyframes bool
 	// KeyframeScale is how much larger than others keyframes are. If zero, 4.
 	KeyframeScale int
 	// PayloadSize is the size of the largest RTP payload. If zero, 1200.

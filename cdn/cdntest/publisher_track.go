@@ -55,6 +55,7 @@ type sendLayer struct {
 
 	index   uint8
 	framing framing
+	deaf    bool // to requests for keyframes
 	local   *webrtc.TrackLocalStaticRTP
 	ssrc    uint32
 
@@ -78,6 +79,7 @@ func newVideoTrack(v Video, codec cdn.Codec, seed uint32) *sendTrack {
 			VideoLayer: l,
 			index:      uint8(i),
 			framing:    newFraming(l.Bitrate, v.FPS, v.KeyframeInterval, v.KeyframeScale),
+			deaf:       v.NoRequestedKeyframes,
 			seq:        uint16(rand.Uint32()),
 		})
 	}
@@ -271,13 +273,13 @@ func (l *sendLayer) handleFeedback(p rtcp.Packet) {
 	case *rtcp.PictureLossIndication:
 		if p.MediaSSRC == l.ssrc {
 			l.sent.PLIs++
-			l.keyframe.Store(true)
+			l.keyframe.Store(!l.deaf)
 		}
 	case *rtcp.FullIntraRequest:
 		for _, e := range p.FIR {
 			if e.SSRC == l.ssrc {
 				l.sent.FIRs++
-				l.keyframe.Store(true)
+				l.keyframe.Store(!l.deaf)
 			}
 		}
 	case *rtcp.TransportLayerNack:

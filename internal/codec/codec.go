@@ -15,6 +15,9 @@ type Info struct {
 	// FrameStart: the payload begins a picture, as far as it tells: with some
 	// codecs and senders only a new timestamp does. Every keyframe is one.
 	FrameStart bool
+	// Parameters: the payload holds parameter sets, which later keyframes may
+	// come without.
+	Parameters bool
 }
 
 // An Inspector looks into the payloads of one codec. What it cannot read has a

@@ -8,6 +8,7 @@ const (
 	h264PartitionA = 2
 	h264IDR        = 5
 	h264SPS        = 7
+	h264PPS        = 8
 	h264AUD        = 9
 	h264STAPA      = 24
 	h264FUA        = 28
@@ -44,7 +45,9 @@ func h264NAL(kind byte, rest []byte) Info {
 	first := rest[0]&0x80 != 0
 	switch kind {
 	case h264SPS:
-		return Info{FrameStart: true, Keyframe: true}
+		return Info{FrameStart: true, Keyframe: true, Parameters: true}
+	case h264PPS:
+		return Info{Parameters: true}
 	case h264IDR:
 		return Info{FrameStart: first, Keyframe: first}
 	case h264AUD:
@@ -62,6 +65,7 @@ const (
 	h265LastIRAP  = 21 // CRA_NUT
 	h265VPS       = 32
 	h265SPS       = 33
+	h265PPS       = 34
 	h265AUD       = 35
 	h265AP        = 48
 	h265FU        = 49
@@ -101,7 +105,9 @@ func h265NAL(kind byte, rest []byte) Info {
 	first := rest[0]&0x80 != 0 // first_slice_segment_in_pic_flag
 	switch {
 	case kind == h265VPS || kind == h265SPS:
-		return Info{FrameStart: true, Keyframe: true}
+		return Info{FrameStart: true, Keyframe: true, Parameters: true}
+	case kind == h265PPS:
+		return Info{Parameters: true}
 	case kind >= h265FirstIRAP && kind <= h265LastIRAP:
 		return Info{FrameStart: first, Keyframe: first}
 	case kind == h265AUD:
@@ -128,6 +134,7 @@ func aggregate(p []byte, look func(nal []byte) Info) (all Info) {
 		info := look(p[:n])
 		all.Keyframe = all.Keyframe || info.Keyframe
 		all.FrameStart = all.FrameStart || info.FrameStart
+		all.Parameters = all.Parameters || info.Parameters
 		p = p[n:]
 	}
 	return all

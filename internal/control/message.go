@@ -25,6 +25,8 @@ type Subscribe struct {
 	Path       []string `json:"path,omitempty"`   // nodes that the wish came through
 	Layers     []string `json:"layers,omitempty"` // of simulcast; none: all
 	Credential string   `json:"credential,omitempty"`
+	// Resumes: the node has had some of the stream already, and goes on with it.
+	Resumes bool `json:"resumes,omitempty"`
 }
 
 // Subscribed says what a stream holds that was asked for.

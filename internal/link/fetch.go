@@ -71,10 +71,24 @@ func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 	for i, id := range c.Request.Path {
 		path[i] = string(id)
 	}
-	f.id = l.control.Subscribe(now, control.Subscribe{Stream: string(c.Request.Stream), Path: path, Credential: c.Credential})
+	f.id = l.control.Subscribe(now, control.Subscribe{
+		Stream: string(c.Request.Stream), Path: path, Credential: c.Credential, Resumes: hasBegun(s),
+	})
 	l.fetches[f.id] = f
 	l.pumpLocked()
 	return f, nil
+}
+
+// hasBegun reports whether some of the stream has come before.
+func hasBegun(s *cdn.Stream) bool {
+	for _, t := range s.Tracks() {
+		for _, l := range t.Layers() {
+			if l.Newest() != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // wait returns when the stream does not come this way any more, and why. If

@@ -26,7 +26,6 @@ type media struct {
 	ssrc uint32           // of our RTCP
 
 	mu      sync.RWMutex
-	ready   bool
 	in      *srtp.Context // of RTCP; the port's reader alone uses it
 	sources map[uint32]*source
 	senders map[uint32]*serving // whose media has an SSRC
@@ -91,7 +90,7 @@ func (m *media) start(keys dtlssrtp.Keys) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keys, m.out, m.in, m.ready = keys, out, in, true
+	m.keys, m.out, m.in = keys, out, in
 	m.ssrc = 1
 	if m.link.dialed {
 		m.ssrc = 2
@@ -107,15 +106,13 @@ func (m *media) receiveRTP(now time.Time, packet []byte) {
 	}
 	ssrc := binary.BigEndian.Uint32(packet[8:])
 	m.mu.RLock()
-	s, ready := m.sources[ssrc], m.ready
+	s := m.sources[ssrc]
 	m.mu.RUnlock()
-	switch {
-	case !ready:
-	case s == nil:
-		m.hold(now, packet)
-	default:
-		m.take(now, s, packet)
+	if s == nil {
+		m.hold(now, packet) // it may overtake the end of the handshake, too
+		return
 	}
+	m.take(now, s, packet)
 }
 
 // hold keeps an early packet, as long as anything was asked for that has not

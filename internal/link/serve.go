@@ -24,10 +24,10 @@ import (
 // still fetching itself.
 const readyTimeout = 8 * time.Second
 
-// catchUp is how old a keyframe may be for another node to begin with it and all
-// that followed: as old as rings go. That node then has what its own viewers can
-// begin with.
-const catchUp = 4 * time.Second
+// resumeAge is how old a keyframe may be for another node to go on with it and all
+// that followed. One that has nothing of the stream yet gets as much as there is:
+// it then has what its own viewers can begin with.
+const resumeAge = 4 * time.Second
 
 // A serving is a stream that the other node has from this one. One goroutine
 // begins it, waits for its end, and gives back what it has.
@@ -108,7 +108,7 @@ func (s *serving) serve(a control.Subscribe) error {
 	}
 	defer sub.Close()
 	s.stream = sub.Stream()
-	if err := s.prepare(); err != nil {
+	if err := s.prepare(a.Resumes); err != nil {
 		return err
 	}
 	defer s.link.media.addSenders(s)()
@@ -169,11 +169,15 @@ func (s *serving) wait(g cdn.Grant) error {
 }
 
 // prepare makes what sends the stream's tracks.
-func (s *serving) prepare() (err error) {
+func (s *serving) prepare(resumes bool) (err error) {
 	if s.sealer, err = s.link.media.keys.Sealer(); err != nil {
 		return err
 	}
-	s.set = send.New(send.Config{Node: true, CatchUp: catchUp})
+	start := send.Start{Mode: send.StartCatchUp}
+	if resumes {
+		start.Age = resumeAge
+	}
+	s.set = send.New(send.Config{Node: true, Start: start})
 	s.media, s.again = writer{serving: s}, writer{serving: s, batch: s.link.links.transport.Reply}
 	for i, t := range s.stream.Tracks() {
 		s.tracks = append(s.tracks, s.addTrack(i, t))

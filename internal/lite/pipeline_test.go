@@ -34,6 +34,7 @@ func (noBack) Nack([]uint16)    {}
 // pipeline is what lies between a packet's arrival and the socket, for so many
 // viewers who have connected.
 type pipeline struct {
+	began   time.Time
 	input   *cdn.LayerInput
 	viewers []*Session
 	sink    sink
@@ -61,7 +62,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{""},
 		Extensions: []string{toffset},
 	}}))
-	p := &pipeline{payload: make([]byte, 1150)}
+	p := &pipeline{payload: make([]byte, 1150), began: time.Now()}
 	p.payload[0] = 0x10
 	p.batch = egress.New(&p.sink, nil).NewBatch()
 	p.input, err = in.Layer(0, "", noBack{})
@@ -87,7 +88,7 @@ func (p *pipeline) publish(n int) {
 	for i := range n {
 		p.seq++
 		packet := rtp.Packet{
-			Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(p.seq) * 300, Marker: i == n-1},
+			Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(time.Since(p.began) * 9 / 100_000), Marker: i == n-1},
 			Payload: p.payload,
 		}
 		p.input.Write(time.Now(), &packet, []cdn.Ext{{ID: 1, Data: p.payload[2:5]}})

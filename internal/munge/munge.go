@@ -16,11 +16,16 @@ type Munger[S comparable] struct {
 	ts      uint64 // of the newest packet sent
 }
 
+// Speed is how much faster time runs in what is sent to catch up.
+const Speed = 4
+
 type run[S comparable] struct {
 	source S
 	from   uint64 // first source number of the run
 	out    uint64 // the number that it is sent as
 	ts     uint64 // added to timestamps, modulo 2^64
+	// Between these of the source's timestamps the run was in a hurry.
+	hurried, steady uint64
 }
 
 // Start begins a run of source at its packet seq, which is sent with timestamp
@@ -46,7 +51,7 @@ func (m *Munger[S]) Map(seq, ts uint64) (outSeq, outTS uint64, ok bool) {
 	if seq < r.from {
 		return 0, 0, false
 	}
-	outSeq, outTS = r.out+(seq-r.from), ts+r.ts
+	outSeq, outTS = r.out+(seq-r.from), r.at(ts)
 	if outSeq > m.highest {
 		m.highest, m.ts = outSeq, outTS
 	}
@@ -56,25 +61,67 @@ func (m *Munger[S]) Map(seq, ts uint64) (outSeq, outTS uint64, ok bool) {
 // Last returns the highest number sent and the timestamp sent with it.
 func (m *Munger[S]) Last() (seq, ts uint64) { return m.highest, m.ts }
 
-// Shift returns what is added to the timestamps of the run.
+// Hurry has timestamps advance slower by [Speed] from the source's timestamp
+// from on, until Steady or the next run: what is sent that much faster then is
+// in time, as a receiver sees it. There is one such stretch in a run: for
+// another one Hurry is false, and does nothing.
+func (m *Munger[S]) Hurry(from uint64) bool {
+	r := &m.runs[(m.n-1)%history]
+	if r.hurried != r.steady {
+		return false
+	}
+	r.hurried, r.steady = from, from+1<<62
+	return true
+}
+
+// Steady has timestamps advance as the source's again from its timestamp to on.
+func (m *Munger[S]) Steady(to uint64) { m.runs[(m.n-1)%history].steady = to }
+
+// at returns the timestamp that is sent for the source's.
+func (r *run[S]) at(ts uint64) uint64 {
+	if r.hurried == r.steady || int64(ts-r.hurried) <= 0 {
+		return ts + r.ts
+	}
+	fast := min(ts, r.steady) - r.hurried
+	return ts - fast + fast/Speed + r.ts
+}
+
+// Present returns what is sent for the source's timestamp in the present run.
+func (m *Munger[S]) Present(ts uint64) uint64 { return m.runs[(m.n-1)%history].at(ts) }
+
+// Shift returns what is added to the timestamps of the run, and will be when it
+// is in no hurry any more.
 func (m *Munger[S]) Shift() uint64 {
 	if m.n == 0 {
 		return 0
 	}
-	return m.runs[(m.n-1)%history].ts
+	r := &m.runs[(m.n-1)%history]
+	return r.at(r.steady) - r.steady
 }
 
-// Source returns which packet was sent as number out, and what is added to its
-// timestamp; false if nothing was, or too long ago.
-func (m *Munger[S]) Source(out uint64) (source S, seq, shift uint64, ok bool) {
+// A Sent is where a number that was sent comes from.
+type Sent[S comparable] struct {
+	Source S
+	Seq    uint64
+	run    int
+}
+
+// Source returns which packet was sent as number out; false if none was, or too
+// long ago.
+func (m *Munger[S]) Source(out uint64) (Sent[S], bool) {
 	if out > m.highest {
-		return source, 0, 0, false
+		return Sent[S]{}, false
 	}
 	for i := m.n - 1; i >= 0 && i >= m.n-history; i-- {
 		r := &m.runs[i%history]
 		if out >= r.out {
-			return r.source, r.from + (out - r.out), r.ts, true
+			return Sent[S]{Source: r.source, Seq: r.from + (out - r.out), run: i}, true
 		}
 	}
-	return source, 0, 0, false
+	return Sent[S]{}, false
+}
+
+// Timestamp returns what was sent for the timestamp ts of a packet.
+func (m *Munger[S]) Timestamp(of Sent[S], ts uint64) uint64 {
+	return m.runs[of.run%history].at(ts)
 }

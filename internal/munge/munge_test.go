@@ -47,14 +47,14 @@ func TestRunsContinueOneAnother(t *testing.T) {
 		source string
 		seq    uint64
 	}{first + 1000: {"h", 1000}, first + 1001: {"h", 1001}, first + 1003: {"l", 78}, first + 1004: {"l", 79}, first + 1005: {"l", 300}} {
-		source, seq, _, ok := m.Source(out)
+		sent, ok := m.Source(out)
 		require.True(t, ok)
-		require.Equal(t, want.source, source, "number %d", out)
-		require.Equal(t, want.seq, seq, "number %d", out)
+		require.Equal(t, want.source, sent.Source, "number %d", out)
+		require.Equal(t, want.seq, sent.Seq, "number %d", out)
 	}
-	_, _, _, ok = m.Source(first + 1006)
+	_, ok = m.Source(first + 1006)
 	require.False(t, ok, "not sent yet")
-	_, _, _, ok = m.Source(first + 999)
+	_, ok = m.Source(first + 999)
 	require.False(t, ok, "before all runs")
 }
 
@@ -64,12 +64,12 @@ func TestOldRunsAreForgotten(t *testing.T) {
 		m.Start(i, uint64(i*1000), 0, 0)
 		m.Map(uint64(i*1000), 0)
 	}
-	_, _, _, ok := m.Source(0)
+	_, ok := m.Source(0)
 	require.False(t, ok)
 	last, _ := m.Last()
-	source, _, _, ok := m.Source(last)
+	sent, ok := m.Source(last)
 	require.True(t, ok)
-	require.Equal(t, history+1, source)
+	require.Equal(t, history+1, sent.Source)
 }
 
 // The 16 bits do not wrap while a receiver may have got nothing yet.
@@ -79,8 +79,48 @@ func TestTheFirstNumberIsFarFromTheWrap(t *testing.T) {
 		m.Start(1, seq, 0, 0)
 		out, _, _ := m.Map(seq, 0)
 		require.Less(t, uint16(out), uint16(1<<15))
-		_, back, _, ok := m.Source(out)
+		back, ok := m.Source(out)
 		require.True(t, ok)
-		require.Equal(t, seq, back)
+		require.Equal(t, seq, back.Seq)
+	}
+}
+
+// What is sent to catch up gets timestamps that advance slower, then the
+// source's own again, and repairs get the same.
+func TestHurry(t *testing.T) {
+	var m Munger[string]
+	const frame = 3000
+	m.Start("h", 100, 5*frame, 5*frame)
+	m.Map(100, 5*frame)
+	require.True(t, m.Hurry(5*frame))
+	sent := map[uint64]uint64{} // number, timestamp
+	last := uint64(0)
+	send := func(seq uint64) uint64 {
+		out, ts, ok := m.Map(seq, (seq-95)*frame)
+		require.True(t, ok)
+		require.Greater(t, ts, last)
+		sent[out], last = ts, ts
+		return ts
+	}
+	for seq := uint64(101); seq <= 140; seq++ {
+		require.Equal(t, 5*frame+(seq-100)*frame/Speed, send(seq))
+	}
+	require.False(t, m.Hurry(50*frame), "what was sent would change")
+	m.Steady(45 * frame)
+	for seq := uint64(141); seq <= 150; seq++ {
+		require.Equal(t, uint64(5*frame+40*frame/Speed+(seq-140)*frame), send(seq))
+		require.Equal(t, last, (seq-95)*frame+m.Shift())
+	}
+	m.Start("h", 200, 105*frame, last+frame)
+	m.Map(200, 105*frame)
+	require.Equal(t, last+frame-105*frame, m.Shift(), "another run knows nothing of it")
+	require.True(t, m.Hurry(105*frame))
+	m.Steady(105 * frame)
+	require.True(t, m.Hurry(106*frame), "nothing was sent in haste")
+	m.Start("h", 300, 205*frame, last+2*frame)
+	for out, ts := range sent {
+		from, ok := m.Source(out)
+		require.True(t, ok)
+		require.Equal(t, ts, m.Timestamp(from, (from.Seq-95)*frame), "number %d", out)
 	}
 }

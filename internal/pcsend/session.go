@@ -125,6 +125,10 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 	return s, pc, nil
 }
 
+// CatchUp has a node begin as send.StartCatchUp says. It is in time until the
+// node's answer is there.
+func (s *Session) CatchUp() { s.set.CatchUp() }
+
 // Stats returns a snapshot.
 func (s *Session) Stats() send.Stats { return s.set.Stats() }
 

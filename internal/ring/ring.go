@@ -35,6 +35,9 @@ type Config struct {
 	Packets int           // rounded up to a power of two; if zero, 4096
 	Bytes   int           // if zero, 8 MiB
 	Age     time.Duration // if zero, 4 s
+	// Group is for how long the newest keyframe and all that followed stay,
+	// though they be older than Age. If zero, 12 s.
+	Group time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -47,6 +50,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Age <= 0 {
 		c.Age = 4 * time.Second
+	}
+	if c.Group <= 0 {
+		c.Group = 12 * time.Second
 	}
 	return c
 }
@@ -63,10 +69,14 @@ type Ring struct {
 	head     atomic.Uint64
 	tail     atomic.Uint64
 	keyframe atomic.Uint64 // 1 + index of the newest keyframe; 0: none yet
+	group    atomic.Int64  // bytes since it came
+	still    atomic.Pointer[still]
 
 	// owned by the appender
 	bytes int
 	arena arena
+	began time.Time // when the newest keyframe came
+	shown uint64    // its timestamp
 }
 
 // New returns an empty ring.
@@ -92,7 +102,10 @@ func (r *Ring) Append(p Packet) *Packet {
 	r.bySeq[q.Seq&r.mask].Store(q)
 	if q.Keyframe {
 		r.keyframe.Store(head + 1)
+		r.group.Store(0)
+		r.began, r.shown = q.Arrival, q.Timestamp
 	}
+	r.group.Store(r.group.Load() + int64(q.Size()))
 	r.head.Store(head + 1)
 	return q
 }
@@ -101,11 +114,17 @@ func (r *Ring) Append(p Packet) *Packet {
 // slot is emptied, so a reader that finds the slot empty finds the new tail.
 func (r *Ring) trim(head uint64, now time.Time) {
 	tail := r.tail.Load()
+	// A group of which the beginning is gone is of no use as one.
+	begin, held := r.keyframe.Load(), now.Sub(r.began) <= r.config.Group
 	for ; tail < head; tail++ {
 		old := r.log[tail&r.mask].Load()
 		full := head-tail >= uint64(len(r.log)) || r.bytes > r.config.Bytes
-		if !full && now.Sub(old.Arrival) <= r.config.Age {
+		held = held && tail < begin
+		if !full && (held && tail+1 == begin || now.Sub(old.Arrival) <= r.config.Age) {
 			return
+		}
+		if begin != 0 && old.Timestamp == r.shown {
+			r.keep(begin)
 		}
 		r.tail.Store(tail + 1)
 		r.log[tail&r.mask].Store(nil)
@@ -118,10 +137,16 @@ func (r *Ring) trim(head uint64, now time.Time) {
 func (r *Ring) Head() uint64 { return r.head.Load() }
 
 // Lookup returns the packet with extended sequence number seq, or nil if it is
-// not here: not yet, or not any more.
+// not here: not yet, or not any more. Those of [Ring.Still] are.
 func (r *Ring) Lookup(seq uint64) *Packet {
 	if p := r.bySeq[seq&r.mask].Load(); p != nil && p.Seq == seq {
 		return p
+	}
+	if s := r.still.Load(); s != nil && len(s.packets) > 0 {
+		// They are in order, without gaps.
+		if i := seq - s.packets[0].Seq; i < uint64(len(s.packets)) {
+			return s.packets[i]
+		}
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *Sender) trySwitch(now time.Time) {
 		}
 		l := s.next
 		s.next, s.cursor, s.lost = nil, s.ahead, s.ahead.Lost()
-		s.begin(l, p)
+		s.begin(now, l, p)
 		s.send(now, p)
 		return
 	}

@@ -60,7 +60,7 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 	stamp := ntp.Stamp(wall)
 	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
 	return append(all, &rtcp.SenderReport{
-		SSRC: s.out.SSRC, NTPTime: stamp, RTPTime: uint32(ts + s.munger.Shift()),
+		SSRC: s.out.SSRC, NTPTime: stamp, RTPTime: uint32(s.live(now, ts+s.munger.Shift())),
 		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
 	})
 }
@@ -170,10 +170,11 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 	for _, pair := range pairs {
 		pair.Range(func(seq uint16) bool {
 			out := seqnum.NearSeq(highest, seq)
-			run, source, shift, ok := s.munger.Source(out)
+			sent, ok := s.munger.Source(out)
 			if !ok || s.out.To == nil {
 				return true
 			}
+			run, source := sent.Source, sent.Seq
 			// What came here less than a round trip ago was asked for before
 			// the viewer can have missed it.
 			p, rtt := run.layer.Lookup(source), s.reported.least
@@ -185,13 +186,14 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 				return true
 			}
 			again := s.budget.Again(source) || s.set.config.Node // which repairs for many
+			ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
-				s.resend(p, run, seq, uint32(p.Timestamp+shift))
+				s.resend(p, run, seq, ts)
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
 				// A repair was lost: another loss would cost much. The budget counts
 				// both copies once, so repairs are twice its share at the most.
 				if again {
-					s.resend(p, run, seq, uint32(p.Timestamp+shift))
+					s.resend(p, run, seq, ts)
 				}
 			}
 			return true

@@ -39,10 +39,12 @@ type Sender struct {
 	held  bool      // on a lower layer than there is, since the viewer is slow
 	check time.Time // when to see again which layers are fed
 
-	waiting  bool      // for a keyframe
-	resume   time.Time // not before this
-	asked    bool      // for the keyframe
-	askAt    time.Time // not before this
+	opening  []*cdn.Packet // a picture to begin with; nil: none, or it is sent
+	haste    *haste        // nil once the receiver has what is live
+	waiting  bool          // for a keyframe
+	resume   time.Time     // not before this
+	asked    bool          // for the keyframe
+	askAt    time.Time     // not before this
 	shedding shedState
 	lost     uint64 // of the cursor, as seen
 	picture  pictureState
@@ -133,29 +135,18 @@ func (s *Sender) write(payload []byte) (int, error) {
 	return to.WriteRTP(&s.header, payload)
 }
 
-// start puts the cursor where the viewer begins.
-func (s *Sender) start(now time.Time, catchUp time.Duration) {
-	s.shedding.began, s.asked = now, true
-	if !s.video {
-		s.cursor = s.layer.Live()
-		return
-	}
-	fresh := false
-	if s.cursor, fresh = s.layer.FromKeyframe(catchUp); !fresh {
-		s.layer.RequestKeyframe()
-	}
-}
-
 // drain sends what lies before the cursor.
 func (s *Sender) drain(now time.Time) {
 	if s.out.To == nil {
 		return
 	}
+	s.open(now)
 	s.follow(now)
 	s.trySwitch(now)
+	s.leap()
 	s.shed(now)
 	s.ask(now)
-	for p := s.cursor.Next(); p != nil; p = s.cursor.Next() {
+	for p := s.upcoming(now); p != nil; p = s.upcoming(now) {
 		if lost := s.cursor.Lost(); lost != s.lost && s.video {
 			s.lost = lost
 			s.pause(now, time.Time{}, now)
@@ -168,7 +159,7 @@ func (s *Sender) drain(now time.Time) {
 				s.missed(now)
 				continue
 			}
-			s.begin(s.layer, p)
+			s.begin(now, s.layer, p)
 		}
 		s.send(now, p)
 	}
@@ -208,7 +199,7 @@ type run struct {
 }
 
 // begin begins a run of layer l at its keyframe p.
-func (s *Sender) begin(l *cdn.Layer, p *cdn.Packet) {
+func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	as, next := p.Timestamp+s.munger.Shift(), &run{layer: l}
 	switch {
 	case l != s.layer:
@@ -217,6 +208,7 @@ func (s *Sender) begin(l *cdn.Layer, p *cdn.Packet) {
 	case s.run != nil:
 		*next = *s.run
 	}
+	as = s.arrive(now, p, as)
 	s.layer, s.run, s.waiting = l, next, false
 	s.munger.Start(next, p.Seq, p.Timestamp, as)
 	s.reported.stale = true

@@ -21,9 +21,9 @@ type Config struct {
 	// Node: the receiver is another node, which gets all layers and repairs for
 	// many.
 	Node bool
-	// CatchUp is how old a keyframe may be for a receiver to begin with it and
-	// all that followed. If zero, 500 ms.
-	CatchUp time.Duration
+	// Start says with what a receiver begins. A node that does not say that it
+	// wants to catch up begins as with StartAsk.
+	Start Start
 	// Playout, if not nil, goes out with each video packet.
 	Playout *PlayoutDelay
 	// Slow bounds what is done about viewers that cannot take the stream.
@@ -41,7 +41,7 @@ type PlayoutDelay struct{ Min, Max time.Duration }
 
 // A Set is the senders of one receiver. Its methods may be called concurrently.
 type Set struct {
-	config Config // static
+	config Config // static, but for CatchUp
 
 	mu      sync.Mutex // guards what changes in the senders, too
 	senders []*Sender
@@ -51,9 +51,10 @@ type Set struct {
 
 // New returns a Set without senders.
 func New(c Config) *Set {
-	if c.CatchUp <= 0 {
-		c.CatchUp = 500 * time.Millisecond
+	if c.Node && c.Start.Mode == StartDefault {
+		c.Start.Mode = StartAsk
 	}
+	c.Start = c.Start.withDefaults()
 	return &Set{config: c}
 }
 
@@ -72,10 +73,17 @@ func (s *Set) Warm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, snd := range s.senders {
-		if _, fresh := snd.layer.FromKeyframe(s.config.CatchUp); !fresh && snd.video {
-			snd.layer.RequestKeyframe()
+		if snd.video {
+			snd.choose(time.Now())
 		}
 	}
+}
+
+// CatchUp has a node catch up, if it has not started yet.
+func (s *Set) CatchUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.Start.Mode = StartCatchUp
 }
 
 // Start puts the cursors where the receiver begins.
@@ -84,7 +92,7 @@ func (s *Set) Start() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for _, snd := range s.senders {
-		snd.start(now, s.config.CatchUp)
+		snd.start(now)
 	}
 }
 

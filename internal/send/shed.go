@@ -49,7 +49,7 @@ func (s *Sender) shed(now time.Time) {
 	if p == nil {
 		return // nothing is late
 	}
-	from := p.Arrival
+	from := s.due(p)
 	if st.began.After(from) {
 		from = st.began
 	}

@@ -1,0 +1,69 @@
+package cdn
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// An Opening is what a layer has for those who begin to read it.
+type Opening struct {
+	// Picture is the packets of the newest keyframe, in order of their numbers;
+	// none if they are not all here. It is kept until the next keyframe comes.
+	Picture []*Packet
+	// Parameters are the parameter sets (H.264, H.265) that the picture needs
+	// and came without. They belong before it, with its timestamp.
+	Parameters []*Packet
+	// Age is how far the picture is behind what is newest, and Bytes is how much
+	// has come since.
+	Age   time.Duration
+	Bytes int
+	// Since reads from the keyframe on, and Whole says that all that followed
+	// is here.
+	Since Cursor
+	Whole bool
+}
+
+// Opening returns what there is to begin with.
+func (l *Layer) Opening(now time.Time) (o Opening) {
+	if k := l.ring.Keyframe(); k != nil {
+		o.Since, o.Whole = l.ring.Cursor(k.Index), true
+		o.Age = l.age(now, k)
+	}
+	o.Bytes = l.ring.Group()
+	o.Picture = l.ring.Still()
+	if len(o.Picture) == 0 {
+		return o
+	}
+	first := o.Picture[0]
+	o.Age = l.age(now, first)
+	if sets := l.parameters.Load(); sets != nil && (*sets)[len(*sets)-1].Seq < first.Seq && (*sets)[0].Timestamp != first.Timestamp {
+		o.Parameters = *sets
+	}
+	return o
+}
+
+// age is how long ago p was new. It may have come here late, as the first
+// packets of a fetch do.
+func (l *Layer) age(now time.Time, p *Packet) time.Duration {
+	age := now.Sub(p.Arrival)
+	if newest := l.ring.Newest(); newest != nil {
+		ticks := max(int64(newest.Timestamp-p.Timestamp), 0)
+		media := time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
+		age = max(age, media+now.Sub(newest.Arrival))
+	}
+	return age
+}
+
+// keepParameters notes a packet with parameter sets. Those of one picture may
+// come in several.
+func (l *Layer) keepParameters(p *Packet) {
+	const most = 8
+	var sets []*Packet
+	if old := l.parameters.Load(); old != nil && (*old)[0].Timestamp == p.Timestamp && len(*old) < most {
+		sets = append(sets, *old...)
+	}
+	sets = append(sets, p)
+	slices.SortFunc(sets, func(a, b *Packet) int { return cmp.Compare(a.Seq, b.Seq) })
+	l.parameters.Store(&sets)
+}

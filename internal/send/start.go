@@ -1,0 +1,282 @@
+package send
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/munge"
+)
+
+// Start says with what a receiver begins.
+type Start struct {
+	// Mode is the way to begin.
+	Mode StartMode
+	// Age is how far the newest keyframe may be behind what is live; an older
+	// one is not shown. If zero, 12 s, which is what a node keeps; a keyframe
+	// with StartAsk may never be older than 500 ms.
+	Age time.Duration
+	// Bytes is how much may be sent to catch up. If zero, 8 MiB, which is what a
+	// node keeps.
+	Bytes int
+}
+
+// A StartMode is a way to begin.
+type StartMode int
+
+// The ways to begin.
+const (
+	StartDefault StartMode = iota // StartCatchUp
+	StartAsk                      // with the next keyframe, which is asked for
+	StartStill                    // with the newest keyframe, and then as StartAsk
+	StartCatchUp                  // with the newest keyframe and what followed, faster than it came
+)
+
+func (c Start) withDefaults() Start {
+	if c.Mode == StartDefault {
+		c.Mode = StartCatchUp
+	}
+	if c.Age <= 0 {
+		c.Age = 12 * time.Second
+	}
+	if c.Bytes <= 0 {
+		c.Bytes = 8 << 20
+	}
+	return c
+}
+
+const (
+	// A keyframe this fresh is begun with in every mode: it may be the one that
+	// was asked for while the receiver connected.
+	fresh = 500 * time.Millisecond
+	// From a keyframe this old on, catching up takes so long that a new one is
+	// asked for meanwhile.
+	worthAsking = 2 * time.Second
+	// A node has the bandwidth, and those behind it want to catch up, too: they
+	// may not overtake it.
+	nodeSpeed = 2 * munge.Speed
+	// What comes this far ahead of its time is a burst of one that catches up
+	// itself, if it comes within a second of the beginning.
+	ahead    = 100 * time.Millisecond
+	aheadFor = time.Second
+	// showAgain is when a still picture goes out again, and a quarter of when
+	// it does for the last time.
+	showAgain = 250 * time.Millisecond
+)
+
+// choose returns what there is to begin with, and how: which is StartAsk where
+// nothing of it may be used. It asks for a keyframe where one is wanted.
+func (s *Sender) choose(now time.Time) (cdn.Opening, StartMode) {
+	o := s.layer.Opening(now)
+	how := s.set.config.Start.with(o)
+	if how != StartCatchUp || o.Age > worthAsking {
+		s.layer.RequestKeyframe()
+	}
+	return o, how
+}
+
+func (c Start) with(o cdn.Opening) StartMode {
+	switch {
+	case o.Whole && o.Age <= fresh:
+		return StartCatchUp
+	case c.Mode == StartAsk || o.Age > c.Age:
+		return StartAsk
+	case c.Mode == StartCatchUp && o.Whole && o.Bytes <= c.Bytes:
+		return StartCatchUp
+	case len(o.Picture) > 0:
+		return StartStill
+	}
+	return StartAsk
+}
+
+// start puts the cursor where the receiver begins.
+func (s *Sender) start(now time.Time) {
+	s.shedding.began, s.asked = now, true
+	s.cursor = s.layer.Live()
+	if !s.video {
+		return
+	}
+	o, how := s.choose(now)
+	if len(o.Picture) > 0 && how != StartAsk {
+		s.opening = append(o.Parameters[:len(o.Parameters):len(o.Parameters)], o.Picture...)
+	}
+	if how == StartCatchUp {
+		s.cursor = o.Since
+		s.waiting = s.opening == nil // the picture is coming just now
+	}
+}
+
+// open sends the picture that the receiver begins with. A still picture goes out
+// three times: Chromium, while it is busy, decodes what comes before there is
+// anything to show it, and that is lost.
+func (s *Sender) open(now time.Time) {
+	h, all := s.haste, s.opening
+	switch {
+	case all == nil:
+	case h == nil: // the first time
+		s.haste = &haste{}
+		s.show(now, all[len(all)-1].Timestamp)
+		s.hurry(now, all[len(all)-1].Timestamp)
+		if !s.waiting || s.set.config.Node {
+			s.opening = nil
+		}
+	case !s.waiting: // there is something newer
+		s.opening = nil
+	case now.Sub(h.at) >= showAgain<<(2*h.again):
+		_, last := s.munger.Last()
+		s.show(now, max(s.live(now, 0), last+1))
+		if h.again++; h.again == 2 {
+			s.opening = nil
+		}
+	}
+}
+
+// show sends the picture in runs of its own, as timestamp as.
+func (s *Sender) show(now time.Time, as uint64) {
+	s.run = &run{layer: s.layer}
+	for i, p := range s.opening {
+		if i == 0 || p.Seq != s.opening[i-1].Seq+1 {
+			s.munger.Start(s.run, p.Seq, p.Timestamp, as)
+			s.haste.first = p.Seq
+		}
+		s.send(now, p)
+		s.haste.last = p.Seq
+	}
+	s.reported.stale = true
+}
+
+// A haste is a receiver's beginning, until it has what is live. To the receiver
+// it looks as if the picture had been live when it came, and all that follows
+// when that comes: so nothing of what it caught up with stays as a delay.
+type haste struct {
+	at     time.Time // when it began
+	from   uint64    // with which timestamp of the layer
+	as     uint64    // and what that was sent as
+	newest uint64    // timestamp of the layer that was sent
+	// catching: what is sent is not live, and is sent faster than it came.
+	catching    bool
+	first, last uint64 // numbers of the picture that the receiver began with
+	again       int    // how often that was sent again
+}
+
+// hurry begins to catch up from a timestamp of the layer on. A node is told no
+// other timestamps than there are: it has to know how old they are.
+func (s *Sender) hurry(now time.Time, from uint64) {
+	if !s.set.config.Node && !s.munger.Hurry(from) {
+		return
+	}
+	h := s.haste
+	h.at, h.from, h.newest, h.as, h.catching = now, from, from, s.munger.Present(from), true
+}
+
+// due is when a packet that waits for the receiver should be sent.
+func (s *Sender) due(p *cdn.Packet) time.Time {
+	h := s.haste
+	if h == nil || !h.catching {
+		return p.Arrival
+	}
+	speed := time.Duration(munge.Speed)
+	if s.set.config.Node {
+		speed = nodeSpeed
+	}
+	return h.at.Add(s.media(p.Timestamp) / speed)
+}
+
+// media is how far ts is after the haste's beginning.
+func (s *Sender) media(ts uint64) time.Duration {
+	ticks := int64(ts - s.haste.from)
+	return time.Duration(float64(ticks) / float64(s.line.Track.Info().Codec.ClockRate) * float64(time.Second))
+}
+
+// live returns as what the layer's present is sent: to one who is catching up
+// that is what it will be when it has, to others ts.
+func (s *Sender) live(now time.Time, ts uint64) uint64 {
+	h := s.haste
+	if h == nil || !h.catching || s.set.config.Node {
+		return ts
+	}
+	return h.as + uint64(now.Sub(h.at).Seconds()*float64(s.line.Track.Info().Codec.ClockRate))
+}
+
+// upcoming returns the next packet that is due.
+func (s *Sender) upcoming(now time.Time) *cdn.Packet {
+	for s.haste != nil && !s.waiting {
+		h, before := s.haste, s.cursor
+		p := s.cursor.Next()
+		if p == nil {
+			s.caughtUp(now)
+			return nil
+		}
+		if p.Seq >= h.first && p.Seq <= h.last {
+			continue // sent ahead
+		}
+		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead {
+			s.hurry(now, h.newest)
+		}
+		later := int64(p.Timestamp-h.newest) > 0
+		switch {
+		case h.catching && p.Keyframe && s.worthLeaping(p):
+			s.await()
+		case h.catching && s.due(p).After(now):
+			s.cursor = before
+			return nil
+		case later:
+			h.newest = p.Timestamp
+		}
+		return p
+	}
+	return s.cursor.Next()
+}
+
+// caughtUp goes on at the layer's own pace, when nothing is left to be sent. If
+// then too much comes at once, whoever sends it catches up itself.
+func (s *Sender) caughtUp(now time.Time) {
+	h := s.haste
+	switch {
+	case s.set.config.Node:
+		s.haste = nil
+	case h.catching:
+		s.munger.Steady(h.newest)
+		h.at, h.from, h.catching = now, h.newest, false
+		s.reported.stale = true
+	case now.Sub(h.at) > aheadFor:
+		s.haste = nil
+	}
+}
+
+// leap gives up what is left to catch up with for a newer keyframe.
+func (s *Sender) leap() {
+	if s.haste == nil || !s.haste.catching || s.waiting {
+		return
+	}
+	c := s.layer.Newer(s.cursor)
+	ahead := c
+	if p := ahead.Next(); c != s.cursor && p != nil && s.worthLeaping(p) {
+		s.cursor, s.lost = c, c.Lost()
+		s.await()
+	}
+}
+
+// await has the next keyframe begun with that is there.
+func (s *Sender) await() { s.waiting, s.resume, s.asked = true, time.Time{}, true }
+
+// worthLeaping reports whether a keyframe is so far ahead that what lies before
+// it is given up.
+func (s *Sender) worthLeaping(p *cdn.Packet) bool {
+	return s.media(p.Timestamp)-s.media(s.haste.newest) > fresh
+}
+
+// arrive returns as what a run's keyframe p is sent, which would be as.
+func (s *Sender) arrive(now time.Time, p *cdn.Packet, as uint64) uint64 {
+	began, h := s.run != nil, s.haste
+	s.haste = nil
+	if s.set.config.Node || began && h == nil {
+		return as
+	}
+	if began && h.catching {
+		s.haste = h
+		_, last := s.munger.Last()
+		as = max(s.live(now, as), last+1)
+	}
+	s.haste = &haste{at: now, from: p.Timestamp, newest: p.Timestamp, as: as, first: 1}
+	return as
+}
