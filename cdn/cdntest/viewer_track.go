@@ -164,7 +164,7 @@ func (t *receivedTrack) frameID(b body, start uint64) frameID {
 		id.rewinds++
 	}
 	f := t.partial[id]
-	if b.key && id.rewinds == len(t.rewinds) && f != nil && start > f.Sequence+uint64(f.Packets) && start > t.seq.Highest()-uint64(b.count) {
+	if b.key && id.rewinds == len(t.rewinds) && f != nil && start > f.Sequence && start > t.seq.Highest()-uint64(b.count) {
 		t.rewinds = append(t.rewinds, start)
 		id.rewinds++
 	}
