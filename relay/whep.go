@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pcrecv"
 	"github.com/deltacdn/delta/signal"
-	signallink "github.com/deltacdn/delta/signal/link"
 	"github.com/deltacdn/delta/signal/whep"
 )
 
@@ -182,24 +180,3 @@ func beginning(answer string, s *cdn.Stream) string {
 }
 
 const catchUp = "a=x-delta-begin:catch-up\r\n"
-
-// Handler serves the streams of source to the relays of other nodes over HTTP.
-// Mount it at [Prefix].
-func Handler(node *cdn.Node, source cdn.Source) (http.Handler, error) {
-	server, err := NewServer(node, source)
-	if err != nil {
-		return nil, err
-	}
-	streams, err := whep.New(server, whep.Config{Prefix: Prefix, Logger: node.Logger()})
-	if err != nil {
-		return nil, err
-	}
-	links := signallink.New(server, node.Logger())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.TrimPrefix(r.URL.Path, Prefix) == "" {
-			links.ServeHTTP(w, r)
-			return
-		}
-		streams.ServeHTTP(w, r)
-	}), nil
-}

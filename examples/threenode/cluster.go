@@ -14,6 +14,7 @@ import (
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
+	"github.com/deltacdn/delta/signal/link"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -112,17 +113,18 @@ func (c *cluster) buildEdge(n *node, entry string) error {
 }
 
 func (c *cluster) fetchFrom(n *node, entry string) (*relay.Relay, error) {
-	return relay.New(n.cdn, relay.Config{
-		Directory: cdn.Static(entry),
-		Fetcher:   relay.NewWHEP(n.cdn, relay.WHEPConfig{Dialer: &whep.Client{HTTP: c.client}}),
-	})
+	links, err := relay.NewLink(n.cdn, relay.LinkConfig{Dialer: &link.Client{HTTP: c.client}})
+	if err != nil {
+		return nil, err
+	}
+	return relay.New(n.cdn, relay.Config{Directory: cdn.Static(entry), Fetcher: links})
 }
 
 func (n *node) serveNodes(s cdn.Source) (err error) {
 	if n.server, err = relay.NewServer(n.cdn, s); err != nil {
 		return err
 	}
-	h, err := whep.New(n.server, whep.Config{Prefix: relay.Prefix, Logger: n.cdn.Logger()})
+	h, err := n.server.Handler()
 	if err != nil {
 		return err
 	}
