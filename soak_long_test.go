@@ -79,3 +79,11 @@ func TestSoakJoins(t *testing.T) {
 		}
 	})
 }
+
+// A hundred kills in some ten minutes of virtual time.
+func TestSoakKills(t *testing.T) {
+	needLinks(t)
+	for seed := range uint64(3) {
+		testKills(t, 100, seed+2)
+	}
+}

@@ -83,6 +83,11 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	if err != nil {
 		return nil, err
 	}
+	if offer.Publication != "" {
+		if _, err := cdn.ParseNodeID(offer.Publication); err != nil {
+			return nil, &cdn.Error{Op: "publish", Stream: id, Err: fmt.Errorf("%w: publication %.40q", cdn.ErrInvalid, offer.Publication)}
+		}
+	}
 	plan, err := pcrecv.Accept(offer.SDP, o.allows)
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
@@ -105,7 +110,7 @@ func (o *Origin) allows(c cdn.Codec) bool {
 
 // publish gives the session its input and answers.
 func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, plan *pcrecv.Plan, offer signal.Offer, release func()) (*session, error) {
-	p, input, err := o.input(id, grant.Subject, plan.Tracks)
+	p, input, err := o.input(id, grant.Subject, offer.Publication, plan.Tracks)
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +132,13 @@ func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, 
 // input finds or makes the stream and adds a way in. A stream whose codecs the
 // newcomer does not continue ends, and a new one of the same name begins:
 // viewers have to negotiate anew anyway.
-func (o *Origin) input(id cdn.StreamID, subject string, tracks []cdn.TrackInfo) (*published, *cdn.Input, error) {
+func (o *Origin) input(id cdn.StreamID, subject, publication string, tracks []cdn.TrackInfo) (*published, *cdn.Input, error) {
 	for {
 		p, err := o.stream(id)
 		if err != nil {
 			return nil, nil, err
 		}
-		input, err := p.newInput(subject, tracks)
+		input, err := p.newInput(subject, publication, tracks)
 		switch {
 		case err == nil:
 			return p, input, nil
@@ -160,7 +165,8 @@ func (o *Origin) stream(id cdn.StreamID) (*published, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &published{origin: o, stream: s, publication: rand.Text()}
+	own := rand.Text()
+	p := &published{origin: o, stream: s, own: own, publication: own}
 	o.streams[id] = p
 	return p, nil
 }

@@ -13,18 +13,22 @@ import (
 
 // published is a stream with its publisher, or with one that is waited for.
 type published struct {
-	origin      *Origin
-	stream      *cdn.Stream
-	publication string
-	work        sync.WaitGroup // sessions and timers
+	origin *Origin
+	stream *cdn.Stream
+	own    string         // names what is published here alone
+	work   sync.WaitGroup // sessions and timers
 
 	mu      sync.Mutex
 	ways    []way  // the newest last; none while the publisher is waited for
 	subject string // of the last publisher
 	epoch   uint64
-	grace   *time.Timer // runs while the publisher is waited for
-	retract func()      // takes the announcement back
-	ended   bool
+	// publication is what is being published: own, or what the publisher calls
+	// it, who then may be sending it to other origins, too.
+	publication string
+	shared      bool
+	grace       *time.Timer // runs while the publisher is waited for
+	retract     func()      // takes the announcement back
+	ended       bool
 }
 
 // A way is how a publisher's media comes in. While one takes over from another
@@ -36,7 +40,7 @@ type way struct {
 
 // newInput adds the publisher's way in, under the next epoch, if there is none
 // or it may take over. The caller owes a call of leave or abandon.
-func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
+func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -47,7 +51,10 @@ func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input
 			Op: "publish", Stream: p.stream.ID(), Err: cdn.ErrAlreadyPublishing, RetryAfter: 5 * time.Second,
 		}
 	}
-	input, err := p.stream.NewInput(cdn.InputConfig{Publication: p.publication, Epoch: p.epoch + 1})
+	if publication == "" {
+		publication = p.publication
+	}
+	input, err := p.stream.NewInput(cdn.InputConfig{Publication: publication, Epoch: p.epoch + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +63,7 @@ func (p *published) newInput(subject string, tracks []cdn.TrackInfo) (*cdn.Input
 		return nil, err
 	}
 	p.epoch++
+	p.publication, p.shared = publication, publication != p.own
 	p.ways = append(p.ways, way{input, subject})
 	p.subject = subject
 	p.work.Add(1)
@@ -76,7 +84,11 @@ func (p *published) admitsLocked(subject string) bool {
 }
 
 func (p *published) announceLocked() {
-	p.retract = p.origin.node.Announce(p.stream, cdn.Entry{Publication: p.publication, Epoch: p.epoch}, func() {
+	e := cdn.Entry{Publication: p.publication, Epoch: p.epoch}
+	if p.shared {
+		e.Epoch = 1 // that a publisher came back here does not make the others' stale
+	}
+	p.retract = p.origin.node.Announce(p.stream, e, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if !p.ended { // not from within the announcer, which ending calls

@@ -35,6 +35,10 @@ type Offer struct {
 	// Layer names the layer (simulcast RID) that a viewer wants. Empty: the
 	// best.
 	Layer string
+	// Publication names what a publisher sends, if it sends the same to several
+	// origins: those who receive the stream may go over from one to the other.
+	// Empty: this one only.
+	Publication string
 	// Node and Path are set by nodes: who fetches, and the nodes that the
 	// wish came through ([cdn.Request]).
 	Node cdn.NodeID

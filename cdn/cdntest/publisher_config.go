@@ -25,6 +25,8 @@ type PublisherConfig struct {
 	URL        string
 	Stream     cdn.StreamID
 	Credential string
+	// Publication names what it sends, if another publisher sends it elsewhere.
+	Publication string
 
 	// Video and Audio are what it sends. If both are nil, one of each with all
 	// defaults.
@@ -144,7 +146,7 @@ func setDefault[T ~int | ~int64](v *T, def T) {
 func (c PublisherConfig) client() clientConfig {
 	return clientConfig{
 		net: c.Net, dialer: c.Dialer, url: c.URL,
-		offer:       signal.Offer{Stream: c.Stream, Credential: c.Credential},
+		offer:       signal.Offer{Stream: c.Stream, Credential: c.Credential, Publication: c.Publication},
 		certificate: c.Certificate, logger: c.Logger, tune: c.Tune,
 	}
 }

@@ -10,10 +10,8 @@ package whep
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
@@ -66,15 +64,9 @@ type Client struct {
 // Dial posts o.SDP to target, the endpoint of the stream; without o.SDP it asks
 // for the server's offer.
 func (c *Client) Dial(ctx context.Context, target string, o signal.Offer) (signal.RemoteSession, error) {
-	if o.Layer != "" {
-		u, err := url.Parse(target)
-		if err != nil {
-			return nil, &cdn.Error{Op: "whep", Stream: o.Stream, Err: fmt.Errorf("%w: %w", cdn.ErrInvalid, err)}
-		}
-		q := u.Query()
-		q.Set("layer", o.Layer)
-		u.RawQuery = q.Encode()
-		target = u.String()
+	target, err := client.WithQuery(target, "layer", o.Layer)
+	if err != nil {
+		return nil, &cdn.Error{Op: "whep", Stream: o.Stream, Err: err}
 	}
 	header := http.Header{}
 	if o.Node != "" {

@@ -59,5 +59,9 @@ func (c *Client) Dial(ctx context.Context, url string, o signal.Offer) (signal.R
 	if o.SDP == "" {
 		return nil, &cdn.Error{Op: "whip", Stream: o.Stream, Err: fmt.Errorf("%w: no offer", cdn.ErrInvalid)}
 	}
-	return (&client.Client{HTTP: c.HTTP, Op: "whip"}).Dial(ctx, url, o, nil)
+	target, err := client.WithQuery(url, "publication", o.Publication)
+	if err != nil {
+		return nil, &cdn.Error{Op: "whip", Stream: o.Stream, Err: err}
+	}
+	return (&client.Client{HTTP: c.HTTP, Op: "whip"}).Dial(ctx, target, o, nil)
 }

@@ -55,6 +55,21 @@ func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header
 	return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Err: fmt.Errorf("%w: more than %d redirects", cdn.ErrInvalid, maxRedirects)}
 }
 
+// WithQuery returns target with a query parameter added, unless that is empty.
+func WithQuery(target, name, value string) (string, error) {
+	if value == "" {
+		return target, nil
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
 func sameServer(a, b *url.URL) bool { return a.Host == b.Host && a.Scheme == b.Scheme }
 
 func (c *Client) post(ctx context.Context, target string, o signal.Offer, header http.Header) (*http.Response, error) {

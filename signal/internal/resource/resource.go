@@ -183,7 +183,9 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 		return o, false
 	}
 	o = signal.Offer{Stream: stream, SDP: string(body), Credential: credential, RemoteAddr: r.RemoteAddr}
-	if s.config.Playback {
+	if !s.config.Playback {
+		o.Publication = r.URL.Query().Get("publication")
+	} else {
 		o.Layer = r.URL.Query().Get("layer")
 		o.Node = cdn.NodeID(r.Header.Get(HeaderNode))
 		for id := range strings.SplitSeq(r.Header.Get(HeaderPath), ",") {
