@@ -289,16 +289,15 @@ func TestViewersBeginAtOnce(t *testing.T) {
 	require.Less(t, still.Second, 10.0)
 	require.Less(t, catchUp.First, ask.First-500)
 	require.Greater(t, catchUp.Age, 1000.0)
-	require.Greater(t, catchUp.Second, 15.0)
+	require.Greater(t, catchUp.Second, still.Second+5)
 	for _, b := range all {
-		require.Less(t, b.Delay, answered.Delay+150, "a delay remains")
+		require.Less(t, b.Delay, answered.Delay+300, "a delay remains")
 	}
 }
 
 // TestStartTable prints the table of README.md; .ci/start runs it. Each cell is
 // three joins, a quarter, half and three quarters of an interval after a
-// keyframe; the last stays for
-// DELTA_START.
+// keyframe; the last stays for DELTA_START.
 func TestStartTable(t *testing.T) {
 	stay, err := time.ParseDuration(os.Getenv("DELTA_START"))
 	if err != nil {
@@ -307,15 +306,15 @@ func TestStartTable(t *testing.T) {
 	fmt.Println("| mode | keyframes every | publisher | round trip | first picture after ms | how old then, ms | pictures in the first second | longest gap ms | delay some seconds later, ms | delay a minute later, ms |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for _, rtt := range []time.Duration{0, 50 * time.Millisecond} {
-		var cells []*cell
 		for _, interval := range []time.Duration{1, 2, 10} {
+			var cells []*cell // at once: more are too much for the machine
 			for _, ignores := range []bool{false, true} {
 				for _, mode := range []edge.StartMode{edge.StartAsk, edge.StartStill, edge.StartCatchUp} {
 					cells = append(cells, &cell{mode: mode, interval: interval * time.Second, ignores: ignores, rtt: rtt})
 				}
 			}
+			t.Run(fmt.Sprint(rtt, interval), func(t *testing.T) { startTable(t, cells, stay) })
 		}
-		t.Run(fmt.Sprint(rtt), func(t *testing.T) { startTable(t, cells, stay) })
 	}
 }
 
@@ -357,7 +356,7 @@ func startTable(t *testing.T, cells []*cell, stay time.Duration) {
 				}
 				if k < 2 {
 					do(`leave(%q)`, id)
-				} else { // to look at all of them all the time is too much for the machine
+				} else { // to look at all of them all the time is too much, too
 					do(`joined[%q].watch(false)`, id)
 				}
 			}
