@@ -210,9 +210,13 @@ async function join(id, url) {
 	const shown = (now, meta) => {
 		const at = performance.timeOrigin + performance.now(), ms = read(video);
 		if (ms >= 0) j.frames.push([at - j.begun, ((at - ms) % 2**24 + 2**24 + 1000) % 2**24 - 1000, meta.rtpTimestamp]);
-		video.requestVideoFrameCallback(shown);
+		if (j.watched) video.requestVideoFrameCallback(shown);
 	};
-	video.requestVideoFrameCallback(shown);
+	j.watch = on => {
+		j.watched = on;
+		if (on) video.requestVideoFrameCallback(shown);
+	};
+	j.watch(true);
 	await pc.setLocalDescription(await pc.createOffer());
 	j.begun = performance.timeOrigin + performance.now();
 	const r = await fetch(url, {method: "POST", headers: {"Content-Type": "application/sdp"}, body: pc.localDescription.sdp});
@@ -285,9 +289,9 @@ func TestViewersBeginAtOnce(t *testing.T) {
 	require.Less(t, still.Second, 10.0)
 	require.Less(t, catchUp.First, ask.First-500)
 	require.Greater(t, catchUp.Age, 1000.0)
-	require.Greater(t, catchUp.Second, 15.0)
+	require.Greater(t, catchUp.Second, still.Second+5)
 	for _, b := range all {
-		require.Less(t, b.Delay, answered.Delay+150, "a delay remains")
+		require.Less(t, b.Delay, answered.Delay+300, "a delay remains")
 	}
 }
 
@@ -299,29 +303,35 @@ func TestStartTable(t *testing.T) {
 	if err != nil {
 		t.Skip("DELTA_START says for how long to watch")
 	}
-	fmt.Println("| mode | keyframes every | publisher | round trip | first picture after ms | how old then, ms | pictures in the first second | longest gap ms | delay after 8 s, ms | delay at the end, ms |")
+	fmt.Println("| mode | keyframes every | publisher | round trip | first picture after ms | how old then, ms | pictures in the first second | longest gap ms | delay some seconds later, ms | delay a minute later, ms |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for _, rtt := range []time.Duration{0, 50 * time.Millisecond} {
-		var cells []*cell
 		for _, interval := range []time.Duration{1, 2, 10} {
+			var cells []*cell // at once: more are too much for the machine
 			for _, ignores := range []bool{false, true} {
 				for _, mode := range []edge.StartMode{edge.StartAsk, edge.StartStill, edge.StartCatchUp} {
 					cells = append(cells, &cell{mode: mode, interval: interval * time.Second, ignores: ignores, rtt: rtt})
 				}
 			}
+			t.Run(fmt.Sprint(rtt, interval), func(t *testing.T) { startTable(t, cells, stay) })
 		}
-		t.Run(fmt.Sprint(rtt), func(t *testing.T) { startTable(t, cells, stay) })
 	}
 }
 
 func startTable(t *testing.T, cells []*cell, stay time.Duration) {
-	const settled = 8 * time.Second
+	const settled = 5 * time.Second
 	server := startNode(t, cells)
 	p := newBrowser(t).open(server)
 	time.Sleep(3 * time.Second)
 	var mu sync.Mutex // the page does one thing at a time
 	var wg sync.WaitGroup
 	all := make([][]begun, len(cells))
+	joined := make([]time.Time, len(cells))
+	do := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		eval[any](p, fmt.Sprintf("void "+format, args...))
+	}
 	turn := make(chan struct{}, 3) // joins at once
 	for i, c := range cells {
 		wg.Go(func() {
@@ -331,32 +341,42 @@ func startTable(t *testing.T, cells []*cell, stay time.Duration) {
 				id := fmt.Sprintf("%d", i)
 				to := joinURL(t, server, c)
 				time.Sleep(c.source.untilPhase(share))
-				mu.Lock()
-				eval[any](p, fmt.Sprintf(`void join(%q, %q)`, id, to))
-				mu.Unlock()
+				do(`join(%q, %q)`, id, to)
+				joined[i] = time.Now()
 				time.Sleep(settled)
 				for {
 					mu.Lock()
 					b := p.report(id, 2*time.Second)
 					mu.Unlock()
-					if b.First >= 0 && b.First < 5000 || eval[float64](p, fmt.Sprintf(`sinceJoin(%q)`, id)) > 14000 {
+					if since := time.Since(joined[i]); b.First >= 0 && since > time.Duration(b.First)*time.Millisecond+settled-time.Second || since > 20*time.Second {
 						all[i] = append(all[i], b)
 						break
 					}
 					time.Sleep(time.Second)
 				}
 				if k < 2 {
-					mu.Lock()
-					eval[any](p, fmt.Sprintf(`leave(%q)`, id))
-					mu.Unlock()
+					do(`leave(%q)`, id)
+				} else { // to look at all of them all the time is too much, too
+					do(`joined[%q].watch(false)`, id)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	time.Sleep(stay)
+	last := make([]begun, len(cells))
+	order := make([]int, len(cells))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return joined[a].Compare(joined[b]) })
+	for _, i := range order {
+		time.Sleep(time.Until(joined[i].Add(stay)))
+		do(`joined["%d"].watch(true)`, i)
+		time.Sleep(2 * time.Second)
+		last[i] = p.report(fmt.Sprint(i), 1500*time.Millisecond)
+		do(`joined["%d"].watch(false)`, i)
+	}
 	for i, c := range cells {
-		last := p.report(fmt.Sprint(i), 5*time.Second)
 		if dir := os.Getenv("DELTA_START_RAW"); dir != "" {
 			raw, _ := json.Marshal(all[i])
 			_ = os.WriteFile(fmt.Sprintf("%s/%d-%s.json", dir, i, strings.ReplaceAll(c.String(), " ", "")), raw, 0o644)
@@ -366,7 +386,7 @@ func startTable(t *testing.T, cells []*cell, stay time.Duration) {
 			each(all[i], func(b begun) float64 { return b.Age }),
 			each(all[i], func(b begun) float64 { return b.Second }),
 			each(all[i], func(b begun) float64 { return b.Gap }),
-			each(all[i], func(b begun) float64 { return b.Delay }), last.Delay)
+			each(all[i], func(b begun) float64 { return b.Delay }), last[i].Delay)
 	}
 }
 

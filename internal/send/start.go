@@ -58,6 +58,9 @@ const (
 	// itself, if it comes within a second of the beginning.
 	ahead    = 100 * time.Millisecond
 	aheadFor = time.Second
+	// A publisher that was silent for longer than that has paused: there is
+	// nothing to catch up with in between.
+	gap = 5 * time.Second
 	// showAgain is when a still picture goes out again, and a quarter of when
 	// it does for the last time.
 	showAgain = 250 * time.Millisecond
@@ -209,17 +212,20 @@ func (s *Sender) upcoming(now time.Time) *cdn.Packet {
 		if p.Seq >= h.first && p.Seq <= h.last {
 			continue // sent ahead
 		}
-		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead {
+		jump := s.media(p.Timestamp)-s.media(h.newest) > gap
+		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead && (!jump || p.Keyframe) {
 			s.hurry(now, h.newest)
 		}
-		later := int64(p.Timestamp-h.newest) > 0
 		switch {
 		case h.catching && p.Keyframe && s.worthLeaping(p):
 			s.await()
-		case h.catching && s.due(p).After(now):
+		case jump:
+			s.caughtUp(now)
+			h.at, h.from, h.newest = now, p.Timestamp, p.Timestamp
+		case h.catching && s.due(p).After(now) && fed(now, s.layer):
 			s.cursor = before
 			return nil
-		case later:
+		case int64(p.Timestamp-h.newest) > 0:
 			h.newest = p.Timestamp
 		}
 		return p

@@ -331,6 +331,27 @@ func TestBurstFromUpstream(t *testing.T) {
 	})
 }
 
+// When time jumps, or stands still, nobody waits for what is not there.
+func TestCatchUpWithPauses(t *testing.T) {
+	onShow(t, cdn.RingConfig{}, func(s *show) {
+		s.play(time.Second, 0)
+		s.join(Config{}, false)
+		for range 2 { // while it catches up, and when it just has
+			s.play(100 * time.Millisecond)
+			s.number += 3600 * picturesPerSecond
+			s.begun = s.begun.Add(-time.Hour)
+			s.play(400 * time.Millisecond)
+		}
+		require.Equal(t, 2*(s.number-2*3600*picturesPerSecond)+1, len(s.sent), "all that came")
+	})
+	onShow(t, cdn.RingConfig{}, func(s *show) {
+		s.play(3*time.Second, 0)
+		time.Sleep(2 * time.Second) // as a screen that nothing happens on
+		s.join(Config{}, false)
+		require.Len(t, s.sent, 2*91+1, "the picture as it is now")
+	})
+}
+
 // A node that wants to catch up gets everything with the timestamps that it
 // has; one that does not say so waits, as those must who go on with a stream.
 func TestNodesCatchUp(t *testing.T) {
