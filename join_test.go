@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -92,88 +91,6 @@ func skipPeerConnections(t *testing.T) {
 	}
 }
 
-// prompt fetches with one round trip, as by a link that stands: the answer is the
-// tracks, and the newest keyframe with what has followed it.
-type prompt struct {
-	from      cdn.Source
-	roundTrip time.Duration
-}
-
-func (p prompt) Fetch(ctx context.Context, _ cdn.Entry, r cdn.Request, s *cdn.Stream) error {
-	time.Sleep(p.roundTrip / 2)
-	sub, err := p.from.Open(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	out := make(chan func(), 10000)
-	in, err := s.NewInput(cdn.InputConfig{})
-	if err != nil {
-		return err
-	}
-	defer in.Close(cdn.ErrClosed)
-	infos := []cdn.TrackInfo{}
-	for _, t := range sub.Stream().Tracks() {
-		infos = append(infos, t.Info())
-	}
-	hop := &hop{p: p, in: in, tracks: sub.Stream().Tracks(), out: out}
-	for _, t := range hop.tracks {
-		cursor := t.Layers()[0].Live()
-		if o := t.Layers()[0].Opening(time.Now()); o.Whole {
-			cursor = o.Since
-		}
-		hop.cursors = append(hop.cursors, cursor)
-	}
-	arrives := time.Now().Add(p.roundTrip / 2)
-	out <- func() {
-		time.Sleep(time.Until(arrives))
-		err = in.Start(infos)
-	}
-	detach := sub.Stream().Attach(hop)
-	defer detach()
-	for {
-		select {
-		case f := <-out:
-			if f(); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// hop carries packets to the other node.
-type hop struct {
-	p       prompt
-	in      *cdn.Input
-	tracks  []*cdn.Track
-	cursors []cdn.Cursor
-	inputs  [2]*cdn.LayerInput
-	out     chan func()
-}
-
-func (*hop) RequestKeyframe() {}
-func (*hop) Nack([]uint16)    {}
-
-func (h *hop) Consume() {
-	arrives := time.Now().Add(h.p.roundTrip / 2)
-	for i := range h.cursors {
-		for p := h.cursors[i].Next(); p != nil; p = h.cursors[i].Next() {
-			packet := &rtp.Packet{Header: rtp.Header{
-				Version: 2, SequenceNumber: uint16(p.Seq), Timestamp: uint32(p.Timestamp), Marker: p.Marker,
-			}, Payload: append([]byte(nil), p.Payload...)}
-			h.out <- func() {
-				time.Sleep(time.Until(arrives))
-				if h.inputs[i] == nil {
-					h.inputs[i], _ = h.in.Layer(i, "", h)
-				}
-				h.inputs[i].Write(time.Now(), packet, nil)
-			}
-		}
-	}
-}
-
 // A viewer connects to an edge while that fetches the stream: with a round trip
 // R to the edge she has her keyframe after 5 R (one for the POST, two for ICE,
 // two for DTLS) or, on a cold edge, when the stream has come, if that is later.
@@ -182,24 +99,28 @@ func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 	const hop = 50
 	for _, c := range []struct {
 		name          string
-		roundTrip     int // to the edge, in ms
-		whep          bool
-		answerAfter   int // 0: the default
+		roundTrip     int    // to the edge, in ms
+		link          string // "new", "stands" or, by WHEP, none
+		answerAfter   int    // 0: the default
 		cold, warm    time.Duration
 		connectedCold time.Duration
 	}{
-		// One round trip of the hop, and the edge has the keyframe: with R = 20 it
-		// has it at 70, and from 100 on nobody waits for it. What is left is what
-		// the answer was held back for.
-		{name: "one round trip", roundTrip: 20, cold: ms(130), warm: ms(100), connectedCold: ms(130)},
-		{name: "one round trip, farther", roundTrip: 100, cold: ms(530), warm: ms(500), connectedCold: ms(530)},
-		{name: "one round trip, at once", roundTrip: 20, answerAfter: -1, cold: ms(100), warm: ms(100), connectedCold: ms(100)},
-		{name: "one round trip, answered when it is there", roundTrip: 20, answerAfter: 20_000, cold: ms(150), warm: ms(100), connectedCold: ms(150)},
-		{name: "one round trip, nearby", roundTrip: 4, answerAfter: -1, cold: ms(56), warm: ms(20), connectedCold: ms(20)},
+		// Over a link that stands the stream is there a round trip of the hop after
+		// the POST has come, and what is left is what the answer was held back for.
+		{name: "link", roundTrip: 20, link: "stands", cold: ms(130), warm: ms(100), connectedCold: ms(130)},
+		{name: "link, farther", roundTrip: 100, link: "stands", cold: ms(530), warm: ms(500), connectedCold: ms(530)},
+		{name: "link, nearby", roundTrip: 4, link: "stands", cold: ms(56), warm: ms(20), connectedCold: ms(50)},
+		{name: "link, at once", roundTrip: 20, link: "stands", answerAfter: -1, cold: ms(100), warm: ms(100), connectedCold: ms(100)},
+		{name: "link, when the stream is there", roundTrip: 20, link: "stands", answerAfter: 20_000, cold: ms(150), warm: ms(100), connectedCold: ms(150)},
+		// The tracks of the first stream of a link are there after 100 ms, its media
+		// after 180.
+		{name: "first of a link", roundTrip: 20, link: "new", cold: ms(210), warm: ms(100), connectedCold: ms(130)},
+		{name: "first of a link, farther", roundTrip: 100, link: "new", cold: ms(530), warm: ms(500), connectedCold: ms(530)},
+		{name: "first of a link, farther, when the stream is there", roundTrip: 100, link: "new", answerAfter: 20_000, cold: ms(600), warm: ms(500), connectedCold: ms(600)},
 		// By WHEP and a PeerConnection the hop takes 400 ms: 50 for the POST, 250
 		// for ICE, of which pion waits 150 for its turn, and 100 for DTLS.
-		{name: "WHEP", roundTrip: 100, whep: true, cold: ms(550), warm: ms(500), connectedCold: ms(530)},
-		{name: "WHEP, nearby", roundTrip: 20, whep: true, cold: ms(430), warm: ms(100), connectedCold: ms(130)},
+		{name: "WHEP", roundTrip: 100, cold: ms(550), warm: ms(500), connectedCold: ms(530)},
+		{name: "WHEP, nearby", roundTrip: 20, cold: ms(430), warm: ms(100), connectedCold: ms(130)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -213,13 +134,21 @@ func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 				w.network.Between(o.host, e.host, cdntest.Path{Delay: ms(hop) / 2})
 				far := inproc.New(inproc.Config{Delay: ms(hop)})
 				far.Handle(o.url()+relay.Prefix, o.server)
-				rc := relay.Config{Directory: cdn.Static(o.url()), Fetcher: prompt{o.origin, ms(hop)}}
-				if c.whep {
-					rc.Fetcher = relay.NewWHEP(e.Node, relay.WHEPConfig{Dialer: far})
-				}
+				rc := relay.Config{Directory: cdn.Static(o.url()), Fetcher: relay.NewWHEP(e.Node, relay.WHEPConfig{Dialer: far})}
 				var err error
+				if c.link != "" {
+					rc.Fetcher, err = relay.NewLink(e.Node, relay.LinkConfig{Dialer: far})
+					require.NoError(t, err)
+				}
 				e.relay, err = relay.New(e.Node, rc)
 				require.NoError(t, err)
+				if c.link == "stands" {
+					w.publish(o, "other", cdntest.Path{}, cdntest.PublisherConfig{})
+					sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "other"})
+					require.NoError(t, err)
+					defer sub.Close()
+					time.Sleep(time.Second)
+				}
 				w.dialer = inproc.New(inproc.Config{Delay: ms(c.roundTrip)})
 				w.serveViewers(e, e.relay, edge.Config{AnswerAfter: ms(c.answerAfter)})
 
@@ -229,6 +158,7 @@ func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 					begun := time.Now()
 					v := cdntest.View(t, cdntest.ViewerConfig{Net: host.Net(), Dialer: w.dialer, URL: e.url() + "/whep/live", Stream: "live"})
 					require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
+					synctest.Wait() // they may all have come in the instant of the connection
 					r := v.Report()
 					require.True(t, r.Video().BeganWithKeyframe)
 					require.Zero(t, r.Video().FaultCount, r.Video().Faults)
