@@ -87,3 +87,9 @@ func TestSoakKills(t *testing.T) {
 		testKills(t, 100, seed+2)
 	}
 }
+
+// Ten thousand subscriptions on one link.
+func TestSoakSubscriptions(t *testing.T) {
+	needLinks(t)
+	testSubscriptions(t, 10000)
+}

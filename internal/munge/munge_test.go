@@ -108,7 +108,7 @@ func TestHurry(t *testing.T) {
 	require.False(t, m.Hurry(50*frame), "what was sent would change")
 	m.Steady(45 * frame)
 	for seq := uint64(141); seq <= 150; seq++ {
-		require.Equal(t, uint64(5*frame+40*frame/Speed+(seq-140)*frame), send(seq))
+		require.Equal(t, 5*frame+40*frame/Speed+(seq-140)*frame, send(seq))
 		require.Equal(t, last, (seq-95)*frame+m.Shift())
 	}
 	m.Start("h", 200, 105*frame, last+frame)
