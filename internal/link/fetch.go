@@ -209,6 +209,10 @@ func (f *fetching) begin(c cdn.InputConfig, tracks []control.Track) error {
 	}
 	f.inputs <- input
 	m.add(sources)
+	if f.ended() { // meanwhile, and has removed what was not there yet
+		m.remove(f)
+		return nil
+	}
 	if f.config.Accepted != nil {
 		f.config.Accepted()
 	}

@@ -350,6 +350,11 @@ func (m *media) report(now time.Time) (next time.Time) {
 		return due
 	}
 	m.reported = now
+	if !m.link.awaits() {
+		m.mu.Lock()
+		m.held, m.heldLen = nil, 0 // it is nobody's any more
+		m.mu.Unlock()
+	}
 	m.mu.RLock()
 	var blocks []rtcp.ReceptionReport
 	for _, s := range m.sources {
