@@ -11,7 +11,8 @@ import (
 // Trust says by what the nodes of a CDN know each other. Another node is
 // trusted that proves any one of what is set here: that it knows Secret, that it
 // has a certificate of Pins, or one that CAs vouch for. Where nothing is set,
-// nodes are let in from loopback addresses only.
+// nodes are let in from loopback addresses only, unless they come through a
+// proxy.
 //
 // Whatever proves it, the other node's certificate is bound to it by the DTLS
 // handshake, and this node proves itself to the other in the same way.
