@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/signal/whep"
+	"github.com/deltacdn/delta/signal/whip"
+)
+
+// binary is the program, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "node")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "node")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// process is a node that runs.
+type process struct {
+	*exec.Cmd
+	url string
+}
+
+// launch starts a node on free ports, and returns when it says that it serves.
+func launch(t *testing.T, args ...string) *process {
+	p := &process{Cmd: exec.Command(binary, append([]string{"-http", "127.0.0.1:0"}, args...)...)}
+	p.Stderr = os.Stderr
+	out, err := p.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.Start())
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(line, "serving name="), line)
+	for field := range strings.FieldsSeq(line) {
+		if url, ok := strings.CutPrefix(field, "http="); ok {
+			p.url = url
+		}
+	}
+	require.NotEmpty(t, p.url, line)
+	return p
+}
+
+func get(t *testing.T, url string) (int, string) {
+	resp, err := http.Get(url)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
+func (p *process) waitReady(t *testing.T) {
+	require.Eventually(t, func() bool { code, _ := get(t, p.url+"/readyz"); return code == http.StatusOK }, 20*time.Second, 20*time.Millisecond)
+}
+
+func (p *process) upstream(t *testing.T) string {
+	_, body := get(t, p.url+"/status")
+	var st Status
+	require.NoError(t, json.Unmarshal([]byte(body), &st))
+	if len(st.Fetched) == 0 {
+		return ""
+	}
+	return st.Fetched[0].URL
+}
+
+// Four processes: the relay that the edge has the stream from is killed, and the
+// viewer plays on, from the other one, over the session that it has.
+func TestARelayIsKilled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const secret = "known to these four alone"
+	o := launch(t, "-roles", "origin", "-name", "o", "-secret", secret)
+	relays := map[string]*process{}
+	var entry []string
+	for _, name := range []string{"r1", "r2"} {
+		r := launch(t, "-roles", "relay", "-name", name, "-entry", o.url, "-secret", secret)
+		relays[r.url] = r
+		entry = append(entry, r.url)
+		r.waitReady(t)
+	}
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", strings.Join(entry, ","), "-secret", secret)
+	e.waitReady(t)
+	code, _ := get(t, e.url+"/healthz")
+	require.Equal(t, http.StatusOK, code)
+
+	pub, err := cdntest.NewPublisher(ctx, cdntest.PublisherConfig{Dialer: &whip.Client{}, URL: o.url + "/whip/live"})
+	require.NoError(t, err)
+	defer pub.Kill()
+	require.NoError(t, pub.WaitConnected(ctx))
+	v, err := cdntest.NewViewer(ctx, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
+	require.NoError(t, err)
+	defer v.Kill()
+	require.NoError(t, v.WaitFrames(ctx, 30))
+	used := e.upstream(t)
+	require.Contains(t, relays, used)
+	require.NoError(t, relays[used].Process.Kill())
+	before := len(v.Report().Video().Frames)
+	require.NoError(t, v.WaitFrames(ctx, before+90))
+	require.NotEqual(t, used, e.upstream(t))
+	select {
+	case <-v.Done():
+		t.Fatal("the viewer lost its session")
+	default:
+	}
+	require.Zero(t, v.Report().Video().FaultCount, v.Report().Video().Faults)
+}
+
+// One that does not know the secret gets no link, and says why not.
+func TestAnotherSecret(t *testing.T) {
+	o := launch(t, "-roles", "origin", "-name", "o", "-secret", "one")
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", o.url, "-secret", "another")
+	time.Sleep(500 * time.Millisecond) // in which a link would have been made many times over
+	code, body := get(t, e.url+"/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Contains(t, body, "-entry")
+	_, err := cdntest.NewViewer(t.Context(), cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
+	require.Error(t, err)
+}
+
+// It ends when it is told to, with 0.
+func TestTerminated(t *testing.T) {
+	p := launch(t, "-roles", "origin,edge", "-name", "n")
+	p.waitReady(t)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.Wait())
+}
+
+func TestBadFlags(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-roles: \"king\"":      {"-roles", "king"},
+		"-roles: there is none": {"-roles", ","},
+		"-entry: a relay":       {"-roles", "edge"},
+		"-entry":                {"-roles", "edge", "-entry", "nowhere"},
+		"-http":                 {"-http", "8080"},
+		"-udp":                  {"-udp", "x"},
+		"-public":               {"-public", "0.0.0.0"},
+		"-name":                 {"-name", "a b"},
+		"flag provided but":     {"-nothing"},
+		"unexpected argument":   {"more"},
+	} {
+		out, err := exec.Command(binary, args...).CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, want)
+		require.Equal(t, exitUsage, exit.ExitCode(), want)
+		require.Contains(t, string(out), want)
+	}
+}
