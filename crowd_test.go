@@ -19,9 +19,10 @@ import (
 
 // However many viewers come at once, one fetch runs, and the publisher is asked
 // for one keyframe a window.
-func TestFlashCrowd(t *testing.T) {
+func TestFlashCrowd(t *testing.T) { testFlashCrowd(t, 200) }
+
+func testFlashCrowd(t *testing.T, viewers int) {
 	synctest.Test(t, func(t *testing.T) {
-		const viewers = 200
 		w := newWorld(t)
 		path := cdntest.Path{Delay: ms(5)}
 		o := w.origin("origin", path, origin.Config{})

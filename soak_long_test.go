@@ -93,3 +93,6 @@ func TestSoakSubscriptions(t *testing.T) {
 	needLinks(t)
 	testSubscriptions(t, 10000)
 }
+
+// A thousand viewers at once.
+func TestSoakFlashCrowd(t *testing.T) { testFlashCrowd(t, 1000) }
