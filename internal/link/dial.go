@@ -1,0 +1,169 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
+)
+
+// start dials, once.
+func (l *Link) start() {
+	if l.dialed {
+		l.starter.Do(func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if !l.stopped {
+				l.work.Go(l.run)
+				l.work.Go(l.dial)
+			}
+		})
+	}
+}
+
+// dial makes the connection: an offer and its answer, then checks, and the
+// ClientHello beside them.
+func (l *Link) dial() {
+	if err := l.signal(); err != nil {
+		l.end(err)
+		return
+	}
+	if !l.links.goes(l) {
+		l.end(errMoved)
+		return
+	}
+	l.mu.Lock()
+	l.shakeLocked()
+	l.mu.Unlock()
+	l.path.probe()
+}
+
+// signal brings the other node's answer.
+func (l *Link) signal() error {
+	ls := l.links
+	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	defer cancel()
+	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+		return err
+	}
+	d := l.description()
+	l.mu.Lock()
+	for len(d.Control) < maxControl {
+		datagram := l.control.Datagram()
+		if datagram == nil {
+			break
+		}
+		d.Control = append(d.Control, append([]byte(nil), datagram...))
+	}
+	l.control.Untimed()
+	l.mu.Unlock()
+	offer, err := seal(d, ls.trust, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := l.dialer.DialLink(ctx, l.url, offer)
+	if err != nil {
+		if errors.Is(err, cdn.ErrUnsupported) {
+			err = fmt.Errorf("%w: %w", ErrNone, err)
+		}
+		if ctx.Err() != nil && l.ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
+		}
+		return err
+	}
+	r, proved, err := open(answer, ls.trust, offer)
+	if err != nil {
+		return err
+	}
+	if r.node == ls.node.ID() {
+		return fmt.Errorf("%w: that is this node", cdn.ErrLoop)
+	}
+	// It was this node that chose whom to ask, so the answer counts as local where
+	// nothing is configured.
+	verify, err := admit(ls.trust, r, proved, true)
+	if err != nil {
+		return err
+	}
+	l.meet(r, verify)
+	return nil
+}
+
+// Link answers another node's offer.
+func (ls *Links) Link(_ context.Context, o signal.LinkOffer) ([]byte, error) {
+	answer, err := ls.answer(o)
+	if err != nil {
+		return nil, &cdn.Error{Op: "link", Err: err}
+	}
+	return answer, nil
+}
+
+func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
+	r, proved, err := open(o.Body, ls.trust, nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.node == ls.node.ID() {
+		return nil, fmt.Errorf("%w: node %s is this one", cdn.ErrLoop, r.node)
+	}
+	verify, err := admit(ls.trust, r, proved, IsLoopback(o.RemoteAddr))
+	if err != nil {
+		return nil, err
+	}
+	l := ls.newLink(false, "")
+	if err := ls.add(l); err != nil {
+		return nil, err
+	}
+	l.meet(r, verify)
+	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+		l.end(err)
+		return nil, err
+	}
+	l.mu.Lock()
+	if !l.stopped {
+		l.work.Go(l.run)
+		l.work.Go(l.expire)
+	}
+	l.mu.Unlock()
+	answer, err := seal(l.description(), ls.trust, o.Body)
+	if err != nil {
+		l.end(err)
+	}
+	return answer, err
+}
+
+// add takes a link in that another node asks for.
+func (ls *Links) add(l *Link) error {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	unproved := 0
+	for other := range ls.all {
+		if !other.dialed && !other.isUp() {
+			unproved++
+		}
+	}
+	switch {
+	case ls.closed:
+		l.cancel()
+		return cdn.ErrClosed
+	case unproved >= maxUnproved:
+		l.cancel()
+		return &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %d links are being made", cdn.ErrOverLimit, unproved), RetryAfter: time.Second}
+	}
+	ls.addLocked(l)
+	return nil
+}
+
+// expire ends a link that the other node has asked for and does not make.
+func (l *Link) expire() {
+	t := time.NewTimer(connectTimeout)
+	defer t.Stop()
+	select {
+	case <-l.up:
+	case <-l.ctx.Done():
+	case <-t.C:
+		l.end(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
+	}
+}
