@@ -24,7 +24,8 @@ type Trust struct {
 	// who sees a node's signaling can try guesses against it: 16 random bytes or
 	// more are safe. If empty, none.
 	Secret string
-	// Pins are fingerprints of other nodes' certificates, as SDP writes them:
+	// Pins are fingerprints of other nodes' certificates, whatever those call
+	// themselves, as SDP writes them:
 	// "sha-256 AB:CD:…" (RFC 8122 section 5).
 	Pins []string
 	// CAs sign the certificates of nodes. The certificate has to name the node's

@@ -35,7 +35,7 @@ type fetching struct {
 	packet  rtp.Packet
 	ext     []cdn.Ext
 
-	last atomic.Int64 // when media last came, Unix nanoseconds; 0: never
+	last atomic.Int64 // when media last came, since begun
 
 	mu    sync.Mutex
 	input *cdn.Input
@@ -122,10 +122,7 @@ func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
 }
 
 func (f *fetching) heard() time.Time {
-	if at := f.last.Load(); at != 0 {
-		return time.Unix(0, at)
-	}
-	return f.begun
+	return f.begun.Add(time.Duration(f.last.Load()))
 }
 
 func (f *fetching) ended() bool {

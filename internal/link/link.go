@@ -66,7 +66,7 @@ type Link struct {
 	chosen   bool // before another one with the same node, which was not made
 	stopped  bool
 	err      error
-	heard    atomic.Int64 // when media last came, Unix nanoseconds
+	heard    atomic.Int64 // when media last came, since begun
 }
 
 func (ls *Links) newLink(dialed bool, url string) *Link {
@@ -281,9 +281,7 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.control
-	if at := l.heard.Load(); at != 0 {
-		c.Heard(time.Unix(0, at))
-	}
+	c.Heard(l.begun.Add(time.Duration(l.heard.Load())))
 	if l.conn == nil { // connecting has a deadline of its own
 		c.Heard(now)
 		return nil, connectTimeout

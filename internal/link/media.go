@@ -141,7 +141,7 @@ func (m *media) take(now time.Time, s *source, packet []byte) {
 		return
 	}
 	m.received.Add(uint64(len(packet)))
-	m.link.heard.Store(now.UnixNano())
+	m.link.heard.Store(int64(now.Sub(m.link.begun)))
 	s.stats.received(p.SequenceNumber)
 	if s.original != nil { // RFC 4588 section 4
 		if len(p.Payload) < 2 {
@@ -151,7 +151,7 @@ func (m *media) take(now time.Time, s *source, packet []byte) {
 		p.Payload = p.Payload[2:]
 		s = s.original
 	}
-	f.last.Store(now.UnixNano())
+	f.last.Store(int64(now.Sub(f.begun)))
 	f.ext = f.ext[:0]
 	for _, id := range s.ids {
 		if data := p.GetExtension(id.theirs); data != nil {

@@ -30,7 +30,7 @@ func (m *media) receiveRTCP(now time.Time, packet []byte) {
 	if err != nil {
 		return
 	}
-	m.link.heard.Store(now.UnixNano())
+	m.link.heard.Store(int64(now.Sub(m.link.begun)))
 	for _, p := range packets {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -179,14 +180,20 @@ func (s *serving) prepare(resumes bool) (err error) {
 	}
 	s.set = send.New(send.Config{Node: true, Start: start})
 	s.media, s.again = writer{serving: s}, writer{serving: s, batch: s.link.links.transport.Reply}
+	if n := len(s.stream.Tracks()); n > maxTracks {
+		return fmt.Errorf("%w: %d tracks, and %d have payload types on a link", cdn.ErrOverLimit, n, maxTracks)
+	}
 	for i, t := range s.stream.Tracks() {
 		s.tracks = append(s.tracks, s.addTrack(i, t))
 	}
 	return nil
 }
 
-// firstPayload is the first dynamic payload type (RFC 3551).
-const firstPayload = 96
+// firstPayload is the first dynamic payload type (RFC 3551). Each track has two.
+const (
+	firstPayload = 96
+	maxTracks    = (128 - firstPayload) / 2
+)
 
 func (s *serving) addTrack(i int, t *cdn.Track) control.Track {
 	info := t.Info()
