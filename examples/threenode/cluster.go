@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
@@ -19,61 +22,108 @@ import (
 	"github.com/deltacdn/delta/signal/whip"
 )
 
-// cluster is the nodes, in the order in which they were started.
+// cluster is the nodes, each at its place, in the order in which they are
+// started.
 type cluster struct {
-	origin *node
-	nodes  []*node
-	client *http.Client // trusts the nodes' certificate
-	failed chan error   // a node's web server, later
+	// static
+	options   options
+	log       *slog.Logger
+	client    *http.Client // trusts the nodes' certificate
+	transport *http.Transport
+	failed    chan error     // a node's web server, later
+	closing   sync.WaitGroup // of nodes that were killed
+
+	mu     sync.Mutex
+	closed bool
+	places []*place
+}
+
+// A place is where a node stands: what it takes to start it, and to start it
+// again.
+type place struct {
+	// static
+	name, host, url string
+	role            web.Role
+	build           func(*node) error
+
+	// guarded by the cluster's mu
+	tcp, udp string // ports; once there was a node, those that it had
+	node     *node  // nil: killed
 }
 
 // start brings the nodes up: the origin first, and each with those before it
-// as its point of entry.
+// as its points of entry.
 func start(o options, log *slog.Logger) (*cluster, error) {
-	c := &cluster{failed: make(chan error, 4)}
+	c := &cluster{options: o, log: log, failed: make(chan error, 1)}
 	var err error
-	if c.client, err = newClient(o.tls); err != nil {
+	if c.transport, err = newTransport(o.tls); err != nil {
 		return nil, err
 	}
-	begin := func(name, addr string, role web.Role, build func(*node) error) (*node, error) {
-		n, err := listen(name, addr, role, o, log)
-		if err != nil {
-			return nil, err
-		}
-		c.nodes = append(c.nodes, n)
-		if err := build(n); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		n.serve(o.tls, c.failed)
-		return n, nil
-	}
-	err = func() error {
-		if c.origin, err = begin("origin", o.origin, web.Origin, buildOrigin); err != nil {
-			return err
-		}
-		entry := c.origin.url
-		if o.relay {
-			r, err := begin("relay", o.relayAddr, web.Relay, func(n *node) error { return c.buildRelay(n, entry) })
-			if err != nil {
-				return err
-			}
-			entry = r.url
-		}
-		for _, e := range []struct{ name, addr string }{{"edge1", o.edge1}, {"edge2", o.edge2}} {
-			if _, err := begin(e.name, e.addr, web.Edge, func(n *node) error { return c.buildEdge(n, entry) }); err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
+	c.client = &http.Client{Transport: c.transport}
+	c.mu.Lock()
+	err = c.startAllLocked()
+	c.mu.Unlock()
 	if err != nil {
 		c.close()
 		return nil, err
 	}
-	for _, n := range c.nodes {
-		n.setPeers(c.nodes)
-	}
 	return c, nil
+}
+
+func (c *cluster) startAllLocked() error {
+	o := c.options
+	live, err := c.addLocked("origin", o.origin, web.Origin, buildOrigin)
+	if err != nil {
+		return err
+	}
+	entries := []string{live.url}
+	if o.relay {
+		entries = nil
+		for _, r := range []struct{ name, addr string }{{"relay1", o.relayAddr}, {"relay2", o.relay2Addr}} {
+			p, err := c.addLocked(r.name, r.addr, web.Relay, func(n *node) error { return c.buildRelay(n, live.url) })
+			if err != nil {
+				return err
+			}
+			entries = append(entries, p.url)
+		}
+	}
+	for _, e := range []struct{ name, addr string }{{"edge1", o.edge1}, {"edge2", o.edge2}} {
+		mine := slices.Clone(entries)
+		if _, err := c.addLocked(e.name, e.addr, web.Edge, func(n *node) error { return c.buildEdge(n, mine...) }); err != nil {
+			return err
+		}
+		slices.Reverse(entries) // the next edge prefers the other relay
+	}
+	return nil
+}
+
+// addLocked makes a place and starts its first node.
+func (c *cluster) addLocked(name, addr string, role web.Role, build func(*node) error) (*place, error) {
+	p := &place{name: name, role: role, build: build}
+	var err error
+	if p.host, p.tcp, err = net.SplitHostPort(addr); err != nil {
+		return nil, fmt.Errorf("-%s: %q is no HOST:PORT", flagOf(name), addr)
+	}
+	p.udp = p.tcp
+	if c.options.public.IsValid() && p.host == "127.0.0.1" {
+		p.host = ""
+	}
+	c.places = append(c.places, p)
+	return p, c.startLocked(p)
+}
+
+func (c *cluster) startLocked(p *place) error {
+	n, err := c.listenLocked(p)
+	if err != nil {
+		return err
+	}
+	if err := p.build(n); err != nil {
+		n.close()
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	n.serve(c.options.tls, c.failed)
+	p.node = n
+	return nil
 }
 
 // buildOrigin composes an origin that serves viewers and other nodes too.
@@ -103,21 +153,22 @@ func (c *cluster) buildRelay(n *node, entry string) error {
 	return n.serveNodes(up)
 }
 
-// buildEdge composes a node that fetches from entry and serves viewers.
-func (c *cluster) buildEdge(n *node, entry string) error {
-	up, err := c.fetchFrom(n, entry)
+// buildEdge composes a node that fetches from entries and serves viewers.
+func (c *cluster) buildEdge(n *node, entries ...string) error {
+	up, err := c.fetchFrom(n, entries...)
 	if err != nil {
 		return err
 	}
 	return n.serveViewers(up)
 }
 
-func (c *cluster) fetchFrom(n *node, entry string) (*relay.Relay, error) {
-	links, err := relay.NewLink(n.cdn, relay.LinkConfig{Dialer: &link.Client{HTTP: c.client}})
+func (c *cluster) fetchFrom(n *node, entries ...string) (*relay.Relay, error) {
+	links, err := relay.NewLink(n.cdn, relay.LinkConfig{Dialer: &link.Client{HTTP: &http.Client{Transport: n.cord}}})
 	if err != nil {
 		return nil, err
 	}
-	return relay.New(n.cdn, relay.Config{Directory: cdn.Static(entry), Fetcher: links})
+	n.up, err = relay.New(n.cdn, relay.Config{Directory: cdn.Static(entries...), Fetcher: links})
+	return n.up, err
 }
 
 func (n *node) serveNodes(s cdn.Source) (err error) {
@@ -144,9 +195,9 @@ func (n *node) serveViewers(s cdn.Source) (err error) {
 	return nil
 }
 
-// newClient returns the client that nodes call each other with. A certificate
-// of one's own making is trusted because it was named.
-func newClient(files tlsFiles) (*http.Client, error) {
+// newTransport returns what nodes call each other with. A certificate of one's
+// own making is trusted because it was named.
+func newTransport(files tlsFiles) (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if files.cert != "" {
 		pem, err := os.ReadFile(files.cert)
@@ -165,39 +216,49 @@ func newClient(files tlsFiles) (*http.Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{Transport: transport}, nil
+	return transport, nil
 }
 
 // close ends the nodes, edges first.
 func (c *cluster) close() {
-	for i := len(c.nodes) - 1; i >= 0; i-- {
-		c.nodes[i].close()
+	c.mu.Lock()
+	c.closed = true
+	var running []*node
+	for _, p := range c.places {
+		if p.node != nil {
+			running = append(running, p.node)
+		}
 	}
+	c.mu.Unlock()
+	for _, n := range slices.Backward(running) {
+		n.close()
+	}
+	c.closing.Wait()
 	c.client.CloseIdleConnections()
 }
 
 // announce prints where to look.
 func (c *cluster) announce(w io.Writer, o options) {
-	fmt.Fprintln(w, "Delta: a WebRTC CDN of", len(c.nodes), "nodes in one process.")
+	fmt.Fprintln(w, "Delta: a WebRTC CDN of", len(c.places), "nodes in one process.")
 	fmt.Fprintln(w)
-	for _, n := range c.nodes {
-		fmt.Fprintf(w, "  %-7s %s/\n", n.name, n.url)
+	for _, p := range c.places {
+		fmt.Fprintf(w, "  %-7s %s/\n", p.name, p.url)
 	}
 	fmt.Fprintln(w)
 	if o.demo {
 		fmt.Fprintln(w, "A countdown is being published to the origin as stream \"demo\". Play it on both edges:")
-		for _, n := range c.nodes {
-			if n.role == web.Edge {
-				fmt.Fprintf(w, "  %s/play?stream=demo\n", n.url)
+		for _, p := range c.places {
+			if p.role == web.Edge {
+				fmt.Fprintf(w, "  %s/play?stream=demo\n", p.url)
 			}
 		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w, "Publish your camera, your screen or a clock that shows the latency, and play that:")
-	fmt.Fprintf(w, "  %s/publish?stream=live\n", c.origin.url)
-	for _, n := range c.nodes {
-		if n.role == web.Edge {
-			fmt.Fprintf(w, "  %s/play?stream=live\n", n.url)
+	fmt.Fprintf(w, "  %s/publish?stream=live\n", c.places[0].url)
+	for _, p := range c.places {
+		if p.role == web.Edge {
+			fmt.Fprintf(w, "  %s/play?stream=live\n", p.url)
 		}
 	}
 	fmt.Fprintln(w)

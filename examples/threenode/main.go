@@ -1,7 +1,7 @@
 // Command threenode runs a whole CDN in one process: an origin and two edges,
-// with -relay a relay between them. They are three nodes all the same: each has
-// its own ports, and they find each other by a point of entry and talk over
-// sockets only. Open the addresses that it prints.
+// with -relay two relays between them. They are nodes all the same: each has its
+// own ports, and they find each other by points of entry and talk over sockets
+// only. Open the addresses that it prints.
 package main
 
 import (
@@ -34,10 +34,10 @@ func main() {
 
 // options are the flags. Others script against them: keep them stable.
 type options struct {
-	origin, edge1, edge2, relayAddr string
-	relay, demo, verbose            bool
-	public                          netip.Addr
-	tls                             tlsFiles
+	origin, edge1, edge2, relayAddr, relay2Addr string
+	relay, demo, kills, verbose                 bool
+	public                                      netip.Addr
+	tls                                         tlsFiles
 }
 
 type tlsFiles struct{ cert, key string }
@@ -49,9 +49,11 @@ func parse(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.origin, "origin", "127.0.0.1:8080", "`address` of the origin, for HTTP and UDP")
 	f.StringVar(&o.edge1, "edge1", "127.0.0.1:8081", "`address` of the first edge")
 	f.StringVar(&o.edge2, "edge2", "127.0.0.1:8082", "`address` of the second edge")
-	f.StringVar(&o.relayAddr, "relay-addr", "127.0.0.1:8083", "`address` of the relay")
-	f.BoolVar(&o.relay, "relay", false, "put a relay between the origin and the edges")
+	f.StringVar(&o.relayAddr, "relay-addr", "127.0.0.1:8083", "`address` of the first relay")
+	f.StringVar(&o.relay2Addr, "relay2-addr", "127.0.0.1:8084", "`address` of the second relay")
+	f.BoolVar(&o.relay, "relay", false, "put two relays between the origin and the edges, each of which goes over to the other relay when its own is gone")
 	f.BoolVar(&o.demo, "demo", true, "publish the built-in clip as stream \"demo\"")
+	f.BoolVar(&o.kills, "kills", false, "let pages that are opened on other machines kill and restore nodes too")
 	f.BoolVar(&o.verbose, "v", false, "log what happens")
 	public := f.String("public", "", "`IP` under which others reach this machine; nodes then listen on all addresses")
 	f.StringVar(&o.tls.cert, "tls-cert", "", "certificate `file` (PEM), for https: browsers give pages from other machines a camera only then")
@@ -103,7 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.demo {
 		wg.Go(func() {
 			err := demo.Publish(ctx, demo.Config{
-				URL: c.origin.url + "/whip/demo", Dialer: &whip.Client{HTTP: c.client}, Stream: "demo", Logger: log,
+				URL: c.places[0].url + "/whip/demo", Dialer: &whip.Client{HTTP: c.client}, Stream: "demo", Logger: log,
 			})
 			if err != nil {
 				log.Error("the built-in clip", "err", err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func (o *output) String() string {
 
 // start3 runs the program on free ports, and returns its nodes' URLs by name.
 func start3(t *testing.T, args ...string) map[string]string {
-	args = append(args, "-origin", "127.0.0.1:0", "-edge1", "127.0.0.1:0", "-edge2", "127.0.0.1:0", "-relay-addr", "127.0.0.1:0")
+	args = append(args, "-origin", "127.0.0.1:0", "-edge1", "127.0.0.1:0", "-edge2", "127.0.0.1:0", "-relay-addr", "127.0.0.1:0", "-relay2-addr", "127.0.0.1:0")
 	ctx, cancel := context.WithCancel(context.Background())
 	out, done := &output{}, make(chan error, 1)
 	go func() { done <- run(ctx, args, out, io.Discard) }()
@@ -76,6 +77,14 @@ func status(t *testing.T, node string) (s web.Status) {
 	return s
 }
 
+// waitLive waits until the clip is at a node.
+func waitLive(t *testing.T, node string) {
+	require.Eventually(t, func() bool {
+		s := status(t, node)
+		return len(s.Streams) == 1 && s.Streams[0].State == "live"
+	}, patience, 50*time.Millisecond)
+}
+
 func TestBadInvocations(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -105,7 +114,7 @@ func TestBadInvocations(t *testing.T) {
 func TestHelpIsNoFailure(t *testing.T) {
 	var out output
 	require.ErrorContains(t, run(context.Background(), []string{"-h"}, &out, io.Discard), "help")
-	for _, name := range []string{"-origin", "-edge1", "-edge2", "-relay-addr", "-relay", "-demo", "-public", "-tls-cert", "-tls-key"} {
+	for _, name := range []string{"-origin", "-edge1", "-edge2", "-relay-addr", "-relay2-addr", "-relay", "-demo", "-kills", "-public", "-tls-cert", "-tls-key"} {
 		require.Contains(t, out.String(), name)
 	}
 }
@@ -117,22 +126,28 @@ func TestDemoIsPlayed(t *testing.T) {
 			urls := start3(t, args...)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			require.Eventually(t, func() bool {
-				s := status(t, urls["origin"])
-				return len(s.Streams) == 1 && s.Streams[0].State == "live"
-			}, patience, 50*time.Millisecond)
-			for _, edge := range []string{"edge1", "edge2"} {
+			waitLive(t, urls["origin"])
+			for i, edge := range []string{"edge1", "edge2"} {
 				v := cdntest.View(t, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: urls[edge] + "/whep/demo"})
 				require.NoError(t, v.WaitConnected(ctx))
 				// The clip is none of cdntest's: its packets are all that counts.
 				require.Eventually(t, func() bool { return v.Report().Video().Packets > 20 && v.Report().Audio().Packets > 20 }, patience, 50*time.Millisecond)
 				s := status(t, urls[edge])
 				require.Equal(t, 1, s.Streams[0].Viewers)
-				from := "from origin"
+				from, standby := "origin", ""
 				if args != nil {
-					from = "from relay"
+					from, standby = []string{"relay1", "relay2"}[i], []string{"relay2", "relay1"}[i]
 				}
-				require.Equal(t, from, s.Streams[0].Source)
+				require.Equal(t, "from "+from, s.Streams[0].Source)
+				require.Equal(t, "origin", s.Streams[0].Path[0])
+				require.Equal(t, from, s.Fetches[0].Node)
+				require.Equal(t, urls[from], s.Fetches[0].URL)
+				require.Equal(t, standby, s.Fetches[0].Standby)
+				require.Eventually(t, func() bool {
+					return slices.ContainsFunc(status(t, urls[edge]).Links, func(l web.Link) bool {
+						return l.Peer == from && l.RTTMillis > 0 && l.BitrateIn > 0 && slices.Equal(l.Fetched, []string{"demo"})
+					})
+				}, patience, 50*time.Millisecond)
 				require.False(t, s.CanPublish)
 			}
 			require.Positive(t, status(t, urls["origin"]).Sessions.Links)
@@ -142,13 +157,13 @@ func TestDemoIsPlayed(t *testing.T) {
 
 func TestPagesAndPathsOfEachNode(t *testing.T) {
 	urls := start3(t, "-relay", "-demo=false")
-	require.Len(t, urls, 4)
+	require.Len(t, urls, 5)
 	for name, url := range urls {
 		for _, path := range []string{"/", "/play?stream=demo", "/publish?stream=demo", "/assets/style.css", "/status.json"} {
 			code, _ := get(t, url+path)
 			require.Equal(t, http.StatusOK, code, "%s%s", name, path)
 		}
-		for path, serves := range map[string]bool{"/whip/demo": name == "origin", "/whep/demo": name != "relay"} {
+		for path, serves := range map[string]bool{"/whip/demo": name == "origin", "/whep/demo": !strings.HasPrefix(name, "relay")} {
 			code, _ := get(t, url+path)
 			if serves {
 				require.Equal(t, http.StatusMethodNotAllowed, code, "%s%s takes a POST", name, path)
@@ -165,13 +180,18 @@ func TestPagesAndPathsOfEachNode(t *testing.T) {
 }
 
 func TestNothingIsLeft(t *testing.T) {
-	http.DefaultClient.CloseIdleConnections()
-	before := runtime.NumGoroutine()
-	t.Run("run", func(t *testing.T) {
+	leavesNothing(t, func(t *testing.T) {
 		urls := start3(t)
 		require.Eventually(t, func() bool { return len(status(t, urls["origin"]).Streams) == 1 }, patience, 50*time.Millisecond)
-		http.DefaultClient.CloseIdleConnections()
 	})
+}
+
+// leavesNothing runs a test, after which no goroutine may be left.
+func leavesNothing(t *testing.T, f func(*testing.T)) {
+	http.DefaultClient.CloseIdleConnections()
+	before := runtime.NumGoroutine()
+	t.Run("run", f)
+	http.DefaultClient.CloseIdleConnections()
 	stacks := make([]byte, 1<<20)
 	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -27,6 +27,7 @@ type node struct {
 	role       web.Role
 	url        string
 	cdn        *cdn.Node
+	up         *relay.Relay  // nil: it fetches from no other
 	edge       *edge.Edge    // nil: it serves no viewers
 	server     *relay.Server // nil: it serves no nodes
 	canPublish bool
@@ -37,49 +38,58 @@ type node struct {
 	wg       sync.WaitGroup // of the web server
 	log      *slog.Logger
 
-	mu    sync.Mutex
-	peers []web.Peer
+	cord  *cord
+	peers func() []web.Peer
+	rates rates // of its links
 }
 
-// listen opens the node's ports: TCP for HTTP and, under the same number, UDP
-// for media.
-func listen(name, addr string, role web.Role, o options, log *slog.Logger) (*node, error) {
-	host, port, err := net.SplitHostPort(addr)
+// listenLocked opens a node's ports: TCP for HTTP and, under the same number if
+// there was a choice, UDP for media.
+func (c *cluster) listenLocked(p *place) (*node, error) {
+	o := c.options
+	addr := net.JoinHostPort(p.host, p.tcp)
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("-%s: %q is no HOST:PORT", flagOf(name), addr)
-	}
-	if o.public.IsValid() && host == "127.0.0.1" {
-		host = ""
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		return nil, busy(name, addr, err)
+		return nil, busy(p.name, addr, err)
 	}
 	bound := l.Addr().(*net.TCPAddr)
-	n := &node{name: name, role: role, listener: l, mux: http.NewServeMux(), log: log.With("node", name)}
-	n.url = pageURL(host, bound.Port, o)
-	udp := strconv.Itoa(bound.Port)
-	if port == "0" {
-		udp = port // any free one: that which is free for TCP need not be for UDP
+	p.tcp = strconv.Itoa(bound.Port)
+	if p.url == "" {
+		p.url = pageURL(p.host, bound.Port, o)
 	}
-	c := cdn.Config{
-		ID: cdn.NodeID(name), Addr: net.JoinHostPort(host, udp),
-		URL: n.url, Logger: log, OnEvent: n.event,
+	n := &node{
+		name: p.name, role: p.role, url: p.url, listener: l, mux: http.NewServeMux(), log: c.log.With("node", p.name),
+		peers: func() []web.Peer { return c.peers(p.name) },
+	}
+	if n.cord, err = newCord(c.transport.Clone()); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	config := cdn.Config{
+		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(p.host, p.udp),
+		URL: n.url, Logger: c.log, OnEvent: n.event, Net: n.cord,
 	}
 	if o.public.IsValid() {
-		c.PublicIPs = []netip.Addr{o.public}
+		config.PublicIPs = []netip.Addr{o.public}
 	}
-	if n.cdn, err = cdn.Listen(c); err != nil {
+	if n.cdn, err = cdn.Listen(config); err != nil {
 		_ = l.Close()
-		return nil, busy(name, addr, err)
+		return nil, busy(p.name, addr, err)
 	}
+	p.udp = strconv.Itoa(n.cdn.Addr().(*net.UDPAddr).Port)
 	n.mount("/", web.Handler(n.status))
+	kills := web.Switches(switches{c, p.name}, o.kills)
+	n.mount("/kill", kills)
+	n.mount("/restore", kills)
 	return n, nil
 }
 
 func flagOf(name string) string {
-	if name == "relay" {
+	switch name {
+	case "relay1":
 		return "relay-addr"
+	case "relay2":
+		return "relay2-addr"
 	}
 	return name
 }
@@ -121,7 +131,10 @@ func (n *node) serve(files tlsFiles, failed chan<- error) {
 			err = n.http.ServeTLS(n.listener, files.cert, files.key)
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("%s: %w", n.name, err)
+			select {
+			case failed <- fmt.Errorf("%s: %w", n.name, err):
+			default: // one has failed, and that ends them all
+			}
 		}
 	})
 }
@@ -133,9 +146,10 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 // close ends the sessions first, so that those who play hear of it by their
 // event streams, which the web server then can finish.
 func (n *node) close() {
-	if err := n.cdn.Close(); err != nil {
+	if err := n.cdn.Close(); err != nil && !n.cord.isCut() {
 		n.log.Warn("closing", "err", err)
 	}
+	defer n.cord.http.CloseIdleConnections()
 	if n.http == nil {
 		_ = n.listener.Close()
 		return
@@ -148,14 +162,11 @@ func (n *node) close() {
 	n.wg.Wait()
 }
 
-func (n *node) setPeers(all []*node) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, p := range all {
-		if p != n {
-			n.peers = append(n.peers, web.Peer{Name: p.name, Role: p.role, URL: p.url})
-		}
-	}
+// cut is what others see of a crash: sockets and connections are gone, and
+// nobody was told. Close has to follow.
+func (n *node) cut() {
+	n.cord.sever()
+	_ = n.http.Close()
 }
 
 // event logs what an operator would want to know.
@@ -169,6 +180,8 @@ func (n *node) event(e cdn.Event) {
 		n.log.Info("stream started", "stream", e.Stream)
 	case cdn.StreamEnded:
 		n.log.Info("stream ended", "stream", e.Stream, "err", e.Err)
+	case cdn.UpstreamChanged:
+		n.log.Info("another upstream", "stream", e.Stream, "from", e.URL, "standby", e.Standby, "err", e.Err)
 	case cdn.InputChanged:
 		n.log.Info("another input", "stream", e.Stream, "epoch", e.Epoch)
 	case cdn.ViewerSlow:

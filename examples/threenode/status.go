@@ -1,23 +1,75 @@
 package main
 
 import (
+	"cmp"
 	"strings"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/examples/threenode/web"
+	"github.com/deltacdn/delta/relay"
 )
+
+// addLinks adds the links that are up, and tells the peers at their other ends
+// so. Nodes have their names for identities.
+func (n *node) addLinks(out *web.Status, now time.Time) {
+	stats := relay.Links(n.cdn)
+	rates := n.rates.of(stats, now)
+	for i, l := range stats {
+		wl := web.Link{
+			Peer: string(l.Node), URL: l.URL, Up: l.Up, RTTMillis: l.RTT.Seconds() * 1000, Loss: l.Loss,
+			BitrateIn: rates[i].in, BitrateOut: rates[i].out, BytesIn: l.Received, BytesOut: l.Sent,
+			Fetched: names(l.Fetched), Served: names(l.Served),
+		}
+		out.Links = append(out.Links, wl)
+		out.Totals.BitrateOut += wl.BitrateOut
+		for k := range out.Peers {
+			if p := &out.Peers[k]; p.Name == wl.Peer {
+				p.Linked, p.RTTMillis = true, wl.RTTMillis
+			}
+		}
+	}
+	out.Sessions.Links = len(out.Links)
+}
+
+// addFetches adds where the streams come from that other nodes have.
+func (n *node) addFetches(out *web.Status) {
+	if n.up == nil {
+		return
+	}
+	name := func(url string) string {
+		for _, p := range out.Peers {
+			if p.URL == url {
+				return p.Name
+			}
+		}
+		return ""
+	}
+	for _, f := range n.up.Stats() {
+		out.Fetches = append(out.Fetches, web.Fetch{
+			Stream: string(f.Stream), Node: cmp.Or(name(f.URL), string(f.Node)), URL: f.URL,
+			Standby: name(f.Standby), StandbyURL: f.Standby, Since: f.Since, Changes: max(0, f.Upstream-1), Wanted: f.Wanted,
+		})
+	}
+}
+
+func names(ids []cdn.StreamID) (all []string) {
+	for _, id := range ids {
+		all = append(all, string(id))
+	}
+	return all
+}
 
 // status is what the node's pages show.
 func (n *node) status() web.Status {
 	st := n.cdn.Stats()
-	n.mu.Lock()
-	peers := n.peers
-	n.mu.Unlock()
 	out := web.Status{
-		Node:       web.Node{ID: string(st.Node), Name: n.name, Role: n.role, URL: n.url},
-		CanPublish: n.canPublish, CanPlay: n.edge != nil, Peers: peers,
+		Node:       web.Node{ID: string(st.Node), Name: n.name, Role: n.role, URL: n.url, Since: st.Started},
+		CanPublish: n.canPublish, CanPlay: n.edge != nil, CanKill: true, Peers: n.peers(),
 	}
+	n.addLinks(&out, time.Now())
+	n.addFetches(&out)
 	var viewers edge.Stats
 	if n.edge != nil {
 		viewers = n.edge.Stats()
@@ -31,15 +83,12 @@ func (n *node) status() web.Status {
 		ws.Viewers, ws.Downstreams = viewers.Viewers[s.Stream], nodes[s.Stream]
 		out.Streams = append(out.Streams, ws)
 		out.Sessions.Viewers += ws.Viewers
-		out.Sessions.Links += ws.Downstreams
 		if s.Live && len(s.Path) == 0 {
 			out.Sessions.Publishers++
-		} else if s.Live {
-			out.Sessions.Links++
 		}
 	}
 	out.Totals.PacketsOut, out.Totals.BytesOut = viewers.Packets, viewers.Bytes
-	out.Totals.BitrateOut = int64(viewers.Bitrate)
+	out.Totals.BitrateOut += int64(viewers.Bitrate)
 	return out
 }
 
@@ -53,6 +102,9 @@ func (n *node) stream(s cdn.StreamStats, sum *web.Totals) web.Stream {
 	}
 	if s.Live {
 		out.State = "live"
+	}
+	for _, id := range s.Path {
+		out.Path = append(out.Path, string(id))
 	}
 	for _, t := range s.Tracks {
 		_, codec, _ := strings.Cut(t.Info.Codec.MimeType, "/")

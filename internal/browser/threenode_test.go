@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // threenode is the example as a process.
 type threenode struct {
 	t                           *testing.T
-	origin, edge1, edge2, relay string // URLs
+	origin, edge1, edge2, relay string // URLs; relay is that of the first
 	args                        []string
 	cmd                         *exec.Cmd
 	log                         *safeBuffer
@@ -69,15 +69,16 @@ func startThreenode(t *testing.T, args ...string) *threenode {
 	return startThreenodeAt(t, [4]string{host, host, host, host}, args...)
 }
 
-// startThreenodeAt has the origin, the two edges and the relay at hosts.
+// startThreenodeAt has the origin, the two edges and the relays at hosts.
 func startThreenodeAt(t *testing.T, hosts [4]string, args ...string) *threenode {
 	chromium(t) // skip before anything is started
-	ports := freePorts(t, hosts[:])
+	ports := freePorts(t, append(hosts[:], hosts[3]))
 	n := &threenode{t: t, args: append([]string{"-v"}, args...)}
 	for i, url := range []*string{&n.origin, &n.edge1, &n.edge2, &n.relay} {
 		*url = "http://" + ports[i]
 		n.args = append(n.args, []string{"-origin", "-edge1", "-edge2", "-relay-addr"}[i], ports[i])
 	}
+	n.args = append(n.args, "-relay2-addr", ports[4])
 	n.start()
 	t.Cleanup(n.stop)
 	return n

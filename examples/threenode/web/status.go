@@ -10,8 +10,12 @@ type Status struct {
 	// /whep/. Links to /publish and /play appear accordingly.
 	CanPublish bool `json:"can_publish"`
 	CanPlay    bool `json:"can_play"`
+	// CanKill tells that the node answers at /kill and /restore: see [Switches].
+	CanKill bool `json:"can_kill"`
 	// Peers are the other nodes whose pages can be visited.
 	Peers    []Peer   `json:"peers"`
+	Links    []Link   `json:"links"`
+	Fetches  []Fetch  `json:"fetches"`
 	Streams  []Stream `json:"streams"`
 	Sessions Sessions `json:"sessions"`
 	Totals   Totals   `json:"totals"`
@@ -25,6 +29,8 @@ type Node struct {
 	Name string `json:"name"`
 	Role Role   `json:"role"`
 	URL  string `json:"url"` // of its pages, such as "http://127.0.0.1:8080"
+	// Since is when it was started.
+	Since time.Time `json:"since"`
 }
 
 // Role is what a node does in the network. A node that does several things
@@ -47,6 +53,41 @@ type Peer struct {
 	// round trip takes, in milliseconds; 0 if unknown.
 	Linked    bool    `json:"linked"`
 	RTTMillis float64 `json:"rtt_ms,omitempty"`
+	// Killed tells that it was, and can be restored.
+	Killed bool `json:"killed,omitempty"`
+}
+
+// Link is a link with another node that is up.
+type Link struct {
+	Peer string    `json:"peer"`          // name of the other node
+	URL  string    `json:"url,omitempty"` // that was dialled; "" where the peer did
+	Up   time.Time `json:"up"`            // since when
+	// RTTMillis is the round trip in milliseconds, and Loss the share of probes
+	// that were not answered.
+	RTTMillis float64 `json:"rtt_ms"`
+	Loss      float64 `json:"loss"`
+	// The bitrates are of the last second or more.
+	BitrateIn  int64    `json:"bitrate_in_bps"`
+	BitrateOut int64    `json:"bitrate_out_bps"`
+	BytesIn    uint64   `json:"bytes_in"`
+	BytesOut   uint64   `json:"bytes_out"`
+	Fetched    []string `json:"fetched"` // streams that come by it
+	Served     []string `json:"served"`  // streams that go out by it
+}
+
+// Fetch is how a stream comes from another node.
+type Fetch struct {
+	Stream string `json:"stream"`
+	// Node is the one that it comes from, URL its address, "" while there is none.
+	Node string `json:"node"`
+	URL  string `json:"url"`
+	// Standby is the node that would be next, "" if there is none.
+	Standby    string `json:"standby,omitempty"`
+	StandbyURL string `json:"standby_url,omitempty"`
+	// Since is when it went over to the node, Changes how often it has done so.
+	Since   time.Time `json:"since"`
+	Changes int       `json:"changes"`
+	Wanted  int       `json:"wanted"` // by how many it is wanted here
 }
 
 // Stream is a stream that is at the node.
@@ -54,6 +95,8 @@ type Stream struct {
 	ID string `json:"id"`
 	// Source is "published here", or "from" and the node that it is fetched from.
 	Source string `json:"source"`
+	// Path is the nodes that it comes through, the origin first, without this one.
+	Path []string `json:"path"`
 	// State is a word for people, such as "live", "fetching" or "ended".
 	State       string    `json:"state"`
 	Since       time.Time `json:"since"`
@@ -103,8 +146,16 @@ func (s Status) filled(now time.Time) Status {
 	}
 	s.Peers = append([]Peer{}, s.Peers...)
 	s.Streams = append([]Stream{}, s.Streams...)
+	s.Fetches = append([]Fetch{}, s.Fetches...)
+	s.Links = append([]Link{}, s.Links...)
+	for i := range s.Links {
+		link := &s.Links[i]
+		link.Fetched = append([]string{}, link.Fetched...)
+		link.Served = append([]string{}, link.Served...)
+	}
 	for i := range s.Streams {
 		stream := &s.Streams[i]
+		stream.Path = append([]string{}, stream.Path...)
 		stream.Tracks = append([]Track{}, stream.Tracks...)
 		for j := range stream.Tracks {
 			track := &stream.Tracks[j]

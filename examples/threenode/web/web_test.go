@@ -30,15 +30,24 @@ func get(t *testing.T, h http.Handler, method, target, from string) *httptest.Re
 
 func example() Status {
 	return Status{
-		Node:       Node{ID: "n-1", Name: "edge-1", Role: Edge, URL: "http://127.0.0.1:8002"},
+		Node:       Node{ID: "n-1", Name: "edge-1", Role: Edge, URL: "http://127.0.0.1:8002", Since: time.Date(2026, 1, 2, 3, 4, 4, 0, time.UTC)},
 		CanPlay:    true,
 		CanPublish: false,
 		Peers: []Peer{
 			{Name: "origin", Role: Origin, URL: "http://127.0.0.1:8001/", Linked: true, RTTMillis: 0.5},
 			{Name: "odd", Role: Relay, URL: "not a url"},
+			{Name: "gone", Role: Relay, URL: "", Killed: true},
 		},
+		Links: []Link{{
+			Peer: "origin", URL: "http://127.0.0.1:8001", Up: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), RTTMillis: 0.5, Loss: 0.25,
+			BitrateIn: 510000, BitrateOut: 1000, BytesIn: 5, BytesOut: 6, Fetched: []string{"live/demo"},
+		}},
+		Fetches: []Fetch{{
+			Stream: "live/demo", Node: "origin", URL: "http://127.0.0.1:8001", Standby: "odd", StandbyURL: "not a url",
+			Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Changes: 1, Wanted: 3,
+		}},
 		Streams: []Stream{{
-			ID: "live/demo", Source: "from origin", State: "live",
+			ID: "live/demo", Source: "from origin", State: "live", Path: []string{"origin"},
 			Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 			Tracks: []Track{
 				{Kind: "video", Codec: "VP8", Layers: []Layer{{Name: "h", Bitrate: 500000, Packets: 7, Keyframes: 2, Lost: 1}}},
@@ -123,14 +132,19 @@ func TestStatusJSON(t *testing.T) {
 	w := get(t, Handler(func() Status { return status }), http.MethodGet, "/status.json", "")
 	assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 	assert.JSONEq(t, `{
-		"node": {"id": "n-1", "name": "edge-1", "role": "edge", "url": "http://127.0.0.1:8002"},
-		"can_publish": false, "can_play": true,
+		"node": {"id": "n-1", "name": "edge-1", "role": "edge", "url": "http://127.0.0.1:8002", "since": "2026-01-02T03:04:04Z"},
+		"can_publish": false, "can_play": true, "can_kill": false,
 		"peers": [
 			{"name": "origin", "role": "origin", "url": "http://127.0.0.1:8001/", "linked": true, "rtt_ms": 0.5},
-			{"name": "odd", "role": "relay", "url": "not a url", "linked": false}
+			{"name": "odd", "role": "relay", "url": "not a url", "linked": false},
+			{"name": "gone", "role": "relay", "url": "", "linked": false, "killed": true}
 		],
+		"links": [{"peer": "origin", "url": "http://127.0.0.1:8001", "up": "2026-01-02T03:04:05Z", "rtt_ms": 0.5, "loss": 0.25,
+			"bitrate_in_bps": 510000, "bitrate_out_bps": 1000, "bytes_in": 5, "bytes_out": 6, "fetched": ["live/demo"], "served": []}],
+		"fetches": [{"stream": "live/demo", "node": "origin", "url": "http://127.0.0.1:8001", "standby": "odd", "standby_url": "not a url",
+			"since": "2026-01-02T03:04:05Z", "changes": 1, "wanted": 3}],
 		"streams": [{
-			"id": "live/demo", "source": "from origin", "state": "live", "since": "2026-01-02T03:04:05Z",
+			"id": "live/demo", "source": "from origin", "state": "live", "path": ["origin"], "since": "2026-01-02T03:04:05Z",
 			"tracks": [
 				{"kind": "video", "codec": "VP8", "layers": [
 					{"name": "h", "bitrate_bps": 500000, "packets": 7, "keyframes": 2, "lost": 1}]},

@@ -2,10 +2,12 @@
 
 import { $, age, bitrate, count, el, figure, showState, text } from './format.js';
 import { fetchStatus, playURL, publishURL, showNode } from './node.js';
+import { Topology } from './topology.js';
 
 window.delta = { state: 'loading', status: null, peers: {} };
 
-const tiers = ['origin', 'relay', 'edge'];
+const topology = new Topology({ network: $('network'), links: $('link-rows'), fetches: $('fetch-rows'), press });
+let wake = null; // ends the pause between two polls
 
 async function poll() {
   try {
@@ -21,7 +23,7 @@ async function poll() {
 
 // askPeers returns the status of each peer by URL; null where none came.
 async function askPeers(peers) {
-  const asked = await Promise.all(peers.map((p) => fetchStatus(p.url, 900).catch(() => null)));
+  const asked = await Promise.all(peers.map((p) => (p.killed ? null : fetchStatus(p.url, 900).catch(() => null))));
   return Object.fromEntries(peers.map((p, i) => [p.url, asked[i]]));
 }
 
@@ -31,7 +33,9 @@ function render(status, peers) {
   $('title').textContent = name;
   document.title = `${name} – delta`;
   $('link-publish').hidden = !status.can_publish;
-  renderNetwork(status, peers);
+  topology.render(status, peers);
+  $('no-links').hidden = $('link-rows').childElementCount > 0;
+  $('fetches').hidden = $('fetch-rows').childElementCount === 0;
   figure('publishers', count(status.sessions.publishers));
   figure('viewers', count(status.sessions.viewers));
   figure('links', count(status.sessions.links));
@@ -49,42 +53,18 @@ function bytes(n) {
   return [(n / 1e3).toFixed(0), 'kB'];
 }
 
-// renderNetwork draws the nodes in columns, from the publisher's side on.
-function renderNetwork(status, peers) {
-  const nodes = [
-    { ...status.node, mine: true, status },
-    ...status.peers.map((p) => ({ ...p, status: peers[p.url] })),
-  ];
-  const order = (a, b) => (a.name || '').localeCompare(b.name || '', 'en', { numeric: true });
-  const columns = tiers.map((role) => nodes.filter((n) => n.role === role).sort(order)).filter((c) => c.length > 0);
-  const focused = document.activeElement?.dataset?.node;
-  $('network').replaceChildren(...columns.map((column) => el('div', { className: 'tier' }, ...column.map(nodeCard))));
-  if (focused) document.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus();
-}
-
-function nodeCard(node) {
-  const card = el(node.mine ? 'div' : 'a', { className: 'node' });
-  if (!node.mine) card.href = node.url;
-  card.dataset.node = node.name || node.id;
-  card.classList.toggle('mine', Boolean(node.mine));
-  card.classList.toggle('away', !node.status);
-  const facts = el('div', { className: 'facts' });
-  const fact = (value, words) => facts.append(el('span', {}, el('b', { textContent: value }), ` ${words}`));
-  if (node.status) {
-    const { streams, sessions, totals } = node.status;
-    fact(streams.length, streams.length === 1 ? 'stream' : 'streams');
-    fact(sessions.viewers, sessions.viewers === 1 ? 'viewer' : 'viewers');
-    fact(text(bitrate(totals.bitrate_out_bps)), 'out');
-  } else {
-    facts.append('does not answer');
+// press kills or restores a node.
+async function press(action, name) {
+  const note = $('refused');
+  try {
+    const response = await fetch(`/${action}?node=${encodeURIComponent(name)}`, { method: 'POST' });
+    note.hidden = response.ok;
+    if (!response.ok) note.textContent = (await response.text()).trim();
+  } catch {
+    note.hidden = false;
+    note.textContent = 'The node does not answer.';
   }
-  if (node.rtt_ms) fact(`${node.rtt_ms.toFixed(node.rtt_ms < 10 ? 1 : 0)} ms`, 'round trip');
-  card.append(
-    el('div', { className: 'name' }, el('span', { className: 'live' }), node.name || node.id,
-      el('span', { className: node.mine ? 'tag mine' : 'tag', textContent: node.mine ? `${node.role} · this node` : node.role })),
-    facts,
-  );
-  return card;
+  wake?.();
 }
 
 function streamCard(stream, status, peers) {
@@ -96,7 +76,7 @@ function streamCard(stream, status, peers) {
   const since = age(stream.since, Date.parse(status.time));
   card.append(el('div', { className: 'head' },
     el('h3', { textContent: stream.id }), state,
-    el('span', { className: 'soft small', textContent: [stream.source, since && `for ${since}`].filter(Boolean).join(', ') }),
+    el('span', { className: 'soft small', textContent: [stream.source, since && `for ${since}`, stream.path.length > 1 && `by way of ${stream.path.join(' › ')}`].filter(Boolean).join(', ') }),
     el('span', { className: 'end soft small', textContent: audience(stream) })));
   if (stream.tracks.length > 0) card.append(el('div', { className: 'scroll' }, trackTable(stream.tracks)));
   const links = playLinks(stream.id, status, peers);
@@ -160,7 +140,10 @@ function renderElsewhere(status, peers) {
 async function run() {
   for (;;) {
     await poll();
-    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    await new Promise((resolve) => {
+      wake = resolve;
+      setTimeout(resolve, 1000);
+    });
   }
 }
 
