@@ -1,6 +1,7 @@
 package send
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ type show struct {
 	begun  time.Time
 	number int // of the next picture
 	seq    uint16
-	asked  int // for a keyframe
+	asked  atomic.Int32 // for a keyframe
 
 	set    *Set
 	sender *Sender
@@ -39,7 +40,7 @@ type sentPacket struct {
 
 const picturesPerSecond = 30
 
-func (s *show) RequestKeyframe() { s.asked++ }
+func (s *show) RequestKeyframe() { s.asked.Add(1) }
 func (s *show) Nack([]uint16)    {}
 
 func (s *show) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
@@ -124,7 +125,7 @@ func (s *show) join(c Config, catchUp bool) {
 	if catchUp {
 		s.set.CatchUp()
 	}
-	s.asked = 0
+	s.asked.Store(0)
 	s.set.Start()
 	synctest.Wait()
 	s.joined = time.Now()
@@ -183,7 +184,7 @@ func TestCatchUp(t *testing.T) {
 		s.join(Config{}, false)
 		require.Len(t, s.sent, 3, "the keyframe comes at once, and nothing else yet")
 		require.Equal(t, s.joined, s.sent[0].at)
-		require.NotZero(t, s.asked, "a keyframe would be welcome")
+		require.NotZero(t, s.asked.Load(), "a keyframe would be welcome")
 		s.play(6 * time.Second)
 		s.requireLive()
 		require.InDelta(t, 2, s.liveAfter().Seconds(), 0.1)
@@ -241,7 +242,7 @@ func TestCatchUpAsksForNothing(t *testing.T) {
 		s.join(Config{}, false)
 		s.play(2*time.Second, 60)
 		s.requireLive()
-		require.Zero(t, s.asked)
+		require.Zero(t, s.asked.Load())
 	})
 }
 
@@ -261,7 +262,7 @@ func TestStill(t *testing.T) {
 				s.play(6*time.Second, 0)
 				s.join(Config{Start: c.start}, false)
 				require.Len(t, s.sent, 3, "the keyframe, at once")
-				require.NotZero(t, s.asked)
+				require.NotZero(t, s.asked.Load())
 				s.requireRepairs(0, 3)
 				s.play(4*time.Second, 300)
 				require.Equal(t, 3*3+3, len(s.sent)-2*(s.number-301), "three times the picture, and then what is live")
@@ -281,7 +282,7 @@ func TestAsk(t *testing.T) {
 				s.join(Config{Start: c}, false)
 				s.play(time.Second)
 				require.Empty(t, s.sent)
-				require.NotZero(t, s.asked)
+				require.NotZero(t, s.asked.Load())
 				s.play(time.Second, s.number)
 				s.requireLive()
 			})
