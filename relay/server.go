@@ -56,6 +56,12 @@ func (s *Server) Offer(_ context.Context, o signal.Offer) (signal.Session, error
 
 // Link answers another node's offer of a link.
 func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil, &cdn.Error{Op: "link", Err: cdn.ErrClosed}
+	}
 	return s.links.Link(ctx, o)
 }
 
@@ -140,6 +146,7 @@ func (s *Server) Close() error {
 	for _, v := range all {
 		v.End(cdn.ErrClosed)
 	}
+	s.links.Unserve()
 	s.work.Wait()
 	return nil
 }

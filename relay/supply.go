@@ -30,6 +30,9 @@ const (
 	// What came for so long was no failure: those that failed before may be asked
 	// again.
 	steadyAfter = time.Second
+	// refreshTimeout is how long the directory may take to be asked again, while
+	// nothing comes.
+	refreshTimeout = 250 * time.Millisecond
 )
 
 var errSilent = fmt.Errorf("%w: nothing comes", cdn.ErrTimeout)
@@ -39,19 +42,20 @@ var errSilent = fmt.Errorf("%w: nothing comes", cdn.ErrTimeout)
 // That one node says that the stream has ended does not mean that the others,
 // which a redundant publisher may be sending to, have lost it.
 func (f *fetch) supply(ctx context.Context) error {
-	entries, err := f.find(ctx)
+	entries, err := f.find(ctx, f.relay.config.FindTimeout)
 	if err != nil {
 		return err
 	}
 	defer f.use(cdn.Entry{}, cdn.Entry{}, nil)
 	var last error = &cdn.Error{Op: "fetch", Stream: f.stream.ID(), Err: cdn.ErrNotFound}
 	var before error // why the one before was left
+	known := slices.Clone(entries)
 	for len(entries) > 0 {
 		e := entries[0]
 		entries = append(entries[1:], e)
-		var standby cdn.Entry
-		if len(entries) > 1 {
-			standby = entries[0]
+		var standby cdn.Entry // one that failed before may be back by then
+		if others := append(slices.Clone(entries), known...); len(without(others, e)) > 0 {
+			standby = without(others, e)[0]
 		}
 		begun := time.Now()
 		f.use(e, standby, before)
@@ -62,8 +66,8 @@ func (f *fetch) supply(ctx context.Context) error {
 		before = err
 		if newest(f.stream).Sub(begun) > steadyAfter {
 			last = err
-			if entries, err = f.find(ctx); err != nil { // the directory may know better
-				return err
+			if found, err := f.find(ctx, refreshTimeout); err == nil {
+				entries, known = found, slices.Clone(found) // the directory may know better; without it the standby is known
 			}
 			entries = without(entries, e)
 			continue
@@ -77,9 +81,9 @@ func (f *fetch) supply(ctx context.Context) error {
 }
 
 // find asks the directory, and leaves out whom the wish came through.
-func (f *fetch) find(ctx context.Context) ([]cdn.Entry, error) {
+func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, error) {
 	id := f.stream.ID()
-	find, cancel := context.WithTimeout(ctx, f.relay.config.FindTimeout)
+	find, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	entries, err := f.relay.config.Directory.Find(find, id)
 	if err != nil {
@@ -94,7 +98,7 @@ func (f *fetch) find(ctx context.Context) ([]cdn.Entry, error) {
 }
 
 func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {
-	return slices.DeleteFunc(entries, func(e cdn.Entry) bool { return e.URL == left.URL })
+	return slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool { return e.URL == left.URL })
 }
 
 // fetchFrom has the stream come from one node until it does not any more. A

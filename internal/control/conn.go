@@ -85,12 +85,18 @@ func New(now time.Time, c Config) *Conn {
 	return k
 }
 
-// say has a message sent until it has arrived.
-func (c *Conn) say(now time.Time, m message) {
+// say has a message sent until it has arrived. It is false for one that is too
+// long, which is not sent.
+func (c *Conn) say(now time.Time, m message) bool {
 	c.now = now
-	if !c.closed {
-		c.out.queue(now, m.marshal())
+	raw := m.marshal()
+	if len(raw) > maxParts*maxPart {
+		return false
 	}
+	if !c.closed {
+		c.out.queue(now, raw)
+	}
+	return true
 }
 
 // Receive takes a datagram of the other side's. What is malformed is an error,

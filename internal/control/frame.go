@@ -66,7 +66,7 @@ type part struct {
 
 const (
 	maxPart  = maxDatagram - 64
-	maxParts = 64 // of a message
+	maxParts = window / 2 // of a message
 )
 
 func (p part) marshal() []byte {

@@ -115,6 +115,9 @@ type receiver struct {
 	ack     bool                 // owed
 }
 
+// maxPending bounds the messages of which some parts have come.
+const maxPending = 32
+
 type assembly struct {
 	parts [][]byte
 	have  int
@@ -123,6 +126,10 @@ type assembly struct {
 // take returns the message that a part completes, nil if none. What came before
 // is acknowledged again: the acknowledgement may have been lost.
 func (r *receiver) take(p part) []byte {
+	first := p.seq - p.index
+	if p.count > 1 && r.pending[first] == nil && len(r.pending) >= maxPending {
+		return nil // not acknowledged, it comes again
+	}
 	r.ack = true
 	if !r.seen.add(p.seq) {
 		return nil
@@ -130,7 +137,6 @@ func (r *receiver) take(p part) []byte {
 	if p.count == 1 {
 		return p.data
 	}
-	first := p.seq - p.index
 	a := r.pending[first]
 	if a == nil {
 		a = &assembly{parts: make([][]byte, p.count)}

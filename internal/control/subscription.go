@@ -17,7 +17,11 @@ func (c *Conn) Subscribe(now time.Time, s Subscribe) uint64 {
 	id := c.nextID
 	c.nextID++
 	c.asks[id] = &ask{}
-	c.say(now, message{kind: kindSubscribe, id: id, body: s})
+	if !c.say(now, message{kind: kindSubscribe, id: id, body: s}) {
+		delete(c.asks, id)
+		c.say(now, message{kind: kindSubscribe, id: id}) // so that no id is missing: it is refused
+		c.events = append(c.events, Ended{ID: id, Reason: Reason{Code: "invalid", Text: "too long"}})
+	}
 	return id
 }
 
@@ -43,7 +47,9 @@ func (c *Conn) Unsubscribe(now time.Time, id uint64) {
 func (c *Conn) Accept(now time.Time, id uint64, s Subscribed) {
 	if v := c.serves[id]; v != nil {
 		v.revision++
-		c.say(now, message{kind: kindSubscribed, id: id, revision: v.revision, body: s})
+		if !c.say(now, message{kind: kindSubscribed, id: id, revision: v.revision, body: s}) {
+			c.End(now, id, Reason{Code: "over limit", Text: "too much to be described"})
+		}
 	}
 }
 
@@ -62,6 +68,7 @@ func (c *Conn) subscription(m message, body []byte) error {
 	case kindSubscribe:
 		var s Subscribe
 		if json.Unmarshal(body, &s) != nil {
+			c.known.add(m.id)
 			return errMessage
 		}
 		c.asked(m.id, s)

@@ -132,16 +132,21 @@ func ours(username string) string {
 	return username
 }
 
-// Respond returns the answer to a check: where it came from, or that a lite
-// agent is always the controlled one (RFC 8445 section 7.3.1.1).
+// Respond returns the answer of a lite agent to a check: where it came from, or
+// that a lite agent is always the controlled one (RFC 8445 section 7.3.1.1).
 func (c *Check) Respond(from netip.AddrPort) ([]byte, error) {
-	m := &stun.Message{}
-	var err error
-	if c.Controlled {
-		err = m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingError, stun.CodeRoleConflict, c.integrity, stun.Fingerprint)
-	} else {
-		mapped := &stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}
-		err = m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingSuccess, mapped, c.integrity, stun.Fingerprint)
+	if !c.Controlled {
+		return c.Answer(from)
 	}
+	m := &stun.Message{}
+	err := m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingError, stun.CodeRoleConflict, c.integrity, stun.Fingerprint)
+	return m.Raw, err
+}
+
+// Answer returns the answer that says where a check came from.
+func (c *Check) Answer(from netip.AddrPort) ([]byte, error) {
+	m := &stun.Message{}
+	mapped := &stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}
+	err := m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingSuccess, mapped, c.integrity, stun.Fingerprint)
 	return m.Raw, err
 }

@@ -87,6 +87,7 @@ func (l *Link) signal() error {
 	if err != nil {
 		return err
 	}
+	r.vouched = proved || verify != nil
 	l.meet(r, verify)
 	return nil
 }
@@ -111,6 +112,9 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 	verify, err := admit(ls.trust, r, proved, IsLoopback(o.RemoteAddr))
 	if err != nil {
 		return nil, err
+	}
+	if r.vouched = proved || verify != nil; !proved && !ls.trust.Open() {
+		r.control = nil // who could have changed the offer could have put them in
 	}
 	l := ls.newLink(false, "")
 	if err := ls.add(l); err != nil {
@@ -160,10 +164,30 @@ func (ls *Links) add(l *Link) error {
 func (l *Link) expire() {
 	t := time.NewTimer(connectTimeout)
 	defer t.Stop()
-	select {
-	case <-l.up:
-	case <-l.ctx.Done():
-	case <-t.C:
-		l.end(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
+	claim := time.NewTicker(claimEvery)
+	defer claim.Stop()
+	for {
+		select {
+		case <-l.up:
+			return
+		case <-l.ctx.Done():
+			return
+		case <-claim.C:
+			l.path.claim()
+		case <-t.C:
+			l.mu.Lock()
+			chosen := l.chosen
+			l.mu.Unlock()
+			if chosen {
+				l.links.doubt(l.Peer())
+			}
+			l.end(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
+			return
+		}
 	}
 }
+
+// claimEvery is how often a link that is not up asks the port for what comes from
+// its peer's address, which another may have: one with the same node, that is
+// lost and does not know it yet.
+const claimEvery = 50 * time.Millisecond

@@ -1,6 +1,10 @@
 package link
 
-import "github.com/deltacdn/delta/cdn"
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
 
 // goes reports whether a link that this node has dialled, and whose answer has
 // come, is to be made. Two nodes may dial each other at one moment: of the two
@@ -15,8 +19,8 @@ func (ls *Links) goes(l *Link) bool {
 	switch {
 	case other == nil:
 		return true
-	case other.isUp(), !other.dialed && r.node < ls.node.ID():
-		other.choose(l.url)
+	case other.isUp(), other.dialed, r.node < ls.node.ID() && ls.believesLocked(r.node):
+		other.choose(l.url) // of two URLs of one node, the first counts
 		return false
 	case !other.dialed:
 		other.end(cdn.ErrSuperseded)
@@ -34,7 +38,7 @@ func (ls *Links) yields(l *Link) bool {
 	if ours == nil {
 		return true
 	}
-	if ls.node.ID() < r.node {
+	if ls.node.ID() < r.node || !ls.believesLocked(r.node) {
 		return false
 	}
 	l.choose(ours.url)
@@ -79,7 +83,34 @@ func (ls *Links) established(l *Link) bool {
 	closed := ls.closed
 	ls.mu.Unlock()
 	for _, o := range old {
-		o.end(cdn.ErrSuperseded)
+		// A pin does not say what its node is called: one may not take another's
+		// name.
+		if have := o.remote(); o.isUp() && !ls.trust.Open() && !r.vouched && have.hash != r.hash {
+			return false
+		}
+	}
+	for _, o := range old {
+		o.end(errMoved)
 	}
 	return !closed
 }
+
+// doubtFor is for how long a node's offers are not waited for, after one came to
+// nothing: it may have been forged, or sent again by somebody else.
+const doubtFor = 30 * time.Second
+
+// doubt notes that an offer in the name of a node, for which a link of this
+// node's own was given up, came to nothing.
+func (ls *Links) doubt(node cdn.NodeID) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	now := time.Now()
+	for n, until := range ls.doubted {
+		if now.After(until) {
+			delete(ls.doubted, n)
+		}
+	}
+	ls.doubted[node] = now.Add(doubtFor)
+}
+
+func (ls *Links) believesLocked(node cdn.NodeID) bool { return !time.Now().Before(ls.doubted[node]) }

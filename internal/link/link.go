@@ -27,6 +27,9 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
+// stalled is how late this node may be before silence tells nothing of others.
+const stalled = 150 * time.Millisecond
+
 // connectTimeout bounds the time until a link is up.
 const connectTimeout = 5 * time.Second
 
@@ -174,6 +177,7 @@ func (l *Link) connected(conn *dtls.Conn) error {
 		_ = conn.Close()
 		return cdn.ErrSuperseded
 	}
+	l.path.prove()
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,8 +265,16 @@ func (l *Link) do(f func(now time.Time, c *control.Conn)) {
 func (l *Link) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	due := time.Now()
 	for {
-		events, wait := l.tend(time.Now())
+		now := time.Now()
+		if now.Sub(due) > stalled { // it is this node that was not there
+			l.mu.Lock()
+			l.control.Heard(now)
+			l.mu.Unlock()
+		}
+		events, wait := l.tend(now)
+		due = now.Add(wait)
 		for _, e := range events {
 			l.handle(e)
 		}

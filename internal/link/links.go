@@ -34,10 +34,13 @@ type Links struct {
 	nextSSRC    atomic.Uint32
 	serves      atomic.Pointer[cdn.Source]
 
-	mu     sync.Mutex
-	all    map[*Link]struct{}
-	closed bool
-	work   sync.WaitGroup // the links
+	mu  sync.Mutex
+	all map[*Link]struct{}
+	// doubted are nodes in whose name an offer came to nothing, and until when
+	// theirs are not waited for.
+	doubted map[cdn.NodeID]time.Time
+	closed  bool
+	work    sync.WaitGroup // the links
 }
 
 type verifier = func([]*x509.Certificate) error
@@ -49,7 +52,7 @@ const maxUnproved = 64
 func New(node *cdn.Node) (*Links, error) {
 	ls := &Links{
 		node: node, trust: node.Trust(), transport: node.Transport(), instance: cryptorand.Text()[:16],
-		all: make(map[*Link]struct{}),
+		all: make(map[*Link]struct{}), doubted: make(map[cdn.NodeID]time.Time),
 	}
 	ls.certificate, ls.fingerprint = ls.transport.Certificate, ls.transport.Fingerprint
 	if own := ls.trust.Certificate; own != nil {
@@ -73,6 +76,27 @@ func New(node *cdn.Node) (*Links, error) {
 func (ls *Links) Serve(source cdn.Source) {
 	if ls.serves.Swap(&source) == nil && ls.trust.Open() {
 		ls.node.Logger().Warn("no secret, pin or CA is configured: other nodes are let in from loopback addresses only")
+	}
+}
+
+// Unserve takes back what Serve did, ends what is served, and waits for it.
+func (ls *Links) Unserve() {
+	ls.serves.Store(nil)
+	ls.mu.Lock()
+	var servings []*serving
+	for l := range ls.all {
+		l.mu.Lock()
+		for _, s := range l.servings {
+			servings = append(servings, s)
+		}
+		l.mu.Unlock()
+	}
+	ls.mu.Unlock()
+	for _, s := range servings {
+		s.end(cdn.ErrClosed)
+	}
+	for _, s := range servings {
+		<-s.done
 	}
 }
 

@@ -184,6 +184,10 @@ func (m *media) add(all []*source) {
 		clear(m.held[len(rest):])
 		m.held = rest
 		if len(early) == 0 {
+			if len(all) > 0 && all[0].fetch.ended() { // and has removed what was not there yet
+				m.mu.Unlock()
+				return
+			}
 			for ssrc, s := range known {
 				m.sources[ssrc] = s
 			}

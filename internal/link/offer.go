@@ -49,6 +49,7 @@ type remote struct {
 	hash       dtlssrtp.Hash
 	candidates []netip.AddrPort
 	control    [][]byte
+	vouched    bool // a secret or a CA stands for its name
 }
 
 // seal marshals a description. context is what the proof covers besides.

@@ -22,6 +22,7 @@ type path struct {
 	addr     netip.AddrPort                 // that is used; zero before
 	ids      map[icecheck.ID]netip.AddrPort // of our checks: where each went
 	claimed  []netip.AddrPort
+	shaken   bool // DTLS has shown who is at addr
 	released bool
 }
 
@@ -115,11 +116,15 @@ func (p *path) receive(packet []byte, from netip.AddrPort) {
 	if err != nil || !p.link.dialed && !p.link.links.yields(p.link) {
 		return
 	}
-	if raw, err := c.Respond(from); err == nil {
+	respond := c.Respond
+	if p.link.dialed {
+		respond = c.Answer // the other side is the controlled one, and we nominate
+	}
+	if raw, err := respond(from); err == nil {
 		_ = p.link.links.transport.Port.Send(raw, from)
 	}
 	if p.link.dialed {
-		return // we nominate
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,11 +151,29 @@ func (p *path) answered(packet []byte, from netip.AddrPort) {
 	}
 }
 
-// takeLocked makes addr the one that is used.
+// takeLocked makes addr the one that is used. Nobody who has it loses it before
+// DTLS has shown who is there.
 func (p *path) takeLocked(addr netip.AddrPort) {
 	p.addr = addr
-	p.claimLocked(addr, true)
+	p.claimLocked(addr, p.shaken)
 	p.forgetChecksLocked()
+}
+
+// claim asks for what comes from the address in use, unless another has it.
+func (p *path) claim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.addr.IsValid() && !p.released {
+		p.claimLocked(p.addr, p.shaken)
+	}
+}
+
+// prove says that DTLS has shown who is there.
+func (p *path) prove() {
+	p.mu.Lock()
+	p.shaken = true
+	p.mu.Unlock()
+	p.claim()
 }
 
 func (p *path) forgetChecksLocked() {

@@ -1,0 +1,286 @@
+package delta_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/relay"
+)
+
+type flaky struct {
+	cdn.Directory
+	down atomic.Bool
+}
+
+func (d *flaky) Find(ctx context.Context, id cdn.StreamID) ([]cdn.Entry, error) {
+	if d.down.Load() {
+		return nil, errors.New("the directory is down")
+	}
+	return d.Directory.Find(ctx, id)
+}
+
+// Losing the directory stops no running stream: not even if a node is lost, too.
+func TestFailoverWithoutDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(5)}, origin.Config{})
+		one, two := w.relay("one", cdntest.Path{Delay: ms(5)}, o), w.relay("two", cdntest.Path{Delay: ms(5)}, o)
+		e := w.node("edge", cdntest.Path{Delay: ms(5)})
+		d := &flaky{Directory: cdn.Static(one.url(), two.url())}
+		var err error
+		e.relay, err = relay.New(e.Node, relay.Config{Directory: d, Fetcher: w.fetcher(e)})
+		require.NoError(t, err)
+		p := w.publish(o, "live", cdntest.Path{Delay: ms(5)}, cdntest.PublisherConfig{Video: &cdntest.Video{KeyframeInterval: 2 * time.Second}})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		defer sub.Close()
+		require.NoError(t, sub.Stream().Ready(w.within(5*time.Second)))
+		time.Sleep(3 * time.Second)
+		d.down.Store(true)
+		w.kill(one)
+		time.Sleep(5 * time.Second)
+		t.Logf("upstream %+v", e.relay.Stats())
+		var newest time.Time
+		for _, tr := range sub.Stream().Tracks() {
+			if p := tr.Layers()[0].Newest(); p.Arrival.After(newest) {
+				newest = p.Arrival
+			}
+		}
+		t.Log("newest packet is", time.Since(newest), "old; stream:", sub.Stream().Err())
+		time.Sleep(20 * time.Second)
+		t.Log("25 s later:", sub.Stream().Err())
+		require.Less(t, 0*time.Second, time.Second)
+		require.NoError(t, sub.Stream().Err())
+	})
+}
+
+func feed(t *testing.T, s *cdn.Stream, in *cdn.Input, track int, layer string, stop <-chan struct{}, video bool) {
+	li, err := in.Layer(track, layer, silent{})
+	require.NoError(t, err)
+	go func() {
+		for n := uint16(0); ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			payload := []byte{0x90, 0x80, byte(n & 0x7f), 1, 2, 3} // VP8 descriptor-ish
+			if video {
+				payload = append([]byte{0x10, 0x00, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0}, make([]byte, 500)...) // a keyframe
+			}
+			li.Write(time.Now(), &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: n, Timestamp: uint32(n) * 1800, Marker: true}, Payload: payload}, nil)
+		}
+	}()
+}
+
+type silent struct{}
+
+func (silent) RequestKeyframe() {}
+func (silent) Nack([]uint16)    {}
+
+type one struct{ s *cdn.Stream }
+
+func (o one) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, error) {
+	if r.Stream != o.s.ID() {
+		return nil, cdn.ErrNotFound
+	}
+	return cdn.NewSubscription(o.s, func() {}), nil
+}
+
+type several map[cdn.StreamID]*cdn.Stream
+
+func (m several) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, error) {
+	s := m[r.Stream]
+	if s == nil {
+		return nil, cdn.ErrNotFound
+	}
+	return cdn.NewSubscription(s, func() {}), nil
+}
+
+// A stream whose description is long does not keep others from being asked for.
+func TestLongDescription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.node("o", cdntest.Path{Delay: ms(5)})
+		mk := func(id cdn.StreamID, fmtp string) *cdn.Stream {
+			s, err := o.NewStream(id)
+			require.NoError(t, err)
+			in, err := s.NewInput(cdn.InputConfig{})
+			require.NoError(t, err)
+			require.NoError(t, in.Start([]cdn.TrackInfo{{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000, Fmtp: fmtp}}}))
+			return s
+		}
+		src := several{}
+		src["bad"] = mk("bad", "x="+strings.Repeat("<", 12<<10))
+		for _, id := range []cdn.StreamID{"good", "good2"} {
+			src[id] = mk(id, "")
+		}
+		w.serveNodes(o, src)
+		e := w.node("e", cdntest.Path{Delay: ms(5)})
+		w.fetch(e, o)
+		open := func(id cdn.StreamID) error {
+			sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: id})
+			if err != nil {
+				return err
+			}
+			defer sub.Close()
+			return sub.Stream().Ready(w.within(4 * time.Second))
+		}
+		t.Log("good:", open("good"))
+		t.Log("bad:", open("bad"))
+		time.Sleep(10 * time.Second)
+		n := 0
+		for ; n < 400; n++ {
+			id := cdn.StreamID("good")
+			if err := open("nothing/" + cdn.StreamID(string(rune('a'+n%26))+string(rune('a'+n/26)))); errors.Is(err, cdn.ErrTimeout) {
+				t.Log("after", n, "more:", err)
+				break
+			}
+			_ = id
+		}
+		t.Log("links", len(relay.Links(e.Node)))
+		require.NoError(t, open("good2"))
+	})
+}
+
+// A publisher that takes over with other layers than the one before is seen at
+// edges, too.
+func TestTakeoverWithOtherLayers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.node("o", cdntest.Path{Delay: ms(5)})
+		s, err := o.NewStream("live")
+		require.NoError(t, err)
+		audio := cdn.TrackInfo{ID: "audio", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2}}
+		video := cdn.TrackInfo{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}}
+		in, err := s.NewInput(cdn.InputConfig{Publication: "1"})
+		require.NoError(t, err)
+		require.NoError(t, in.Start([]cdn.TrackInfo{audio, video}))
+		stop := make(chan struct{})
+		feed(t, s, in, 0, "", stop, false)
+		feed(t, s, in, 1, "", stop, true)
+		w.serveNodes(o, one{s})
+		e := w.node("e", cdntest.Path{Delay: ms(5)})
+		w.fetch(e, o)
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		defer sub.Close()
+		require.NoError(t, sub.Stream().Ready(w.within(4*time.Second)))
+		age := func(s *cdn.Stream) (best time.Duration) {
+			best = time.Hour
+			for _, tr := range s.Tracks() {
+				if tr.Info().Kind == cdn.Video {
+					for _, l := range tr.Layers() {
+						if p := l.Newest(); p != nil {
+							best = min(best, time.Since(p.Arrival))
+						}
+					}
+				}
+			}
+			return best
+		}
+		time.Sleep(2 * time.Second)
+		t.Log("video at the origin and at the edge, age:", age(s), age(sub.Stream()))
+		close(stop)
+		in.Close(nil)
+		video.Layers = []string{"h", "l"}
+		in2, err := s.NewInput(cdn.InputConfig{Publication: "2", Epoch: 1})
+		require.NoError(t, err)
+		require.NoError(t, in2.Start([]cdn.TrackInfo{audio, video}))
+		stop2 := make(chan struct{})
+		defer close(stop2)
+		feed(t, s, in2, 0, "", stop2, false)
+		feed(t, s, in2, 1, "h", stop2, true)
+		feed(t, s, in2, 1, "l", stop2, true)
+		time.Sleep(60 * time.Second)
+		t.Log("a minute later:", age(s), age(sub.Stream()))
+		require.Less(t, age(sub.Stream()), time.Second)
+	})
+}
+
+// A publisher without simulcast that takes over from one with is seen at
+// edges, too.
+func TestTakeoverFromSimulcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.node("o", cdntest.Path{Delay: ms(5)})
+		s, err := o.NewStream("live")
+		require.NoError(t, err)
+		audio := cdn.TrackInfo{ID: "audio", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2}}
+		video := cdn.TrackInfo{ID: "video", Layers: []string{"h", "l"}, Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}}
+		in, err := s.NewInput(cdn.InputConfig{Publication: "1"})
+		require.NoError(t, err)
+		require.NoError(t, in.Start([]cdn.TrackInfo{audio, video}))
+		stop := make(chan struct{})
+		feed(t, s, in, 0, "", stop, false)
+		feed(t, s, in, 1, "h", stop, true)
+		feed(t, s, in, 1, "l", stop, true)
+		w.serveNodes(o, one{s})
+		e := w.node("e", cdntest.Path{Delay: ms(5)})
+		w.fetch(e, o)
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		defer sub.Close()
+		require.NoError(t, sub.Stream().Ready(w.within(4*time.Second)))
+		age := func(s *cdn.Stream) (best time.Duration) {
+			best = time.Hour
+			for _, tr := range s.Tracks() {
+				if tr.Info().Kind == cdn.Video {
+					for _, l := range tr.Layers() {
+						if p := l.Newest(); p != nil {
+							best = min(best, time.Since(p.Arrival))
+						}
+					}
+				}
+			}
+			return best
+		}
+		time.Sleep(2 * time.Second)
+		t.Log("video at the origin and at the edge, age:", age(s), age(sub.Stream()))
+		close(stop)
+		in.Close(nil)
+		video.Layers = nil
+		in2, err := s.NewInput(cdn.InputConfig{Publication: "2", Epoch: 1})
+		require.NoError(t, err)
+		require.NoError(t, in2.Start([]cdn.TrackInfo{audio, video}))
+		stop2 := make(chan struct{})
+		defer close(stop2)
+		feed(t, s, in2, 0, "", stop2, false)
+		feed(t, s, in2, 1, "", stop2, true)
+		time.Sleep(60 * time.Second)
+		t.Log("a minute later:", age(s), age(sub.Stream()))
+		require.Less(t, age(sub.Stream()), time.Second)
+	})
+}
+
+// A server that was closed serves no node any more.
+func TestServerCloseEndsLinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(5)}, origin.Config{})
+		p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		e := w.node("e", cdntest.Path{Delay: ms(5)})
+		w.fetch(e, o)
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+		require.NoError(t, err)
+		defer sub.Close()
+		require.NoError(t, sub.Stream().Ready(w.within(4*time.Second)))
+		time.Sleep(time.Second)
+		require.NoError(t, o.server.Close())
+		time.Sleep(time.Second)
+		require.Empty(t, o.server.Serving())
+	})
+}
