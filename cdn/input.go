@@ -112,6 +112,7 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 		input: in, layer: l, back: back,
 		nack:   nack.New(nack.Config{}),
 		keyreq: keyreq.New(keyreq.Config{Window: in.stream.config.KeyframeWindow}),
+		demand: newDemand(back),
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -153,6 +154,7 @@ type LayerInput struct {
 	gaps     seqnum.Gaps
 	nack     *nack.Generator
 	keyreq   *keyreq.Arbiter
+	demand   demand
 	clock    *Clock  // as its sender reports give it; nil: none came
 	early    *report // that came before any packet
 	first    time.Time

@@ -20,7 +20,8 @@ type Layer struct {
 	inspect codec.Inspector // nil: any frame can be joined
 	picture *codec.Pictures // nil: no picture identifiers
 
-	clock atomic.Pointer[Clock]
+	clock  atomic.Pointer[Clock]
+	demand atomic.Int64 // how many want it
 	// parameters are the newest packets with parameter sets, nil: none came.
 	parameters atomic.Pointer[[]*Packet]
 

@@ -14,6 +14,10 @@ import (
 // codec): from then on any picture counts as a place to begin.
 const opaqueAfter = 3 * time.Second
 
+// longAway is how long a layer has not come, since nobody wanted it, for its
+// timestamps to be extended by the time that has passed.
+const longAway = time.Hour
+
 // writeLocked follows a packet from its input's numbers into the ring. It
 // reports whether the ring has grown.
 func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool {
@@ -21,6 +25,9 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 		return false
 	}
 	l := li.layer
+	if away := now.Sub(l.out.arrival); l.active == li && away > longAway {
+		li.ts.Pass(uint64(away.Seconds() * float64(l.track.info.Codec.ClockRate)))
+	}
 	seq, ts := li.seq.Unwrap(p.SequenceNumber), li.ts.Unwrap(p.Timestamp)
 	if !li.nack.Received(now, seq) {
 		l.stats.duplicates++

@@ -53,6 +53,7 @@ type LayerStats struct {
 	Nacked     uint64 // asked for again
 	Lost       uint64 // of the present input: have not come, or not yet
 	Splices    uint64 // changes of input
+	Demand     int    // receivers that want it
 	// KeyframeRequests came from receivers; KeyframeRequestsSent went to the
 	// sender.
 	KeyframeRequests, KeyframeRequestsSent uint64
@@ -75,7 +76,9 @@ func (c *layerCounters) add(now time.Time, n int) {
 	c.packets++
 	c.bytes += uint64(n)
 	if d := now.Sub(c.windowStart); d >= bitrateWindow {
-		c.bitrate = float64(c.windowBytes) * 8 / d.Seconds()
+		if d < 2*bitrateWindow { // a pause tells nothing
+			c.bitrate = float64(c.windowBytes) * 8 / d.Seconds()
+		}
 		c.windowStart, c.windowBytes = now, 0
 	}
 	c.windowBytes += uint64(n)
@@ -120,7 +123,7 @@ func (l *Layer) Stats() LayerStats {
 	st := LayerStats{
 		Name: l.name, Bitrate: c.bitrate, Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
 		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices,
-		KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
+		Demand: int(l.demand.Load()), KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
 	}
 	if li := l.active; li != nil {
 		if expected := li.seq.Highest() - li.firstSeq + 1; expected > li.received {
@@ -134,5 +137,6 @@ func (l *Layer) Stats() LayerStats {
 }
 
 // Bitrate returns the layer's payload bits a second, over the last second or
-// so; 0 if nothing comes.
-func (l *Layer) Bitrate() float64 { return l.Stats().Bitrate }
+// so; of a layer that could come ([Layer.Dormant]), those that it would have; 0
+// if nothing comes.
+func (l *Layer) Bitrate() float64 { return max(l.Stats().Bitrate, l.Dormant()) }

@@ -102,12 +102,15 @@ func (l *Layer) tend(now time.Time) (next time.Time) {
 		if d.keyframe {
 			l.stats.keyframeRequestsSent++
 		}
-		if d.keyframe || len(d.nack) > 0 {
+		if d.keyframe || len(d.nack) > 0 || d.chooser != nil {
 			all = append(all, d)
 		}
 	}
 	l.mu.Unlock()
 	for _, d := range all {
+		if d.chooser != nil {
+			d.chooser.Want(d.wanted)
+		}
 		if d.keyframe {
 			d.back.RequestKeyframe()
 		}
@@ -122,6 +125,8 @@ type due struct {
 	back     Back
 	keyframe bool
 	nack     []uint16
+	chooser  Chooser // nil: it is not told anything
+	wanted   bool
 }
 
 func (li *LayerInput) due(now time.Time) (d due, next time.Time) {
@@ -130,9 +135,17 @@ func (li *LayerInput) due(now time.Time) (d due, next time.Time) {
 	for _, seq := range li.requests {
 		d.nack = append(d.nack, uint16(seq))
 	}
-	var at time.Time
-	d.keyframe, at = li.keyreq.Due(now)
-	return d, earlier(next, at)
+	d.wanted = li.layer.demand.Load() > 0
+	changed, at := li.demand.look(now, d.wanted)
+	next = earlier(next, at)
+	if changed {
+		d.chooser = li.demand.chooser
+	}
+	if !li.demand.idle { // otherwise there is no use in asking
+		d.keyframe, at = li.keyreq.Due(now)
+		next = earlier(next, at)
+	}
+	return d, next
 }
 
 // earlier returns the earlier of two deadlines, of which zero is none.

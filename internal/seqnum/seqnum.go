@@ -47,5 +47,13 @@ func (t *Time) Unwrap(v uint32) uint64 {
 	return t.latest
 }
 
+// Pass notes that ticks have passed in which nothing came: half a cycle is less
+// than seven hours of video.
+func (t *Time) Pass(ticks uint64) {
+	if t.started {
+		t.latest += ticks
+	}
+}
+
 // NearTime returns the timestamp congruent to v modulo 2^32 that is nearest to ref.
 func NearTime(ref uint64, v uint32) uint64 { return ref + uint64(int64(int32(v-uint32(ref)))) }
