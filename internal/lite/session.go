@@ -137,11 +137,13 @@ func Answer(c Config, offer string) (*Session, error) {
 		s.open = &open{o, all}
 	} else if err := s.addLines(plan, all); err != nil {
 		s.cancel()
+		s.set.Close()
 		return nil, err
 	}
 	cred, err := s.newCredentials()
 	if err != nil {
 		s.cancel()
+		s.set.Close()
 		return nil, err
 	}
 	s.ice = []icecheck.Credentials{cred}
@@ -398,6 +400,7 @@ func (s *Session) finish() {
 	if detach != nil {
 		detach()
 	}
+	s.set.Close()
 	if keys != nil {
 		s.goodbye(keys)
 	}

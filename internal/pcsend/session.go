@@ -116,6 +116,7 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 	s.Session = peer.New(pc, peer.Config{
 		Expires: c.Expires, Connected: s.connected, Ending: s.ending,
 		Ended: func(err error, kept bool) {
+			s.set.Close()
 			if c.Ended != nil && kept {
 				c.Ended(err, s.Stats())
 			}

@@ -47,6 +47,9 @@ const (
 	starvedAfter = time.Second
 	checkEvery   = 250 * time.Millisecond
 	clearly      = 1.3
+	// mostBehind is how old the keyframe of a layer can be that catches up: more
+	// than a node keeps.
+	mostBehind = 15 * time.Second
 )
 
 // follow goes over to the best layer that is fed. Publishers begin with the low
@@ -70,7 +73,10 @@ func (s *Sender) follow(now time.Time) {
 	}
 }
 
-func fed(now time.Time, l *cdn.Layer) bool {
+// fed reports whether the layer comes, or would if it were wanted.
+func fed(now time.Time, l *cdn.Layer) bool { return comes(now, l) || l.Dormant() > 0 }
+
+func comes(now time.Time, l *cdn.Layer) bool {
 	p := l.Newest()
 	return p != nil && now.Sub(p.Arrival) < starvedAfter
 }
@@ -81,10 +87,11 @@ func (s *Sender) switchTo(l *cdn.Layer) {
 	case nil, s.next:
 		return
 	case s.layer:
-		s.next = nil
+		s.aim(nil)
 		return
 	}
-	s.next, s.ahead = l, l.Live()
+	s.aim(l)
+	s.ahead = l.Live()
 	l.RequestKeyframe()
 }
 
@@ -97,29 +104,40 @@ func (s *Sender) trySwitch(now time.Time) {
 		if !p.Keyframe {
 			continue
 		}
-		l := s.next
-		s.next, s.cursor, s.lost = nil, s.ahead, s.ahead.Lost()
-		s.begin(now, l, p)
+		if _, behind := s.align(now, s.next, p.Timestamp); behind > fresh && comes(now, s.layer) {
+			s.next.RequestKeyframe() // the layer catches up; nobody is to see that again
+			continue
+		}
+		s.cursor, s.lost = s.ahead, s.ahead.Lost()
+		s.begin(now, s.next, p)
 		s.send(now, p)
 		return
 	}
 }
 
 // align returns the timestamp with which the viewer's stream goes on in layer
-// l: the same instant of the publisher's clock.
-func (s *Sender) align(l *cdn.Layer, ts uint64) uint64 {
+// l: the same instant of the publisher's clock. If that is behind what was sent
+// already, it is the present, and how far behind.
+func (s *Sender) align(now time.Time, l *cdn.Layer, ts uint64) (as uint64, behind time.Duration) {
 	_, last := s.munger.Last()
 	rate := uint64(s.line.Track.Info().Codec.ClockRate)
 	next := last + rate/30
 	from, ok := s.layer.Clock()
 	to, ok2 := l.Clock()
-	if !ok || !ok2 {
-		return next
+	if !ok || !ok2 || from.Estimated != to.Estimated {
+		return next, 0
 	}
 	ticks := int64(to.Time(ts).Sub(from.NTP).Seconds() * float64(rate))
-	as := from.RTP + uint64(ticks) + s.munger.Shift()
-	if ahead := int64(as - last); ahead <= 0 || ahead > int64(rate) {
-		return next
+	as = from.RTP + uint64(ticks) + s.munger.Shift()
+	_, present := from.At(now)
+	present += s.munger.Shift()
+	apart := int64(as - last)
+	behind = time.Duration(float64(-apart) / float64(rate) * float64(time.Second))
+	switch {
+	case behind > ahead && behind < mostBehind:
+		return max(next, present), behind
+	case apart <= 0 || int64(as-max(last, present)) > int64(rate):
+		return next, 0
 	}
-	return as
+	return as, 0
 }

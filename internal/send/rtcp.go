@@ -120,7 +120,11 @@ func (s *Sender) take(now time.Time, p rtcp.Packet) {
 }
 
 func (s *Sender) wantKeyframe(ssrc uint32) {
-	if ssrc == s.out.SSRC && !s.waiting {
+	switch {
+	case ssrc != s.out.SSRC:
+	case s.idle:
+		s.begged = true // ahead of the wish for the layer
+	case !s.waiting:
 		s.layer.RequestKeyframe()
 	}
 }

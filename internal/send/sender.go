@@ -33,8 +33,13 @@ type Sender struct {
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
 	ahead  cdn.Cursor // of next
-	munger munge.Munger[*run]
-	run    *run // the present one; nil before the first
+	// release and releaseNext give back what is claimed of the two layers.
+	release, releaseNext func()
+	munger               munge.Munger[*run]
+	run                  *run // the present one; nil before the first
+
+	idle   bool // nothing is sent, since the node does not want the layer
+	begged bool // for a keyframe, meanwhile
 
 	held  bool      // on a lower layer than there is, since the viewer is slow
 	check time.Time // when to see again which layers are fed
@@ -84,7 +89,7 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 	}
 	return &Sender{
 		descriptor: descriptor,
-		set:        s, line: l, rid: rid, layer: layer, waiting: true,
+		set:        s, line: l, rid: rid, layer: layer, release: s.claim(layer), waiting: true,
 		video:    info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType),
 		budget:   budget.New(repairs(s.config.Node)),
@@ -201,14 +206,16 @@ type run struct {
 // begin begins a run of layer l at its keyframe p.
 func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	as, next := p.Timestamp+s.munger.Shift(), &run{layer: l}
+	var behind time.Duration
 	switch {
 	case l != s.layer:
-		as = s.align(l, p.Timestamp)
+		as, behind = s.align(now, l, p.Timestamp)
 		s.picture.switched(s, next, p)
+		s.arrived()
 	case s.run != nil:
 		*next = *s.run
 	}
-	as = s.arrive(now, p, as)
+	as = s.arrive(now, p, as, behind)
 	s.layer, s.run, s.waiting = l, next, false
 	s.munger.Start(next, p.Seq, p.Timestamp, as)
 	s.reported.stale = true

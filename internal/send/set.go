@@ -18,8 +18,8 @@ import (
 type Config struct {
 	// Layer names the layer that a viewer wants; empty: the best.
 	Layer string
-	// Node: the receiver is another node, which gets all layers and repairs for
-	// many.
+	// Node: the receiver is another node, which gets all layers that it wants,
+	// and repairs for many.
 	Node bool
 	// Start says with what a receiver begins. A node that does not say that it
 	// wants to catch up begins as with StartAsk.
@@ -47,6 +47,10 @@ type Set struct {
 	senders []*Sender
 	reports []rtcp.Packet
 	to      RTPWriter // while Consume runs, if it was given one
+	wanted  []string  // layers, by a node; nil: all
+	chosen  time.Time // when it was looked at last which are sent
+	started bool
+	closed  bool
 }
 
 // New returns a Set without senders.
@@ -61,9 +65,9 @@ func New(c Config) *Set {
 // Add makes a sender of layer, under rid if the receiver gets several layers of
 // the track.
 func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
-	snd := newSender(s, l, layer, rid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	snd := newSender(s, l, layer, rid)
 	s.senders = append(s.senders, snd)
 	return snd
 }
@@ -91,8 +95,11 @@ func (s *Set) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	s.started = true
 	for _, snd := range s.senders {
-		snd.start(now)
+		if !snd.idle {
+			snd.start(now)
+		}
 	}
 }
 
@@ -106,7 +113,13 @@ func (s *Set) Consume(to RTPWriter) []rtcp.Packet {
 	s.to = to
 	defer func() { s.to = nil }()
 	s.reports = s.reports[:0]
+	if s.wanted != nil && now.Sub(s.chosen) >= checkEvery {
+		s.choose(now)
+	}
 	for _, snd := range s.senders {
+		if snd.idle {
+			continue
+		}
 		snd.drain(now)
 		s.reports = snd.appendReport(s.reports, now)
 	}

@@ -71,6 +71,9 @@ const (
 func (s *Sender) choose(now time.Time) (cdn.Opening, StartMode) {
 	o := s.layer.Opening(now)
 	how := s.set.config.Start.with(o)
+	if !comes(now, s.layer) && s.layer.Dormant() > 0 {
+		how = StartAsk // what there is was left out of since
+	}
 	if how != StartCatchUp || o.Age > worthAsking {
 		s.layer.RequestKeyframe()
 	}
@@ -222,7 +225,7 @@ func (s *Sender) upcoming(now time.Time) *cdn.Packet {
 		case jump:
 			s.caughtUp(now)
 			h.at, h.from, h.newest = now, p.Timestamp, p.Timestamp
-		case h.catching && s.due(p).After(now) && fed(now, s.layer):
+		case h.catching && s.due(p).After(now) && comes(now, s.layer):
 			s.cursor = before
 			return nil
 		case int64(p.Timestamp-h.newest) > 0:
@@ -271,14 +274,15 @@ func (s *Sender) worthLeaping(p *cdn.Packet) bool {
 	return s.media(p.Timestamp)-s.media(s.haste.newest) > fresh
 }
 
-// arrive returns as what a run's keyframe p is sent, which would be as.
-func (s *Sender) arrive(now time.Time, p *cdn.Packet, as uint64) uint64 {
+// arrive returns as what a run's keyframe p is sent, which would be as. In another
+// layer it may lie behind what was sent.
+func (s *Sender) arrive(now time.Time, p *cdn.Packet, as uint64, behind time.Duration) uint64 {
 	began, h := s.run != nil, s.haste
 	s.haste = nil
-	if s.set.config.Node || began && h == nil {
+	if s.set.config.Node || began && h == nil && behind == 0 {
 		return as
 	}
-	if began && h.catching {
+	if began && h != nil && h.catching {
 		s.haste = h
 		_, last := s.munger.Last()
 		as = max(s.live(now, as), last+1)
