@@ -39,6 +39,7 @@ type fetching struct {
 
 	mu    sync.Mutex
 	input *cdn.Input
+	parts []*part // layers of tracks that have several
 	over  bool
 	err   error
 }
@@ -167,6 +168,7 @@ func (f *fetching) accepted(s control.Subscribed) {
 	case over:
 	case in != nil:
 		in.Update(c)
+		f.told(s.Tracks)
 	default:
 		if err := f.begin(c, s.Tracks); err != nil {
 			f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: err})
@@ -219,8 +221,7 @@ func (f *fetching) begin(c cdn.InputConfig, tracks []control.Track) error {
 func (f *fetching) sources(input *cdn.Input, tracks []control.Track) (all []*source, err error) {
 	for i, t := range tracks {
 		for _, l := range t.Layers {
-			b := &back{link: f.link, ssrc: l.SSRC}
-			li, err := input.Layer(i, l.Name, b)
+			li, err := f.layer(input, i, l, len(t.Layers) > 1)
 			if err != nil {
 				return nil, err
 			}
@@ -235,6 +236,67 @@ func (f *fetching) sources(input *cdn.Input, tracks []control.Track) (all []*sou
 		}
 	}
 	return all, nil
+}
+
+// layer makes the input's end of a layer, which may be one of several.
+func (f *fetching) layer(input *cdn.Input, track int, l control.Layer, several bool) (*cdn.LayerInput, error) {
+	b := &back{link: f.link, ssrc: l.SSRC}
+	if !several {
+		return input.Layer(track, l.Name, b)
+	}
+	p := &part{back: b, fetch: f, name: l.Name, wanted: true}
+	li, err := input.Layer(track, l.Name, p)
+	if err != nil {
+		return nil, err
+	}
+	li.Told(l.Bitrate)
+	p.input = li
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.parts = append(f.parts, p)
+	return li, nil
+}
+
+// told notes what the other node says of layers that may not travel.
+func (f *fetching) told(tracks []control.Track) {
+	f.mu.Lock()
+	parts := f.parts
+	f.mu.Unlock()
+	for _, t := range tracks {
+		for _, l := range t.Layers {
+			if i := slices.IndexFunc(parts, func(p *part) bool { return p.ssrc == l.SSRC }); i >= 0 {
+				parts[i].input.Told(l.Bitrate)
+			}
+		}
+	}
+}
+
+// A part is a layer that need not travel. It goes back as its source does.
+type part struct {
+	*back
+	fetch  *fetching
+	name   string
+	input  *cdn.LayerInput
+	wanted bool // guarded by the fetch's mu
+}
+
+// Want implements [cdn.Chooser].
+func (p *part) Want(yes bool) {
+	f := p.fetch
+	f.mu.Lock()
+	p.wanted = yes
+	names, all := []string{}, true
+	for _, x := range f.parts {
+		all = all && x.wanted
+		if x.wanted && !slices.Contains(names, x.name) {
+			names = append(names, x.name)
+		}
+	}
+	f.mu.Unlock()
+	if all {
+		names = nil
+	}
+	f.link.do(func(now time.Time, c *control.Conn) { c.Want(now, f.id, names) })
 }
 
 // extensionIDs pairs the sender's ids with those of the stream's track, which

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -47,11 +48,22 @@ type serving struct {
 	set    *send.Set
 	sealer *dtlssrtp.Sealer
 	tracks []control.Track
-	media  writer // that Consume uses
-	again  writer // that the port's reader uses
+	layers []*servedLayer // of tracks that have several
+	media  writer         // that Consume uses
+	again  writer         // that the port's reader uses
 
-	mu   sync.Mutex
-	told *cdn.InputConfig // what the other node knows of the way the stream takes
+	mu      sync.Mutex
+	told    *cdn.InputConfig // what the other node knows of the way the stream takes
+	toldAt  time.Time
+	wanted  []string // layers; nil: all
+	started bool
+}
+
+// A servedLayer is a layer that the other node may want or not.
+type servedLayer struct {
+	*cdn.Layer
+	sender *send.Sender
+	told   float64 // the bitrate; guarded by the serving's mu
 }
 
 // serve begins what the other node has asked for.
@@ -112,9 +124,10 @@ func (s *serving) serve(a control.Subscribe) error {
 	if err := s.prepare(a.Resumes); err != nil {
 		return err
 	}
+	defer s.set.Close()
 	defer s.link.media.addSenders(s)()
-	s.tell()
-	s.set.Start()
+	s.tell(time.Now())
+	s.start(a.Layers)
 	defer s.stream.AttachBatch(s)()
 	defer s.stream.AfterEnd(s.end)()
 	node.Emit(cdn.SessionStarted{
@@ -209,7 +222,11 @@ func (s *serving) addTrack(i int, t *cdn.Track) control.Track {
 	line := &send.Line{Track: t, PT: out.PT, RTX: out.RTX}
 	for _, layer := range t.Layers() {
 		ssrc, rtx := s.link.links.newSSRC(), s.link.links.newSSRC()
-		s.set.Add(line, layer, layer.Name()).Bind(send.Output{To: &s.again, SSRC: ssrc, RTX: rtx, Extensions: ids})
+		snd := s.set.Add(line, layer, layer.Name())
+		snd.Bind(send.Output{To: &s.again, SSRC: ssrc, RTX: rtx, Extensions: ids})
+		if len(t.Layers()) > 1 {
+			s.layers = append(s.layers, &servedLayer{Layer: layer, sender: snd})
+		}
 		out.Layers = append(out.Layers, control.Layer{Name: layer.Name(), SSRC: ssrc, RTX: rtx})
 	}
 	return out
@@ -232,16 +249,22 @@ func trackInfo(t control.Track) cdn.TrackInfo {
 	return info
 }
 
-// tell says what the stream holds and which way it takes, if that is news.
-func (s *serving) tell() {
+// tell says what the stream holds and which way it takes, if that is news, or
+// the bitrates of what is held back are.
+func (s *serving) tell(now time.Time) {
 	c, _ := s.stream.Input()
 	s.mu.Lock()
 	news := s.told == nil || s.told.Publication != c.Publication || s.told.Epoch != c.Epoch || !slices.Equal(s.told.Path, c.Path)
-	s.told = &c
-	s.mu.Unlock()
+	news = news || now.Sub(s.toldAt) >= tellEvery && slices.ContainsFunc(s.layers, (*servedLayer).news)
 	if !news {
+		s.mu.Unlock()
 		return
 	}
+	s.told, s.toldAt = &c, now
+	for _, l := range s.layers {
+		l.told = l.Bitrate()
+	}
+	s.mu.Unlock()
 	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe()}
 	for _, id := range append(slices.Clone(c.Path), s.link.links.node.ID()) {
 		a.Path = append(a.Path, string(id))
@@ -249,13 +272,29 @@ func (s *serving) tell() {
 	s.link.do(func(now time.Time, c *control.Conn) { c.Accept(now, s.id, a) })
 }
 
-// describe returns the tracks, with their clocks as they are now.
+// tellEvery is how often bitrates may be told.
+const tellEvery = time.Second
+
+// news reports whether the other node, which cannot measure the layer, has to be
+// told of its bitrate.
+func (l *servedLayer) news() bool {
+	if !l.sender.Holds() {
+		return false
+	}
+	rate := l.Bitrate()
+	return math.Abs(rate-l.told) > max(rate, l.told)/4
+}
+
+// describe returns the tracks, with their clocks and bitrates as they are now.
 func (s *serving) describe() []control.Track {
 	tracks := slices.Clone(s.tracks)
 	for i, t := range s.stream.Tracks() {
 		tracks[i].Layers = slices.Clone(tracks[i].Layers)
 		for k := range tracks[i].Layers {
 			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
+				if len(t.Layers()) > 1 {
+					tracks[i].Layers[k].Bitrate = l.Bitrate()
+				}
 				if c, ok := l.Clock(); ok && !c.Estimated {
 					tracks[i].Layers[k].Clock = &control.Clock{RTP: uint32(c.RTP), NTP: ntp.Stamp(c.NTP)}
 				}
@@ -265,8 +304,27 @@ func (s *serving) describe() []control.Track {
 	return tracks
 }
 
+// start begins to send the layers named; nil: all.
+func (s *serving) start(layers []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted == nil {
+		s.wanted = layers
+	}
+	s.set.Want(s.wanted)
+	s.set.Start()
+	s.started = true
+}
+
 // want changes which layers travel.
-func (s *serving) want([]string) {}
+func (s *serving) want(layers []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = layers
+	if s.started {
+		s.set.Want(layers)
+	}
+}
 
 // take notes what the other node says of one RTP stream.
 func (s *serving) take(now time.Time, p rtcp.Packet) {
@@ -282,7 +340,7 @@ func (s *serving) Consume(batch *egress.Batch) {
 	reports := s.set.Consume(&s.media)
 	if len(reports) > 0 {
 		s.link.media.sendRTCP(reports...)
-		s.tell() // as often is often enough
+		s.tell(time.Now()) // as often is often enough
 	}
 }
 
