@@ -155,6 +155,24 @@ func TestDemoIsPlayed(t *testing.T) {
 	}
 }
 
+// Nodes that call each other by an address that is no loopback address know each
+// other all the same.
+func TestPublicAddress(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	i := slices.IndexFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast()
+	})
+	if i < 0 {
+		t.Skip("this machine has loopback addresses only")
+	}
+	urls := start3(t, "-public", addrs[i].(*net.IPNet).IP.String())
+	waitLive(t, urls["origin"])
+	watch(t, urls["edge1"])()
+	require.Equal(t, http.StatusForbidden, press(t, urls["origin"], "kill", "edge1"), "without -kills, not from a loopback address")
+}
+
 func TestPagesAndPathsOfEachNode(t *testing.T) {
 	urls := start3(t, "-relay", "-demo=false")
 	require.Len(t, urls, 5)
