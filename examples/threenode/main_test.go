@@ -138,11 +138,14 @@ func TestDemoIsPlayed(t *testing.T) {
 				if args != nil {
 					from, standby = []string{"relay1", "relay2"}[i], []string{"relay2", "relay1"}[i]
 				}
+				if s.Fetches[0].Changes == 0 { // a busy machine may have lost a link
+					require.Equal(t, from, s.Fetches[0].Node)
+					require.Equal(t, standby, s.Fetches[0].Standby)
+				}
+				from = s.Fetches[0].Node
+				require.Equal(t, urls[from], s.Fetches[0].URL)
 				require.Equal(t, "from "+from, s.Streams[0].Source)
 				require.Equal(t, "origin", s.Streams[0].Path[0])
-				require.Equal(t, from, s.Fetches[0].Node)
-				require.Equal(t, urls[from], s.Fetches[0].URL)
-				require.Equal(t, standby, s.Fetches[0].Standby)
 				require.Eventually(t, func() bool {
 					return slices.ContainsFunc(status(t, urls[edge]).Links, func(l web.Link) bool {
 						return l.Peer == from && l.RTTMillis > 0 && l.BitrateIn > 0 && slices.Equal(l.Fetched, []string{"demo"})
