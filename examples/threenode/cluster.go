@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -30,6 +31,7 @@ type cluster struct {
 	log       *slog.Logger
 	client    *http.Client // trusts the nodes' certificate
 	transport *http.Transport
+	secret    string         // by which the nodes know each other
 	failed    chan error     // a node's web server, later
 	closing   sync.WaitGroup // of nodes that were killed
 
@@ -54,7 +56,7 @@ type place struct {
 // start brings the nodes up: the origin first, and each with those before it
 // as its points of entry.
 func start(o options, log *slog.Logger) (*cluster, error) {
-	c := &cluster{options: o, log: log, failed: make(chan error, 1)}
+	c := &cluster{options: o, log: log, failed: make(chan error, 1), secret: rand.Text()}
 	var err error
 	if c.transport, err = newTransport(o.tls); err != nil {
 		return nil, err

@@ -68,6 +68,7 @@ func (c *cluster) listenLocked(p *place) (*node, error) {
 	config := cdn.Config{
 		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(p.host, p.udp),
 		URL: n.url, Logger: c.log, OnEvent: n.event, Net: n.cord,
+		Trust: cdn.Trust{Secret: c.secret},
 	}
 	if o.public.IsValid() {
 		config.PublicIPs = []netip.Addr{o.public}

@@ -78,10 +78,12 @@ export class Topology {
       const r = card.root.getBoundingClientRect();
       return [name, { left: r.left - frame.left, right: r.right - frame.left, top: r.top - frame.top, bottom: r.bottom - frame.top }];
     }));
+    // Tiers stand beside each other, or one below the other where it is narrow.
+    const tierOf = (name) => this.#cards.get(name).root.parentElement.getBoundingClientRect();
     const ends = this.#drawn.filter((l) => boxes.has(l.from) && boxes.has(l.to)).map((link) => {
       const a = boxes.get(link.from);
       const b = boxes.get(link.to);
-      return { link, a, b, across: b.left >= a.right };
+      return { link, a, b, across: tierOf(link.to).left >= tierOf(link.from).right };
     });
     const place = (box, across, mine, all, other) => {
       const middle = (o) => (across ? o.top + o.bottom : o.left + o.right);
@@ -95,7 +97,7 @@ export class Topology {
       const into = place(b, across, w, ends.filter((o) => o.b === b && o.across === across), (o) => o.a);
       return across ? wire(link, [a.right, out], [b.left, into], [1, 0]) : wire(link, [out, a.bottom], [into, b.top], [0, 1]);
     });
-    this.#wires.replaceChildren(...drawn, ...drawn.map(label)); // no wire crosses out a label
+    this.#wires.replaceChildren(...drawn.map((w) => w.g), ...drawn.map(label)); // no wire crosses out a label
   }
 }
 
@@ -104,18 +106,19 @@ function wire(link, [x1, y1], [x2, y2], [dx, dy]) {
   const bend = (Math.abs(x2 - x1) * dx + Math.abs(y2 - y1) * dy) / 2;
   const path = svg('path', { d: `M${x1} ${y1} C${x1 + dx * bend} ${y1 + dy * bend} ${x2 - dx * bend} ${y2 - dy * bend} ${x2} ${y2}` });
   const g = svg('g', { class: link.streams.length > 0 ? 'wire carries' : 'wire', 'data-from': link.from, 'data-to': link.to }, path);
-  g.link = link;
-  return g;
+  return { g, path, link, at: dx ? 0.62 : null };
 }
 
-// label says what is known of a wire's link, nearer to its end: many wires may
-// begin at one place, and cross in the middle.
-function label({ link, firstChild: path }) {
-  const { x, y } = path.getPointAtLength(path.getTotalLength() * 0.62);
+// label says what is known of a wire's link: nearer to its end, since many wires
+// may begin at one place, and cross in the middle. Below each other, labels are
+// wider than cards are apart, and stand in two rows.
+function label({ path, link, at }) {
+  const { x, y } = path.getPointAtLength(path.getTotalLength() * (at ?? 0.3 + 0.4 * link.row));
   const lines = [`${text(millis(link.rtt))} · ${percent(link.loss)} lost`];
   lines.push(link.streams.length > 0 ? text(bitrate(link.there)) : link.standby ? 'standby' : 'idle');
   const width = 6.4 * Math.max(...lines.map((l) => l.length));
-  return svg('g', { class: link.streams.length > 0 ? 'label carries' : 'label' },
+  const kind = link.streams.length > 0 ? 'label carries' : link.standby ? 'label' : 'label idle';
+  return svg('g', { class: kind },
     svg('rect', { x: x - width / 2, y: y - 16, width, height: 32, rx: 6 }),
     svg('text', { x, y: y - 3 }, svg('tspan', { x }, lines[0]), svg('tspan', { x, dy: 14 }, lines[1])));
 }
@@ -137,11 +140,13 @@ function linksOf(nodes) {
         key, from, to, age: age(l.up, Date.parse(node.status.time)), rtt: l.rtt_ms, loss: l.loss,
         there: down ? l.bitrate_out_bps : l.bitrate_in_bps, back: down ? l.bitrate_in_bps : l.bitrate_out_bps,
         streams: [...new Set([...l.fetched, ...l.served])].sort(),
+        row: (rank.get(from) + rank.get(to)) % 2, // of its label
         standby: nodes.some((n) => n.name === to && n.status?.fetches.some((f) => f.standby === from)),
       });
     }
   }
-  return [...found.values()];
+  const order = (a, b) => rank.get(a.from) - rank.get(b.from) || rank.get(a.to) - rank.get(b.to);
+  return [...found.values()].sort(order);
 }
 
 // A Card is one node.
