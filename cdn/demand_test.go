@@ -1,6 +1,7 @@
 package cdn_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,17 @@ type chooser struct {
 	told []bool
 }
 
-func (c *chooser) Want(yes bool) { c.told = append(c.told, yes) }
+func (c *chooser) Want(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, yes)
+}
+
+func (c *chooser) all() []bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.told)
+}
 
 func newChosen(t *testing.T, n *cdn.Node) (*cdn.LayerInput, *cdn.Layer, *chooser) {
 	s := newStream(t, n)
@@ -33,24 +44,24 @@ func TestDemandIsToldToTheSender(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *cdn.Node) {
 		_, l, c := newChosen(t, n)
 		time.Sleep(1900 * time.Millisecond)
-		require.Empty(t, c.told)
+		require.Empty(t, c.all())
 		time.Sleep(200 * time.Millisecond)
-		require.Equal(t, []bool{false}, c.told)
+		require.Equal(t, []bool{false}, c.all())
 		one, two := l.Demand(), l.Demand()
 		synctest.Wait()
-		require.Equal(t, []bool{false, true}, c.told)
+		require.Equal(t, []bool{false, true}, c.all())
 		one()
 		one()
 		time.Sleep(5 * time.Second)
-		require.Len(t, c.told, 2, "there is another one")
+		require.Len(t, c.all(), 2, "there is another one")
 		two()
 		time.Sleep(1900 * time.Millisecond)
 		three := l.Demand()
 		time.Sleep(5 * time.Second)
-		require.Len(t, c.told, 2, "somebody came in time")
+		require.Len(t, c.all(), 2, "somebody came in time")
 		three()
 		time.Sleep(2100 * time.Millisecond)
-		require.Equal(t, []bool{false, true, false}, c.told)
+		require.Equal(t, []bool{false, true, false}, c.all())
 		require.Zero(t, l.Stats().Demand)
 	})
 }

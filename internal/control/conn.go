@@ -1,12 +1,3 @@
-// Package control is the protocol of a link: what the two nodes at its ends say
-// to each other besides media. Each asks the other for streams, and is told what
-// they hold and why they end; and both watch over the other being there.
-//
-// It is a state machine without clock or I/O: time and datagrams are passed in,
-// datagrams and events come out. The datagrams may be lost, doubled and
-// reordered on the way, and must be kept secret and unforged by what carries
-// them, DTLS. Both sides are alike. Nothing waits for the other's hello: the
-// first datagram may hold the first subscription.
 package control
 
 import (
@@ -37,36 +28,27 @@ type Conn struct {
 	opened bool
 	early  [][]byte // messages that came before the hello
 	closed bool
-	bye    []byte // close frame to be sent
+	bye    []byte // reason, to be told
 	byes   int    // how often, still
 	events []Event
 	buf    []byte
 
-	asks    map[uint64]*ask   // ours, by id
-	nextID  uint64            // of ours
-	serves  map[uint64]*serve // the other side's
-	known   set               // ids of the other side's that were asked for
-	pending map[uint64]*serve // said of ids that were not asked for yet
+	asks   map[uint64]*ask // ours, by id
+	nextID uint64          // of ours
+	unsaid uint64          // ids of ours that the other side never heard of
+	serves serves          // the other side's
+	held   int             // bytes of early, and of what was said of ids that were not asked for yet
 }
 
-// ask is a subscription of ours.
-type ask struct {
-	revision uint64 // of what we want
-	accepted uint64 // revision, 0: none yet
-}
+const (
+	// byeCopies is how often a goodbye is said at once: it is not acknowledged.
+	byeCopies = 3
+	// maxHeld bounds what is kept of messages that have overtaken the one that
+	// they need. One that obeys the window has no more on the way.
+	maxHeld = window * maxPart
+)
 
-// serve is a subscription of the other side's.
-type serve struct {
-	revision uint64 // of what we have said that it holds
-	wanted   uint64 // revision
-	layers   []string
-	left     bool
-}
-
-// byeCopies is how often a goodbye is said at once: it is not acknowledged.
-const byeCopies = 3
-
-// New returns a Conn.
+// New returns a Conn. It panics if the hello is longer than a message.
 func New(now time.Time, c Config) *Conn {
 	if c.Subscriptions <= 0 {
 		c.Subscriptions = 4096
@@ -74,116 +56,89 @@ func New(now time.Time, c Config) *Conn {
 	if c.RTT <= 0 {
 		c.RTT = 100 * time.Millisecond
 	}
-	k := &Conn{
-		config: c, now: now,
-		asks: make(map[uint64]*ask), serves: make(map[uint64]*serve), pending: make(map[uint64]*serve),
-	}
+	c.Hello.Load = share(c.Hello.Load)
+	k := &Conn{config: c, now: now, asks: make(map[uint64]*ask), serves: newServes()}
 	k.out.rtt.smooth = c.RTT
 	k.in.pending = make(map[uint64]*assembly)
 	k.probe.heard, k.probe.since, k.probe.asked = now, now, now
-	k.say(now, message{kind: kindHello, body: c.Hello})
+	k.probe.load = c.Hello.Load
+	if err := k.say(now, message{kind: kindHello, body: c.Hello}); err != nil {
+		panic("control: a hello that cannot be said: " + err.Error())
+	}
 	return k
 }
 
-// say has a message sent until it has arrived. It is false for one that is too
-// long, which is not sent.
-func (c *Conn) say(now time.Time, m message) bool {
-	c.now = now
-	raw := m.marshal()
-	if len(raw) > maxParts*maxPart {
-		return false
-	}
-	if !c.closed {
-		c.out.queue(now, raw)
-	}
-	return true
-}
-
-// Receive takes a datagram of the other side's. What is malformed is an error,
-// and changes nothing.
-func (c *Conn) Receive(now time.Time, datagram []byte) error {
+// say has a message sent until it has arrived.
+func (c *Conn) say(now time.Time, m message) error {
 	c.now = now
 	if c.closed {
 		return nil
 	}
-	c.probe.heard = now
-	return frames(datagram, func(t frameType, body []byte) error {
-		switch t {
-		case framePart:
-			p, err := parsePart(body)
-			if err != nil {
-				return err
-			}
-			if m := c.in.take(p); m != nil {
-				return c.message(m)
-			}
-		case frameAck:
-			a, err := parseSet(body)
-			if err != nil {
-				return err
-			}
-			c.out.acknowledged(now, a)
-		case framePing:
-			c.probe.asks(body)
-		case framePong:
-			if rtt, ok := c.probe.answered(now, body); ok {
-				c.out.rtt.add(rtt)
-			}
-		case frameClose:
-			var r Reason
-			_ = json.Unmarshal(body, &r) // without a reason it is a goodbye all the same
-			c.end(Closed{Reason: r})
-		}
-		return nil
-	})
-}
-
-// message acts on a message, once the hello has come.
-func (c *Conn) message(b []byte) error {
-	m, body, err := parse(b)
-	switch {
-	case err != nil || c.closed:
+	b, err := m.marshal()
+	if err != nil {
 		return err
-	case m.kind == kindHello:
-		return c.hello(body)
-	case !c.opened:
-		if len(c.early) < window {
-			c.early = append(c.early, append([]byte(nil), b...))
-		}
+	}
+	if c.out.queued+len(b) > maxQueued {
+		c.lost("it takes nothing of what it is told")
 		return nil
 	}
-	return c.subscription(m, body)
+	c.out.queue(now, b)
+	return nil
 }
 
-func (c *Conn) hello(body []byte) error {
-	var h Hello
-	if err := json.Unmarshal(body, &h); err != nil {
-		return errMessage
-	}
-	version := min(h.Max, c.config.Hello.Max)
-	if version < max(h.Min, c.config.Hello.Min) {
-		err := fmt.Errorf("%w: %d to %d here, %d to %d there", ErrVersion, c.config.Hello.Min, c.config.Hello.Max, h.Min, h.Max)
-		c.Close(c.now, Reason{Code: "unsupported", Text: err.Error()})
-		c.events = append(c.events, Closed{Err: err})
+// Receive takes a datagram of the other side's. One that is malformed is an error
+// and changes nothing. A message in it that cannot be read is an error, too, and
+// passed over; the rest counts.
+func (c *Conn) Receive(now time.Time, datagram []byte) error {
+	if c.closed {
 		return nil
 	}
-	if c.opened {
+	var bad error
+	err := frames(datagram, func(t frameType, body []byte) {
+		c.now = now
+		if err := c.frame(now, t, body); err != nil && bad == nil {
+			bad = err
+		}
+	})
+	if err != nil {
+		return err
+	}
+	c.probe.hear(now)
+	return bad
+}
+
+// frame acts on a frame that has been checked.
+func (c *Conn) frame(now time.Time, t frameType, body []byte) error {
+	if c.closed {
 		return nil
 	}
-	c.opened = true
-	c.events = append(c.events, Opened{Hello: h, Version: version})
-	early := c.early
-	c.early = nil
-	for _, b := range early {
-		if err := c.message(b); err != nil {
+	switch t {
+	case framePart:
+		p, _ := parsePart(body)
+		m, err := c.in.take(now, p)
+		if m == nil {
 			return err
 		}
+		return c.message(m)
+	case frameAck:
+		a, _ := parseSet(body)
+		c.out.acknowledged(now, a)
+	case framePing:
+		p, _ := parsePing(body)
+		c.probe.asks(p)
+	case framePong:
+		p, _ := parsePing(body)
+		if rtt, ok := c.probe.answered(now, p); ok {
+			c.out.rtt.add(rtt)
+		}
+	case frameClose:
+		c.goodbye(body)
 	}
 	return nil
 }
 
 // Heard says that something authentic has come by another way: a sign of life.
-func (c *Conn) Heard(now time.Time) { c.probe.heard = later(c.probe.heard, now) }
+func (c *Conn) Heard(now time.Time) { c.probe.hear(now) }
 
 // Carrying says whether media travels on the link, in either direction.
 func (c *Conn) Carrying(now time.Time, yes bool) {
@@ -192,18 +147,28 @@ func (c *Conn) Carrying(now time.Time, yes bool) {
 	}
 }
 
+// SetLoad says which share of the node's capacity is in use, 0 to 1. The next ping
+// tells it, within a second.
+func (c *Conn) SetLoad(load float64) { c.probe.load = share(load) }
+
 // Advance does what is due.
 func (c *Conn) Advance(now time.Time) {
 	c.now = now
 	if c.closed {
 		return
 	}
-	if !now.Before(c.probe.dead(c.out.rtt)) {
+	dead := c.probe.dead(c.out.rtt)
+	switch {
+	case !dead.IsZero() && !now.Before(dead):
 		c.end(Closed{Err: ErrPeerSilent})
-		return
+	case c.in.stalled(now):
+		c.lost("the rest of a message does not come")
+	case c.out.stalled(now):
+		c.lost("it does not acknowledge what it is told")
+	default:
+		c.probe.sweep(now)
+		c.probe.pending = !now.Before(c.probe.due())
 	}
-	c.probe.sweep(now)
-	c.probe.pending = !now.Before(c.probe.due())
 }
 
 // Next returns when Advance has to be called at the latest; zero: not any more.
@@ -214,65 +179,43 @@ func (c *Conn) Next() time.Time {
 	return earlier(earlier(c.probe.due(), c.probe.dead(c.out.rtt)), c.out.deadline())
 }
 
+// Close says goodbye, some times over, and no more. Of the events only [Closed]
+// follows.
+func (c *Conn) Close(now time.Time, r Reason) {
+	c.now = now
+	if !c.closed {
+		c.leave(r, Closed{Reason: r})
+	}
+}
+
+// leave ends the connection and tells the other side why.
+func (c *Conn) leave(r Reason, e Closed) {
+	c.end(e)
+	c.bye, _ = json.Marshal(r.short()) // two strings can be marshaled
+	c.byes = byeCopies
+}
+
+// lost ends the connection, since the other side, though it is heard, is as good
+// as silent.
+func (c *Conn) lost(why string) {
+	c.leave(Reason{Code: lost, Text: why}, Closed{Err: fmt.Errorf("%w: %s", ErrPeerSilent, why)})
+}
+
 // end ends the connection without a word.
 func (c *Conn) end(e Closed) {
 	c.closed = true
-	c.out.parts, c.early = nil, nil
+	c.early, c.held = nil, 0
+	c.out.drop()
+	c.in.pending, c.asks, c.serves = nil, nil, serves{}
 	c.events = append(c.events, e)
-}
-
-// Close says goodbye. No event follows.
-func (c *Conn) Close(now time.Time, r Reason) {
-	c.now = now
-	if c.closed {
-		return
-	}
-	c.closed = true
-	c.out.parts, c.early = nil, nil
-	c.bye, _ = json.Marshal(r) // two strings can be marshaled
-	c.byes = byeCopies
 }
 
 // Untimed says that what has been sent so far went another way: when it is
 // acknowledged tells nothing about the round trip.
 func (c *Conn) Untimed() {
 	for _, o := range c.out.parts {
-		o.tries = max(o.tries, 2)
+		o.untimed = true
 	}
-}
-
-// Datagram returns the next datagram to be sent now, nil if there is none. It is
-// good until the next call.
-func (c *Conn) Datagram() []byte {
-	b := append(c.buf[:0], format)
-	defer func() { c.buf = b }()
-	if c.closed {
-		if c.byes == 0 {
-			return nil
-		}
-		c.byes--
-		b = appendFrame(b, frameClose, c.bye)
-		return b
-	}
-	ack := c.in.ack
-	if ack {
-		b = appendFrame(b, frameAck, c.in.seen.marshal())
-		c.in.ack = false
-	}
-	for _, id := range c.probe.pongs {
-		b = appendFrame(b, framePong, appendUvarint(id))
-	}
-	c.probe.pongs = c.probe.pongs[:0]
-	if c.probe.pending {
-		b = appendFrame(b, framePing, c.probe.ask(c.now))
-	}
-	for o := c.out.take(c.now, maxDatagram-len(b)); o != nil; o = c.out.take(c.now, maxDatagram-len(b)) {
-		b = appendFrame(b, framePart, o.marshal())
-	}
-	if len(b) == 1 {
-		return nil
-	}
-	return b
 }
 
 // Event returns what has happened next, and false if nothing.
@@ -284,21 +227,4 @@ func (c *Conn) Event() (Event, bool) {
 	e := c.events[0]
 	c.events = c.events[1:]
 	return e, true
-}
-
-// Stats is a snapshot.
-type Stats struct {
-	RTT    time.Duration // 0 before it is known
-	Loss   float64       // share of probes that were not answered, of late
-	Said   uint64        // parts of messages
-	Resent uint64        // of them, those that were sent more than once
-}
-
-// Stats returns a snapshot.
-func (c *Conn) Stats() Stats {
-	s := Stats{Loss: c.probe.loss, Said: c.out.next, Resent: c.out.resent}
-	if c.out.rtt.known {
-		s.RTT = c.out.rtt.smooth
-	}
-	return s
 }

@@ -3,7 +3,6 @@ package control
 import (
 	"encoding/binary"
 	"errors"
-	"math/bits"
 )
 
 // A datagram begins with the number of this framing; frames follow, each with
@@ -26,27 +25,52 @@ const (
 
 var errFrame = errors.New("control: malformed datagram")
 
-// frames calls f with each frame of a datagram, after it has been seen that all
-// of them are whole.
-func frames(datagram []byte, f func(frameType, []byte) error) error {
+// frames calls f with each frame of a datagram, if all of them are well formed:
+// of one that is not, nothing is acted on.
+func frames(datagram []byte, f func(frameType, []byte)) error {
 	if len(datagram) == 0 || datagram[0] != format {
 		return errFrame
 	}
-	check := func(frameType, []byte) error { return nil }
-	for _, do := range []func(frameType, []byte) error{check, f} {
-		for rest := datagram[1:]; len(rest) > 0; {
-			t := frameType(rest[0])
-			n, used := binary.Uvarint(rest[1:])
-			if used <= 0 || n > uint64(len(rest)-1-used) {
-				return errFrame
-			}
-			if err := do(t, rest[1+used:1+used+int(n)]); err != nil {
-				return err
-			}
-			rest = rest[1+used+int(n):]
+	for rest := datagram[1:]; len(rest) > 0; {
+		t, body, after, err := cutFrame(rest)
+		if err == nil {
+			err = check(t, body)
 		}
+		if err != nil {
+			return err
+		}
+		rest = after
+	}
+	for rest := datagram[1:]; len(rest) > 0; {
+		t, body, after, _ := cutFrame(rest)
+		f(t, body)
+		rest = after
 	}
 	return nil
+}
+
+func cutFrame(b []byte) (t frameType, body, rest []byte, err error) {
+	n, used := binary.Uvarint(b[1:])
+	if used <= 0 || n > uint64(len(b)-1-used) {
+		return 0, nil, nil, errFrame
+	}
+	body = b[1+used:]
+	return frameType(b[0]), body[:n], body[n:], nil
+}
+
+// check reads the body of a frame. A reason that cannot be read is a goodbye all
+// the same, and what is not known is not looked at.
+func check(t frameType, body []byte) (err error) {
+	switch t {
+	case framePart:
+		_, err = parsePart(body)
+	case frameAck:
+		_, err = parseSet(body)
+	case framePing, framePong:
+		_, err = parsePing(body)
+	case frameClose:
+	}
+	return err
 }
 
 func appendFrame(b []byte, t frameType, body []byte) []byte {
@@ -65,12 +89,16 @@ type part struct {
 }
 
 const (
-	maxPart  = maxDatagram - 64
-	maxParts = window / 2 // of a message
+	maxPart    = maxDatagram - 64
+	maxParts   = 64 // of a message
+	maxMessage = maxParts * maxPart
+	// partHeader is what a part's frame has besides data, at most: type, length,
+	// sequence number, index, count.
+	partHeader = 1 + 2 + 10 + 1 + 1
 )
 
-func (p part) marshal() []byte {
-	b := binary.AppendUvarint(nil, p.seq)
+func (p part) marshal() (b []byte) {
+	b = binary.AppendUvarint(b, p.seq)
 	b = binary.AppendUvarint(b, p.index)
 	b = binary.AppendUvarint(b, p.count)
 	return append(b, p.data...)
@@ -84,78 +112,40 @@ func parsePart(b []byte) (p part, err error) {
 		}
 		*v, b = x, b[n:]
 	}
-	if p.count == 0 || p.count > maxParts || p.index >= p.count || p.seq < p.index || len(b) > maxPart {
+	if p.count == 0 || p.count > maxParts || p.index >= p.count || p.seq < p.index || len(b) > maxDatagram {
 		return p, errFrame
 	}
 	p.data = b
 	return p, nil
 }
 
-// window is how far ahead of what is acknowledged without a gap parts may be.
-const window = 256
-
-// A set is which numbers have been seen: all below next, and those of the window
-// from there on that ahead has.
-type set struct {
-	next  uint64
-	ahead [window / 64]uint64
+// A ping asks for a pong with the same id, and tells the load of who asks.
+type ping struct {
+	id     uint64
+	load   uint64 // in thousandths
+	loaded bool   // load is told
 }
 
-// add reports whether n is new, and within the window.
-func (s *set) add(n uint64) bool {
-	if n < s.next || n-s.next >= window || s.has(n) {
-		return false
-	}
-	at := n - s.next
-	s.ahead[at/64] |= 1 << (at % 64)
-	for s.ahead[0]&1 != 0 {
-		s.shift(bits.TrailingZeros64(^s.ahead[0]))
-	}
-	return true
-}
-
-func (s *set) has(n uint64) bool {
-	if n < s.next {
-		return true
-	}
-	at := n - s.next
-	return at < window && s.ahead[at/64]&(1<<(at%64)) != 0
-}
-
-func (s *set) shift(n int) {
-	s.next += uint64(n)
-	for i := range s.ahead {
-		v := uint64(0)
-		if n < 64 {
-			v = s.ahead[i] >> n
-		}
-		if i+1 < len(s.ahead) {
-			v |= s.ahead[i+1] << (64 - n)
-		}
-		s.ahead[i] = v
-	}
-}
-
-func (s *set) marshal() []byte {
-	b := binary.AppendUvarint(nil, s.next)
-	last := len(s.ahead)
-	for last > 0 && s.ahead[last-1] == 0 {
-		last--
-	}
-	for _, v := range s.ahead[:last] {
-		b = binary.BigEndian.AppendUint64(b, v)
+func (p ping) marshal() (b []byte) {
+	b = binary.AppendUvarint(b, p.id)
+	if p.loaded {
+		b = binary.AppendUvarint(b, p.load)
 	}
 	return b
 }
 
-func parseSet(b []byte) (s set, err error) {
-	next, n := binary.Uvarint(b)
-	if n <= 0 || (len(b)-n)%8 != 0 || (len(b)-n)/8 > len(s.ahead) {
-		return s, errFrame
+// parsePing passes over what a later version may add.
+func parsePing(b []byte) (p ping, err error) {
+	id, n := binary.Uvarint(b)
+	if n <= 0 {
+		return p, errFrame
 	}
-	s.next = next
-	for i := 0; n < len(b); i, n = i+1, n+8 {
-		s.ahead[i] = binary.BigEndian.Uint64(b[n:])
+	p.id = id
+	if len(b) > n {
+		if p.load, n = binary.Uvarint(b[n:]); n <= 0 {
+			return p, errFrame
+		}
+		p.loaded = true
 	}
-	return s, nil
+	return p, nil
 }

@@ -1,11 +1,16 @@
 package control
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // sender has the parts that are to arrive, and sends them until they have.
 type sender struct {
-	next   uint64 // sequence number of the next part
-	parts  []*outgoing
+	next   uint64      // sequence number of the next part
+	parts  []*outgoing // ascending by sequence number
+	queued int         // their bytes
+	flying int         // of these, bytes that have been sent
 	rtt    rtt
 	resent uint64
 }
@@ -13,16 +18,27 @@ type sender struct {
 // outgoing is a part that has not been acknowledged.
 type outgoing struct {
 	part
-	tries int
-	sent  time.Time // last
-	due   time.Time // when it is to be sent, again
+	tries   int
+	untimed bool      // when it is acknowledged tells nothing about the round trip
+	first   time.Time // sent
+	sent    time.Time // last
+	due     time.Time // when it is to be sent, again
 }
 
-// An unanswered part is sent again after 1.5 round trips, and then ever later.
 const (
+	// An unanswered part is sent again after 1.5 round trips, and then ever later.
 	leastRepeat = 20 * time.Millisecond
 	mostRepeat  = time.Second
 	maxDoubling = 3
+
+	// maxFlying is how many bytes are sent without an acknowledgement, that a
+	// burst of answers does not overrun the other side's socket.
+	maxFlying = 256 << 10
+	// maxQueued is how many bytes wait for the other side to take them.
+	maxQueued = 64 << 20
+	// stalledAfter is how long a message may need, or what is heard from the
+	// other side is not what it should be.
+	stalledAfter = 30 * time.Second
 )
 
 func (s *sender) queue(now time.Time, message []byte) {
@@ -34,133 +50,92 @@ func (s *sender) queue(now time.Time, message []byte) {
 		}})
 		s.next++
 	}
+	s.queued += len(message)
 }
 
-// take returns the next part that is due and has no more than room bytes.
+// take returns the next part that is due and fits into room bytes.
 func (s *sender) take(now time.Time, room int) *outgoing {
-	for _, o := range s.inFlight() {
-		if o.due.After(now) || len(o.data)+40 > room {
+	for o := range s.inFlight() {
+		if o.due.After(now) || len(o.data)+partHeader > room {
 			continue
 		}
 		if o.tries > 0 {
 			s.resent++
+		} else {
+			s.flying += len(o.data)
+			o.first = now
 		}
-		wait := s.rtt.smooth * 3 / 2
-		wait = min(max(wait, leastRepeat)<<min(o.tries, maxDoubling), mostRepeat)
+		wait := max(s.rtt.smooth*3/2, leastRepeat) << min(o.tries, maxDoubling)
 		o.tries++
-		o.sent, o.due = now, now.Add(wait)
+		o.sent, o.due = now, now.Add(min(wait, mostRepeat))
 		return o
 	}
 	return nil
 }
 
-// inFlight are the parts that the other side can take now.
-func (s *sender) inFlight() []*outgoing {
-	if len(s.parts) == 0 {
+// opening returns the hello, if it may not have arrived and fits into room
+// bytes. It goes with all that is said until it has, since nothing can be acted
+// on before it.
+func (s *sender) opening(room int) *outgoing {
+	if len(s.parts) == 0 || len(s.parts[0].data)+partHeader > room {
 		return nil
 	}
-	first := s.parts[0].seq
-	n := 0
-	for n < len(s.parts) && s.parts[n].seq < first+window {
-		n++
+	o := s.parts[0]
+	if o.seq > 0 || o.count > 1 || o.tries == 0 {
+		return nil
 	}
-	return s.parts[:n]
+	o.untimed = true
+	s.resent++
+	return o
+}
+
+// inFlight are the parts that the other side can take now.
+func (s *sender) inFlight() iter.Seq[*outgoing] {
+	return func(yield func(*outgoing) bool) {
+		for _, o := range s.parts {
+			if o.seq >= s.parts[0].seq+window {
+				return
+			}
+			if o.tries == 0 && s.flying >= maxFlying {
+				continue
+			}
+			if !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 func (s *sender) acknowledged(now time.Time, a set) {
-	if a.next > s.next {
-		return // of what was never sent
-	}
 	rest := s.parts[:0]
 	for _, o := range s.parts {
-		if !a.has(o.seq) {
+		if o.tries == 0 || !a.has(o.seq) {
 			rest = append(rest, o)
 			continue
 		}
-		if o.tries == 1 { // otherwise it is not known which was answered
+		s.queued -= len(o.data)
+		s.flying -= len(o.data)
+		if o.tries == 1 && !o.untimed { // otherwise it is not known which was answered
 			s.rtt.add(now.Sub(o.sent))
 		}
 	}
 	clear(s.parts[len(rest):])
-	s.parts = rest
+	if s.parts = rest; len(rest) == 0 {
+		s.parts = nil // after a burst it is long
+	}
 }
 
 func (s *sender) deadline() (next time.Time) {
-	for _, o := range s.inFlight() {
+	for o := range s.inFlight() {
 		next = earlier(next, o.due)
 	}
 	return next
 }
 
-// rtt is the round trip, smoothed (RFC 6298 section 2).
-type rtt struct {
-	smooth time.Duration
-	known  bool
+// stalled reports whether what is said does not arrive.
+func (s *sender) stalled(now time.Time) bool {
+	return len(s.parts) > 0 && s.parts[0].tries > 0 && now.Sub(s.parts[0].first) > stalledAfter
 }
 
-func (r *rtt) add(sample time.Duration) {
-	switch {
-	case sample < 0:
-	case !r.known:
-		r.smooth, r.known = sample, true
-	default:
-		r.smooth += (sample - r.smooth) / 8
-	}
-}
-
-// receiver puts messages together.
-type receiver struct {
-	seen    set
-	pending map[uint64]*assembly // by the sequence number of the first part
-	ack     bool                 // owed
-}
-
-// maxPending bounds the messages of which some parts have come.
-const maxPending = 32
-
-type assembly struct {
-	parts [][]byte
-	have  int
-}
-
-// take returns the message that a part completes, nil if none. What came before
-// is acknowledged again: the acknowledgement may have been lost.
-func (r *receiver) take(p part) []byte {
-	first := p.seq - p.index
-	if p.count > 1 && r.pending[first] == nil && len(r.pending) >= maxPending {
-		return nil // not acknowledged, it comes again
-	}
-	r.ack = true
-	if !r.seen.add(p.seq) {
-		return nil
-	}
-	if p.count == 1 {
-		return p.data
-	}
-	a := r.pending[first]
-	if a == nil {
-		a = &assembly{parts: make([][]byte, p.count)}
-		r.pending[first] = a
-	}
-	if int(p.count) != len(a.parts) || a.parts[p.index] != nil {
-		return nil // not of one message
-	}
-	a.parts[p.index] = append([]byte{}, p.data...)
-	if a.have++; a.have < len(a.parts) {
-		return nil
-	}
-	delete(r.pending, first)
-	var whole []byte
-	for _, data := range a.parts {
-		whole = append(whole, data...)
-	}
-	return whole
-}
-
-// earlier returns the earlier of two deadlines, of which zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
+// drop forgets all that was to be sent.
+func (s *sender) drop() { s.parts, s.queued, s.flying = nil, 0, 0 }

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -18,13 +17,10 @@ var update = flag.Bool("update", false, "write the traces anew")
 // describe writes a datagram as a person reads it.
 func describe(datagram []byte) string {
 	var all []string
-	err := frames(datagram, func(t frameType, body []byte) error {
+	err := frames(datagram, func(t frameType, body []byte) {
 		switch t {
 		case framePart:
-			p, err := parsePart(body)
-			if err != nil {
-				return err
-			}
+			p, _ := parsePart(body)
 			m, text, err := parse(p.data)
 			switch {
 			case p.index > 0 || err != nil:
@@ -35,18 +31,23 @@ func describe(datagram []byte) string {
 				all = append(all, fmt.Sprintf("#%d %s %d.%d %s", p.seq, m.kind, m.id, m.revision, text))
 			}
 		case frameAck:
-			a, err := parseSet(body)
-			if err != nil {
-				return err
-			}
+			a, _ := parseSet(body)
 			all = append(all, fmt.Sprintf("ack <%d %b", a.next, a.ahead[0]))
-		case framePing, framePong:
-			id, _ := binary.Uvarint(body)
-			all = append(all, fmt.Sprintf("%s %d", map[frameType]string{framePing: "ping", framePong: "pong"}[t], id))
+		case framePing:
+			p, _ := parsePing(body)
+			text := fmt.Sprintf("ping %d", p.id)
+			if p.load > 0 {
+				text += fmt.Sprintf(" load %.3f", float64(p.load)/1000)
+			}
+			all = append(all, text)
+		case framePong:
+			p, _ := parsePing(body)
+			all = append(all, fmt.Sprintf("pong %d", p.id))
 		case frameClose:
 			all = append(all, "close "+string(body))
+		default:
+			all = append(all, fmt.Sprintf("%d?", t))
 		}
-		return nil
 	})
 	if err != nil {
 		return err.Error()
@@ -101,6 +102,11 @@ func TestTraces(t *testing.T) {
 			s.cut = true
 			s.run(t, time.Second)
 		},
+		"load": func(s *sim) {
+			s.run(t, 100*time.Millisecond)
+			s.end[0].SetLoad(0.25)
+			s.run(t, 1200*time.Millisecond)
+		},
 		"goodbye": func(s *sim) {
 			s.run(t, 100*time.Millisecond)
 			s.end[1].Close(s.now, Reason{Code: "closed", Text: "for the night"})
@@ -121,55 +127,4 @@ func TestTraces(t *testing.T) {
 			require.Equal(t, string(want), b.String())
 		})
 	}
-}
-
-// Whatever comes is no reason to fall over, to say something that was not said,
-// or to keep much.
-func FuzzReceive(f *testing.F) {
-	s := newSim(1)
-	s.serveAll(1, 40)
-	s.trace = func(string) {}
-	id := s.end[0].Subscribe(s.now, Subscribe{Stream: "live"})
-	s.end[0].Want(s.now, id, []string{"h"})
-	for range 5 {
-		for _, c := range s.end {
-			d := c.Datagram()
-			if d != nil {
-				f.Add(append([]byte(nil), d...), append([]byte(nil), d...))
-				s.fly(0, d)
-				s.fly(1, d)
-			}
-		}
-		s.run(f, 50*time.Millisecond)
-	}
-	f.Fuzz(func(t *testing.T, one, two []byte) {
-		c := New(epoch, Config{Hello: Hello{Min: 1, Max: 1}})
-		now := epoch
-		for range 3 {
-			for _, d := range [][]byte{one, two} {
-				now = now.Add(10 * time.Millisecond)
-				_ = c.Receive(now, d)
-			}
-			c.Advance(now)
-			for n := 0; c.Datagram() != nil; n++ {
-				require.Less(t, n, 300)
-			}
-		}
-		asked, opened := map[uint64]bool{}, false
-		for e, ok := c.Event(); ok; e, ok = c.Event() {
-			switch e := e.(type) {
-			case Opened:
-				opened = true
-			case Asked:
-				require.True(t, opened)
-				require.False(t, asked[e.ID], "asked twice")
-				asked[e.ID] = true
-			case Left:
-				require.True(t, asked[e.ID])
-			case Accepted, Ended:
-				t.Fatal("nothing was asked for")
-			}
-		}
-		require.LessOrEqual(t, len(c.pending)+len(c.in.pending)+len(c.early), 3*window)
-	})
 }
