@@ -73,7 +73,9 @@ func TestSlowViewerLosesLayersFirst(t *testing.T) {
 			}
 		}
 		require.Greater(t, low, 60, "of %d whole frames", len(r.Frames))
-		require.Equal(t, "l", o.edge.Stats().Sessions[0].Layer)
+		for tried := time.Now(); o.edge.Stats().Sessions[0].Layer != "l"; time.Sleep(ms(100)) { // it tries the better one now and then
+			require.Less(t, time.Since(tried), 5*time.Second)
+		}
 	})
 }
 
