@@ -35,6 +35,7 @@ func (l *Link) dial() {
 		l.end(errMoved)
 		return
 	}
+	l.path.checkAll() // ahead of the ClientHello, at which nobody looks before
 	l.mu.Lock()
 	l.shakeLocked()
 	l.mu.Unlock()

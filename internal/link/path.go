@@ -50,16 +50,16 @@ var checkIntervals = []time.Duration{
 	50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, time.Second,
 }
 
-// probe is the dialling node's goroutine of checks.
+// probe is the dialling node's goroutine of checks after the first ones.
 func (p *path) probe() {
 	for _, wait := range checkIntervals {
-		if p.checkAll() {
-			return
-		}
 		select {
 		case <-p.link.ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		if p.checkAll() {
+			return
 		}
 	}
 }
