@@ -113,7 +113,7 @@ func (w *world) fetch(n *node, entries ...*node) {
 }
 
 func (w *world) fetcher(n *node) relay.Fetcher {
-	if peerConnections || os.Getenv("WHEPHOP") != "" {
+	if peerConnections {
 		return relay.NewWHEP(n.Node, relay.WHEPConfig{Dialer: w.dialer})
 	}
 	f, err := relay.NewLink(n.Node, relay.LinkConfig{Dialer: w.dialer})

@@ -251,22 +251,11 @@ func trackInfo(t control.Track) cdn.TrackInfo {
 	return info
 }
 
-// outgrown reports whether the stream has layers that the other node does not
-// know, as after a takeover from simulcast to none.
-func (s *serving) outgrown() bool {
-	for i, t := range s.stream.Tracks() {
-		if len(t.Layers()) != len(s.tracks[i].Layers) {
-			return true
-		}
-	}
-	return false
-}
-
 // tell says what the stream holds and which way it takes, if that is news, or
 // the bitrates of what is held back are.
 func (s *serving) tell(now time.Time) {
-	if s.outgrown() {
-		s.end(fmt.Errorf("%w: the stream has other layers now", cdn.ErrSuperseded)) // the other node asks anew
+	if s.set.Outgrown() {
+		s.end(send.ErrOutgrown) // the other node asks anew
 		return
 	}
 	c, _ := s.stream.Input()

@@ -71,13 +71,34 @@ type offerLine struct {
 // firstPayload is the first dynamic payload type (RFC 3551).
 const firstPayload = 96
 
+// together returns the layers that are offered of a track. One without a name is
+// not simulcast (RFC 8853): if there are both, since one publisher followed
+// another, it is those of the present one.
+func together(t *cdn.Track) (named []*cdn.Layer) {
+	var newest, unnamed *cdn.Layer
+	for _, l := range t.Layers() {
+		if p := l.Newest(); p != nil && (newest == nil || p.Arrival.After(newest.Newest().Arrival)) {
+			newest = l
+		}
+		if l.Name() == "" {
+			unnamed = l
+		} else {
+			named = append(named, l)
+		}
+	}
+	if unnamed != nil && (newest == unnamed || len(named) == 0) {
+		return []*cdn.Layer{unnamed}
+	}
+	return named
+}
+
 func planOffer(tracks []*cdn.Track) (*offerPlan, *webrtc.MediaEngine, error) {
 	p, engine := &offerPlan{}, &webrtc.MediaEngine{}
 	for i, t := range tracks {
 		info := t.Info()
 		c := negotiate.Codec{Codec: info.Codec, PT: firstPayload + uint8(i), Feedback: feedback}
 		extensions := append(slices.Clone(info.Extensions), uriMid)
-		l := &offerLine{Line: send.Line{Track: t, PT: c.PT}, codec: c, layers: t.Layers()}
+		l := &offerLine{Line: send.Line{Track: t, PT: c.PT}, codec: c, layers: together(t)}
 		if len(l.layers) > 1 {
 			extensions = append(extensions, uriRid)
 		}

@@ -261,7 +261,12 @@ const (
 // Consume sends what has come since the last time. A worker of the node calls
 // it.
 func (s *Session) Consume() {
-	if reports := s.set.Consume(nil); len(reports) > 0 {
-		_ = s.PC().WriteRTCP(reports) // the next one is as good
+	reports := s.set.Consume(nil)
+	if len(reports) == 0 {
+		return
+	}
+	_ = s.PC().WriteRTCP(reports) // the next one is as good
+	if s.set.Outgrown() {         // as often is often enough
+		s.End(send.ErrOutgrown)
 	}
 }

@@ -29,6 +29,7 @@ type Sender struct {
 	out    Output
 	ids    [16]uint8 // of the track's extensions, as negotiated
 	wide   bool      // some are above 14, which only the two-byte form has
+	known  int       // how many layers the track had at first
 	layer  *cdn.Layer
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
@@ -88,8 +89,8 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 		descriptor = 0
 	}
 	return &Sender{
-		descriptor: descriptor,
-		set:        s, line: l, rid: rid, layer: layer, release: s.claim(layer), waiting: true,
+		descriptor: descriptor, known: len(l.Track.Layers()),
+		set: s, line: l, rid: rid, layer: layer, release: s.claim(layer), waiting: true,
 		video:    info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType),
 		budget:   budget.New(repairs(s.config.Node)),

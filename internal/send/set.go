@@ -5,6 +5,8 @@
 package send
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -136,6 +138,32 @@ func (s *Set) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
 		giveUp = snd.Take(now, packets) || giveUp
 	}
 	return giveUp
+}
+
+// ErrOutgrown says that a node has to ask for the stream anew: it has other
+// layers now. It wraps [cdn.ErrSuperseded].
+var ErrOutgrown = fmt.Errorf("%w: the stream has other layers now", cdn.ErrSuperseded)
+
+// Outgrown reports whether the stream has layers that a node does not know, or
+// all that it is sent of a track have ended while others come: as after a
+// takeover from simulcast to none, and back.
+func (s *Set) Outgrown() bool {
+	if !s.config.Node {
+		return false
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.senders, func(snd *Sender) bool {
+		return len(snd.line.Track.Layers()) != snd.known || s.deserted(now, snd.line)
+	})
+}
+
+// deserted reports whether only what is not sent of a track comes.
+func (s *Set) deserted(now time.Time, l *Line) bool {
+	sent := func(snd *Sender) bool { return snd.line == l && fed(now, snd.layer) }
+	other := func(l *cdn.Layer) bool { return comes(now, l) }
+	return !slices.ContainsFunc(s.senders, sent) && slices.ContainsFunc(l.Track.Layers(), other)
 }
 
 // Sources returns the SSRCs of what was bound.
