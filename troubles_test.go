@@ -32,7 +32,7 @@ func (d *flaky) Find(ctx context.Context, id cdn.StreamID) ([]cdn.Entry, error) 
 	return d.Directory.Find(ctx, id)
 }
 
-// Losing the directory stops no running stream: not even if a node is lost, too.
+// Losing the directory stops no running stream: not even if nodes are lost, too.
 func TestFailoverWithoutDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -55,6 +55,13 @@ func TestFailoverWithoutDirectory(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		require.Less(t, age(sub.Stream(), cdn.Video), time.Second)
 		time.Sleep(20 * time.Second)
+		require.Less(t, age(sub.Stream(), cdn.Video), time.Second)
+
+		w.kill(two) // now there is none, until the first one is back
+		time.Sleep(5 * time.Second)
+		again := w.relay("three", cdntest.Path{Delay: ms(5)}, o)
+		w.dialer.Handle(one.url()+relay.Prefix, again.server)
+		time.Sleep(10 * time.Second)
 		require.Less(t, age(sub.Stream(), cdn.Video), time.Second)
 		require.NoError(t, sub.Stream().Err())
 	})

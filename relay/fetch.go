@@ -18,6 +18,8 @@ type fetch struct {
 	path   []cdn.NodeID // of the first who asked, with this node at its end
 	cancel context.CancelFunc
 
+	known []cdn.Entry // run's own: what the directory said last
+
 	// guarded by relay.mu
 	wants    int
 	upstream upstream

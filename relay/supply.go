@@ -38,23 +38,23 @@ const (
 var errSilent = fmt.Errorf("%w: nothing comes", cdn.ErrTimeout)
 
 // supply has the stream come from one node after another, without a pause, until
-// none of those that the directory names gives it any more, and returns why.
+// none of those that the directory names gives it any more, and returns why. If
+// the directory cannot be asked, it is those that it named last.
 // That one node says that the stream has ended does not mean that the others,
 // which a redundant publisher may be sending to, have lost it.
 func (f *fetch) supply(ctx context.Context) error {
 	entries, err := f.find(ctx, f.relay.config.FindTimeout)
-	if err != nil {
+	if err != nil && len(entries) == 0 {
 		return err
 	}
 	defer f.use(cdn.Entry{}, cdn.Entry{}, nil)
 	var last error = &cdn.Error{Op: "fetch", Stream: f.stream.ID(), Err: cdn.ErrNotFound}
 	var before error // why the one before was left
-	known := slices.Clone(entries)
 	for len(entries) > 0 {
 		e := entries[0]
 		entries = append(entries[1:], e)
 		var standby cdn.Entry // one that failed before may be back by then
-		if others := append(slices.Clone(entries), known...); len(without(others, e)) > 0 {
+		if others := append(slices.Clone(entries), f.known...); len(without(others, e)) > 0 {
 			standby = without(others, e)[0]
 		}
 		begun := time.Now()
@@ -67,7 +67,7 @@ func (f *fetch) supply(ctx context.Context) error {
 		if newest(f.stream).Sub(begun) > steadyAfter {
 			last = err
 			if found, err := f.find(ctx, refreshTimeout); err == nil {
-				entries, known = found, slices.Clone(found) // the directory may know better; without it the standby is known
+				entries = found // the directory may know better; without it the standby is known
 			}
 			entries = without(entries, e)
 			continue
@@ -80,7 +80,8 @@ func (f *fetch) supply(ctx context.Context) error {
 	return last
 }
 
-// find asks the directory, and leaves out whom the wish came through.
+// find asks the directory, and leaves out whom the wish came through. With an
+// error it returns what it said before.
 func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, error) {
 	id := f.stream.ID()
 	find, cancel := context.WithTimeout(ctx, timeout)
@@ -90,11 +91,12 @@ func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, e
 		if find.Err() != nil {
 			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
 		}
-		return nil, &cdn.Error{Op: "find", Stream: id, Err: err}
+		return slices.Clone(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
-	return slices.DeleteFunc(entries, func(e cdn.Entry) bool {
+	f.known = slices.DeleteFunc(entries, func(e cdn.Entry) bool {
 		return e.Node != "" && slices.Contains(f.path, e.Node)
-	}), nil
+	})
+	return slices.Clone(f.known), nil
 }
 
 func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {

@@ -161,9 +161,14 @@ func (s *Set) Outgrown() bool {
 
 // deserted reports whether only what is not sent of a track comes.
 func (s *Set) deserted(now time.Time, l *Line) bool {
-	sent := func(snd *Sender) bool { return snd.line == l && fed(now, snd.layer) }
-	other := func(l *cdn.Layer) bool { return comes(now, l) }
-	return !slices.ContainsFunc(s.senders, sent) && slices.ContainsFunc(l.Track.Layers(), other)
+	var sent []*cdn.Layer
+	for _, snd := range s.senders {
+		if snd.line == l {
+			sent = append(sent, snd.layer)
+		}
+	}
+	other := func(l *cdn.Layer) bool { return comes(now, l) && !slices.Contains(sent, l) }
+	return slices.ContainsFunc(l.Track.Layers(), other) && !slices.ContainsFunc(sent, func(l *cdn.Layer) bool { return fed(now, l) })
 }
 
 // Sources returns the SSRCs of what was bound.
