@@ -16,6 +16,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 )
@@ -214,6 +215,32 @@ func age(s *cdn.Stream, kind cdn.Kind) time.Duration {
 		}
 	}
 	return best
+}
+
+// A link with a node that has been killed and is back seems to stand for a
+// while. Who wants a stream of it just then gets it all the same.
+func TestFetchFromANodeThatIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(5)}, origin.Config{})
+		one := w.relay("one", cdntest.Path{Delay: ms(5)}, o)
+		e := w.edge("edge", cdntest.Path{Delay: ms(5)}, edge.Config{}, one)
+		for _, stream := range []cdn.StreamID{"first", "second"} {
+			p := w.publish(o, stream, cdntest.Path{Delay: ms(5)}, cdntest.PublisherConfig{})
+			require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		}
+		sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "first"})
+		require.NoError(t, err)
+		require.NoError(t, sub.Stream().Ready(w.within(4*time.Second)))
+		sub.Close()
+		time.Sleep(time.Minute) // the link is idle
+
+		w.kill(one)
+		again := w.relay("two", cdntest.Path{Delay: ms(5)}, o)
+		w.dialer.Handle(one.url()+relay.Prefix, again.server)
+		v := w.view(e, "second", "viewer", cdntest.Path{Delay: ms(5)}, cdntest.ViewerConfig{})
+		require.NoError(t, v.WaitFrames(w.within(2*time.Second), 10))
+	})
 }
 
 // A server that was closed serves no node any more.

@@ -47,12 +47,16 @@ func watch(t *testing.T, edge string) (playsOn func()) {
 	return func() {
 		t.Helper()
 		before := v.Report().Video().Packets
-		require.Eventually(t, func() bool { return v.Report().Video().Packets > before+60 }, patience, 20*time.Millisecond)
-		select {
-		case <-v.Done():
-			t.Fatal("the viewer has lost its session")
-		default:
+		lost := func() bool {
+			select {
+			case <-v.Done():
+				return true
+			default:
+				return false
+			}
 		}
+		require.Eventually(t, func() bool { return lost() || v.Report().Video().Packets > before+60 }, patience, 20*time.Millisecond)
+		require.False(t, lost(), "the viewer has lost its session")
 	}
 }
 

@@ -133,6 +133,13 @@ func (f *fetching) ended() bool {
 	return f.over
 }
 
+// begins reports whether the stream has begun to come.
+func (f *fetching) begins() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known
+}
+
 // awaits reports whether an answer to a subscription is still to come.
 func (l *Link) awaits() bool {
 	l.mu.Lock()

@@ -129,12 +129,15 @@ func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cd
 		if err != nil {
 			return err
 		}
+		stood := l.isUp()
 		f, err := l.subscribe(c, s)
 		l.start()
 		if err == nil {
 			err = f.wait(ctx, c.Silence)
 		}
-		if !errors.Is(err, errMoved) || try == maxMoves {
+		// Of a node that has restarted the link may still seem to be there.
+		stale := stood && errors.Is(err, cdn.ErrPeerLost) && (f == nil || !f.begins())
+		if !stale && !errors.Is(err, errMoved) || try == maxMoves || ctx.Err() != nil {
 			return err
 		}
 	}
