@@ -417,9 +417,9 @@ func (l *Link) finish() {
 }
 
 // Receive takes a datagram that the port's reader has found to be ours.
-func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) {
+func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
 	if len(packet) < 2 {
-		return
+		return false
 	}
 	switch first := packet[0]; {
 	case first < 4:
@@ -431,6 +431,14 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) {
 	case first >= 128 && first < 192:
 		l.media.receiveRTP(now, packet)
 	}
+	return l.idle()
+}
+
+// idle reports whether the link carries nothing.
+func (l *Link) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil && len(l.fetches) == 0 && len(l.servings) == 0
 }
 
 // receiveRecord gives a DTLS record to the connection. Where the other node has

@@ -71,9 +71,9 @@ func (s *Session) sendBye() {
 
 // Receive takes a datagram that the port's reader has found to be ours
 // (RFC 7983 tells them apart by the first byte).
-func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
+func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
 	if len(packet) == 0 {
-		return
+		return false
 	}
 	switch first := packet[0]; {
 	case first < 4:
@@ -83,6 +83,15 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) {
 	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
 		s.receiveRTCP(now, packet)
 	}
+	return s.idle(now)
+}
+
+// idle reports whether the viewer is connected, and waits for media.
+func (s *Session) idle(now time.Time) bool {
+	s.mu.Lock()
+	connected := s.frozen
+	s.mu.Unlock()
+	return connected && s.set.Idle(now)
 }
 
 // receiveCheck answers a connectivity check, and makes one of our own in return

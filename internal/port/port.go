@@ -28,8 +28,9 @@ type addrPortConn interface {
 // An Endpoint is a session of our own.
 type Endpoint interface {
 	// Receive takes a datagram. The port's one reader calls it: it must not
-	// block, and keeps nothing of packet.
-	Receive(now time.Time, packet []byte, from netip.AddrPort)
+	// block, and keeps nothing of packet. It reports whether the datagram was
+	// routine: that of a session which only shows that it lives.
+	Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool)
 }
 
 // A Port is the shared socket: to pion it is a [net.PacketConn]. Its methods may
@@ -37,6 +38,8 @@ type Endpoint interface {
 type Port struct {
 	net.PacketConn // what is not changed below
 	fast           addrPortConn
+	ready          func() bool // whether a datagram waits; nil: that cannot be seen
+	lull           lull        // the reader's own
 
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
@@ -53,6 +56,7 @@ func New(conn Conn) *Port {
 		addrs: make(map[netip.AddrPort]Endpoint), free: make(map[netip.AddrPort]Endpoint),
 	}
 	p.fast, _ = conn.(addrPortConn)
+	p.ready = ready(conn)
 	return p
 }
 
@@ -184,6 +188,9 @@ func (p *Port) SetWriteDeadline(time.Time) error { return nil }
 // ICMP causes, is passed over: pion's mux would stop at it.
 func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for failures := 0; ; {
+		if p.lull.lasts && p.ready != nil && !p.ready() {
+			time.Sleep(lullPause)
+		}
 		n, from, err := p.read(b)
 		switch {
 		case err == nil:
@@ -196,11 +203,15 @@ func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			}
 			continue
 		}
+		now := time.Now()
 		e := p.endpoint(b[:n], from)
 		if e == nil {
+			if !isRoutine(b[:n]) {
+				p.lull.note(now, false)
+			}
 			return n, from, nil
 		}
-		e.Receive(time.Now(), b[:n], from)
+		p.lull.note(now, e.Receive(now, b[:n], from))
 	}
 }
 

@@ -27,11 +27,12 @@ type inbox struct {
 
 func newInbox() *inbox { return &inbox{in: make(chan struct{}, 100)} }
 
-func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) {
+func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) (routine bool) {
 	e.mu.Lock()
 	e.got = append(e.got, string(b))
 	e.mu.Unlock()
 	e.in <- struct{}{}
+	return false
 }
 
 func TestDatagramsFindTheirSession(t *testing.T) {

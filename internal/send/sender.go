@@ -235,6 +235,7 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if err != nil {
 		return // the connection is going; the session hears of it
 	}
+	s.set.sentAt = now
 	s.budget.Sent(now, n)
 	if s.video {
 		s.slow.Sent(now, n)

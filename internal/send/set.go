@@ -51,6 +51,7 @@ type Set struct {
 	to      RTPWriter // while Consume runs, if it was given one
 	wanted  []string  // layers, by a node; nil: all
 	chosen  time.Time // when it was looked at last which are sent
+	sentAt  time.Time // when media last went out
 	started bool
 	closed  bool
 }
@@ -126,6 +127,17 @@ func (s *Set) Consume(to RTPWriter) []rtcp.Packet {
 		s.reports = snd.appendReport(s.reports, now)
 	}
 	return s.reports
+}
+
+// idleAfter is how long nothing has to be sent until that is no pause between
+// two packets.
+const idleAfter = time.Second
+
+// Idle reports whether nothing is being sent.
+func (s *Set) Idle(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Sub(s.sentAt) > idleAfter
 }
 
 // Take notes what the receiver says, of whichever sender. It reports whether the
