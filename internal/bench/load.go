@@ -27,8 +27,8 @@ const (
 	full        = 4 // viewers that decrypt everything, for the latency
 )
 
-// measure starts a server, has the viewers join while no media flows, and then
-// measures the fan-out.
+// measure starts a server, has the viewers join while no media flows (but for
+// what they begin with, which is not counted), and then measures the fan-out.
 func measure(ctx context.Context, binary, kind string, n int, l load) (result, error) {
 	r := result{kind: kind, viewers: n}
 	server, err := start(ctx, binary, kind)
@@ -61,6 +61,7 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	r.join = ms(joined.cpu-empty.cpu) / float64(n)
+	opening := viewers.packets() / float64(n)
 	time.Sleep(settle)
 	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
@@ -72,7 +73,9 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	defer stop()
 	pubs.pause(false)
 	time.Sleep(settle)
-	return r, r.fanOut(ctx, server, viewers, empty.memory, l.window)
+	err = r.fanOut(ctx, server, viewers, empty.memory, l.window)
+	r.join -= opening * r.fanout / 1000 // a viewer begins with what was published last
+	return r, err
 }
 
 // fanOut measures what the viewers get during the window, and what it takes.
@@ -133,6 +136,15 @@ func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 func stream(i int) string { return fmt.Sprintf("live%d", i) }
 
 type viewers []*viewer
+
+// packets returns how many have come since reset.
+func (all viewers) packets() (n float64) {
+	for _, v := range all {
+		got, _, _ := v.counts()
+		n += float64(got)
+	}
+	return n
+}
 
 func (all viewers) close() {
 	for _, v := range all {

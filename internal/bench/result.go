@@ -16,7 +16,7 @@ type result struct {
 	idle    float64 // share of a core that the sessions take without media
 	loss    float64 // share of the packets
 	memory  float64 // KiB of resident memory a viewer
-	join    float64 // ms of the server's CPU
+	join    float64 // ms of the server's CPU, without media
 	batch   float64 // packets to a kernel message; 0: there are no batches
 	p50     time.Duration
 	p99     time.Duration

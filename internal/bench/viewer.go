@@ -127,7 +127,7 @@ func (v *viewer) close() {
 // count notes an RTP packet, and reports whether pion need not see it.
 func (v *viewer) count(b []byte) (taken bool) {
 	const headerLen = 12
-	if len(b) < headerLen || b[0]>>6 != 2 || b[1] >= 192 && b[1] < 224 || !v.connected.Load() {
+	if len(b) < headerLen || b[0]>>6 != 2 || b[1] >= 192 && b[1] < 224 {
 		return false
 	}
 	seq, ssrc := binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:])
@@ -145,7 +145,7 @@ func (v *viewer) count(b []byte) (taken bool) {
 		}
 		s.last = seq
 	}
-	return !v.full
+	return !v.full && v.connected.Load()
 }
 
 // tapNet is a network whose UDP sockets show what comes to their viewer first.

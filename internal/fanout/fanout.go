@@ -139,7 +139,11 @@ func (p *Pool[B]) NewFeed() *Feed[B] {
 func (f *Feed[B]) Wake() {
 	alone := f.pool.consumers.Load() <= few
 	for _, g := range f.groups {
-		if !g.empty() && (!alone || !g.worker.serveNow(g)) {
+		if g.empty() {
+			continue
+		}
+		g.whole.Store(true)
+		if !alone || !g.worker.serveNow(g) {
 			g.wake()
 		}
 	}
@@ -152,7 +156,10 @@ func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 	g := f.groups[int(f.pool.next.Add(1))%len(f.groups)]
 	m := &member[B]{consumer: c}
 	f.pool.consumers.Add(1)
-	g.edit(func(all []*member[B]) []*member[B] { return append(slices.Clone(all), m) })
+	g.edit(func(all []*member[B]) []*member[B] {
+		g.fresh = append(g.fresh, m)
+		return append(slices.Clone(all), m)
+	})
 	g.wake()
 	return sync.OnceFunc(func() {
 		m.mu.Lock()
@@ -169,9 +176,11 @@ func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 type group[B Batch] struct {
 	worker *worker[B]
 	queued atomic.Bool
-	turn   int // guarded by the worker's busy
+	whole  atomic.Bool // all members are to be served, and not only new ones
+	turn   int         // guarded by the worker's busy
 
-	mu      sync.Mutex // for editing
+	mu      sync.Mutex   // for editing
+	fresh   []*member[B] // that have not been served yet
 	members atomic.Pointer[[]*member[B]]
 }
 
@@ -204,11 +213,23 @@ func (g *group[B]) wake() {
 	}
 }
 
+// due returns the members that have to be served.
+func (g *group[B]) due() []*member[B] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fresh := g.fresh
+	g.fresh = nil
+	if g.whole.Swap(false) {
+		return *g.members.Load()
+	}
+	return fresh
+}
+
 // serve starts with another member each time, so that under load the last one
 // is not always the same.
 func (g *group[B]) serve() {
 	g.queued.Store(false)
-	all := *g.members.Load()
+	all := g.due()
 	if len(all) == 0 {
 		return
 	}

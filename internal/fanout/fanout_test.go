@@ -49,6 +49,25 @@ func TestEveryConsumerIsServed(t *testing.T) {
 	})
 }
 
+// A thousand who join are not served a thousand times each.
+func TestJoiningServesNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, newFlushes)
+		defer p.Close()
+		f := p.NewFeed()
+		first, second := &counter{}, &counter{}
+		f.Add(first)
+		synctest.Wait()
+		remove := f.Add(second)
+		synctest.Wait()
+		require.Equal(t, []int32{1, 1}, []int32{first.n.Load(), second.n.Load()})
+		remove()
+		f.Wake()
+		synctest.Wait()
+		require.Equal(t, []int32{2, 1}, []int32{first.n.Load(), second.n.Load()})
+	})
+}
+
 // A wake during a serving is not lost: it causes another.
 func TestWakeWhileServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
