@@ -119,3 +119,22 @@ func TestFetchByTwoURLsOfOneNode(t *testing.T) {
 		}
 	})
 }
+
+// A packet whose source has become known since that was looked for goes to it.
+func TestMediaWhileItsSourceIsMadeKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
+		b.Serve(hangs{})
+		l, err := a.to(cdn.Entry{URL: "two"}, wires{to: map[string]*Links{"two": b}})
+		require.NoError(t, err)
+		l.start()
+		<-l.up
+		known := &source{fetch: &fetching{}, ssrc: 77}
+		l.media.add([]*source{known})
+		packet := make([]byte, 12)
+		binary.BigEndian.PutUint32(packet[8:], 77)
+		require.Same(t, known, l.media.hold(time.Now(), packet))
+		require.Empty(t, l.media.held)
+		l.end(cdn.ErrClosed)
+	})
+}

@@ -102,20 +102,22 @@ func (m *media) receiveRTP(now time.Time, packet []byte) {
 	s := m.sources[ssrc]
 	m.mu.RUnlock()
 	if s == nil {
-		m.hold(now, packet) // it may overtake the end of the handshake, too
-		return
+		s = m.hold(now, packet) // it may overtake the end of the handshake, too
 	}
-	m.take(now, s, packet)
+	if s != nil {
+		m.take(now, s, packet)
+	}
 }
 
 // hold keeps an early packet, as long as anything was asked for that has not
-// been answered.
-func (m *media) hold(now time.Time, packet []byte) {
-	if !m.link.awaits() {
-		return
-	}
+// been answered; or returns its source, if that has become known.
+func (m *media) hold(now time.Time, packet []byte) *source {
+	awaits := m.link.awaits()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s := m.sources[binary.BigEndian.Uint32(packet[8:])]; s != nil || !awaits {
+		return s
+	}
 	for len(m.held) > 0 && (now.Sub(m.held[0].at) > maxHeldAge || m.heldLen+len(packet) > maxHeldBytes) {
 		m.heldLen -= len(m.held[0].data)
 		m.held[0].data = nil
@@ -123,6 +125,7 @@ func (m *media) hold(now time.Time, packet []byte) {
 	}
 	m.held = append(m.held, heldPacket{at: now, data: append([]byte(nil), packet...)})
 	m.heldLen += len(packet)
+	return nil
 }
 
 // take opens a packet and writes it into the stream. One goroutine at a time
