@@ -32,11 +32,12 @@ type Stream struct {
 	wg      sync.WaitGroup
 	tracks  atomic.Pointer[[]*Track]
 
-	mu      sync.Mutex // innermost: nothing else is locked under it
-	inputs  []*Input   // the oldest first
-	active  *Input     // the one that took a layer last
-	told    *Input     // the one that the last InputChanged was about
-	overlap time.Time  // when those before it have to go
+	mu      sync.Mutex    // innermost: nothing else is locked under it
+	inputs  []*Input      // the oldest first
+	active  *Input        // the one that took a layer last
+	told    *Input        // the one that the last InputChanged was about
+	overlap time.Time     // when those before it have to go
+	fed     chan struct{} // closed while there are inputs
 	err     error
 	ended   bool
 	after   map[*func(error)]struct{}
@@ -47,7 +48,7 @@ func (n *Node) NewStream(id StreamID) (*Stream, error) {
 	s := &Stream{
 		id: id, node: n, config: n.config.stream(), started: time.Now(),
 		feed:  n.pool.NewFeed(),
-		ready: make(chan struct{}), done: make(chan struct{}),
+		ready: make(chan struct{}), done: make(chan struct{}), fed: make(chan struct{}),
 		wake: make(chan struct{}, 1),
 	}
 	if err := n.addStream(s); err != nil {
@@ -75,15 +76,26 @@ func (s *Stream) Tracks() []*Track {
 
 // Ready waits until the stream's tracks and their codecs are known. It fails
 // with the stream's reason if that ends first, or with ctx's.
-func (s *Stream) Ready(ctx context.Context) error {
+func (s *Stream) Ready(ctx context.Context) error { return s.await(ctx, s.ready, "wait for tracks") }
+
+// Fed waits until the stream has an input: one that is ready may have lost its
+// own, and be without until there is another. It fails as Ready does.
+func (s *Stream) Fed(ctx context.Context) error {
+	s.mu.Lock()
+	fed := s.fed
+	s.mu.Unlock()
+	return s.await(ctx, fed, "wait for an input")
+}
+
+func (s *Stream) await(ctx context.Context, what <-chan struct{}, op string) error {
 	select {
-	case <-s.ready:
+	case <-what:
 		return nil
 	case <-s.done:
 		return s.Err()
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return &Error{Op: "wait for tracks", Stream: s.id, Err: ErrTimeout}
+			return &Error{Op: op, Stream: s.id, Err: ErrTimeout}
 		}
 		return ctx.Err()
 	}
@@ -190,7 +202,9 @@ func (s *Stream) NewInput(c InputConfig) (*Input, error) {
 			spare = s.inputs[0]
 		}
 	}
-	s.inputs = append(s.inputs, in)
+	if s.inputs = append(s.inputs, in); len(s.inputs) == 1 {
+		close(s.fed)
+	}
 	s.mu.Unlock()
 	if spare != nil {
 		s.removeInput(spare, ErrSuperseded)
@@ -217,7 +231,9 @@ func (s *Stream) removeInput(in *Input, err error) {
 	}
 	s.mu.Lock()
 	if i := slices.Index(s.inputs, in); i >= 0 {
-		s.inputs = slices.Delete(slices.Clone(s.inputs), i, i+1)
+		if s.inputs = slices.Delete(slices.Clone(s.inputs), i, i+1); len(s.inputs) == 0 {
+			s.fed = make(chan struct{})
+		}
 	}
 	if s.active == in {
 		s.active = nil

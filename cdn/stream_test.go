@@ -422,3 +422,33 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 		require.ErrorIs(t, err, cdn.ErrInvalid, "%+v", c)
 	}
 }
+
+// Whether a stream has an input can be waited for, also once it has lost one.
+func TestFed(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		s, err := n.NewStream("s")
+		require.NoError(t, err)
+		defer s.End(nil)
+		fed := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return s.Fed(ctx)
+		}
+		require.ErrorIs(t, fed(), cdn.ErrTimeout)
+		one, err := s.NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		two, err := s.NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		one.Close(nil)
+		require.NoError(t, fed())
+		two.Close(nil)
+		require.ErrorIs(t, fed(), cdn.ErrTimeout)
+		go func() {
+			time.Sleep(time.Millisecond)
+			_, _ = s.NewInput(cdn.InputConfig{})
+		}()
+		require.NoError(t, fed())
+		s.End(cdn.ErrSuperseded)
+		require.ErrorIs(t, fed(), cdn.ErrSuperseded)
+	})
+}

@@ -169,6 +169,7 @@ func (f *fetching) accepted(s control.Subscribed) {
 		f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrLoop})
 		return
 	}
+	f.link.links.untangle(f.stream.ID(), c.Path)
 	f.mu.Lock()
 	in, over := f.input, f.over
 	f.mu.Unlock()

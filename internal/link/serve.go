@@ -117,7 +117,10 @@ func (s *serving) serve(a control.Subscribe) error {
 		return err
 	}
 	defer release()
-	sub, err := s.open(source, r)
+	if err := s.link.links.loops(r.Stream, s.link.Peer()); err != nil {
+		return err
+	}
+	sub, err := s.open(source, r, a.Resumes)
 	if err != nil {
 		return err
 	}
@@ -154,14 +157,21 @@ func request(a control.Subscribe) (r cdn.Request, err error) {
 	return r, nil
 }
 
-func (s *serving) open(source cdn.Source, r cdn.Request) (*cdn.Subscription, error) {
+// open brings the stream, ready. A node that goes on with it gets it once it
+// comes again, if it has been lost here too: with what is left of it the two
+// would only feed each other.
+func (s *serving) open(source cdn.Source, r cdn.Request, resumes bool) (*cdn.Subscription, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, readyTimeout)
 	defer cancel()
 	sub, err := source.Open(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if err := sub.Stream().Ready(ctx); err != nil {
+	err = sub.Stream().Ready(ctx)
+	if err == nil && resumes {
+		err = sub.Stream().Fed(ctx)
+	}
+	if err != nil {
 		sub.Close()
 		return nil, err
 	}
@@ -259,6 +269,10 @@ func (s *serving) tell(now time.Time) {
 		return
 	}
 	c, _ := s.stream.Input()
+	if slices.Contains(c.Path, s.link.Peer()) {
+		s.end(fmt.Errorf("%w: it comes from there", cdn.ErrLoop))
+		return
+	}
 	s.mu.Lock()
 	news := s.told == nil || s.told.Publication != c.Publication || s.told.Epoch != c.Epoch || !slices.Equal(s.told.Path, c.Path)
 	news = news || now.Sub(s.toldAt) >= tellEvery && slices.ContainsFunc(s.layers, (*servedLayer).news)
