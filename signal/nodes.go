@@ -14,8 +14,9 @@ type LinkHandler interface {
 // A LinkOffer is another node's wish for a link, of a few KiB of JSON.
 type LinkOffer struct {
 	Body []byte
-	// RemoteAddr is host:port of the asking node, if known. "" is taken for a
-	// local one.
+	// RemoteAddr is host:port of the asking node, if known. Where nothing is
+	// configured by which nodes know each other, only those at loopback addresses
+	// are let in.
 	RemoteAddr string
 }
 

@@ -30,7 +30,8 @@ type Offer struct {
 	SDP string
 	// Credential is the bearer token that came with it, "" if none did.
 	Credential string
-	// RemoteAddr is host:port of the signaling client, if known.
+	// RemoteAddr is host:port of the signaling client, if known. A node that
+	// fetches without a link counts as local only at a loopback address.
 	RemoteAddr string
 	// Layer names the layer (simulcast RID) that a viewer wants. Empty: the
 	// best.

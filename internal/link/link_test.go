@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -30,7 +31,7 @@ type wires struct {
 }
 
 func (w wires) DialLink(ctx context.Context, url string, offer []byte) ([]byte, error) {
-	return w.to[url].Link(ctx, signal.LinkOffer{Body: offer, RemoteAddr: w.from})
+	return w.to[url].Link(ctx, signal.LinkOffer{Body: offer, RemoteAddr: cmp.Or(w.from, "127.0.0.1:1")})
 }
 
 type authority struct {
@@ -103,7 +104,7 @@ func TestTrust(t *testing.T) {
 		bad      bool
 	}{
 		"nothing, from here":                    {from: local},
-		"nothing, in this process":              {},
+		"nothing, from who knows where":         {from: "?", bad: true},
 		"nothing, from elsewhere":               {from: remote, bad: true},
 		"a secret":                              {one: secret, two: secret, from: remote},
 		"another secret":                        {one: cdn.Trust{Secret: "a guess"}, two: secret, from: local, bad: true},

@@ -69,11 +69,8 @@ func vouched(cas *x509.CertPool, node cdn.NodeID) func([]*x509.Certificate) erro
 }
 
 // IsLoopback reports whether a signaling client is on this machine. Without an
-// address it is in this process.
+// address it may be anywhere.
 func IsLoopback(addr string) bool {
-	if addr == "" {
-		return true
-	}
 	a, err := netip.ParseAddrPort(addr)
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }

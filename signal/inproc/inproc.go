@@ -46,6 +46,9 @@ func (n *Network) Handle(prefix string, h signal.Handler) {
 	n.handlers[prefix] = h
 }
 
+// here is where those in this process are.
+const here = "127.0.0.1:0"
+
 // Dial calls the handler of url. What of url follows the handler's prefix is
 // the stream, if o names none.
 func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.RemoteSession, error) {
@@ -58,6 +61,9 @@ func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.
 	}
 	if o.Stream == "" {
 		o.Stream = cdn.StreamID(rest)
+	}
+	if o.RemoteAddr == "" {
+		o.RemoteAddr = here
 	}
 	s, err := start(ctx, h, o)
 	if err != nil {
@@ -86,7 +92,7 @@ func (n *Network) DialLink(ctx context.Context, base string, offer []byte) ([]by
 	if !ok {
 		return fail(cdn.ErrUnsupported)
 	}
-	return links.Link(ctx, signal.LinkOffer{Body: offer})
+	return links.Link(ctx, signal.LinkOffer{Body: offer, RemoteAddr: here})
 }
 
 func start(ctx context.Context, h signal.Handler, o signal.Offer) (signal.Session, error) {

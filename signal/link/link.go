@@ -17,6 +17,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/internal/problem"
+	"github.com/deltacdn/delta/signal/internal/remote"
 )
 
 // Path is where a node's signaling URL takes offers of links.
@@ -59,7 +60,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.New(http.StatusRequestEntityTooLarge, "the offer is too long, or broke off").Write(w)
 		return
 	}
-	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: remoteAddr(r)})
+	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: remote.Addr(r)})
 	if err != nil {
 		h.log.Info("a link is refused", "remote", r.RemoteAddr, "err", err)
 		problem.WriteError(w, err)
@@ -68,17 +69,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", MediaType)
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(answer) // a node that is gone needs no answer
-}
-
-// remoteAddr returns the address of who asks. One who comes through a proxy may
-// be anywhere, whatever is said of him: he is not local because the proxy is.
-func remoteAddr(r *http.Request) string {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
-		if r.Header.Get(name) != "" {
-			return "proxied:0"
-		}
-	}
-	return r.RemoteAddr
 }
 
 // A Client is a [signal.LinkDialer]. The zero value is ready; its methods may be

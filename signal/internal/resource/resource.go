@@ -18,6 +18,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/internal/problem"
+	"github.com/deltacdn/delta/signal/internal/remote"
 )
 
 // The media types of bodies.
@@ -183,6 +184,9 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 		return o, false
 	}
 	o = signal.Offer{Stream: stream, SDP: string(body), Credential: credential, RemoteAddr: r.RemoteAddr}
+	if o.SDP == "" { // a node, perhaps, to which it matters whether it is on this machine
+		o.RemoteAddr = remote.Addr(r)
+	}
 	if !s.config.Playback {
 		o.Publication = r.URL.Query().Get("publication")
 	} else {
