@@ -315,6 +315,10 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 func (l *Link) handle(e control.Event) {
 	switch e := e.(type) {
 	case control.Opened:
+		if err := l.remote().is(e.Hello); err != nil {
+			l.end(err)
+			return
+		}
 		l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
 	case control.Asked:
 		l.serve(e)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/control"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
 )
@@ -50,6 +51,15 @@ type remote struct {
 	candidates []netip.AddrPort
 	control    [][]byte
 	vouched    bool // a secret or a CA stands for its name
+}
+
+// is holds what a node says on the link against what was said of it before, by
+// whoever carries offers. Of its name nothing but that may tell, with pins.
+func (r remote) is(h control.Hello) error {
+	if h.Node != string(r.node) || h.Instance != "" && h.Instance != r.instance {
+		return fmt.Errorf("%w: node %.64q was said to be %s", cdn.ErrUnauthorized, h.Node, r.node)
+	}
+	return nil
 }
 
 // seal marshals a description. context is what the proof covers besides.
