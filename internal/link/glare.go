@@ -52,7 +52,7 @@ func (l *Link) choose(url string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.chosen = true
-	l.urls = append(l.urls, url)
+	l.learnLocked(url)
 }
 
 func (l *Link) remote() remote {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ type Link struct {
 	starter sync.Once
 
 	mu       sync.Mutex
-	urls     []string // of the other node's signaling, as far as they are known
+	urls     []string // of the other node's signaling, as far as they are known, the newest last
 	peer     remote   // of no node before the answer
 	verify   verifier
 	control  *control.Conn
@@ -81,9 +82,7 @@ func (ls *Links) newLink(dialed bool, url string) *Link {
 		control: control.New(now, control.Config{Hello: ls.hello()}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	if url != "" {
-		l.urls = []string{url}
-	}
+	l.learnLocked(url)
 	l.pipe = dtlssrtp.NewPipe(l.sendRecord)
 	l.media.init(l)
 	l.path.init(l)
@@ -121,12 +120,25 @@ func (l *Link) description() description {
 func (l *Link) meet(r remote, v verifier) {
 	l.mu.Lock()
 	l.peer, l.verify = r, v
-	if r.url != "" {
-		l.urls = append(l.urls, r.url)
-	}
+	l.learnLocked(r.url)
 	l.log = l.links.node.Logger().With("peer", string(r.node))
 	l.mu.Unlock()
 	l.path.meet(r)
+}
+
+// maxURLs bounds the URLs of one node: with another one more it is dialled again,
+// at worst, to find that there is a link with it.
+const maxURLs = 8
+
+// learnLocked notes a URL of the other node's signaling.
+func (l *Link) learnLocked(url string) {
+	if url == "" || slices.Contains(l.urls, url) {
+		return
+	}
+	if len(l.urls) >= maxURLs {
+		l.urls = slices.Delete(l.urls, 0, 1)
+	}
+	l.urls = append(l.urls, url)
 }
 
 // shake is the goroutine of the handshake, and then of what comes by DTLS.
