@@ -82,6 +82,9 @@ func (l *Link) signal() error {
 	if r.node == ls.node.ID() {
 		return fmt.Errorf("%w: that is this node", cdn.ErrLoop)
 	}
+	if l.want != "" && r.node != l.want { // it is not there any more, or never was
+		return fmt.Errorf("%w: node %s answers where %s should be", cdn.ErrPeerLost, r.node, l.want)
+	}
 	// It was this node that chose whom to ask, so the answer counts as local where
 	// nothing is configured.
 	verify, err := admit(ls.trust, r, proved, true)

@@ -54,3 +54,28 @@ func TestANodeIsWhoItSaysOnTheLink(t *testing.T) {
 		})
 	}
 }
+
+// Where an entry names its node, another that answers there is refused, and no
+// link with it, up or not, is taken for one with that node.
+func TestAnotherNodeAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
+		w := wires{to: map[string]*Links{"two": b}}
+		for range 2 {
+			l, err := a.to(cdn.Entry{Node: "three", URL: "two"}, w)
+			require.NoError(t, err)
+			same, err := a.to(cdn.Entry{Node: "three", URL: "two"}, w)
+			require.NoError(t, err)
+			require.Same(t, l, same)
+			l.start()
+			<-l.done
+			require.ErrorIs(t, l.Err(), cdn.ErrPeerLost)
+			require.ErrorContains(t, l.Err(), "node two answers where three should be")
+			good, err := a.to(cdn.Entry{Node: "two", URL: "two"}, w)
+			require.NoError(t, err)
+			good.start()
+			<-good.up
+		}
+		require.Len(t, a.Stats(), 1)
+	})
+}

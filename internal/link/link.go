@@ -39,8 +39,9 @@ const connectTimeout = 5 * time.Second
 type Link struct {
 	// static
 	links   *Links
-	dialed  bool   // by this node
-	url     string // that was dialled
+	dialed  bool       // by this node
+	url     string     // that was dialled
+	want    cdn.NodeID // that is to be there; "": any
 	dialer  signal.LinkDialer
 	log     *slog.Logger
 	ours    icecheck.Credentials

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	cryptorand "crypto/rand"
@@ -200,7 +201,7 @@ func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 		return nil, &cdn.Error{Op: "link", Node: e.Node, Err: fmt.Errorf("%w: no URL", cdn.ErrInvalid)}
 	}
 	l := ls.newLink(true, e.URL)
-	l.dialer = by
+	l.dialer, l.want = by, e.Node
 	ls.addLocked(l)
 	return l, nil
 }
@@ -244,8 +245,8 @@ func (l *Link) leadsTo(e cdn.Entry) bool {
 	if l.stopped || !l.dialed && l.conn == nil && !l.chosen { // the other node may go over to one of ours
 		return false
 	}
-	if e.Node != "" && l.peer.node != "" {
-		return e.Node == l.peer.node
+	if e.Node != "" {
+		return e.Node == cmp.Or(l.peer.node, l.want)
 	}
 	return e.URL != "" && slices.Contains(l.urls, e.URL)
 }
