@@ -121,6 +121,7 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		r.control = nil // who could have changed the offer could have put them in
 	}
 	l := ls.newLink(false, "")
+	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved}
 	if err := ls.add(l); err != nil {
 		return nil, err
 	}
@@ -140,28 +141,6 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		l.end(err)
 	}
 	return answer, err
-}
-
-// add takes a link in that another node asks for.
-func (ls *Links) add(l *Link) error {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	unproved := 0
-	for other := range ls.all {
-		if !other.dialed && !other.isUp() {
-			unproved++
-		}
-	}
-	switch {
-	case ls.closed:
-		l.cancel()
-		return cdn.ErrClosed
-	case unproved >= maxUnproved:
-		l.cancel()
-		return &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %d links are being made", cdn.ErrOverLimit, unproved), RetryAfter: time.Second}
-	}
-	ls.addLocked(l)
-	return nil
 }
 
 // expire ends a link that the other node has asked for and does not make.

@@ -104,6 +104,10 @@ const doubtFor = 30 * time.Second
 func (ls *Links) doubt(node cdn.NodeID) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	ls.doubtLocked(node)
+}
+
+func (ls *Links) doubtLocked(node cdn.NodeID) {
 	now := time.Now()
 	for n, until := range ls.doubted {
 		if now.After(until) {

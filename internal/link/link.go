@@ -56,6 +56,7 @@ type Link struct {
 	media   media
 	path    path
 	starter sync.Once
+	asker   asker // of a link that was not dialled
 
 	mu       sync.Mutex
 	urls     []string // of the other node's signaling, as far as they are known, the newest last

@@ -46,9 +46,6 @@ type Links struct {
 
 type verifier = func([]*x509.Certificate) error
 
-// maxUnproved bounds the links that other nodes have asked for and not made.
-const maxUnproved = 64
-
 // New returns the links of a node, none.
 func New(node *cdn.Node) (*Links, error) {
 	ls := &Links{

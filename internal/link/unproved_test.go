@@ -1,0 +1,79 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/signal"
+)
+
+// In CA mode anybody can ask for links. Who does nothing else, from one address,
+// from many, or through the proxy that all come through, keeps no node out.
+func TestAskersDoNotKeepANodeOut(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	one, _ := ca.issue(t, "one")
+	two, _ := ca.issue(t, "two")
+	_, print := other.issue(t, "mallory")
+	for name, tc := range map[string]struct {
+		every time.Duration
+		from  func(n int) string
+		node  string
+	}{
+		"one address":    {time.Millisecond, func(int) string { return "203.0.113.1:1" }, "192.0.2.7:1"},
+		"one network":    {time.Millisecond, func(n int) string { return fmt.Sprintf("[2001:db8::%x]:1", n+1) }, "192.0.2.7:1"},
+		"many addresses": {5 * time.Millisecond, func(n int) string { return fmt.Sprintf("203.0.%d.%d:1", n>>8, n&255) }, "192.0.2.7:1"},
+		"a proxy":        {5 * time.Millisecond, func(int) string { return "proxied:0" }, "proxied:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pair(t, cdn.Trust{Certificate: one, CAs: ca.pool}, cdn.Trust{Certificate: two, CAs: ca.pool})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go func() {
+					for n := 0; ctx.Err() == nil; n++ {
+						creds := icecheck.NewCredentials()
+						body, err := seal(description{
+							Node: "mallory", Instance: "m", Ufrag: creds.Ufrag, Pwd: creds.Pwd, Fingerprint: print,
+							Candidates: []string{"203.0.113.1:9"},
+						}, cdn.Trust{}, nil)
+						require.NoError(t, err)
+						_, err = b.Link(ctx, signal.LinkOffer{Body: body, RemoteAddr: tc.from(n)})
+						require.NoError(t, err)
+						time.Sleep(tc.every)
+					}
+				}()
+				time.Sleep(time.Second)
+				l, err := a.to(cdn.Entry{URL: "two"}, wires{map[string]*Links{"two": b}, tc.node})
+				require.NoError(t, err)
+				l.start()
+				time.Sleep(time.Second)
+				require.True(t, l.isUp())
+				require.NoError(t, l.Err())
+				require.Len(t, b.Stats(), 1)
+				require.LessOrEqual(t, count(b), 1+2*maxUnproved, "those that are ending aside")
+				cancel()
+				time.Sleep(2 * connectTimeout)
+				require.Equal(t, 1, count(b))
+			})
+		})
+	}
+}
+
+// Who proves nothing takes no place of those who do.
+func TestPlacesOfThoseWhoProve(t *testing.T) {
+	link := func(from string, proved bool, age time.Duration) *Link {
+		return &Link{asker: asker{askedFrom(from), proved}, begun: time.Unix(1000, 0).Add(-age)}
+	}
+	proved := []*Link{link("192.0.2.1:1", true, 3), link("192.0.2.1:1", true, 4)}
+	require.Nil(t, mostOf(proved, asker{}))
+	require.Same(t, proved[1], mostOf(proved, asker{proved: true}))
+	others := []*Link{link("192.0.2.2:1", false, 9), link("192.0.2.3:1", false, 7), link("192.0.2.3:2", false, 8)}
+	require.Same(t, others[2], mostOf(append(proved, others...), asker{from: askedFrom("192.0.2.4:1"), proved: true}))
+}
