@@ -117,16 +117,16 @@ func TestLongDescription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.node("o", cdntest.Path{Delay: ms(5)})
-		mk := func(id cdn.StreamID, fmtp string) *cdn.Stream {
+		mk := func(id cdn.StreamID, publication string) *cdn.Stream {
 			s, err := o.NewStream(id)
 			require.NoError(t, err)
-			in, err := s.NewInput(cdn.InputConfig{})
+			in, err := s.NewInput(cdn.InputConfig{Publication: publication})
 			require.NoError(t, err)
-			require.NoError(t, in.Start([]cdn.TrackInfo{{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000, Fmtp: fmtp}}}))
+			require.NoError(t, in.Start([]cdn.TrackInfo{{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}}}))
 			return s
 		}
 		src := several{}
-		src["bad"] = mk("bad", "x="+strings.Repeat("<", 12<<10))
+		src["bad"] = mk("bad", strings.Repeat("<", 12<<10))
 		for _, id := range []cdn.StreamID{"good", "good2"} {
 			src[id] = mk(id, "")
 		}
@@ -260,5 +260,39 @@ func TestServerCloseEndsLinks(t *testing.T) {
 		require.NoError(t, o.server.Close())
 		time.Sleep(time.Second)
 		require.Empty(t, o.server.Serving())
+	})
+}
+
+// What a publisher says of its codecs either travels everywhere, or is refused at
+// once.
+func TestLongCodecParameters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{Delay: ms(5)}, origin.Config{})
+		e := w.node("edge", cdntest.Path{Delay: ms(5)})
+		w.fetch(e, o)
+		publish := func(id cdn.StreamID, fmtp string) error {
+			p, err := cdntest.NewPublisher(w.within(10*time.Second), cdntest.PublisherConfig{
+				Net: w.network.Host("publisher of "+string(id), cdntest.Path{}).Net(), Dialer: w.dialer, URL: o.url() + "/whip/" + string(id), Stream: id,
+				Video: &cdntest.Video{Codec: "video/VP8", Fmtp: fmtp},
+			})
+			if err == nil {
+				t.Cleanup(func() { _ = p.Stop(w.within(time.Second)) })
+			}
+			return err
+		}
+		for _, fmtp := range []string{strings.Repeat("x", 33<<10), strings.Repeat("<", 6<<10)} {
+			require.ErrorIs(t, publish("long", "x="+fmtp), cdn.ErrInvalid)
+		}
+		require.Empty(t, o.Node.Stats().Streams)
+		for i, fmtp := range []string{strings.Repeat("x", 31<<10), strings.Repeat("<", 5<<10)} {
+			id := cdn.StreamID(fmt.Sprint("live/", i))
+			require.NoError(t, publish(id, "x="+fmtp))
+			sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: id})
+			require.NoError(t, err)
+			defer sub.Close()
+			require.NoError(t, sub.Stream().Ready(w.within(5*time.Second)))
+			require.Contains(t, sub.Stream().Tracks()[0].Info().Codec.Fmtp, fmtp)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -344,6 +345,21 @@ func checkTracks(infos []TrackInfo, c streamConfig) error {
 		if len(t.Layers) > c.MaxLayers {
 			return fmt.Errorf("%w: %d layers, %d are allowed", ErrOverLimit, len(t.Layers), c.MaxLayers)
 		}
+	}
+	return checkDescription(infos)
+}
+
+// maxDescription bounds what a stream's tracks are described by, as JSON: on a
+// link that travels in one message of some 64 KiB, with what each node adds.
+const maxDescription = 32 << 10
+
+func checkDescription(infos []TrackInfo) error {
+	b, err := json.Marshal(infos)
+	if err != nil {
+		return err // strings and numbers can be marshaled
+	}
+	if len(b) > maxDescription {
+		return fmt.Errorf("%w: tracks described by %d bytes, and no link carries more than %d", ErrInvalid, len(b), maxDescription)
 	}
 	return nil
 }
