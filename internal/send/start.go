@@ -121,7 +121,7 @@ func (s *Sender) open(now time.Time) {
 	case h == nil: // the first time
 		s.haste = &haste{}
 		s.show(now, all[len(all)-1].Timestamp)
-		s.hurry(now, all[len(all)-1].Timestamp)
+		s.hurry(now, all[len(all)-1].Seq, all[len(all)-1].Timestamp)
 		if !s.waiting || s.set.config.Node {
 			s.opening = nil
 		}
@@ -164,11 +164,12 @@ type haste struct {
 	again       int    // how often that was sent again
 }
 
-// hurry begins to catch up from a timestamp of the layer on. A node is told no
-// other timestamps than there are: it has to know how old they are.
-func (s *Sender) hurry(now time.Time, from uint64) {
-	if !s.set.config.Node && !s.munger.Hurry(from) {
-		return
+// hurry begins to catch up from a timestamp of the layer on, with packet seq. A
+// node is told no other timestamps than there are: it has to know how old they
+// are.
+func (s *Sender) hurry(now time.Time, seq, from uint64) {
+	if !s.set.config.Node {
+		s.munger.Hurry(seq, from)
 	}
 	h := s.haste
 	h.at, h.from, h.newest, h.as, h.catching = now, from, from, s.munger.Present(from), true
@@ -217,7 +218,7 @@ func (s *Sender) upcoming(now time.Time) *cdn.Packet {
 		}
 		jump := s.media(p.Timestamp)-s.media(h.newest) > gap
 		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead && (!jump || p.Keyframe) {
-			s.hurry(now, h.newest)
+			s.hurry(now, p.Seq, h.newest)
 		}
 		switch {
 		case h.catching && p.Keyframe && s.worthLeaping(p):
