@@ -82,6 +82,19 @@ func (m *Munger[S]) Hurry(seq, from uint64) {
 // Steady has timestamps advance as the source's again from its timestamp to on.
 func (m *Munger[S]) Steady(to uint64) { m.runs[(m.n-1)%history].steady = to }
 
+// Settle has the timestamps of a run that has just been started at from advance
+// slower by [Speed] until shift is what is added to them, and as the source's
+// from then on. It returns the source's timestamp at which that is so.
+func (m *Munger[S]) Settle(from, shift uint64) (steady uint64) {
+	r := &m.runs[(m.n-1)%history]
+	early := r.ts - shift
+	if int64(early) <= 0 {
+		return from
+	}
+	r.hurried, r.steady = from, from+early+(early-1)/(Speed-1)
+	return r.steady
+}
+
 // at returns the timestamp that is sent for the source's.
 func (r *run[S]) at(ts uint64) uint64 {
 	if r.hurried == r.steady || int64(ts-r.hurried) <= 0 {

@@ -162,3 +162,27 @@ func TestHurryAgain(t *testing.T) {
 	_, _, ok := m.Map(99, 0)
 	require.False(t, ok, "from before the run")
 }
+
+// What begins early comes to the shift that it is to have, to the tick.
+func TestSettle(t *testing.T) {
+	for _, early := range []uint64{1, 2, 3, 4, 5, 6, 7, 100, 3001, 90_000, 1 << 20} {
+		var m Munger[string]
+		const from, shift = 1_000_000, 1<<64 - 700_000
+		start := from + early
+		start += shift
+		m.Start("h", 100, from, start)
+		steady := m.Settle(from, shift)
+		require.InDelta(t, float64(early)*Speed/(Speed-1), float64(steady-from), 1)
+		require.Equal(t, uint64(shift), m.Shift())
+		require.Equal(t, start, m.Present(from))
+		require.Equal(t, steady+shift, m.Present(steady))
+		require.Equal(t, steady+shift+90_000, m.Present(steady+90_000))
+		require.GreaterOrEqual(t, m.Present(steady), m.Present(steady-1))
+		require.Equal(t, start+(steady-from)/2/Speed, m.Present(from+(steady-from)/2))
+	}
+	var m Munger[string]
+	m.Start("h", 100, 500, 400)
+	later := uint64(100)
+	require.Equal(t, uint64(500), m.Settle(500, -later), "it is there")
+	require.Equal(t, -later, m.Shift())
+}
