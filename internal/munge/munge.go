@@ -26,6 +26,8 @@ type run[S comparable] struct {
 	ts     uint64 // added to timestamps, modulo 2^64
 	// Between these of the source's timestamps the run was in a hurry.
 	hurried, steady uint64
+	// bend: the run before this one goes on in it, with the same numbers.
+	bend bool
 }
 
 // Start begins a run of source at its packet seq, which is sent with timestamp
@@ -44,18 +46,20 @@ func (m *Munger[S]) Start(source S, seq, ts, as uint64) {
 // Map returns the numbers with which the run's packet is sent. It is false for
 // a packet from before the run.
 func (m *Munger[S]) Map(seq, ts uint64) (outSeq, outTS uint64, ok bool) {
-	if m.n == 0 {
-		return 0, 0, false
+	for i := m.n - 1; i >= 0 && i >= m.n-history; i-- {
+		r := &m.runs[i%history]
+		if seq >= r.from {
+			outSeq, outTS = r.out+(seq-r.from), r.at(ts)
+			if outSeq > m.highest {
+				m.highest, m.ts = outSeq, outTS
+			}
+			return outSeq, outTS, true
+		}
+		if !r.bend {
+			break
+		}
 	}
-	r := &m.runs[(m.n-1)%history]
-	if seq < r.from {
-		return 0, 0, false
-	}
-	outSeq, outTS = r.out+(seq-r.from), r.at(ts)
-	if outSeq > m.highest {
-		m.highest, m.ts = outSeq, outTS
-	}
-	return outSeq, outTS, true
+	return 0, 0, false
 }
 
 // Last returns the highest number sent and the timestamp sent with it.
@@ -63,19 +67,33 @@ func (m *Munger[S]) Last() (seq, ts uint64) { return m.highest, m.ts }
 
 // Hurry has timestamps advance slower by [Speed] from the source's timestamp
 // from on, until Steady or the next run: what is sent that much faster then is
-// in time, as a receiver sees it. There is one such stretch in a run: for
-// another one Hurry is false, and does nothing.
-func (m *Munger[S]) Hurry(from uint64) bool {
-	r := &m.runs[(m.n-1)%history]
+// in time, as a receiver sees it. If the run was in a hurry before, the packets
+// from seq on are; what was sent is not changed.
+func (m *Munger[S]) Hurry(seq, from uint64) {
+	r := m.runs[(m.n-1)%history]
 	if r.hurried != r.steady {
-		return false
+		r = run[S]{source: r.source, from: seq, out: r.out + (seq - r.from), ts: r.at(from) - from, bend: true}
+		m.n++
 	}
 	r.hurried, r.steady = from, from+1<<62
-	return true
+	m.runs[(m.n-1)%history] = r
 }
 
 // Steady has timestamps advance as the source's again from its timestamp to on.
 func (m *Munger[S]) Steady(to uint64) { m.runs[(m.n-1)%history].steady = to }
+
+// Settle has the timestamps of a run that has just been started at from advance
+// slower by [Speed] until shift is what is added to them, and as the source's
+// from then on. It returns the source's timestamp at which that is so.
+func (m *Munger[S]) Settle(from, shift uint64) (steady uint64) {
+	r := &m.runs[(m.n-1)%history]
+	early := r.ts - shift
+	if int64(early) <= 0 {
+		return from
+	}
+	r.hurried, r.steady = from, from+early+(early-1)/(Speed-1)
+	return r.steady
+}
 
 // at returns the timestamp that is sent for the source's.
 func (r *run[S]) at(ts uint64) uint64 {
@@ -90,7 +108,7 @@ func (r *run[S]) at(ts uint64) uint64 {
 func (m *Munger[S]) Present(ts uint64) uint64 { return m.runs[(m.n-1)%history].at(ts) }
 
 // Shift returns what is added to the timestamps of the run, and will be when it
-// is in no hurry any more.
+// is in no hurry any more. Between Hurry and Steady nobody knows.
 func (m *Munger[S]) Shift() uint64 {
 	if m.n == 0 {
 		return 0

@@ -92,7 +92,7 @@ func TestHurry(t *testing.T) {
 	const frame = 3000
 	m.Start("h", 100, 5*frame, 5*frame)
 	m.Map(100, 5*frame)
-	require.True(t, m.Hurry(5*frame))
+	m.Hurry(101, 5*frame)
 	sent := map[uint64]uint64{} // number, timestamp
 	last := uint64(0)
 	send := func(seq uint64) uint64 {
@@ -105,7 +105,6 @@ func TestHurry(t *testing.T) {
 	for seq := uint64(101); seq <= 140; seq++ {
 		require.Equal(t, 5*frame+(seq-100)*frame/Speed, send(seq))
 	}
-	require.False(t, m.Hurry(50*frame), "what was sent would change")
 	m.Steady(45 * frame)
 	for seq := uint64(141); seq <= 150; seq++ {
 		require.Equal(t, 5*frame+40*frame/Speed+(seq-140)*frame, send(seq))
@@ -114,13 +113,76 @@ func TestHurry(t *testing.T) {
 	m.Start("h", 200, 105*frame, last+frame)
 	m.Map(200, 105*frame)
 	require.Equal(t, last+frame-105*frame, m.Shift(), "another run knows nothing of it")
-	require.True(t, m.Hurry(105*frame))
+	m.Hurry(200, 105*frame)
 	m.Steady(105 * frame)
-	require.True(t, m.Hurry(106*frame), "nothing was sent in haste")
+	m.Hurry(201, 106*frame) // nothing was sent in haste
 	m.Start("h", 300, 205*frame, last+2*frame)
 	for out, ts := range sent {
 		from, ok := m.Source(out)
 		require.True(t, ok)
 		require.Equal(t, ts, m.Timestamp(from, (from.Seq-95)*frame), "number %d", out)
 	}
+}
+
+// A run may hurry as often as it has to: what was sent stays as it was, for
+// repairs and for what comes late.
+func TestHurryAgain(t *testing.T) {
+	var m Munger[string]
+	const frame = 3000
+	m.Start("h", 100, 0, 0)
+	sent := map[uint64]uint64{} // number, timestamp
+	play := func(from, to uint64) (ts uint64) {
+		for seq := from; seq < to; seq++ {
+			out, as, ok := m.Map(seq, (seq-100)*frame)
+			require.True(t, ok)
+			require.Equal(t, first+seq, out)
+			sent[out], ts = as, as
+		}
+		return ts
+	}
+	play(100, 101)
+	for begin := uint64(101); begin < 141; begin += 20 {
+		before := sent[first+begin-1]
+		m.Hurry(begin, (begin-101)*frame)
+		require.Equal(t, before+10*frame/Speed, play(begin, begin+10))
+		m.Steady((begin - 91) * frame)
+		require.Equal(t, before+10*frame/Speed+10*frame, play(begin+11, begin+20)) // one is late
+	}
+	for _, seq := range []uint64{111, 131} {
+		out, ts, ok := m.Map(seq, (seq-100)*frame)
+		require.True(t, ok)
+		require.Equal(t, []uint64{first + seq, sent[out-1] + frame}, []uint64{out, ts})
+	}
+	for out, ts := range sent {
+		from, ok := m.Source(out)
+		require.True(t, ok)
+		require.Equal(t, out-first, from.Seq)
+		require.Equal(t, ts, m.Timestamp(from, (from.Seq-100)*frame), "number %d", out)
+	}
+	_, _, ok := m.Map(99, 0)
+	require.False(t, ok, "from before the run")
+}
+
+// What begins early comes to the shift that it is to have, to the tick.
+func TestSettle(t *testing.T) {
+	for _, early := range []uint64{1, 2, 3, 4, 5, 6, 7, 100, 3001, 90_000, 1 << 20} {
+		var m Munger[string]
+		const from, shift = 1_000_000, 1<<64 - 700_000
+		start := from + early
+		start += shift
+		m.Start("h", 100, from, start)
+		steady := m.Settle(from, shift)
+		require.InDelta(t, float64(early)*Speed/(Speed-1), float64(steady-from), 1)
+		require.Equal(t, uint64(shift), m.Shift())
+		require.Equal(t, start, m.Present(from))
+		require.Equal(t, steady+shift, m.Present(steady))
+		require.Equal(t, steady+shift+90_000, m.Present(steady+90_000))
+		require.GreaterOrEqual(t, m.Present(steady), m.Present(steady-1))
+		require.Equal(t, start+(steady-from)/2/Speed, m.Present(from+(steady-from)/2))
+	}
+	var m Munger[string]
+	m.Start("h", 100, 500, 400)
+	later := uint64(100)
+	require.Equal(t, uint64(500), m.Settle(500, -later), "it is there")
+	require.Equal(t, -later, m.Shift())
 }

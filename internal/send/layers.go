@@ -2,6 +2,7 @@ package send
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
@@ -47,8 +48,8 @@ const (
 	starvedAfter = time.Second
 	checkEvery   = 250 * time.Millisecond
 	clearly      = 1.3
-	// mostBehind is how old the keyframe of a layer can be that catches up: more
-	// than a node keeps.
+	// mostBehind is how far before what was sent last a keyframe can be: more than
+	// a node keeps.
 	mostBehind = 15 * time.Second
 )
 
@@ -104,7 +105,7 @@ func (s *Sender) trySwitch(now time.Time) {
 		if !p.Keyframe {
 			continue
 		}
-		if _, behind := s.align(now, s.next, p.Timestamp); behind > fresh && comes(now, s.layer) {
+		if pl := s.place(now, s.next, p.Timestamp); pl.behind > fresh && comes(now, s.layer) {
 			s.next.RequestKeyframe() // the layer catches up; nobody is to see that again
 			continue
 		}
@@ -115,29 +116,56 @@ func (s *Sender) trySwitch(now time.Time) {
 	}
 }
 
-// align returns the timestamp with which the viewer's stream goes on in layer
-// l: the same instant of the publisher's clock. If that is behind what was sent
-// already, it is the present, and how far behind.
-func (s *Sender) align(now time.Time, l *cdn.Layer, ts uint64) (as uint64, behind time.Duration) {
+// A place is where a run begins in what the receiver is sent.
+type place struct {
+	as uint64 // timestamp
+	// settles: it is known how the receiver's timestamps go with the publisher's
+	// clock. What is then added to the layer's is shift, soon if not at once.
+	settles bool
+	shift   uint64
+	behind  time.Duration // of what was sent last
+}
+
+// place finds the place of a run of layer l that begins at timestamp ts: at the
+// same instant of the publisher's clock, or, if that was sent already or is long
+// ago, as if it were live.
+func (s *Sender) place(now time.Time, l *cdn.Layer, ts uint64) place {
 	_, last := s.munger.Last()
-	rate := uint64(s.line.Track.Info().Codec.ClockRate)
-	next := last + rate/30
+	next := last + s.ticks(time.Millisecond)
+	live := s.live(now)
+	shift, ok := s.shiftTo(now, l, ts)
+	as := ts + shift
+	behind := s.duration(int64(last - as))
+	if !ok || behind >= mostBehind {
+		return place{as: max(next, live)}
+	}
+	if s.duration(int64(live-as)) > ahead {
+		next = max(next, live)
+	}
+	return place{as: max(as, next), settles: true, shift: shift, behind: behind}
+}
+
+// shiftTo returns what is added to timestamp ts of layer l, and to all after it,
+// to go with the publisher's clock as the present layer does. It is false if that
+// is not known: while it shows how far behind the receiver is, and for layers of
+// different clocks, by which ts would not have come yet.
+func (s *Sender) shiftTo(now time.Time, l *cdn.Layer, ts uint64) (shift uint64, ok bool) {
+	if s.adrift() {
+		return 0, false
+	}
+	shift = s.munger.Shift()
+	if l == s.layer {
+		return shift, true
+	}
 	from, ok := s.layer.Clock()
 	to, ok2 := l.Clock()
 	if !ok || !ok2 || from.Estimated != to.Estimated {
-		return next, 0
+		return 0, false
 	}
-	ticks := int64(to.Time(ts).Sub(from.NTP).Seconds() * float64(rate))
-	as = from.RTP + uint64(ticks) + s.munger.Shift()
 	_, present := from.At(now)
-	present += s.munger.Shift()
-	apart := int64(as - last)
-	behind = time.Duration(float64(-apart) / float64(rate) * float64(time.Second))
-	switch {
-	case behind > ahead && behind < mostBehind:
-		return max(next, present), behind
-	case apart <= 0 || int64(as-max(last, present)) > int64(rate):
-		return next, 0
-	}
-	return as, 0
+	present += shift
+	apart := math.Round(to.NTP.Sub(from.NTP).Seconds() * float64(from.Rate))
+	shift += from.RTP + uint64(int64(apart)) - to.RTP
+	_, last := s.munger.Last()
+	return shift, s.duration(int64(ts+shift-max(last, present))) <= time.Second
 }

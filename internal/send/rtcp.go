@@ -57,10 +57,14 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 		return all
 	}
 	wall, ts := clock.At(now)
+	ts += s.munger.Shift()
+	if s.adrift() {
+		ts = s.live(now)
+	}
 	stamp := ntp.Stamp(wall)
 	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
 	return append(all, &rtcp.SenderReport{
-		SSRC: s.out.SSRC, NTPTime: stamp, RTPTime: uint32(s.live(now, ts+s.munger.Shift())),
+		SSRC: s.out.SSRC, NTPTime: stamp, RTPTime: uint32(ts),
 		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
 	})
 }

@@ -37,7 +37,8 @@ type Sender struct {
 	// release and releaseNext give back what is claimed of the two layers.
 	release, releaseNext func()
 	munger               munge.Munger[*run]
-	run                  *run // the present one; nil before the first
+	run                  *run      // the present one; nil before the first
+	newestAt             time.Time // when the newest packet was sent
 
 	idle   bool // nothing is sent, since the node does not want the layer
 	begged bool // for a keyframe, meanwhile
@@ -206,20 +207,19 @@ type run struct {
 
 // begin begins a run of layer l at its keyframe p.
 func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
-	as, next := p.Timestamp+s.munger.Shift(), &run{layer: l}
-	var behind time.Duration
+	next, at := &run{layer: l}, place{as: p.Timestamp}
+	if s.run != nil && !s.set.config.Node {
+		at = s.place(now, l, p.Timestamp)
+	}
 	switch {
 	case l != s.layer:
-		as, behind = s.align(now, l, p.Timestamp)
 		s.picture.switched(s, next, p)
 		s.arrived()
 	case s.run != nil:
 		*next = *s.run
 	}
-	as = s.arrive(now, p, as, behind)
 	s.layer, s.run, s.waiting = l, next, false
-	s.munger.Start(next, p.Seq, p.Timestamp, as)
-	s.reported.stale = true
+	s.arrive(now, next, p, at)
 }
 
 // send gives p the viewer's numbers and writes it.
@@ -236,6 +236,9 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 		return // the connection is going; the session hears of it
 	}
 	s.set.sentAt = now
+	if seq > before {
+		s.newestAt = now
+	}
 	s.budget.Sent(now, n)
 	if s.video {
 		s.slow.Sent(now, n)

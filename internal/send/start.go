@@ -121,7 +121,7 @@ func (s *Sender) open(now time.Time) {
 	case h == nil: // the first time
 		s.haste = &haste{}
 		s.show(now, all[len(all)-1].Timestamp)
-		s.hurry(now, all[len(all)-1].Timestamp)
+		s.hurry(now, all[len(all)-1].Seq, all[len(all)-1].Timestamp)
 		if !s.waiting || s.set.config.Node {
 			s.opening = nil
 		}
@@ -129,7 +129,7 @@ func (s *Sender) open(now time.Time) {
 		s.opening = nil
 	case now.Sub(h.at) >= showAgain<<(2*h.again):
 		_, last := s.munger.Last()
-		s.show(now, max(s.live(now, 0), last+1))
+		s.show(now, max(s.live(now), last+1))
 		if h.again++; h.again == 2 {
 			s.opening = nil
 		}
@@ -159,16 +159,21 @@ type haste struct {
 	as     uint64    // and what that was sent as
 	newest uint64    // timestamp of the layer that was sent
 	// catching: what is sent is not live, and is sent faster than it came.
-	catching    bool
+	catching bool
+	// settles: it is known that the receiver has what is live with the layer's
+	// timestamp steady.
+	settles     bool
+	steady      uint64
 	first, last uint64 // numbers of the picture that the receiver began with
 	again       int    // how often that was sent again
 }
 
-// hurry begins to catch up from a timestamp of the layer on. A node is told no
-// other timestamps than there are: it has to know how old they are.
-func (s *Sender) hurry(now time.Time, from uint64) {
-	if !s.set.config.Node && !s.munger.Hurry(from) {
-		return
+// hurry begins to catch up from a timestamp of the layer on, with packet seq. A
+// node is told no other timestamps than there are: it has to know how old they
+// are.
+func (s *Sender) hurry(now time.Time, seq, from uint64) {
+	if !s.set.config.Node {
+		s.munger.Hurry(seq, from)
 	}
 	h := s.haste
 	h.at, h.from, h.newest, h.as, h.catching = now, from, from, s.munger.Present(from), true
@@ -177,7 +182,7 @@ func (s *Sender) hurry(now time.Time, from uint64) {
 // due is when a packet that waits for the receiver should be sent.
 func (s *Sender) due(p *cdn.Packet) time.Time {
 	h := s.haste
-	if h == nil || !h.catching {
+	if h == nil || !h.catching || h.settles && int64(p.Timestamp-h.steady) > 0 {
 		return p.Arrival
 	}
 	speed := time.Duration(munge.Speed)
@@ -188,19 +193,32 @@ func (s *Sender) due(p *cdn.Packet) time.Time {
 }
 
 // media is how far ts is after the haste's beginning.
-func (s *Sender) media(ts uint64) time.Duration {
-	ticks := int64(ts - s.haste.from)
+func (s *Sender) media(ts uint64) time.Duration { return s.duration(int64(ts - s.haste.from)) }
+
+// duration is how long the track's clock takes for so many ticks.
+func (s *Sender) duration(ticks int64) time.Duration {
 	return time.Duration(float64(ticks) / float64(s.line.Track.Info().Codec.ClockRate) * float64(time.Second))
 }
 
-// live returns as what the layer's present is sent: to one who is catching up
-// that is what it will be when it has, to others ts.
-func (s *Sender) live(now time.Time, ts uint64) uint64 {
-	h := s.haste
-	if h == nil || !h.catching || s.set.config.Node {
-		return ts
+// ticks is how many the track's clock makes in a time.
+func (s *Sender) ticks(d time.Duration) uint64 {
+	return uint64(d.Seconds() * float64(s.line.Track.Info().Codec.ClockRate))
+}
+
+// adrift reports whether it has yet to be seen how the receiver's timestamps go
+// with the publisher's clock.
+func (s *Sender) adrift() bool {
+	return s.haste != nil && s.haste.catching && !s.haste.settles && !s.set.config.Node
+}
+
+// live returns as what the present is sent, or would be if the receiver had it
+// already.
+func (s *Sender) live(now time.Time) uint64 {
+	if h := s.haste; h != nil && h.catching && !s.set.config.Node {
+		return h.as + s.ticks(now.Sub(h.at))
 	}
-	return h.as + uint64(now.Sub(h.at).Seconds()*float64(s.line.Track.Info().Codec.ClockRate))
+	_, last := s.munger.Last()
+	return last + s.ticks(now.Sub(s.newestAt))
 }
 
 // upcoming returns the next packet that is due.
@@ -217,11 +235,13 @@ func (s *Sender) upcoming(now time.Time) *cdn.Packet {
 		}
 		jump := s.media(p.Timestamp)-s.media(h.newest) > gap
 		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead && (!jump || p.Keyframe) {
-			s.hurry(now, h.newest)
+			s.hurry(now, p.Seq, h.newest)
 		}
 		switch {
 		case h.catching && p.Keyframe && s.worthLeaping(p):
 			s.await()
+		case jump && h.settles:
+			s.haste = nil
 		case jump:
 			s.caughtUp(now)
 			h.at, h.from, h.newest = now, p.Timestamp, p.Timestamp
@@ -243,6 +263,10 @@ func (s *Sender) caughtUp(now time.Time) {
 	switch {
 	case s.set.config.Node:
 		s.haste = nil
+	case h.settles:
+		if s.media(h.steady)/munge.Speed <= now.Sub(h.at) {
+			s.haste = nil
+		}
 	case h.catching:
 		s.munger.Steady(h.newest)
 		h.at, h.from, h.catching = now, h.newest, false
@@ -274,19 +298,23 @@ func (s *Sender) worthLeaping(p *cdn.Packet) bool {
 	return s.media(p.Timestamp)-s.media(s.haste.newest) > fresh
 }
 
-// arrive returns as what a run's keyframe p is sent, which would be as. In another
-// layer it may lie behind what was sent.
-func (s *Sender) arrive(now time.Time, p *cdn.Packet, as uint64, behind time.Duration) uint64 {
-	began, h := s.run != nil, s.haste
+// arrive begins a run at packet p of a layer. Where its place is ahead of the
+// publisher's clock, what follows is sent faster than it came until that is
+// settled. If nobody knows whether it is, that shows when something comes ahead
+// of its time.
+func (s *Sender) arrive(now time.Time, r *run, p *cdn.Packet, at place) {
+	s.munger.Start(r, p.Seq, p.Timestamp, at.as)
+	s.reported.stale = true
 	s.haste = nil
-	if s.set.config.Node || began && h == nil && behind == 0 {
-		return as
+	if s.set.config.Node {
+		return
 	}
-	if began && h != nil && h.catching {
-		s.haste = h
-		_, last := s.munger.Last()
-		as = max(s.live(now, as), last+1)
+	h := &haste{at: now, from: p.Timestamp, newest: p.Timestamp, as: at.as, first: 1}
+	if at.settles {
+		h.catching, h.settles, h.steady = true, true, s.munger.Settle(p.Timestamp, at.shift)
+		if s.duration(int64(h.steady-h.from)) <= ahead {
+			return // it is live
+		}
 	}
-	s.haste = &haste{at: now, from: p.Timestamp, newest: p.Timestamp, as: as, first: 1}
-	return as
+	s.haste = h
 }

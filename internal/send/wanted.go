@@ -105,7 +105,7 @@ func (s *Sender) goOn(now time.Time) {
 		s.lost = s.cursor.Lost()
 	case p != nil:
 		s.haste = &haste{}
-		s.hurry(now, p.Timestamp)
+		s.hurry(now, p.Seq, p.Timestamp)
 	}
 }
 
