@@ -21,7 +21,8 @@ type LinkConfig struct {
 	// Silence is how long nothing may come of a stream before its fetch is given
 	// up. If zero, 5 s. That the other node is gone is noticed within half a second.
 	Silence time.Duration
-	// Fallback fetches from nodes that know no links. If nil, those are no use.
+	// Fallback fetches from nodes that know no links, or have no kind of address in
+	// common with this one. If nil, those are no use.
 	Fallback Fetcher
 }
 

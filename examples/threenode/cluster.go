@@ -165,7 +165,10 @@ func (c *cluster) buildEdge(n *node, entries ...string) error {
 }
 
 func (c *cluster) fetchFrom(n *node, entries ...string) (*relay.Relay, error) {
-	links, err := relay.NewLink(n.cdn, relay.LinkConfig{Dialer: &link.Client{HTTP: &http.Client{Transport: n.cord}}})
+	by := &http.Client{Transport: n.cord}
+	links, err := relay.NewLink(n.cdn, relay.LinkConfig{
+		Dialer: &link.Client{HTTP: by}, Fallback: relay.NewWHEP(n.cdn, relay.WHEPConfig{Dialer: &whep.Client{HTTP: by}}),
+	})
 	if err != nil {
 		return nil, err
 	}

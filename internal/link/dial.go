@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
@@ -117,6 +120,9 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !ls.reaches(r.candidates) {
+		return nil, fmt.Errorf("%w: of the addresses of node %s none is of this one's kind", cdn.ErrUnsupported, r.node)
+	}
 	if r.vouched = proved || verify != nil; !proved && !ls.trust.Open() {
 		r.control = nil // who could have changed the offer could have put them in
 	}
@@ -141,6 +147,17 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		l.end(err)
 	}
 	return answer, err
+}
+
+// reaches reports whether a link with one of these addresses can come about: this
+// node may have IPv4 only, and the other IPv6.
+func (ls *Links) reaches(all []netip.AddrPort) bool {
+	return slices.ContainsFunc(ls.transport.Candidates, func(a net.Addr) bool {
+		ours, err := netip.ParseAddrPort(a.String())
+		return err == nil && slices.ContainsFunc(all, func(theirs netip.AddrPort) bool {
+			return ours.Addr().Unmap().Is4() == theirs.Addr().Is4()
+		})
+	})
 }
 
 // expire ends a link that the other node has asked for and does not make.

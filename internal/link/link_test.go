@@ -197,6 +197,31 @@ func TestALinkWithItself(t *testing.T) {
 	})
 }
 
+// Nodes that have no kind of address in common have no link, and see that at once:
+// there are other ways to fetch.
+func TestNoKindOfAddressInCommon(t *testing.T) {
+	at := func(addr string) *Links {
+		n, err := cdn.Listen(cdn.Config{Addr: addr})
+		if err != nil {
+			t.Skipf("this machine has no %s: %v", addr, err)
+		}
+		t.Cleanup(func() { require.NoError(t, n.Close()) })
+		ls, err := cdn.Shared(n, func() (*Links, error) { return New(n) })
+		require.NoError(t, err)
+		return ls
+	}
+	four, six := at("127.0.0.1:0"), at("[::1]:0")
+	four.Serve(hangs{})
+	s, err := six.node.NewStream("live")
+	require.NoError(t, err)
+	defer s.End(nil)
+	err = six.Fetch(t.Context(), cdn.Entry{URL: "four"}, FetchConfig{
+		Request: cdn.Request{Stream: "live"}, Dialer: wires{to: map[string]*Links{"four": four}}, Silence: time.Minute,
+	}, s)
+	require.ErrorIs(t, err, ErrNone)
+	require.Zero(t, count(four))
+}
+
 // A bad offer is refused as what it is, and nothing that it holds does harm.
 func FuzzOpen(f *testing.F) {
 	good := description{
