@@ -34,6 +34,7 @@ func (x *exchange) Dial(ctx context.Context, url string, o signal.Offer) (signal
 	if h == nil {
 		return nil, &cdn.Error{Op: "dial", Stream: o.Stream, Err: cdn.ErrNotFound}
 	}
+	o.RemoteAddr = "127.0.0.1:0" // whoever asks is in this process
 	if o.SDP != "" {
 		s, err := h.Offer(ctx, o)
 		if err != nil {
