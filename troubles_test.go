@@ -199,6 +199,9 @@ func testTakeoverWithOtherLayers(t *testing.T, publishers [][]string) {
 		time.Sleep(10 * time.Second)
 		require.Less(t, age(sub.Stream(), cdn.Video), time.Second, "publisher %d", i)
 		require.Less(t, age(sub.Stream(), cdn.Audio), time.Second, "publisher %d", i)
+		if unnamed := sub.Stream().Tracks()[1].Layer(""); unnamed != nil && layers[0] != "" {
+			require.Greater(t, time.Since(unnamed.Newest().Arrival), 5*time.Second, "nothing is made of the others")
+		}
 		close(stop)
 		in.Close(nil)
 	}

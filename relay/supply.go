@@ -44,7 +44,7 @@ var errSilent = fmt.Errorf("%w: nothing comes", cdn.ErrTimeout)
 // which a redundant publisher may be sending to, have lost it.
 func (f *fetch) supply(ctx context.Context) error {
 	entries, err := f.find(ctx, f.relay.config.FindTimeout)
-	if err != nil && len(entries) == 0 {
+	if err != nil && (len(entries) == 0 || ctx.Err() != nil) {
 		return err
 	}
 	defer f.use(cdn.Entry{}, cdn.Entry{}, nil)
@@ -66,9 +66,7 @@ func (f *fetch) supply(ctx context.Context) error {
 		before = err
 		if newest(f.stream).Sub(begun) > steadyAfter {
 			last = err
-			if found, err := f.find(ctx, refreshTimeout); err == nil {
-				entries = found // the directory may know better; without it the standby is known
-			}
+			entries, _ = f.find(ctx, refreshTimeout) // the directory may know better; without it the standby is known
 			entries = without(entries, e)
 			continue
 		}
@@ -100,7 +98,7 @@ func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, e
 }
 
 func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool { return e.URL == left.URL })
+	return slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool { return e.URL == left.URL && e.Node == left.Node })
 }
 
 // fetchFrom has the stream come from one node until it does not any more. A

@@ -77,6 +77,7 @@ func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 		Stream: string(c.Request.Stream), Path: path, Credential: c.Credential, Resumes: hasBegun(s),
 	})
 	l.fetches[f.id] = f
+	l.links.transport.Port.Stir()
 	l.pumpLocked()
 	return f, nil
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,6 +195,34 @@ func TestALinkWithItself(t *testing.T) {
 		l.start()
 		<-l.done
 		require.ErrorIs(t, l.Err(), cdn.ErrLoop)
+	})
+}
+
+// lost is a source that has lost all its streams, and counts who asks.
+type lost struct{ opened *atomic.Int32 }
+
+func (s lost) Open(context.Context, cdn.Request) (*cdn.Subscription, error) {
+	s.opened.Add(1)
+	return nil, cdn.ErrPeerLost
+}
+
+// A node that says that it has lost a stream is not asked again over a link that
+// is as it should be.
+func TestALostStreamIsNoLostLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
+		opened := &atomic.Int32{}
+		b.Serve(lost{opened})
+		s, err := a.node.NewStream("live")
+		require.NoError(t, err)
+		defer s.End(nil)
+		for want := int32(1); want <= 2; want++ {
+			err := a.Fetch(t.Context(), cdn.Entry{URL: "two"}, FetchConfig{
+				Request: cdn.Request{Stream: "live"}, Dialer: wires{to: map[string]*Links{"two": b}}, Silence: time.Minute,
+			}, s)
+			require.ErrorIs(t, err, cdn.ErrPeerLost)
+			require.Equal(t, want, opened.Load())
+		}
 	})
 }
 

@@ -134,7 +134,7 @@ func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cd
 			err = f.wait(ctx, c.Silence)
 		}
 		// Of a node that has restarted the link may still seem to be there.
-		stale := stood && errors.Is(err, cdn.ErrPeerLost) && (f == nil || !f.begins())
+		stale := stood && errors.Is(l.Err(), cdn.ErrPeerLost) && (f == nil || !f.begins())
 		if !stale && !errors.Is(err, errMoved) || try == maxMoves || ctx.Err() != nil {
 			return err
 		}

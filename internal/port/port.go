@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,7 @@ type Port struct {
 	fast           addrPortConn
 	ready          func() bool // whether a datagram waits; nil: that cannot be seen
 	lull           lull        // the reader's own
+	stirred        atomic.Bool // something begins that ends it
 
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
@@ -74,8 +76,12 @@ func (p *Port) Name(ufrag string, e Endpoint) error {
 		return ErrNameTaken
 	}
 	p.names[ufrag] = e
+	p.stirred.Store(true)
 	return nil
 }
+
+// Stir says that an answer is expected which hurries.
+func (p *Port) Stir() { p.stirred.Store(true) }
 
 // Claim gives e what comes from addr, which must have proved itself by a check:
 // the last to do so has it.
@@ -188,6 +194,9 @@ func (p *Port) SetWriteDeadline(time.Time) error { return nil }
 // ICMP causes, is passed over: pion's mux would stop at it.
 func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for failures := 0; ; {
+		if p.stirred.Swap(false) {
+			p.lull.note(time.Now(), false)
+		}
 		if p.lull.lasts && p.ready != nil && !p.ready() {
 			time.Sleep(lullPause)
 		}

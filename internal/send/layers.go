@@ -56,7 +56,7 @@ const (
 // follow goes over to the best layer that is fed. Publishers begin with the low
 // ones and drop the high ones when they have not the bandwidth.
 func (s *Sender) follow(now time.Time) {
-	choice := s.video && s.rid == "" && s.set.config.Layer == "" && len(s.line.Track.Layers()) > 1
+	choice := s.video && s.rid == "" && !s.set.config.Node && s.set.config.Layer == "" && len(s.line.Track.Layers()) > 1
 	if !choice || now.Before(s.check) {
 		return
 	}
