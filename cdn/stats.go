@@ -21,7 +21,8 @@ type EgressStats struct {
 	Datagrams uint64
 	Messages  uint64 // kernel messages that carried them
 	Calls     uint64 // system calls that it took
-	Dropped   uint64 // datagrams that the system did not take
+	Full      uint64 // datagrams for which the socket's buffer had no room
+	Dropped   uint64 // datagrams that the system did not take for other reasons
 }
 
 // StreamStats is a snapshot of a stream.

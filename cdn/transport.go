@@ -19,6 +19,7 @@ import (
 
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/port"
+	"github.com/deltacdn/delta/internal/socket"
 )
 
 // socketBuffer is what is asked of the kernel for either direction of the UDP
@@ -64,10 +65,15 @@ func listen(c Config) (*transportState, error) {
 	// Refused only where the system allows less: then it gives what it allows.
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
-	t.port = port.New(conn)
-	t.egress = egress.New(conn, c.Logger)
-	t.reply = t.egress.NewBatch()
-	local, err := candidates(t.net, conn.LocalAddr().(*net.UDPAddr), c.PublicIPs)
+	sock, err := socket.New(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	t.port = port.New(sock)
+	t.egress = egress.New(sock, c.Logger)
+	t.reply = t.egress.NewHastyBatch()
+	local, err := candidates(t.net, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()
 		return nil, err
@@ -86,7 +92,7 @@ func (t *transportState) close() error { return t.mux.Close() }
 func (t *transportState) egressStats() EgressStats {
 	s := t.egress.Stats()
 	return EgressStats{
-		Mode: t.egress.Mode().String(), Datagrams: s.Datagrams, Messages: s.Messages, Calls: s.Calls, Dropped: s.Dropped,
+		Mode: t.egress.Mode().String(), Datagrams: s.Datagrams, Messages: s.Messages, Calls: s.Calls, Full: s.Full, Dropped: s.Dropped,
 	}
 }
 

@@ -4,7 +4,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
+	"time"
 )
+
+// errFull: there was no room in the socket's buffer for as long as was waited.
+var errFull = errors.New("egress: socket buffer is full")
 
 const (
 	arenaBytes = 256 << 10 // small enough to stay in the cache of a core
@@ -25,10 +30,20 @@ type Batch struct {
 }
 
 // NewBatch returns an empty batch.
-func (s *Socket) NewBatch() *Batch {
+func (s *Socket) NewBatch() *Batch { return s.newBatch(patience) }
+
+// NewHastyBatch returns an empty batch whose flushes do not wait for room in the
+// socket's buffer, for goroutines that have better things to do.
+func (s *Socket) NewHastyBatch() *Batch { return s.newBatch(0) }
+
+// patience is how long a flush waits for room in the socket's buffer: the network
+// card may take longer for a burst than we do.
+const patience = 10 * time.Millisecond
+
+func (s *Socket) newBatch(patience time.Duration) *Batch {
 	return &Batch{
 		socket: s,
-		kernel: newKernel(s),
+		kernel: newKernel(s, patience),
 		single: newSingle(s),
 		arena:  make([]byte, arenaBytes),
 		runs:   make([]run, 0, maxRuns),
@@ -72,7 +87,7 @@ func (b *Batch) Add(datagram []byte, to netip.AddrPort) {
 }
 
 // Flush sends all that was added. When the socket's buffer is full and stays
-// so for some milliseconds, the rest is dropped; in mode [Single] Flush waits
+// so for some milliseconds (of a hasty batch: when it is full), the rest is dropped; in mode [Single] Flush waits
 // as the connection does. What cannot be sent is dropped, too, and harms
 // nothing else. The only error is one that wraps [net.ErrClosed], of this flush
 // or one by Room: the socket is closed.
@@ -89,12 +104,17 @@ func (b *Batch) flush() {
 		rest, err = b.single.send(rest)
 	}
 	for i := range rest {
-		b.socket.dropped.Add(uint64(rest[i].count()))
+		b.socket.drop(rest[i].count(), err)
 	}
 	if isClosed(err) {
 		b.err = err
 	}
 	b.runs, b.used = b.runs[:0], 0
+}
+
+// isFull reports whether there was no room for a datagram, here or further down.
+func isFull(err error) bool {
+	return errors.Is(err, errFull) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOBUFS)
 }
 
 func isClosed(err error) bool {

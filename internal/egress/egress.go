@@ -42,7 +42,8 @@ type Stats struct {
 	Datagrams uint64 // given to the kernel or the virtual network
 	Messages  uint64 // kernel messages that carried them
 	Calls     uint64 // calls it took, failed ones included
-	Dropped   uint64 // datagrams that could not be sent
+	Full      uint64 // datagrams that were dropped, as there was no room for them
+	Dropped   uint64 // datagrams that were dropped for any other reason
 }
 
 // A Socket sends datagrams from one UDP socket, as many at once as the kernel
@@ -58,6 +59,7 @@ type Socket struct {
 	datagrams atomic.Uint64
 	messages  atomic.Uint64
 	calls     atomic.Uint64
+	full      atomic.Uint64
 	dropped   atomic.Uint64
 }
 
@@ -102,12 +104,22 @@ func (s *Socket) lower(mode Mode, why error) {
 	}
 }
 
+// drop counts datagrams that were dropped, by reason.
+func (s *Socket) drop(datagrams int, why error) {
+	if isFull(why) {
+		s.full.Add(uint64(datagrams))
+		return
+	}
+	s.dropped.Add(uint64(datagrams))
+}
+
 // Stats returns the counts, each of which is exact by itself.
 func (s *Socket) Stats() Stats {
 	return Stats{
 		Datagrams: s.datagrams.Load(),
 		Messages:  s.messages.Load(),
 		Calls:     s.calls.Load(),
+		Full:      s.full.Load(),
 		Dropped:   s.dropped.Load(),
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/deltacdn/delta/internal/socket"
 )
 
 // maxMessages is how many kernel messages share a call.
@@ -46,7 +49,8 @@ func probeSocket(fd int) Mode {
 
 // A kernel sends many messages a call. It belongs to one [Batch].
 type kernel struct {
-	socket *Socket
+	socket   *Socket
+	patience time.Duration // how long there may be no room
 	// write sends messages in order and returns how many went; if it returns
 	// an error, none did, and the error is about the first or an earlier one.
 	write func([]ipv4.Message) (int, error)
@@ -54,15 +58,19 @@ type kernel struct {
 	messages []ipv4.Message // each with one buffer and an address of its own
 	controls [][]byte       // each message's segment size
 	retried  bool           // the first message that is not sent yet
+
+	deadline time.Time        // of waiting for room
+	poll     func(fd uintptr) // waits until there is some, or that is over
 }
 
 // newKernel returns nil if the socket has only [Single].
-func newKernel(s *Socket) *kernel {
+func newKernel(s *Socket, patience time.Duration) *kernel {
 	if s.Mode() == Single {
 		return nil
 	}
 	k := &kernel{
 		socket:   s,
+		patience: patience,
 		messages: make([]ipv4.Message, maxMessages),
 		controls: make([][]byte, maxMessages),
 	}
@@ -71,8 +79,12 @@ func newKernel(s *Socket) *kernel {
 		k.messages[i].Addr = &net.UDPAddr{IP: make(net.IP, 0, net.IPv6len)}
 		k.controls[i] = newSegmentControl()
 	}
-	conn := ipv4.NewPacketConn(newLentConn(s.raw)) // whose WriteBatch serves both families
-	k.write = func(ms []ipv4.Message) (int, error) { return conn.WriteBatch(ms, 0) }
+	conn := socket.Lend(s.raw)
+	k.write = func(ms []ipv4.Message) (int, error) { return conn.WriteBatch(ms, unix.MSG_DONTWAIT) }
+	k.poll = func(fd uintptr) {
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		_, _ = unix.Poll(fds[:], int(time.Until(k.deadline).Milliseconds())+1)
+	}
 	return k
 }
 
@@ -88,7 +100,7 @@ func (k *kernel) send(runs []run) (rest []run, err error) {
 		if mode == Single {
 			return runs, nil
 		}
-		n, err := k.write(k.messages[:k.fill(runs, mode)])
+		n, err := k.writeInTime(k.messages[:k.fill(runs, mode)])
 		if err == nil {
 			runs = k.sent(runs, n)
 			continue
@@ -100,6 +112,24 @@ func (k *kernel) send(runs []run) (rest []run, err error) {
 		runs = k.refused(runs, err)
 	}
 	return nil, nil
+}
+
+// writeInTime writes, and waits for room where there is none. It does not take
+// the lock that the connection's own Write takes, so batches send in parallel.
+func (k *kernel) writeInTime(ms []ipv4.Message) (int, error) {
+	n, err := k.write(ms)
+	if !errors.Is(err, unix.EAGAIN) {
+		return n, err
+	}
+	for k.deadline = time.Now().Add(k.patience); time.Now().Before(k.deadline); {
+		if err := k.socket.raw.Control(k.poll); err != nil {
+			return 0, err
+		}
+		if n, err = k.write(ms); !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+	}
+	return 0, errFull
 }
 
 // fill makes messages of the front of runs and returns how many.
@@ -175,7 +205,7 @@ func (k *kernel) refused(runs []run, err error) []run {
 	default:
 		k.retried = false
 		bytes := len(message.Buffers[0])
-		k.socket.dropped.Add(uint64((bytes + first.size - 1) / first.size))
+		k.socket.drop((bytes+first.size-1)/first.size, err)
 		return skip(runs, bytes)
 	}
 	return runs

@@ -3,12 +3,12 @@ package egress
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/ipv4"
@@ -149,7 +149,7 @@ func TestErrorOfOneMessageCostsThatMessage(t *testing.T) {
 			require.NoError(t, b.Flush())
 			requireReceived(t, good, want)
 			require.Equal(t, uint64(6), s.Stats().Datagrams)
-			require.Equal(t, uint64(6), s.Stats().Dropped)
+			require.Equal(t, uint64(6), s.Stats().Dropped+s.Stats().Full)
 		}
 	}
 }
@@ -194,25 +194,45 @@ func TestFullSocketDropsTheRest(t *testing.T) {
 	send(b, addrOf(receiver), 3, 100)
 	require.NoError(t, b.Flush())
 	requireReceived(t, receiver, want)
-	require.Equal(t, Stats{Datagrams: 2, Messages: 2, Calls: 2, Dropped: 2}, s.Stats())
+	require.Equal(t, Stats{Datagrams: 2, Messages: 2, Calls: 2, Full: 2}, s.Stats())
 }
 
 func TestWaitForRoomIsBounded(t *testing.T) {
-	conn := listen(t, "127.0.0.1")
-	raw, err := conn.SyscallConn()
-	require.NoError(t, err)
-	s := newLentConn(raw).raw
-	tries := 0
-	require.NoError(t, s.Write(func(uintptr) bool { tries++; return tries == 3 }))
-	require.Equal(t, 3, tries)
-
-	s.patience = time.Millisecond
-	tries = 0
-	require.ErrorIs(t, s.Write(func(uintptr) bool { tries++; return false }), errFull)
-	require.Greater(t, tries, 1)
-
-	conn.Close()
-	require.ErrorIs(t, s.Write(func(uintptr) bool { return true }), net.ErrClosed)
+	for name, batch := range map[string]func(*Socket) *Batch{"patient": (*Socket).NewBatch, "hasty": (*Socket).NewHastyBatch} {
+		t.Run(name, func(t *testing.T) {
+			conn := listen(t, "127.0.0.1")
+			s := forced(t, conn, Segments)
+			receiver := listen(t, "127.0.0.1")
+			b := batch(s)
+			sent, tries, full := b.kernel.write, 0, 2
+			b.kernel.write = func(ms []ipv4.Message) (int, error) {
+				if tries++; tries <= full {
+					return 0, unix.EAGAIN
+				}
+				return sent(ms)
+			}
+			first := send(b, addrOf(receiver), 1, 100)
+			require.NoError(t, b.Flush())
+			if name == "patient" {
+				requireReceived(t, receiver, [][]byte{first})
+				require.Equal(t, 3, tries)
+			} else {
+				require.Equal(t, Stats{Calls: 1, Full: 1}, s.Stats(), "it is dropped at once")
+			}
+			full = math.MaxInt
+			was := s.Stats().Full
+			send(b, addrOf(receiver), 2, 100)
+			require.NoError(t, b.Flush())
+			require.Equal(t, was+1, s.Stats().Full, "however long there is no room")
+			full = 0
+			third := send(b, addrOf(receiver), 3, 100)
+			require.NoError(t, b.Flush())
+			requireReceived(t, receiver, [][]byte{third})
+			require.NoError(t, conn.Close())
+			send(b, addrOf(receiver), 4, 100)
+			require.ErrorIs(t, b.Flush(), net.ErrClosed)
+		})
+	}
 }
 
 func TestSegmentsToIPv4OfDualStackSocket(t *testing.T) {

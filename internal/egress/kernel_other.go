@@ -2,13 +2,16 @@
 
 package egress
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 func probe(Conn) (syscall.RawConn, Mode) { return nil, Single }
 
 // A kernel sends many messages a call, which is for Linux.
 type kernel struct{}
 
-func newKernel(*Socket) *kernel { return nil }
+func newKernel(*Socket, time.Duration) *kernel { return nil }
 
 func (*kernel) send(runs []run) (rest []run, err error) { return runs, nil }

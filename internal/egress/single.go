@@ -40,7 +40,7 @@ func (s *single) send(runs []run) (rest []run, err error) {
 			return runs, err
 		}
 		if err != nil {
-			s.socket.dropped.Add(1)
+			s.socket.drop(1, err)
 		}
 		runs = skip(runs, len(datagram))
 	}

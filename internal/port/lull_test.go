@@ -9,23 +9,31 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/socket"
 )
 
 // wire is a socket in memory.
 type wire struct {
-	net.PacketConn
+	socket.Socket
 	datagrams chan []byte
 }
 
 var viewer = netip.MustParseAddrPort("192.0.2.1:5000")
 
-func (w *wire) ReadFrom(b []byte) (int, net.Addr, error) {
+func (w *wire) ReadBatch() ([]socket.Datagram, error) {
 	d, ok := <-w.datagrams
 	if !ok {
-		return 0, nil, net.ErrClosed
+		return nil, net.ErrClosed
 	}
-	return copy(b, d), net.UDPAddrFromAddrPort(viewer), nil
+	all := []socket.Datagram{{Bytes: d, From: viewer}}
+	for len(w.datagrams) > 0 {
+		all = append(all, socket.Datagram{Bytes: <-w.datagrams, From: viewer})
+	}
+	return all, nil
 }
+
+func (w *wire) Rest() bool { return true }
 
 // waits notes how long each datagram, which says when it was sent, has waited.
 type waits struct {
@@ -61,7 +69,6 @@ func TestLull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{datagrams: make(chan []byte, 100)}
 		p, e := New(w), &waits{}
-		p.ready = func() bool { return len(w.datagrams) > 0 }
 		p.Claim(viewer, e)
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _, _ = p.ReadFrom(make([]byte, 100)) })
@@ -88,28 +95,13 @@ func TestLull(t *testing.T) {
 		gathered := send(routine, 200, time.Millisecond)
 		require.Equal(t, lullPause, longest(gathered).Round(time.Millisecond))
 		require.Greater(t, len(gathered), 180)
+		p.Stir()
+		synctest.Wait()
+		require.Zero(t, longest(send(media, 1, time.Millisecond)), "what is expected does not wait")
+		send(routine, 250, time.Millisecond)
 		require.LessOrEqual(t, longest(send(media, 1, time.Second)), lullPause, "the first that hurries")
 		require.Zero(t, longest(send(routine, 90, time.Millisecond)), "others are likely to follow")
 		close(w.datagrams)
 		wg.Wait()
 	})
-}
-
-// Whether something waits at a socket can be seen.
-func TestReady(t *testing.T) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
-	waits := ready(conn)
-	if waits == nil {
-		t.Skip("not on this platform")
-	}
-	require.False(t, waits())
-	_, err = conn.WriteTo([]byte("hello"), conn.LocalAddr())
-	require.NoError(t, err)
-	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
-	_, _, err = conn.ReadFrom(make([]byte, 10))
-	require.NoError(t, err)
-	require.False(t, waits())
-	require.Nil(t, ready(&wire{}))
 }

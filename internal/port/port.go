@@ -11,20 +11,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/deltacdn/delta/internal/socket"
 )
-
-// A Conn is the socket. One with ReadFromUDPAddrPort and WriteToUDPAddrPort, as
-// a [net.UDPConn], costs no allocation.
-type Conn interface {
-	net.PacketConn
-}
-
-type addrPortConn interface {
-	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
-	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
-}
 
 // An Endpoint is a session of our own.
 type Endpoint interface {
@@ -37,11 +27,15 @@ type Endpoint interface {
 // A Port is the shared socket: to pion it is a [net.PacketConn]. Its methods may
 // be called concurrently, ReadFrom by one goroutine.
 type Port struct {
-	net.PacketConn // what is not changed below
-	fast           addrPortConn
-	ready          func() bool // whether a datagram waits; nil: that cannot be seen
-	lull           lull        // the reader's own
-	stirred        atomic.Bool // something begins that ends it
+	socket  socket.Socket
+	stirred chan struct{} // something begins that ends a lull
+
+	// the reader's own
+	lull     lull
+	pause    *time.Timer
+	read     []socket.Datagram // and not looked at yet
+	readAt   time.Time
+	failures int // in a row
 
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
@@ -51,15 +45,12 @@ type Port struct {
 	closed bool
 }
 
-// New shares conn, which the Port then owns.
-func New(conn Conn) *Port {
-	p := &Port{
-		PacketConn: conn, names: make(map[string]Endpoint), asked: make(map[[12]byte]Endpoint),
+// New shares a socket, which the Port then owns.
+func New(s socket.Socket) *Port {
+	return &Port{
+		socket: s, stirred: make(chan struct{}, 1), names: make(map[string]Endpoint), asked: make(map[[12]byte]Endpoint),
 		addrs: make(map[netip.AddrPort]Endpoint), free: make(map[netip.AddrPort]Endpoint),
 	}
-	p.fast, _ = conn.(addrPortConn)
-	p.ready = ready(conn)
-	return p
 }
 
 // ErrNameTaken says that an ICE user name fragment is in use.
@@ -76,12 +67,17 @@ func (p *Port) Name(ufrag string, e Endpoint) error {
 		return ErrNameTaken
 	}
 	p.names[ufrag] = e
-	p.stirred.Store(true)
+	p.Stir()
 	return nil
 }
 
 // Stir says that an answer is expected which hurries.
-func (p *Port) Stir() { p.stirred.Store(true) }
+func (p *Port) Stir() {
+	select {
+	case p.stirred <- struct{}{}:
+	default: // it was said already
+	}
+}
 
 // Claim gives e what comes from addr, which must have proved itself by a check:
 // the last to do so has it.
@@ -147,12 +143,7 @@ func (p *Port) Forget(e Endpoint, ufrags []string, addrs []netip.AddrPort) {
 
 // Send sends one datagram now, ahead of what is batched.
 func (p *Port) Send(b []byte, to netip.AddrPort) error {
-	var err error
-	if p.fast != nil {
-		_, err = p.fast.WriteToUDPAddrPort(b, to)
-	} else {
-		_, err = p.WriteTo(b, net.UDPAddrFromAddrPort(to))
-	}
+	_, err := p.socket.WriteToUDPAddrPort(b, to)
 	return err
 }
 
@@ -165,7 +156,7 @@ func (p *Port) Close() error {
 	clear(p.free)
 	clear(p.asked)
 	p.mu.Unlock()
-	return p.PacketConn.Close()
+	return p.socket.Close()
 }
 
 // maxFailures in a row, and reading is given up.
@@ -185,57 +176,85 @@ func (p *Port) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), p.Send(b, to)
 }
 
+// WriteTo is Send for those who have a [net.Addr], which has to be a UDP address.
+func (p *Port) WriteTo(b []byte, to net.Addr) (int, error) { return p.socket.WriteTo(b, to) }
+
+// LocalAddr returns the address that the socket is bound to.
+func (p *Port) LocalAddr() net.Addr { return p.socket.LocalAddr() }
+
 // SetWriteDeadline does nothing: pion's mux sets a deadline to stop one write,
 // which would stop those of all sessions. A datagram does not wait for long.
 func (p *Port) SetWriteDeadline(time.Time) error { return nil }
 
+// SetReadDeadline and SetDeadline do nothing: reading goes on until Close.
+func (p *Port) SetReadDeadline(time.Time) error { return nil }
+func (p *Port) SetDeadline(time.Time) error     { return nil }
+
 // ReadFromAddrPort returns the next datagram that is nobody's of ours; the
-// others are handed to their endpoints. An error that is about one datagram, as
-// ICMP causes, is passed over: pion's mux would stop at it.
+// others are handed to their endpoints.
 func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	for failures := 0; ; {
-		if p.stirred.Swap(false) {
-			p.lull.note(time.Now(), false)
-		}
-		if p.lull.lasts && p.ready != nil && !p.ready() {
-			time.Sleep(lullPause)
-		}
-		n, from, err := p.read(b)
-		switch {
-		case err == nil:
-			failures = 0
-		case p.isClosed() || errors.Is(err, net.ErrClosed):
-			return 0, netip.AddrPort{}, err
-		default:
-			if failures++; failures == maxFailures {
+	for {
+		if len(p.read) == 0 {
+			if err := p.fetch(); err != nil {
 				return 0, netip.AddrPort{}, err
 			}
-			continue
 		}
-		now := time.Now()
-		e := p.endpoint(b[:n], from)
+		d := p.read[0]
+		p.read = p.read[1:]
+		e := p.endpoint(d.Bytes, d.From)
 		if e == nil {
-			if !isRoutine(b[:n]) {
-				p.lull.note(now, false)
+			if !isRoutine(d.Bytes) {
+				p.lull.note(p.readAt, false)
 			}
-			return n, from, nil
+			return copy(b, d.Bytes), d.From, nil
 		}
-		p.lull.note(now, e.Receive(now, b[:n], from))
+		p.lull.note(p.readAt, e.Receive(p.readAt, d.Bytes, d.From))
 	}
 }
 
-// read returns the source without the IPv4-in-IPv6 form of a dual-stack socket.
-func (p *Port) read(b []byte) (n int, from netip.AddrPort, err error) {
-	if p.fast != nil {
-		n, from, err = p.fast.ReadFromUDPAddrPort(b)
-	} else {
-		var addr net.Addr
-		n, addr, err = p.PacketConn.ReadFrom(b)
-		if u, ok := addr.(*net.UDPAddr); ok {
-			from = u.AddrPort()
+// fetch reads what has come. An error that is about one datagram, as ICMP causes,
+// is passed over: pion's mux would stop at it.
+func (p *Port) fetch() (err error) {
+	p.rest()
+	for {
+		p.read, err = p.socket.ReadBatch()
+		p.readAt = time.Now()
+		switch {
+		case err == nil && len(p.read) > 0:
+			p.failures = 0
+			return nil
+		case err == nil:
+		case p.isClosed() || errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			if p.failures++; p.failures == maxFailures {
+				return err
+			}
 		}
 	}
-	return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
+}
+
+// rest waits for a moment in a lull, unless something begins that ends it.
+func (p *Port) rest() {
+	select {
+	case <-p.stirred:
+		p.lull.note(time.Now(), false)
+	default:
+	}
+	if !p.lull.lasts || !p.socket.Rest() {
+		return
+	}
+	if p.pause == nil {
+		p.pause = time.NewTimer(lullPause)
+	} else {
+		p.pause.Reset(lullPause)
+	}
+	select {
+	case <-p.pause.C:
+	case <-p.stirred:
+		p.pause.Stop()
+		p.lull.note(time.Now(), false)
+	}
 }
 
 func (p *Port) isClosed() bool {

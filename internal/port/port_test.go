@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/socket"
 )
 
 // check is a STUN binding request with a USERNAME, and an attribute before it.
@@ -38,7 +40,9 @@ func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) (routine bool) 
 func TestDatagramsFindTheirSession(t *testing.T) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	p := New(conn)
+	sock, err := socket.New(conn)
+	require.NoError(t, err)
+	p := New(sock)
 	others := make(chan string, 100)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -52,7 +56,7 @@ func TestDatagramsFindTheirSession(t *testing.T) {
 			others <- string(buf[:n])
 		}
 	})
-	client, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
+	client, err := net.DialUDP("udp4", nil, p.LocalAddr().(*net.UDPAddr))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, client.Close()) }()
 	send := func(b []byte) {
@@ -116,16 +120,16 @@ func TestAnAddressThatIsNotProved(t *testing.T) {
 
 // failing fails to read a while.
 type failing struct {
-	net.PacketConn
+	socket.Socket
 	errs int
 }
 
-func (f *failing) ReadFrom(b []byte) (int, net.Addr, error) {
+func (f *failing) ReadBatch() ([]socket.Datagram, error) {
 	if f.errs > 0 {
 		f.errs--
-		return 0, nil, errors.New("connection refused")
+		return nil, errors.New("connection refused")
 	}
-	return copy(b, "hello"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, nil
+	return []socket.Datagram{{Bytes: []byte("hello"), From: netip.MustParseAddrPort("127.0.0.1:9")}}, nil
 }
 
 func TestPassingErrorsDoNotEndReading(t *testing.T) {

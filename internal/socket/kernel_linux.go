@@ -1,0 +1,220 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// kernel is a socket that Go's poller does not know. What the poller waits for is
+// an epoll instance that watches the socket, and can be told not to.
+type kernel struct {
+	local  net.Addr
+	file   *os.File // the socket, in blocking mode, so that os leaves it alone
+	raw    controller
+	poll   *os.File // the epoll instance
+	waits  syscall.RawConn
+	closed atomic.Bool
+
+	letters sync.Pool // of *letter
+
+	// the reader's
+	resting   bool
+	conn      *ipv4.PacketConn
+	messages  []ipv4.Message
+	size      int // how many of them are read into at once
+	datagrams []Datagram
+	try       func(poll uintptr) bool // attempt
+	n         int                     // what it read
+	err       error
+}
+
+// newKernel takes a UDP socket of the kernel's over. It returns nil for any other
+// connection.
+func newKernel(conn net.PacketConn) (Socket, error) {
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return nil, nil
+	}
+	file, err := release(udp)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	k := &kernel{local: udp.LocalAddr(), file: file}
+	if err := k.watch(); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	k.letters.New = func() any { return newLetter() }
+	k.conn = Lend(k.raw)
+	k.try = k.attempt
+	k.datagrams, k.size = make([]Datagram, 0, batchSize), leastBatch
+	k.messages = make([]ipv4.Message, batchSize)
+	for i := range k.messages {
+		k.messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
+	}
+	return k, nil
+}
+
+// release returns the socket of conn, which it closes, as a file that Go's poller
+// has nothing to do with.
+func release(conn *net.UDPConn) (*os.File, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var mode error
+	if err := raw.Control(func(fd uintptr) { mode = unix.SetNonblock(int(fd), false) }); err != nil {
+		return nil, err
+	}
+	if mode != nil {
+		return nil, mode
+	}
+	file, err := conn.File()
+	if err != nil {
+		return nil, err
+	}
+	return file, conn.Close()
+}
+
+// watch makes the epoll instance, which Go's poller watches in turn.
+func (k *kernel) watch() error {
+	raw, err := k.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	k.raw = controller{raw}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for os, which asks
+		_ = unix.Close(fd)
+		return err
+	}
+	k.poll = os.NewFile(uintptr(fd), "epoll")
+	if k.waits, err = k.poll.SyscallConn(); err == nil {
+		err = k.poll.SetReadDeadline(time.Time{}) // fails where the poller does not take it
+	}
+	if err == nil {
+		err = k.control(unix.EPOLL_CTL_ADD, awake)
+	}
+	if err != nil {
+		_ = k.poll.Close()
+	}
+	return err
+}
+
+const (
+	awake  = unix.EPOLLIN | unix.EPOLLET
+	asleep = 0
+)
+
+// control changes what the epoll instance has of the socket.
+func (k *kernel) control(op int, events uint32) error {
+	var failed error
+	err := k.waits.Control(func(poll uintptr) {
+		failed = k.raw.Control(func(fd uintptr) {
+			if err := unix.EpollCtl(int(poll), op, int(fd), &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
+				failed = err
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func (k *kernel) Rest() bool {
+	if !k.resting {
+		k.resting = k.control(unix.EPOLL_CTL_MOD, asleep) == nil
+	}
+	return k.resting
+}
+
+func (k *kernel) rise() error {
+	if !k.resting {
+		return nil
+	}
+	k.resting = false
+	return k.control(unix.EPOLL_CTL_MOD, awake)
+}
+
+func (k *kernel) ReadBatch() ([]Datagram, error) {
+	if !k.attempt(0) {
+		if err := k.rise(); err != nil {
+			return nil, err
+		}
+		if err := k.waits.Read(k.try); err != nil {
+			return nil, net.ErrClosed // as is the poller
+		}
+	}
+	if k.err != nil {
+		return nil, k.err
+	}
+	k.expect(k.n)
+	k.datagrams = k.datagrams[:0]
+	for i := range k.messages[:k.n] {
+		m := &k.messages[i]
+		if from, ok := m.Addr.(*net.UDPAddr); ok {
+			at := from.AddrPort()
+			k.datagrams = append(k.datagrams, Datagram{m.Buffers[0][:m.N], netip.AddrPortFrom(at.Addr().Unmap(), at.Port())})
+		}
+	}
+	return k.datagrams, nil
+}
+
+// attempt reads without waiting, and reports whether there was something.
+func (k *kernel) attempt(uintptr) bool {
+	k.n, k.err = k.conn.ReadBatch(k.messages[:k.size], unix.MSG_DONTWAIT)
+	return !errors.Is(k.err, unix.EAGAIN)
+}
+
+// leastBatch is for how many datagrams there is room at least: to make room costs
+// something too, and mostly only one has come.
+const leastBatch = 2
+
+// expect makes room for what is likely to come after n datagrams.
+func (k *kernel) expect(n int) {
+	switch {
+	case n == k.size:
+		k.size = min(2*k.size, batchSize)
+	case n < k.size/2:
+		k.size = max(k.size/2, leastBatch)
+	}
+}
+
+func (k *kernel) SyscallConn() (syscall.RawConn, error) { return k.raw, nil }
+
+func (k *kernel) LocalAddr() net.Addr { return k.local }
+
+func (k *kernel) Close() error {
+	if k.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	return errors.Join(k.poll.Close(), k.file.Close()) // whoever waits for the poller goes first
+}
+
+// A controller lends the file descriptor, as long as it is open.
+type controller struct{ raw syscall.RawConn }
+
+func (c controller) Control(f func(fd uintptr)) error {
+	if err := c.raw.Control(f); err != nil {
+		return net.ErrClosed // os says it otherwise, and there is no other reason
+	}
+	return nil
+}
+
+// Read and Write wait with Go's poller, which does not know the socket.
+func (c controller) Read(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
+func (c controller) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }

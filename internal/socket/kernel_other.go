@@ -1,0 +1,7 @@
+//go:build !linux
+
+package socket
+
+import "net"
+
+func newKernel(net.PacketConn) (Socket, error) { return nil, nil }
