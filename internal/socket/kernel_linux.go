@@ -66,24 +66,24 @@ func newKernel(conn net.PacketConn) (Socket, error) {
 }
 
 // release returns the socket of conn, which it closes, as a file that Go's poller
-// has nothing to do with.
+// has nothing to do with: that takes only what is in non-blocking mode, but for
+// what conn.File returns.
 func release(conn *net.UDPConn) (*os.File, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	var mode error
-	if err := raw.Control(func(fd uintptr) { mode = unix.SetNonblock(int(fd), false) }); err != nil {
+	var fd int
+	var failed error
+	err = raw.Control(func(old uintptr) {
+		if failed = unix.SetNonblock(int(old), false); failed == nil {
+			fd, failed = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+		}
+	})
+	if err = errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	if mode != nil {
-		return nil, mode
-	}
-	file, err := conn.File()
-	if err != nil {
-		return nil, err
-	}
-	return file, conn.Close()
+	return os.NewFile(uintptr(fd), "udp"), conn.Close()
 }
 
 // watch makes the epoll instance, which Go's poller watches in turn.

@@ -1,7 +1,11 @@
 package socket
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +57,30 @@ func TestRest(t *testing.T) {
 		send()
 		require.True(t, rouses())
 	})
+}
+
+// Go's poller does not know the socket: it would be woken by all that comes.
+func TestPollerDoesNotKnowTheSocket(t *testing.T) {
+	s, err := New(listen(t, "udp4", "127.0.0.1"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	k := s.(*kernel)
+	var inode, ours uint64
+	var st unix.Stat_t
+	require.NoError(t, k.raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }))
+	require.NoError(t, err)
+	inode = st.Ino
+	require.NoError(t, k.waits.Control(func(fd uintptr) { ours = uint64(fd) }))
+	instances, err := filepath.Glob("/proc/self/fdinfo/*")
+	require.NoError(t, err)
+	var watchers []string
+	for _, f := range instances {
+		b, _ := os.ReadFile(f) // it may be closed by now
+		if strings.Contains(string(b), fmt.Sprintf("ino:%x ", inode)) {
+			watchers = append(watchers, filepath.Base(f))
+		}
+	}
+	require.Equal(t, []string{fmt.Sprint(ours)}, watchers)
 }
 
 // Buffers are made ready for about as many datagrams as come.
