@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/port"
 )
 
@@ -69,8 +70,10 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 // that are no PeerConnection.
 type Transport struct {
 	Port *port.Port
-	// Reply is for what the port's one reader sends.
+	// Reply and Checks are for the port's one reader: what it sends, and the checks
+	// that it reads.
 	Reply       *egress.Batch
+	Checks      *icecheck.Reader
 	Certificate tls.Certificate
 	Fingerprint string // of it, as in a=fingerprint
 	// Candidates are the addresses under which clients reach the port.
@@ -81,7 +84,7 @@ type Transport struct {
 func (n *Node) Transport() Transport {
 	t := n.transport
 	return Transport{
-		Port: t.port, Reply: t.reply, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
+		Port: t.port, Reply: t.reply, Checks: t.checks, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
 	}
 }
 

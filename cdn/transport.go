@@ -18,6 +18,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/port"
 	"github.com/deltacdn/delta/internal/socket"
 )
@@ -35,7 +36,9 @@ type transportState struct {
 	tls         tls.Certificate // the same
 	fingerprint string          // of the certificate, as in a=fingerprint
 	egress      *egress.Socket
-	reply       *egress.Batch // of the port's reader
+	// of the port's reader
+	reply  *egress.Batch
+	checks *icecheck.Reader
 }
 
 func listen(c Config) (*transportState, error) {
@@ -72,7 +75,7 @@ func listen(c Config) (*transportState, error) {
 	}
 	t.port = port.New(sock)
 	t.egress = egress.New(sock, c.Logger)
-	t.reply = t.egress.NewHastyBatch()
+	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
 	local, err := candidates(t.net, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()

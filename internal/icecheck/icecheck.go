@@ -3,6 +3,7 @@
 package icecheck
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -49,35 +50,47 @@ type Check struct {
 	integrity  stun.MessageIntegrity
 	Nominates  bool // USE-CANDIDATE
 	Controlled bool // its sender thinks that it is the controlled side
+
+	answer stun.Message
+	ip     [16]byte
 }
+
+// A Reader reads checks one after the other, and uses its buffers again. The zero
+// value is ready. It is not safe for concurrent use.
+type Reader struct{ check Check }
 
 // Read reads and authenticates a connectivity check (RFC 8445 section 7.3,
 // RFC 8489 section 9.1.3). What fails is not answered: it may have a forged
-// source.
-func Read(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*Check, error) {
-	c := &Check{}
-	c.message.Raw = append([]byte(nil), packet...)
+// source. The check, and an answer to it, are good until the next one is read.
+func (r *Reader) Read(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*Check, error) {
+	c := &r.check
+	c.message.Raw = append(c.message.Raw[:0], packet...)
 	if err := c.message.Decode(); err != nil {
 		return nil, err
 	}
 	if c.message.Type != stun.BindingRequest {
 		return nil, errIgnored // indications keep a mapping open, and want no answer
 	}
-	var name stun.Username
-	if err := name.GetFrom(&c.message); err != nil {
+	name, err := c.message.Get(stun.AttrUsername)
+	if err != nil {
 		return nil, err
 	}
-	pwd, ok := known(ours(name.String()))
+	pwd, ok := known(string(ours(name)))
 	if !ok {
 		return nil, errNotForUs
 	}
-	c.integrity = stun.NewShortTermIntegrity(pwd)
+	c.integrity = append(c.integrity[:0], pwd...)
 	if err := c.integrity.Check(&c.message); err != nil {
 		return nil, err
 	}
 	c.Nominates = c.message.Contains(stun.AttrUseCandidate)
 	c.Controlled = c.message.Contains(stun.AttrICEControlled)
 	return c, nil
+}
+
+// Read is [Reader.Read] for those who read few.
+func Read(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*Check, error) {
+	return new(Reader).Read(packet, known)
 }
 
 // Triggered returns a check of ours for the way that a check came (RFC 8445
@@ -123,30 +136,43 @@ func ReadAnswer(packet []byte, pwd string) (id ID, ok bool) {
 	return m.TransactionID, stun.NewShortTermIntegrity(pwd).Check(&m) == nil
 }
 
-func ours(username string) string {
-	for i := range len(username) {
-		if username[i] == ':' {
-			return username[:i]
-		}
-	}
-	return username
+func ours(username []byte) []byte {
+	name, _, _ := bytes.Cut(username, []byte{':'})
+	return name
 }
 
 // Respond returns the answer of a lite agent to a check: where it came from, or
 // that a lite agent is always the controlled one (RFC 8445 section 7.3.1.1).
 func (c *Check) Respond(from netip.AddrPort) ([]byte, error) {
-	if !c.Controlled {
-		return c.Answer(from)
+	if c.Controlled {
+		return c.build(stun.BindingError, stun.CodeRoleConflict)
 	}
-	m := &stun.Message{}
-	err := m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingError, stun.CodeRoleConflict, c.integrity, stun.Fingerprint)
-	return m.Raw, err
+	return c.Answer(from)
 }
 
 // Answer returns the answer that says where a check came from.
 func (c *Check) Answer(from netip.AddrPort) ([]byte, error) {
-	m := &stun.Message{}
-	mapped := &stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}
-	err := m.Build(stun.NewTransactionIDSetter(c.message.TransactionID), stun.BindingSuccess, mapped, c.integrity, stun.Fingerprint)
+	ip := c.ip[:4]
+	if addr := from.Addr().Unmap(); addr.Is4() {
+		*(*[4]byte)(ip) = addr.As4()
+	} else {
+		c.ip = addr.As16()
+		ip = c.ip[:]
+	}
+	return c.build(stun.BindingSuccess, stun.XORMappedAddress{IP: ip, Port: int(from.Port())})
+}
+
+func (c *Check) build(kind stun.MessageType, what stun.Setter) ([]byte, error) {
+	m := &c.answer
+	m.Reset()
+	m.Type, m.TransactionID = kind, c.message.TransactionID
+	m.WriteHeader()
+	if err := what.AddTo(m); err != nil {
+		return nil, err
+	}
+	if err := c.integrity.AddTo(m); err != nil {
+		return nil, err
+	}
+	err := stun.Fingerprint.AddTo(m)
 	return m.Raw, err
 }

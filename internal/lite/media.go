@@ -101,7 +101,7 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 		s.receiveAnswer(now, packet, from)
 		return
 	}
-	c, err := icecheck.Read(packet, s.password)
+	c, err := s.config.Transport.Checks.Read(packet, s.password)
 	if err != nil {
 		return
 	}
