@@ -22,7 +22,10 @@ type Config struct {
 	// element of a [StreamID] may. If empty, a random one.
 	ID NodeID
 	// Addr is the UDP address, host:port, for publishers and viewers. If
-	// empty, ":0": a free port of all addresses.
+	// empty, ":0": a free port of all addresses. What a node sends from a port of
+	// all addresses leaves from the one that the system takes for the way to the
+	// client; a node that is to be reached at another (a second address of the
+	// same interface, say) has to name it here.
 	Addr string
 	// PublicIPs are the addresses that clients are told to send to. If empty,
 	// the address of Addr or, where that names none, those of all interfaces.
