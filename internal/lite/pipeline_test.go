@@ -73,9 +73,9 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		s, err := Answer(Config{Config: send.Config{}, Stream: stream, Transport: node.Transport(), Log: node.PionLogger()}, offerOfOneVideo)
 		require.NoError(tb, err)
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
-		out, err := srtp.CreateContext(make([]byte, 16), make([]byte, 12), srtp.ProtectionProfileAeadAes128Gcm)
+		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
 		require.NoError(tb, err)
-		s.keys, s.addr = &keys{out: dtlssrtp.NewSealer(out)}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.keys, s.addr = &keys{out: out}, netip.MustParseAddrPort("127.0.0.1:9")
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
@@ -152,9 +152,8 @@ func BenchmarkSeal(b *testing.B) {
 			require.NoError(b, err)
 			saltLen, err := profile.SaltLen()
 			require.NoError(b, err)
-			out, err := srtp.CreateContext(make([]byte, keyLen), make([]byte, saltLen), profile)
+			s.keys.out, err = dtlssrtp.NewSealer(profile, make([]byte, keyLen), make([]byte, saltLen))
 			require.NoError(b, err)
-			s.keys.out = dtlssrtp.NewSealer(out)
 			s.media.batch, s.media.to = p.batch, s.addr
 			h := &rtp.Header{Version: 2, PayloadType: 96, SSRC: 1}
 			b.ReportAllocs()
