@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 
 	"github.com/deltacdn/delta/internal/egress"
@@ -55,15 +54,11 @@ func NewSealer(profile srtp.ProtectionProfile, key, salt []byte) (*Sealer, error
 }
 
 // RTP seals a packet straight into a batch. Its payload is not copied first.
-func (s *Sealer) RTP(batch *egress.Batch, to netip.AddrPort, h *rtp.Header, payload []byte) (int, error) {
-	n := h.MarshalSize()
-	buf := batch.Room(n + len(payload) + s.packets.overhead())
-	if _, err := h.MarshalTo(buf[:n]); err != nil {
-		return 0, err
-	}
-	sealed := s.seal(buf[:n], payload)
+func (s *Sealer) RTP(batch *egress.Batch, to netip.AddrPort, header, payload []byte) int {
+	buf := batch.Room(len(header) + len(payload) + s.packets.overhead())
+	sealed := s.seal(append(buf, header...), payload)
 	batch.Add(sealed, to)
-	return len(sealed), nil
+	return len(sealed)
 }
 
 func (s *Sealer) seal(header, payload []byte) []byte {

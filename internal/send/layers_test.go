@@ -76,8 +76,8 @@ func onLadder(t *testing.T, f func(l *ladder)) {
 	})
 }
 
-func (l *ladder) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	l.sent = append(l.sent, sentPacket{h.Clone(), time.Now(), append([]byte(nil), payload...)})
+func (l *ladder) WriteRTP(header, payload []byte) (int, error) {
+	l.sent = append(l.sent, sentPacket{readHeader(header), time.Now(), append([]byte(nil), payload...)})
 	return len(payload), nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pion/rtp"
-
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/budget"
 	"github.com/deltacdn/delta/internal/codec"
@@ -29,7 +27,9 @@ type Sender struct {
 	out    Output
 	ids    [16]uint8 // of the track's extensions, as negotiated
 	wide   bool      // some are above 14, which only the two-byte form has
-	known  int       // how many layers the track had at first
+	delays bool      // delay is written
+	delay  [3]byte
+	known  int // how many layers the track had at first
 	layer  *cdn.Layer
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
@@ -55,7 +55,8 @@ type Sender struct {
 	shedding shedState
 	lost     uint64 // of the cursor, as seen
 	picture  pictureState
-	header   rtp.Header
+	header   []byte // of what is sent
+	named    uint64 // from this number on packets do not say their mid; 0: not known
 	scratch  []byte
 	owed     *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
 	rtxSeq   uint16
@@ -64,9 +65,10 @@ type Sender struct {
 	reported reportState
 }
 
-// An RTPWriter sends packets. It may not keep what it is given.
+// An RTPWriter sends packets: the header as it is on the wire, and the payload. It
+// may not keep what it is given, and returns how long the packet was.
 type RTPWriter interface {
-	WriteRTP(h *rtp.Header, payload []byte) (n int, err error)
+	WriteRTP(header, payload []byte) (n int, err error)
 }
 
 // Output is where and how a Sender's packets go, as negotiated.
@@ -74,7 +76,8 @@ type Output struct {
 	To   RTPWriter
 	SSRC uint32
 	RTX  uint32 // SSRC of retransmissions; 0: they go out as they were
-	// Mid is written with each packet of a sender that has a RID.
+	// Mid is written with the first packets, and each one of a sender that has a
+	// RID. If empty, it is the line's.
 	Mid string
 	// Extensions has the id of each header extension that the receiver takes,
 	// by URI.
@@ -117,11 +120,17 @@ func (s *Sender) Bind(o Output) {
 		if i+1 < len(s.ids) {
 			s.ids[i+1] = o.Extensions[uri]
 		}
+		if uri == uriPlayoutDelay && s.set.config.Playout != nil && i+1 < len(s.ids) {
+			s.ids[i+1] = 0 // ours goes out in its place
+		}
 	}
-	s.wide = false
-	for _, id := range o.Extensions {
-		s.wide = s.wide || id > 14
+	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
+		s.delays, s.delay = true, d.bytes()
 	}
+	if o.Mid == "" {
+		o.Mid = s.line.Mid
+	}
+	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
 	o.Extensions = nil // they are read
 	s.out = o
 }
@@ -139,7 +148,7 @@ func (s *Sender) write(payload []byte) (int, error) {
 	if s.set.to != nil {
 		to = s.set.to
 	}
-	return to.WriteRTP(&s.header, payload)
+	return to.WriteRTP(s.header, payload)
 }
 
 // drain sends what lies before the cursor.
@@ -229,7 +238,7 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if !ok {
 		return
 	}
-	s.fill(p, s.run, uint16(seq), uint32(ts), false)
+	s.fill(p, s.run, seq, uint32(ts), false)
 	payload := s.picture.apply(s, p, seq > before)
 	n, err := s.write(payload)
 	if err != nil {
@@ -244,5 +253,5 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 		s.slow.Sent(now, n)
 	}
 	s.reported.sent(len(payload))
-	s.settle(now, p, uint16(seq), uint32(ts))
+	s.settle(now, p, seq, uint32(ts))
 }

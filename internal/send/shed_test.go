@@ -26,11 +26,11 @@ type slowWriter struct {
 	at      []time.Time
 }
 
-func (w *slowWriter) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+func (w *slowWriter) WriteRTP(header, payload []byte) (int, error) {
 	time.Sleep(w.cost + w.stall)
 	w.stall = 0
 	now := time.Now()
-	w.seqs = append(w.seqs, h.SequenceNumber)
+	w.seqs = append(w.seqs, binary.BigEndian.Uint16(header[2:]))
 	w.at = append(w.at, now)
 	w.latency = append(w.latency, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(payload[8:])))))
 	return len(payload), nil
