@@ -14,8 +14,9 @@ import (
 // may be called concurrently, with RTP as with itself. Of the Sealers of one
 // connection, no two may seal for the same SSRC (RFC 3711 section 9.1).
 type Sealer struct {
-	packets packetCipher
-	sources []source // few: a search costs less than a map
+	packets  packetCipher
+	overhead int
+	sources  []source // few: a search costs less than a map
 
 	mu   sync.Mutex
 	rtcp *srtp.Context // guarded by mu
@@ -50,12 +51,13 @@ func NewSealer(profile srtp.ProtectionProfile, key, salt []byte) (*Sealer, error
 	if err != nil {
 		return nil, err
 	}
+	s.overhead = s.packets.overhead()
 	return s, nil
 }
 
 // RTP seals a packet straight into a batch. Its payload is not copied first.
 func (s *Sealer) RTP(batch *egress.Batch, to netip.AddrPort, header, payload []byte) int {
-	buf := batch.Room(len(header) + len(payload) + s.packets.overhead())
+	buf := batch.Room(len(header) + len(payload) + s.overhead)
 	sealed := s.seal(append(buf, header...), payload)
 	batch.Add(sealed, to)
 	return len(sealed)

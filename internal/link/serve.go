@@ -356,7 +356,7 @@ func (s *serving) take(now time.Time, p rtcp.Packet) {
 // it, with its batch.
 func (s *serving) Consume(batch *egress.Batch) {
 	s.media.batch, s.media.to = batch, s.link.path.to()
-	reports := s.set.Consume(&s.media)
+	reports := s.set.Consume(batch.Now(), &s.media)
 	if len(reports) > 0 {
 		s.link.media.sendRTCP(reports...)
 		s.tell(time.Now()) // as often is often enough

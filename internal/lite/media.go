@@ -32,7 +32,7 @@ func (w *writer) WriteRTP(header, payload []byte) (int, error) {
 func (s *Session) Consume(batch *egress.Batch) {
 	s.media.batch = batch
 	s.media.to = s.to()
-	if reports := s.set.Consume(&s.media); len(reports) > 0 {
+	if reports := s.set.Consume(batch.Now(), &s.media); len(reports) > 0 {
 		s.sendRTCP(reports)
 	}
 }

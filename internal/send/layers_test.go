@@ -98,7 +98,7 @@ func (l *ladder) play(d time.Duration) {
 				r.picture(l, r.asked.Swap(false))
 			}
 		}
-		for _, c := range l.set.Consume(nil) {
+		for _, c := range l.set.Consume(time.Now(), nil) {
 			l.clocks = append(l.clocks, *c.(*rtcp.SenderReport))
 		}
 	}
@@ -235,10 +235,10 @@ func TestBurstsFromUpstream(t *testing.T) {
 			for l.low.next < until {
 				l.low.picture(l, l.low.asked.Swap(false))
 				time.Sleep(pictureTime / 8)
-				l.set.Consume(nil)
+				l.set.Consume(time.Now(), nil)
 			}
 			time.Sleep(300 * time.Millisecond)
-			l.set.Consume(nil)
+			l.set.Consume(time.Now(), nil)
 		}
 		l.play(5 * time.Second)
 		first, last := l.sent[0], l.sent[len(l.sent)-1]

@@ -227,6 +227,7 @@ func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint64, ts uint32) {
 		return
 	}
 	s.owed[p.Seq%owedSlots] = 0
+	s.account(now)
 	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
 		s.resend(p, s.run, seq, ts)
 	}

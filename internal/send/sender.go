@@ -60,9 +60,11 @@ type Sender struct {
 	scratch  []byte
 	owed     *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
 	rtxSeq   uint16
-	budget   *budget.Budget
-	slow     *slow.Detector
-	reported reportState
+	// unaccounted is how many bytes of media the budget has not heard of yet.
+	unaccounted int
+	budget      *budget.Budget
+	slow        *slow.Detector
+	reported    reportState
 }
 
 // An RTPWriter sends packets: the header as it is on the wire, and the payload. It
@@ -156,6 +158,11 @@ func (s *Sender) drain(now time.Time) {
 	if s.out.To == nil {
 		return
 	}
+	s.advance(now)
+	s.account(now)
+}
+
+func (s *Sender) advance(now time.Time) {
 	s.open(now)
 	s.follow(now)
 	s.trySwitch(now)
@@ -248,10 +255,20 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if seq > before {
 		s.newestAt = now
 	}
+	s.unaccounted += n
+	s.reported.sent(len(payload))
+	s.settle(now, p, seq, uint32(ts))
+}
+
+// account tells the budget and the detector what was sent since the last time.
+func (s *Sender) account(now time.Time) {
+	n := s.unaccounted
+	if n == 0 {
+		return
+	}
+	s.unaccounted = 0
 	s.budget.Sent(now, n)
 	if s.video {
 		s.slow.Sent(now, n)
 	}
-	s.reported.sent(len(payload))
-	s.settle(now, p, seq, uint32(ts))
 }

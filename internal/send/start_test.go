@@ -112,7 +112,7 @@ func (s *show) serve() {
 	if s.set == nil {
 		return
 	}
-	for _, r := range s.set.Consume(nil) {
+	for _, r := range s.set.Consume(time.Now(), nil) {
 		s.clocks = append(s.clocks, *r.(*rtcp.SenderReport))
 	}
 }
