@@ -1,62 +1,116 @@
 package dtlssrtp
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync"
 
-	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 
 	"github.com/deltacdn/delta/internal/egress"
 )
 
-// room is what a packet may have more than its header and payload: the tag of
-// AES-GCM (16) or HMAC-SHA1 (10).
-const room = 32
-
-// A Sealer seals for the other side. Its methods may be called concurrently. Of
-// the Sealers of one connection, no two may seal for the same SSRC (RFC 3711
-// section 9.1).
+// A Sealer seals for the other side. One goroutine at a time may call RTP; RTCP
+// may be called concurrently, with RTP as with itself. Of the Sealers of one
+// connection, no two may seal for the same SSRC (RFC 3711 section 9.1).
 type Sealer struct {
-	mu      sync.Mutex
-	context *srtp.Context
-	header  rtp.Header // of what is sealed
+	packets  packetCipher
+	overhead int
+	sources  []source // few: a search costs less than a map
+
+	mu   sync.Mutex
+	rtcp *srtp.Context // guarded by mu
+}
+
+// A packetCipher seals RTP packets. One goroutine at a time uses it.
+type packetCipher interface {
+	// seal appends the payload of a packet to its header, sealed. Behind that
+	// there is room for both and the overhead.
+	seal(header []byte, ssrc uint32, index uint64, payload []byte) []byte
+	// overhead is how much longer a packet gets at most, while it is sealed.
+	overhead() int
 }
 
 // Sealer returns a new one.
 func (k Keys) Sealer() (*Sealer, error) {
-	c, err := srtp.CreateContext(k.keys.LocalMasterKey, k.keys.LocalMasterSalt, k.profile)
+	return NewSealer(k.profile, k.keys.LocalMasterKey, k.keys.LocalMasterSalt)
+}
+
+// NewSealer returns a Sealer with the keys given.
+func NewSealer(profile srtp.ProtectionProfile, key, salt []byte) (*Sealer, error) {
+	rtcp, err := srtp.CreateContext(key, salt, profile)
 	if err != nil {
 		return nil, err
 	}
-	return NewSealer(c), nil
+	s := &Sealer{rtcp: rtcp}
+	if profile == srtp.ProtectionProfileAes128CmHmacSha1_80 {
+		s.packets, err = newCounterMode(key, salt)
+	} else {
+		s.packets, err = newGCM(key, salt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.overhead = s.packets.overhead()
+	return s, nil
 }
 
-// NewSealer returns a Sealer that owns c.
-func NewSealer(c *srtp.Context) *Sealer { return &Sealer{context: c} }
-
-// RTP seals a packet straight into a batch, with the one copy of its payload.
-func (s *Sealer) RTP(batch *egress.Batch, to netip.AddrPort, h *rtp.Header, payload []byte) (int, error) {
-	n := h.MarshalSize()
-	buf := batch.Room(n + len(payload) + room)
-	plain := buf[:n+len(payload)]
-	if _, err := h.MarshalTo(plain); err != nil {
-		return 0, err
-	}
-	copy(plain[n:], payload)
-	s.mu.Lock()
-	sealed, err := s.context.EncryptRTP(plain[:0:cap(buf)], plain, &s.header)
-	s.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
+// RTP seals a packet straight into a batch. Its payload is not copied first.
+func (s *Sealer) RTP(batch *egress.Batch, to netip.AddrPort, header, payload []byte) int {
+	buf := batch.Room(len(header) + len(payload) + s.overhead)
+	sealed := s.seal(append(buf, header...), payload)
 	batch.Add(sealed, to)
-	return len(sealed), nil
+	return len(sealed)
+}
+
+func (s *Sealer) seal(header, payload []byte) []byte {
+	seq, ssrc := binary.BigEndian.Uint16(header[2:]), binary.BigEndian.Uint32(header[8:])
+	return s.packets.seal(header, ssrc, s.source(ssrc).index(seq), payload)
+}
+
+// source is good until the next call.
+func (s *Sealer) source(ssrc uint32) *source {
+	for i := range s.sources {
+		if s.sources[i].ssrc == ssrc {
+			return &s.sources[i]
+		}
+	}
+	s.sources = append(s.sources, source{ssrc: ssrc})
+	return &s.sources[len(s.sources)-1]
 }
 
 // RTCP seals a compound packet.
 func (s *Sealer) RTCP(plain []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.context.EncryptRTCP(nil, plain, nil)
+	return s.rtcp.EncryptRTCP(nil, plain, nil)
+}
+
+// A source is one SSRC's packet index: the sequence number with the count of its
+// rollovers ahead.
+type source struct {
+	ssrc    uint32
+	started bool
+	highest uint64
+}
+
+// index returns the index that the other side will guess for a sequence number:
+// the one nearest to the highest (RFC 3711 section 3.3.1 and appendix A). Below
+// the first rollover there is none.
+func (s *source) index(seq uint16) uint64 {
+	const half = 1 << 15
+	if !s.started {
+		s.started, s.highest = true, uint64(seq)
+		return s.highest
+	}
+	rollovers, last := s.highest>>16, uint16(s.highest)
+	switch {
+	case last < half && int(seq)-int(last) > half && rollovers > 0:
+		rollovers--
+	case last >= half && int(last)-half > int(seq):
+		rollovers++
+	}
+	index := rollovers<<16 | uint64(seq)
+	s.highest = max(s.highest, index)
+	return index
 }

@@ -13,15 +13,22 @@ type run struct {
 	to    netip.AddrPort
 	bytes []byte // of the batch's arena
 	size  int    // of each datagram but the last
+	full  bool   // the last one is shorter: no other may follow
 	// split: the kernel refused these datagrams as one message.
 	split bool
 }
 
 // takes reports whether n bytes for a destination can go on the run.
 func (r *run) takes(to netip.AddrPort, n int) bool {
-	return n <= r.size && len(r.bytes)%r.size == 0 &&
-		len(r.bytes) < maxSegments*r.size && len(r.bytes)+n <= maxMessageBytes &&
+	return !r.full && n <= r.size &&
+		len(r.bytes)+n <= min(maxSegments*r.size, maxMessageBytes) &&
 		to == r.to
+}
+
+// add puts the next n bytes of the arena on the run.
+func (r *run) add(n int) {
+	r.bytes = r.bytes[:len(r.bytes)+n]
+	r.full = n < r.size
 }
 
 // count returns how many datagrams there are.

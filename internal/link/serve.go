@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/control"
@@ -357,7 +356,7 @@ func (s *serving) take(now time.Time, p rtcp.Packet) {
 // it, with its batch.
 func (s *serving) Consume(batch *egress.Batch) {
 	s.media.batch, s.media.to = batch, s.link.path.to()
-	reports := s.set.Consume(&s.media)
+	reports := s.set.Consume(batch.Now(), &s.media)
 	if len(reports) > 0 {
 		s.link.media.sendRTCP(reports...)
 		s.tell(time.Now()) // as often is often enough
@@ -372,8 +371,8 @@ type writer struct {
 }
 
 // WriteRTP implements send.RTPWriter.
-func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	n, err := w.serving.sealer.RTP(w.batch, w.to, h, payload)
+func (w *writer) WriteRTP(header, payload []byte) (int, error) {
+	n := w.serving.sealer.RTP(w.batch, w.to, header, payload)
 	w.serving.link.media.sent.Add(uint64(n))
-	return n, err
+	return n, nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
@@ -24,8 +23,8 @@ type writer struct {
 }
 
 // WriteRTP implements send.RTPWriter.
-func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	return w.session.keys.out.RTP(w.batch, w.to, h, payload)
+func (w *writer) WriteRTP(header, payload []byte) (int, error) {
+	return w.session.keys.out.RTP(w.batch, w.to, header, payload), nil
 }
 
 // Consume sends what has come since the last time. A worker of the node calls
@@ -33,7 +32,7 @@ func (w *writer) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 func (s *Session) Consume(batch *egress.Batch) {
 	s.media.batch = batch
 	s.media.to = s.to()
-	if reports := s.set.Consume(&s.media); len(reports) > 0 {
+	if reports := s.set.Consume(batch.Now(), &s.media); len(reports) > 0 {
 		s.sendRTCP(reports)
 	}
 }

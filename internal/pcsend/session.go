@@ -261,7 +261,7 @@ const (
 // Consume sends what has come since the last time. A worker of the node calls
 // it.
 func (s *Session) Consume() {
-	reports := s.set.Consume(nil)
+	reports := s.set.Consume(time.Now(), nil)
 	if len(reports) == 0 {
 		return
 	}

@@ -3,6 +3,7 @@ package pcsend
 import (
 	"strings"
 
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
@@ -50,7 +51,7 @@ func (t *track) parameters() webrtc.RTPCodecParameters {
 
 // Bind is called by pion once negotiation is over.
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	o := send.Output{To: c.WriteStream(), SSRC: uint32(c.SSRC()), Extensions: make(map[string]uint8)}
+	o := send.Output{To: writer{c.WriteStream()}, SSRC: uint32(c.SSRC()), Extensions: make(map[string]uint8)}
 	if t.line.RTX != 0 {
 		o.RTX = uint32(c.SSRCRetransmission())
 	}
@@ -68,4 +69,16 @@ func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, err
 func (t *track) Unbind(webrtc.TrackLocalContext) error {
 	t.Sender.Unbind()
 	return nil
+}
+
+// writer is pion's.
+type writer struct{ to webrtc.TrackLocalWriter }
+
+// WriteRTP implements send.RTPWriter. Interceptors may change the header.
+func (w writer) WriteRTP(header, payload []byte) (int, error) {
+	var h rtp.Header
+	if _, err := h.Unmarshal(header); err != nil {
+		return 0, err
+	}
+	return w.to.WriteRTP(&h, payload)
 }

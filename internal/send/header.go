@@ -1,9 +1,8 @@
 package send
 
 import (
+	"encoding/binary"
 	"time"
-
-	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/codec"
@@ -12,55 +11,138 @@ import (
 const (
 	twoByteProfile = 0x1000 // RFC 8285 section 4.3
 	oneByteProfile = 0xBEDE // RFC 8285 section 4.2
+
+	rtpHeader    = 12     // RFC 3550 section 5.1, without sources
+	rtpVersion   = 2 << 6 // of the first byte
+	hasExtension = 1 << 4 // likewise
+	marker       = 1 << 7 // of the second one
 )
 
-// fill makes the header for p of a run, which is sent for the first time or
-// again. The header is used again for each packet, so that nothing is allocated.
-func (s *Sender) fill(p *cdn.Packet, r *run, seq uint16, ts uint32, again bool) {
-	h := &s.header
-	*h = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: s.line.PT,
-		SequenceNumber: seq, Timestamp: ts, SSRC: s.out.SSRC, Extensions: h.Extensions[:0],
+// midPackets is how many packets of a stream say to which m-section it belongs
+// (RFC 9143 section 15.1), for receivers that did not learn it from the SSRC. It
+// goes by numbers, so that what is sent again has the same header.
+const midPackets = 64
+
+// fill makes the header for p of a run, which is sent as number seq for the first
+// time or again. It is used again for each packet, so that nothing is allocated.
+func (s *Sender) fill(p *cdn.Packet, r *run, seq uint64, ts uint32, again bool) {
+	h := [rtpHeader]byte{rtpVersion, s.line.PT}
+	if p.Marker {
+		h[1] |= marker
 	}
-	h.ExtensionProfile = oneByteProfile
-	if s.wide || needsTwoBytes(p.Extensions) {
-		h.ExtensionProfile = twoByteProfile
+	binary.BigEndian.PutUint16(h[2:], uint16(seq))
+	binary.BigEndian.PutUint32(h[4:], ts)
+	binary.BigEndian.PutUint32(h[8:], s.out.SSRC)
+	s.header = append(s.header[:0], h[:]...)
+	if s.named == 0 {
+		s.named = seq + midPackets
 	}
+	named := s.rid != "" || seq < s.named
+	if len(p.Extensions) > 0 || s.delays || named {
+		s.extend(p, r, named, again)
+	}
+}
+
+// extend adds the header extensions. Where none needs the long form it is the
+// short one, which everybody reads; not all take both in one stream.
+func (s *Sender) extend(p *cdn.Packet, r *run, named, again bool) {
+	e := extensions{header: s.header, long: s.wide}
+	s.writeExtensions(&e, p, r, named, again)
+	if e.tooLong {
+		e = extensions{header: s.header, long: true}
+		s.writeExtensions(&e, p, r, named, again)
+	}
+	s.header = e.close()
+}
+
+// writeExtensions writes what the receiver takes of what was published, and what
+// is ours.
+func (s *Sender) writeExtensions(e *extensions, p *cdn.Packet, r *run, named, again bool) {
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
 		id, data := s.ids[block[0]&15], block[2:2+int(block[1])]
+		if id == 0 {
+			continue
+		}
 		if block[0] == s.descriptor {
 			data = s.picture.descriptor(r, data, again)
 		}
-		if id != 0 && (id != s.out.delay || s.set.config.Playout == nil) {
-			s.extend(id, data)
-		}
+		e.add(id, data)
 	}
-	if d := s.set.config.Playout; d != nil && s.video && s.out.delay != 0 {
-		b := d.bytes()
-		s.extend(s.out.delay, b[:])
+	if s.delays {
+		e.add(s.out.delay, s.delay[:])
 	}
-	if s.rid != "" { // layers are told apart by these (RFC 8853)
-		s.extend(s.out.mid, []byte(s.out.Mid))
-		s.extend(s.out.rid, []byte(s.rid))
+	if named {
+		e.addText(s.out.mid, s.out.Mid)
+		e.addText(s.out.rid, s.rid) // layers are told apart by it (RFC 8853)
 	}
 }
 
-func (s *Sender) extend(id uint8, data []byte) {
-	if id == 0 || len(data) == 0 {
-		return
-	}
-	s.header.Extension = true
-	_ = s.header.SetExtension(id, data) // one that has no room is left out
+// extensions writes header extensions behind a header (RFC 8285).
+type extensions struct {
+	header  []byte
+	body    bool // there are some
+	long    bool // the two-byte form
+	tooLong bool // for the one-byte form was one, which was left out
 }
 
-// needsTwoBytes reports whether an extension is too long for the short form.
-func needsTwoBytes(block []byte) bool {
-	for ; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
-		if block[1] > 16 || block[1] == 0 {
-			return true
-		}
+// add adds one, if the receiver has an id for it.
+func (e *extensions) add(id uint8, data []byte) {
+	if e.begin(id, len(data)) {
+		e.header = append(e.header, data...)
 	}
-	return false
+}
+
+func (e *extensions) addText(id uint8, text string) {
+	if e.begin(id, len(text)) {
+		e.header = append(e.header, text...)
+	}
+}
+
+// begin writes what stands ahead of n bytes of data, and reports whether they may
+// follow.
+func (e *extensions) begin(id uint8, n int) bool {
+	switch {
+	case id == 0 || n == 0 || n > 255:
+		return false
+	case !e.long && (id > 14 || n > 16):
+		e.tooLong = true
+		return false
+	case !e.body:
+		e.body = true
+		e.header = append(e.header, 0, 0, 0, 0)
+	}
+	if e.long {
+		e.header = append(e.header, id, uint8(n))
+	} else {
+		e.header = append(e.header, id<<4|uint8(n-1))
+	}
+	return true
+}
+
+// close returns the header with all that was added.
+func (e *extensions) close() []byte {
+	if !e.body {
+		return e.header
+	}
+	for len(e.header)%4 != 0 {
+		e.header = append(e.header, 0)
+	}
+	e.header[0] |= hasExtension
+	block, profile := e.header[rtpHeader:], uint16(oneByteProfile)
+	if e.long {
+		profile = twoByteProfile
+	}
+	binary.BigEndian.PutUint16(block, profile)
+	binary.BigEndian.PutUint16(block[2:], uint16(len(block)/4-1))
+	return e.header
+}
+
+// retransmission makes the header that of a retransmission (RFC 4588 section 4).
+func (s *Sender) retransmission() {
+	s.header[1] = s.header[1]&marker | s.line.RTX
+	binary.BigEndian.PutUint16(s.header[2:], s.rtxSeq)
+	binary.BigEndian.PutUint32(s.header[8:], s.out.RTX)
+	s.rtxSeq++
 }
 
 // bytes is the playout-delay extension: 12 bits each, in units of 10 ms.

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -21,40 +20,84 @@ func TestPlayoutDelayBytes(t *testing.T) {
 	}
 }
 
-// A long extension takes the two-byte form, and all of them arrive.
+// The form is the short one, but where the receiver takes one that is too long for
+// it or has ids that are too high; and all of them arrive.
 func TestHeaderExtensionForms(t *testing.T) {
 	long := make([]byte, 40)
 	for i := range long {
 		long[i] = byte(i)
 	}
-	for name, block := range map[string][]byte{
-		"short":   {1, 1, 9, 2, 3, 1, 2, 3},
-		"long":    append([]byte{1, 1, 9, 2, 40}, long...),
-		"high id": {1, 1, 9, 2, 3, 1, 2, 3},
+	for name, c := range map[string]struct {
+		block   []byte
+		ids     [2]uint8
+		profile uint16
+	}{
+		"short":          {[]byte{1, 1, 9, 2, 3, 1, 2, 3}, [2]uint8{5, 7}, oneByteProfile},
+		"long":           {append([]byte{1, 1, 9, 2, 40}, long...), [2]uint8{5, 7}, twoByteProfile},
+		"long, not read": {append([]byte{1, 1, 9, 2, 40}, long...), [2]uint8{5, 0}, oneByteProfile},
+		"high id":        {[]byte{1, 1, 9, 2, 3, 1, 2, 3}, [2]uint8{17, 7}, twoByteProfile},
+		"empty":          {[]byte{1, 0, 2, 3, 1, 2, 3}, [2]uint8{5, 7}, oneByteProfile},
+		"nothing":        {[]byte{1, 1, 9}, [2]uint8{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wide: name == "high id"}
-			s.ids[1], s.ids[2], s.out.SSRC = 5, 7, 1234
-			if s.wide {
-				s.ids[1] = 17
-			}
+			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wide: c.ids[0] > 14}
+			s.ids[1], s.ids[2], s.out.SSRC = c.ids[0], c.ids[1], 1234
 			for range 2 { // the header is used again
-				s.fill(&cdn.Packet{Extensions: block, Marker: true}, &run{}, 10, 20, false)
-				raw, err := (&rtp.Packet{Header: s.header, Payload: []byte{1}}).Marshal()
-				require.NoError(t, err)
-				var p rtp.Packet
-				require.NoError(t, p.Unmarshal(raw))
-				require.Equal(t, []byte{9}, p.GetExtension(s.ids[1]))
-				require.Equal(t, block[5:], p.GetExtension(7))
-				require.Equal(t, []uint32{1234, 20}, []uint32{p.SSRC, p.Timestamp})
-				require.True(t, p.Marker)
+				s.fill(&cdn.Packet{Extensions: c.block, Marker: true}, &run{}, 10, 20, false)
+				h := readHeader(s.header)
+				require.Equal(t, c.profile, h.ExtensionProfile)
+				for block := c.block; len(block) > 0; block = block[2+block[1]:] {
+					if id := c.ids[block[0]-1]; id != 0 && block[1] > 0 {
+						require.Equal(t, block[2:2+block[1]], h.GetExtension(id))
+					}
+				}
+				require.Equal(t, []uint32{1234, 20}, []uint32{h.SSRC, h.Timestamp})
+				require.Equal(t, []uint16{10, 96}, []uint16{h.SequenceNumber, uint16(h.PayloadType)})
+				require.True(t, h.Marker)
 			}
 		})
 	}
 }
 
-func TestFillDoesNotAllocateForPlainPackets(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{PT: 96}}
-	p, r := &cdn.Packet{Payload: []byte{1}}, &run{}
-	require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, r, 1, 2, false) }))
+// The first packets of a stream say their mid, whenever they are sent, and no
+// others do.
+func TestMidOfTheFirstPackets(t *testing.T) {
+	s := &Sender{set: &Set{}, line: &Line{PT: 96}, out: Output{Mid: "v", mid: 4}}
+	for _, c := range []struct {
+		seq   uint64
+		again bool
+		want  []byte
+	}{
+		{70_000, false, []byte("v")},
+		{70_000 + midPackets - 1, false, []byte("v")},
+		{70_000 + midPackets, false, nil},
+		{70_000, true, []byte("v")},
+		{70_000 + midPackets, true, nil},
+	} {
+		s.fill(&cdn.Packet{}, &run{}, c.seq, 0, c.again)
+		h := readHeader(s.header)
+		require.Equal(t, c.want, h.GetExtension(4), c)
+	}
+}
+
+func TestPlayoutDelayIsWritten(t *testing.T) {
+	s := &Sender{set: &Set{}, line: &Line{PT: 96}, out: Output{delay: 9}, delays: true, delay: PlayoutDelay{Max: 10 * time.Millisecond}.bytes()}
+	s.fill(&cdn.Packet{}, &run{}, 1, 0, false)
+	h := readHeader(s.header)
+	require.Equal(t, []byte{0, 0, 1}, h.GetExtension(9))
+}
+
+func TestFillDoesNotAllocate(t *testing.T) {
+	for name, s := range map[string]*Sender{
+		"plain":   {},
+		"playout": {out: Output{delay: 5}, delays: true},
+		"rid":     {rid: "high-quality-layer-with-a-long-name-of-more", out: Output{mid: 4, rid: 5, Mid: "0"}},
+		"taken":   {ids: [16]uint8{1: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.set, s.line = &Set{}, &Line{PT: 96}
+			p, r := &cdn.Packet{Payload: []byte{1}, Extensions: []byte{1, 2, 8, 9}}, &run{}
+			require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, r, 1, 2, false) }))
+		})
+	}
 }

@@ -76,8 +76,8 @@ func onLadder(t *testing.T, f func(l *ladder)) {
 	})
 }
 
-func (l *ladder) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	l.sent = append(l.sent, sentPacket{h.Clone(), time.Now(), append([]byte(nil), payload...)})
+func (l *ladder) WriteRTP(header, payload []byte) (int, error) {
+	l.sent = append(l.sent, sentPacket{readHeader(header), time.Now(), append([]byte(nil), payload...)})
 	return len(payload), nil
 }
 
@@ -98,7 +98,7 @@ func (l *ladder) play(d time.Duration) {
 				r.picture(l, r.asked.Swap(false))
 			}
 		}
-		for _, c := range l.set.Consume(nil) {
+		for _, c := range l.set.Consume(time.Now(), nil) {
 			l.clocks = append(l.clocks, *c.(*rtcp.SenderReport))
 		}
 	}
@@ -235,10 +235,10 @@ func TestBurstsFromUpstream(t *testing.T) {
 			for l.low.next < until {
 				l.low.picture(l, l.low.asked.Swap(false))
 				time.Sleep(pictureTime / 8)
-				l.set.Consume(nil)
+				l.set.Consume(time.Now(), nil)
 			}
 			time.Sleep(300 * time.Millisecond)
-			l.set.Consume(nil)
+			l.set.Consume(time.Now(), nil)
 		}
 		l.play(5 * time.Second)
 		first, last := l.sent[0], l.sent[len(l.sent)-1]

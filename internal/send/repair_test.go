@@ -1,6 +1,8 @@
 package send
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,9 +15,17 @@ import (
 
 type outbox struct{ sent []rtp.Packet }
 
-func (o *outbox) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	o.sent = append(o.sent, rtp.Packet{Header: h.Clone(), Payload: append([]byte(nil), payload...)})
+func (o *outbox) WriteRTP(header, payload []byte) (int, error) {
+	o.sent = append(o.sent, rtp.Packet{Header: readHeader(header), Payload: slices.Clone(payload)})
 	return len(payload), nil
+}
+
+// readHeader reads what it is given, and keeps nothing of it.
+func readHeader(raw []byte) (h rtp.Header) {
+	if n, err := h.Unmarshal(slices.Clone(raw)); err != nil || n != len(raw) {
+		panic(fmt.Sprintf("no header: %x (%v)", raw, err))
+	}
+	return h
 }
 
 type nobody struct{}
@@ -63,14 +73,14 @@ func TestRepairsAfterSwitches(t *testing.T) {
 	set.Start()
 	write(in[0], 100, 1000, true)
 	write(in[0], 101, 1001, false)
-	set.Consume(nil)
+	set.Consume(time.Now(), nil)
 	s.switchTo(track.Layer("l"))
 	write(in[1], 500, 5000, true)
 	write(in[1], 501, 5001, false)
-	set.Consume(nil)
+	set.Consume(time.Now(), nil)
 	s.switchTo(track.Layer("h"))
 	write(in[0], 102, 1002, true)
-	set.Consume(nil)
+	set.Consume(time.Now(), nil)
 	require.Len(t, out.sent, 5)
 	time.Sleep(5 * time.Millisecond) // a packet this young is not repaired
 	for _, was := range out.sent {
@@ -99,7 +109,7 @@ func TestRepairsAreBounded(t *testing.T) {
 			Header:  rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: uint32(frame) * 3000, Marker: true},
 			Payload: append([]byte{0x10, 0}, make([]byte, 1198)...),
 		}, nil)
-		set.Consume(nil)
+		set.Consume(time.Now(), nil)
 		if frame > 100 && len(out.sent) > 0 {
 			set.Take(now.Add(60*time.Millisecond), []rtcp.Packet{
 				&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{SSRC: 7, FractionLost: 30}}},

@@ -196,12 +196,12 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			again := s.budget.Again(source) || s.set.config.Node // which repairs for many
 			ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
-				s.resend(p, run, seq, ts)
+				s.resend(p, run, out, ts)
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
 				// A repair was lost: another loss would cost much. The budget counts
 				// both copies once, so repairs are twice its share at the most.
 				if again {
-					s.resend(p, run, seq, ts)
+					s.resend(p, run, out, ts)
 				}
 			}
 			return true
@@ -222,11 +222,12 @@ func (s *Sender) owe(source uint64) {
 
 // settle sends p, which has just been sent, a second time if it was asked for
 // before it was here: it is late already, and may not be lost again.
-func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
+func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint64, ts uint32) {
 	if s.owed == nil || s.owed[p.Seq%owedSlots] != p.Seq || p.Seq == 0 {
 		return
 	}
 	s.owed[p.Seq%owedSlots] = 0
+	s.account(now)
 	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
 		s.resend(p, s.run, seq, ts)
 	}
@@ -235,18 +236,16 @@ func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint16, ts uint32) {
 // resend writes p of run again as it was, by RTX (RFC 4588 section 4) where that
 // was negotiated. Without RTX other bytes under the same number would give away
 // the keys (RFC 3711 section 9.1).
-func (s *Sender) resend(p *cdn.Packet, run *run, seq uint16, ts uint32) {
+func (s *Sender) resend(p *cdn.Packet, run *run, seq uint64, ts uint32) {
 	s.fill(p, run, seq, ts, true)
-	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], seq)
+	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], uint16(seq))
 	s.scratch = append(s.scratch, p.Payload...)
 	payload := s.scratch[2:]
 	if run.moved {
 		s.pictures.Shift(payload, run.shift)
 	}
 	if s.out.RTX != 0 {
-		s.header.SSRC, s.header.PayloadType = s.out.RTX, s.line.RTX
-		s.header.SequenceNumber = s.rtxSeq
-		s.rtxSeq++
+		s.retransmission()
 		payload = s.scratch
 	}
 	if _, err := s.write(payload); err == nil {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pion/rtp"
-
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/budget"
 	"github.com/deltacdn/delta/internal/codec"
@@ -29,7 +27,9 @@ type Sender struct {
 	out    Output
 	ids    [16]uint8 // of the track's extensions, as negotiated
 	wide   bool      // some are above 14, which only the two-byte form has
-	known  int       // how many layers the track had at first
+	delays bool      // delay is written
+	delay  [3]byte
+	known  int // how many layers the track had at first
 	layer  *cdn.Layer
 	cursor cdn.Cursor
 	next   *cdn.Layer // switched to at its next keyframe; nil: none
@@ -55,18 +55,22 @@ type Sender struct {
 	shedding shedState
 	lost     uint64 // of the cursor, as seen
 	picture  pictureState
-	header   rtp.Header
+	header   []byte // of what is sent
+	named    uint64 // from this number on packets do not say their mid; 0: not known
 	scratch  []byte
 	owed     *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
 	rtxSeq   uint16
-	budget   *budget.Budget
-	slow     *slow.Detector
-	reported reportState
+	// unaccounted is how many bytes of media the budget has not heard of yet.
+	unaccounted int
+	budget      *budget.Budget
+	slow        *slow.Detector
+	reported    reportState
 }
 
-// An RTPWriter sends packets. It may not keep what it is given.
+// An RTPWriter sends packets: the header as it is on the wire, and the payload. It
+// may not keep what it is given, and returns how long the packet was.
 type RTPWriter interface {
-	WriteRTP(h *rtp.Header, payload []byte) (n int, err error)
+	WriteRTP(header, payload []byte) (n int, err error)
 }
 
 // Output is where and how a Sender's packets go, as negotiated.
@@ -74,7 +78,8 @@ type Output struct {
 	To   RTPWriter
 	SSRC uint32
 	RTX  uint32 // SSRC of retransmissions; 0: they go out as they were
-	// Mid is written with each packet of a sender that has a RID.
+	// Mid is written with the first packets, and each one of a sender that has a
+	// RID. If empty, it is the line's.
 	Mid string
 	// Extensions has the id of each header extension that the receiver takes,
 	// by URI.
@@ -117,11 +122,17 @@ func (s *Sender) Bind(o Output) {
 		if i+1 < len(s.ids) {
 			s.ids[i+1] = o.Extensions[uri]
 		}
+		if uri == uriPlayoutDelay && s.set.config.Playout != nil && i+1 < len(s.ids) {
+			s.ids[i+1] = 0 // ours goes out in its place
+		}
 	}
-	s.wide = false
-	for _, id := range o.Extensions {
-		s.wide = s.wide || id > 14
+	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
+		s.delays, s.delay = true, d.bytes()
 	}
+	if o.Mid == "" {
+		o.Mid = s.line.Mid
+	}
+	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
 	o.Extensions = nil // they are read
 	s.out = o
 }
@@ -139,7 +150,7 @@ func (s *Sender) write(payload []byte) (int, error) {
 	if s.set.to != nil {
 		to = s.set.to
 	}
-	return to.WriteRTP(&s.header, payload)
+	return to.WriteRTP(s.header, payload)
 }
 
 // drain sends what lies before the cursor.
@@ -147,6 +158,11 @@ func (s *Sender) drain(now time.Time) {
 	if s.out.To == nil {
 		return
 	}
+	s.advance(now)
+	s.account(now)
+}
+
+func (s *Sender) advance(now time.Time) {
 	s.open(now)
 	s.follow(now)
 	s.trySwitch(now)
@@ -229,7 +245,7 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if !ok {
 		return
 	}
-	s.fill(p, s.run, uint16(seq), uint32(ts), false)
+	s.fill(p, s.run, seq, uint32(ts), false)
 	payload := s.picture.apply(s, p, seq > before)
 	n, err := s.write(payload)
 	if err != nil {
@@ -239,10 +255,20 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	if seq > before {
 		s.newestAt = now
 	}
+	s.unaccounted += n
+	s.reported.sent(len(payload))
+	s.settle(now, p, seq, uint32(ts))
+}
+
+// account tells the budget and the detector what was sent since the last time.
+func (s *Sender) account(now time.Time) {
+	n := s.unaccounted
+	if n == 0 {
+		return
+	}
+	s.unaccounted = 0
 	s.budget.Sent(now, n)
 	if s.video {
 		s.slow.Sent(now, n)
 	}
-	s.reported.sent(len(payload))
-	s.settle(now, p, uint16(seq), uint32(ts))
 }

@@ -109,8 +109,7 @@ func (s *Set) Start() {
 // Consume sends what has come since the last time, and returns the sender
 // reports that are due. They are valid until the next call. If to is not nil,
 // media goes there, and not where the senders are bound to.
-func (s *Set) Consume(to RTPWriter) []rtcp.Packet {
-	now := time.Now()
+func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.to = to

@@ -26,11 +26,11 @@ type slowWriter struct {
 	at      []time.Time
 }
 
-func (w *slowWriter) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+func (w *slowWriter) WriteRTP(header, payload []byte) (int, error) {
 	time.Sleep(w.cost + w.stall)
 	w.stall = 0
 	now := time.Now()
-	w.seqs = append(w.seqs, h.SequenceNumber)
+	w.seqs = append(w.seqs, binary.BigEndian.Uint16(header[2:]))
 	w.at = append(w.at, now)
 	w.latency = append(w.latency, now.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(payload[8:])))))
 	return len(payload), nil
@@ -118,7 +118,7 @@ func (c *crowd) play(d time.Duration) {
 		before := time.Now()
 		c.turn++
 		for i := range c.sets {
-			c.sets[(i+c.turn)%len(c.sets)].Consume(nil)
+			c.sets[(i+c.turn)%len(c.sets)].Consume(time.Now(), nil)
 		}
 		if time.Now().Equal(before) { // nothing to do
 			time.Sleep(time.Millisecond)
@@ -234,12 +234,12 @@ func TestIdleTurnsAreInTime(t *testing.T) {
 	inCrowd(t, 1, func(t *testing.T, c *crowd) {
 		c.write(false)
 		time.Sleep(45 * time.Millisecond)
-		c.sets[0].Consume(nil)
+		c.sets[0].Consume(time.Now(), nil)
 		time.Sleep(20 * time.Millisecond)
-		c.sets[0].Consume(nil) // as for sound
+		c.sets[0].Consume(time.Now(), nil) // as for sound
 		c.write(false)
 		time.Sleep(82 * time.Millisecond)
-		c.sets[0].Consume(nil)
+		c.sets[0].Consume(time.Now(), nil)
 		require.Zero(t, c.shed())
 	})
 }
@@ -274,11 +274,11 @@ func TestAKeyframeFoundTooLate(t *testing.T) {
 		c.play(time.Second)
 		c.write(false)
 		time.Sleep(1200 * time.Millisecond)
-		c.sets[0].Consume(nil)
+		c.sets[0].Consume(time.Now(), nil)
 		require.NotZero(t, c.shed())
 		require.False(t, c.encoder.asked.Load())
 		for !c.encoder.asked.Load() {
-			c.sets[0].Consume(nil)
+			c.sets[0].Consume(time.Now(), nil)
 			time.Sleep(10 * time.Millisecond)
 		}
 		c.encoder.asked.Store(false)

@@ -43,8 +43,8 @@ const picturesPerSecond = 30
 func (s *show) RequestKeyframe() { s.asked.Add(1) }
 func (s *show) Nack([]uint16)    {}
 
-func (s *show) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	s.sent = append(s.sent, sentPacket{h.Clone(), time.Now(), append([]byte(nil), payload...)})
+func (s *show) WriteRTP(header, payload []byte) (int, error) {
+	s.sent = append(s.sent, sentPacket{readHeader(header), time.Now(), append([]byte(nil), payload...)})
 	return len(payload), nil
 }
 
@@ -112,7 +112,7 @@ func (s *show) serve() {
 	if s.set == nil {
 		return
 	}
-	for _, r := range s.set.Consume(nil) {
+	for _, r := range s.set.Consume(time.Now(), nil) {
 		s.clocks = append(s.clocks, *r.(*rtcp.SenderReport))
 	}
 }
