@@ -76,6 +76,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		out, err := srtp.CreateContext(make([]byte, 16), make([]byte, 12), srtp.ProtectionProfileAeadAes128Gcm)
 		require.NoError(tb, err)
 		s.keys, s.addr = &keys{out: dtlssrtp.NewSealer(out)}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.established.Store(s.keys)
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}

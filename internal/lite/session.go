@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -68,6 +69,8 @@ type Session struct {
 	hangUp func()
 	work   sync.WaitGroup // the goroutines that handshake and read DTLS
 	ssrcs  []uint32       // that the answer announces
+
+	established atomic.Pointer[keys] // keys, for the port's reader, once there is all it needs
 
 	mu         sync.Mutex
 	stream     *cdn.Stream // nil before Play
@@ -488,6 +491,7 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.keys, s.conn = k, conn
+	s.established.Store(k)
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
 	s.timer.Reset(silence)
