@@ -36,20 +36,15 @@ type Config struct {
 	Stream    *cdn.Stream
 	Transport cdn.Transport
 	Log       logging.LoggerFactory
+	// Watch ends the session if its viewer does not come or is gone. If nil, the
+	// session has one of its own.
+	Watch *Watch
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
 	// Ended is called once, when a session that was returned is over. It must
 	// not block.
 	Ended func(err error, sent send.Stats)
 }
-
-const (
-	// connectTimeout bounds the time until DTLS is up.
-	connectTimeout = 20 * time.Second
-	// silence is how long nothing authentic may come from a viewer: its checks
-	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
-	silence = 10 * time.Second
-)
 
 // A Session sends a stream to one viewer. It is a signal.Session. Its methods
 // may be called concurrently.
@@ -59,6 +54,7 @@ type Session struct {
 	config Config
 	remote remote
 	cname  string
+	begun  time.Time
 	set    *send.Set
 	media  writer // that Consume uses
 	again  writer // that the port's reader uses
@@ -87,7 +83,6 @@ type Session struct {
 	conn       *dtls.Conn
 	frozen     bool      // conn is set aside as keys.state
 	thawing    time.Time // the last time
-	timer      *time.Timer
 	expiry     *time.Timer
 	repeats    *time.Timer // nil before the handshake
 	unwatch    func()
@@ -113,6 +108,9 @@ func (o *open) video() bool {
 // [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer, or
 // that cannot be answered without a stream.
 func Answer(c Config, offer string) (*Session, error) {
+	if c.Watch == nil {
+		c.Watch = &Watch{}
+	}
 	o, err := negotiate.Parse(offer)
 	if err != nil {
 		return nil, err
@@ -127,8 +125,9 @@ func Answer(c Config, offer string) (*Session, error) {
 	}
 	s := &Session{
 		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
-		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(), stream: c.Stream,
+		done: make(chan struct{}), gone: make(chan struct{}), begun: time.Now(), stream: c.Stream,
 	}
+	s.heard = s.begun
 	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
@@ -254,8 +253,8 @@ func (s *Session) local(c icecheck.Credentials) local {
 // begin asks for keyframes while the viewer connects, and sets the clocks.
 func (s *Session) begin() {
 	s.set.Warm()
+	s.config.Watch.add(s)
 	s.mu.Lock()
-	s.timer = time.AfterFunc(connectTimeout, s.tick)
 	if at := s.config.Expires; !at.IsZero() {
 		s.expiry = time.AfterFunc(time.Until(at), func() { s.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
 	}
@@ -275,24 +274,6 @@ func (s *Session) watch(stream *cdn.Stream) {
 		return
 	}
 	s.unwatch = unwatch
-}
-
-// tick ends a session that did not connect, or whose viewer is gone without a
-// word.
-func (s *Session) tick() {
-	s.mu.Lock()
-	connected, heard := s.keys != nil, s.heard
-	if left := silence - time.Since(heard); connected && !s.stopped && left > 0 {
-		s.timer.Reset(left)
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	if connected {
-		s.End(cdn.ErrPeerLost)
-		return
-	}
-	s.End(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
 }
 
 // ID is unguessable (128 bits).
@@ -387,8 +368,8 @@ func (s *Session) Close() error {
 
 // finish says goodbye and gives back what the session has. Close waits for it.
 func (s *Session) finish() {
+	s.config.Watch.remove(s)
 	s.mu.Lock()
-	s.timer.Stop()
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
@@ -494,7 +475,6 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 	s.established.Store(k)
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
-	s.timer.Reset(silence)
 	if s.stream != nil {
 		s.startLocked()
 	}
