@@ -51,16 +51,18 @@ func TestForgedRecordsAreDropped(t *testing.T) {
 	}
 }
 
+// value is that of an attribute of a description.
+func value(t *testing.T, sdp, name string) string {
+	_, rest, ok := strings.Cut(sdp, "a="+name+":")
+	require.True(t, ok)
+	v, _, _ := strings.Cut(rest, "\r\n")
+	return v
+}
+
 // check is a connectivity check for s that nominates its path.
 func check(t *testing.T, sdp string) []byte {
-	value := func(name string) string {
-		_, rest, ok := strings.Cut(sdp, "a="+name+":")
-		require.True(t, ok)
-		v, _, _ := strings.Cut(rest, "\r\n")
-		return v
-	}
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value("ice-ufrag")+":x"),
-		stun.RawAttribute{Type: stun.AttrUseCandidate}, stun.NewShortTermIntegrity(value("ice-pwd")), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value(t, sdp, "ice-ufrag")+":x"),
+		stun.RawAttribute{Type: stun.AttrUseCandidate}, stun.NewShortTermIntegrity(value(t, sdp, "ice-pwd")), stun.Fingerprint)
 	require.NoError(t, err)
 	return m.Raw
 }

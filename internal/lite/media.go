@@ -83,7 +83,7 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) (ro
 	case first >= 20 && first < 64:
 		connected = s.receiveRecord(now, packet, from)
 	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
-		connected = s.receiveRTCP(now, packet)
+		connected = s.receiveRTCP(now, packet, from)
 	}
 	return connected && s.set.Idle(now) // the viewer waits for media
 }
@@ -211,7 +211,7 @@ func (s *Session) thawLocked(record []byte) {
 
 // receiveRTCP takes the viewer's feedback. That it is authentic shows that the
 // handshake is over on the other side too, and DTLS can be set aside.
-func (s *Session) receiveRTCP(now time.Time, packet []byte) (connected bool) {
+func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
 	k := s.established.Load()
 	if k == nil {
 		return false
@@ -220,7 +220,7 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte) (connected bool) {
 	if compound == nil {
 		return false
 	}
-	connected, s.again.to = s.heardFrom(now)
+	connected, s.again.to = s.heardFrom(now, from)
 	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
@@ -231,11 +231,14 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte) (connected bool) {
 	return connected
 }
 
-// heardFrom notes that something authentic came, and returns where the viewer is.
-func (s *Session) heardFrom(now time.Time) (connected bool, to netip.AddrPort) {
+// heardFrom notes that RTCP came that is authentic, and returns where the viewer
+// is.
+func (s *Session) heardFrom(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = now
+	if i := s.findLocked(from); i >= 0 && s.paths[i].proved {
+		s.arrivedLocked(now, s.paths[i])
+	}
 	s.freezeLocked()
 	return s.frozen, s.addr
 }

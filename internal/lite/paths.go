@@ -47,20 +47,35 @@ func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bo
 		}
 	}
 	port := s.config.Transport.Port
-	switch {
-	case p.proved:
-		s.heard = now
+	if p.proved {
 		port.Claim(from, s) // another session may have had it since
-		if nominated {
-			s.addr = from
-		}
-	default: // its first record may come before the answer to our check
-		port.ClaimFree(from, s)
+		s.arrivedLocked(now, p)
+	} else {
+		port.ClaimFree(from, s) // its first record may come before the answer to our check
 		if !s.addr.IsValid() {
 			s.addr = from // if nothing better comes
 		}
 	}
 	return s.askLocked(now, p)
+}
+
+// moveAfter is how long nothing may come from the address in use, while something
+// does from another, before that one is used: two checks missed. Not all agents
+// nominate again when their NAT has given them another address, since to them
+// nothing has changed (pion's and aioice's consent checks never nominate).
+const moveAfter = 5 * time.Second
+
+// arrivedLocked notes that something authentic came from a proved address. Where
+// media goes, somebody has to live.
+func (s *Session) arrivedLocked(now time.Time, p *path) {
+	switch {
+	case p.addr == s.addr:
+	case p.nominated, now.Sub(s.heard) >= moveAfter:
+		s.addr = p.addr
+	default:
+		return
+	}
+	s.heard = now
 }
 
 // askLocked returns the check of ours that may go to an address now that has not
@@ -145,8 +160,8 @@ func (s *Session) dropPathLocked() {
 func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id icecheck.ID) {
 	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == from && p.id == id })
 	if i >= 0 {
-		s.heard = now
 		s.proveLocked(s.paths[i])
+		s.arrivedLocked(now, s.paths[i])
 	}
 }
 

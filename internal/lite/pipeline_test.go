@@ -77,6 +77,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		require.NoError(tb, err)
 		s.keys, s.addr = &keys{out: dtlssrtp.NewSealer(out)}, netip.MustParseAddrPort("127.0.0.1:9")
 		s.established.Store(s.keys)
+		s.paths = []*path{{addr: s.addr, proved: true}}
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
