@@ -120,7 +120,7 @@ func (s *Session) answerCheck(now time.Time, packet []byte, from netip.AddrPort)
 		return nil, nil, s.frozen
 	}
 	if !c.Controlled {
-		ours = s.checkedLocked(now, from, c.Nominates)
+		ours = s.checkedLocked(now, from, c.Nominates, len(packet), len(answer))
 	}
 	return answer, ours, s.frozen
 }
@@ -160,7 +160,7 @@ func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPor
 	case s.frozen:
 	case s.pipe != nil:
 		s.pipe.Put(record)
-	case s.provedLocked():
+	case s.provedLocked() && dtlssrtp.IsClientHello(record):
 		s.handshakeLocked(record)
 	default:
 		s.keepLocked(now, record, from)

@@ -74,6 +74,7 @@ type Session struct {
 	sdp        string
 	ice        []icecheck.Credentials // the present ones first; those before a restart next
 	candidates int                    // trickled in this ICE session
+	restarts   rate                   // of ICE
 	addr       netip.AddrPort
 	paths      []*path // those checked last at the end
 	asked      int     // our checks of addresses that have not answered, dropped ones too
@@ -127,7 +128,7 @@ func Answer(c Config, offer string) (*Session, error) {
 		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
 		done: make(chan struct{}), gone: make(chan struct{}), begun: time.Now(), stream: c.Stream,
 	}
-	s.heard = s.begun
+	s.heard, s.restarts = s.begun, rate{every: time.Minute / restartsPerMinute, burst: restartsPerMinute}
 	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
@@ -324,9 +325,20 @@ func (s *Session) Patch(_ context.Context, text string) (string, error) {
 	return s.restartLocked(f.Ufrag, f.Pwd)
 }
 
+// restartsPerMinute bounds how often ICE begins anew, which allows as many checks
+// of ours again as at first. A viewer does it when its network changes.
+const restartsPerMinute = 5
+
 // restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
 // flows as before until the viewer nominates.
 func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
+	now := time.Now()
+	if wait := s.restarts.wait(now); wait > 0 {
+		return "", &cdn.Error{
+			Op: "restart ICE", Err: fmt.Errorf("%w: %d restarts a minute", cdn.ErrOverLimit, restartsPerMinute), RetryAfter: wait,
+		}
+	}
+	s.restarts.take(now)
 	c, err := s.newCredentials()
 	if err != nil {
 		return "", err
