@@ -1,8 +1,6 @@
 package lite
 
 import (
-	"errors"
-	"io"
 	"net/netip"
 	"time"
 
@@ -154,9 +152,8 @@ func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPor
 	case s.stopped || !s.addr.IsValid():
 	case s.keys != nil && !dtlssrtp.Protected(record, !s.frozen):
 		// Anybody may have written it.
-	case s.frozen && record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
-		s.thawing = now
-		s.thawLocked(record)
+	case s.frozen && record[0] == alertRecord:
+		s.alertLocked(record)
 	case s.frozen:
 	case s.pipe != nil:
 		s.pipe.Put(record)
@@ -179,34 +176,6 @@ func (s *Session) handshakeLocked(records ...[]byte) {
 		path.early = nil
 	}
 	s.work.Go(func() { s.dial(p) })
-}
-
-const (
-	alertRecord  = 21 // RFC 6347 section 4.1
-	thawInterval = 100 * time.Millisecond
-)
-
-// thawLocked makes the DTLS connection again to see what an alert says: if it
-// is authentic, the viewer hangs up.
-func (s *Session) thawLocked(record []byte) {
-	p := dtlssrtp.NewPipe(func([]byte) error { return nil })
-	k := s.keys
-	record = append([]byte(nil), record...)
-	s.work.Go(func() {
-		defer func() { _ = p.Close() }()
-		conn, err := k.resume(p, s.config.Transport.Certificate, s.config.Log)
-		if err != nil {
-			return
-		}
-		_ = conn.SetReadDeadline(time.Now().Add(time.Second)) // a forgery says nothing
-		p.Put(record)
-		_, err = conn.Read(make([]byte, 64))
-		_ = conn.Close()
-		if errors.Is(err, io.EOF) { // a close_notify
-			s.hangUp()
-			s.End(cdn.ErrPeerLost)
-		}
-	})
 }
 
 // receiveRTCP takes the viewer's feedback. That it is authentic shows that the

@@ -82,8 +82,8 @@ type Session struct {
 	pipe       *dtlssrtp.Pipe // where records go while DTLS is up; nil before and after
 	keys       *keys          // nil before the handshake
 	conn       *dtls.Conn
-	frozen     bool      // conn is set aside as keys.state
-	thawing    time.Time // the last time
+	frozen     bool  // conn is set aside as keys.state
+	thaw       *thaw // conn made again for a moment; nil: it is not
 	expiry     *time.Timer
 	repeats    *time.Timer // nil before the handshake
 	unwatch    func()
