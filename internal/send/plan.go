@@ -92,7 +92,7 @@ func PlanOpen(o *negotiate.Offer) (*Plan, error) {
 			}
 		}
 		for _, c := range m.Codecs {
-			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted})
+			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 		}
 	}
 	if len(p.Choices) == 0 {
