@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
@@ -23,6 +24,7 @@ type keys struct {
 	in      *srtp.Context
 	sources []uint32    // whose RTCP was authentic
 	header  rtcp.Header // of what came last
+	pace    rate
 }
 
 // export makes the SRTP contexts of what was agreed.
@@ -31,7 +33,7 @@ func export(conn *dtls.Conn) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{}
+	k := &keys{pace: rate{every: time.Second / maxReports, burst: maxBurst}}
 	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
@@ -43,10 +45,18 @@ func export(conn *dtls.Conn) (*keys, error) {
 // something for each, is not to grow.
 const maxSources = 16
 
+// What a viewer may say a second, and at once: several times what browsers do
+// when much is lost. A NACK can ask for a lot, and others wait meanwhile.
+const (
+	maxReports = 200
+	maxBurst   = 200
+)
+
 // open returns the RTCP in an SRTCP packet, which it writes over; nil if that is
-// not authentic, or of one SSRC too many.
-func (k *keys) open(packet []byte) (compound []byte) {
-	if len(packet) < 8 {
+// not authentic, or one too many, or of one SSRC too many. What others have forged
+// does not count.
+func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
+	if len(packet) < 8 || k.pace.wait(now) > 0 {
 		return nil
 	}
 	ssrc := binary.BigEndian.Uint32(packet[4:])
@@ -58,6 +68,7 @@ func (k *keys) open(packet []byte) (compound []byte) {
 	if err != nil {
 		return nil
 	}
+	k.pace.take(now)
 	if !known {
 		k.sources = append(k.sources, ssrc)
 	}

@@ -185,7 +185,7 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort)
 	if k == nil {
 		return false
 	}
-	compound := k.open(packet)
+	compound := k.open(now, packet)
 	if compound == nil {
 		return false
 	}
@@ -193,7 +193,8 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort)
 	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
-	_ = s.again.batch.Flush() // repairs do not wait for others
+	// Repairs do not wait for others, nor may others wait for the socket here.
+	_ = s.again.batch.Flush()
 	if answer := send.AnswerTime(s.ssrcs[0], compound); answer != nil {
 		s.sendRTCP(answer)
 	}
