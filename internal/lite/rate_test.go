@@ -13,12 +13,16 @@ func TestRate(t *testing.T) {
 	for _, step := range []struct {
 		after, wait time.Duration
 	}{
-		{0, 0}, {0, 0}, {0, 0}, // a burst
+		{0, 0},
+		{0, 0},
+		{0, 0}, // a burst
 		{100 * time.Millisecond, 900 * time.Millisecond},
 		{900 * time.Millisecond, 0},
 		{0, time.Second},
 		{time.Second, 0},
-		{time.Hour, 0}, {0, 0}, {0, 0}, // a full bucket runs over
+		{time.Hour, 0},
+		{0, 0},
+		{0, 0}, // a full bucket runs over
 		{0, time.Second},
 	} {
 		now = now.Add(step.after)
