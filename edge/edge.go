@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/lite"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/slow"
 	"github.com/deltacdn/delta/signal"
@@ -61,6 +62,7 @@ type PlayoutDelay = send.PlayoutDelay
 type Edge struct {
 	node   *cdn.Node
 	config Config
+	watch  lite.Watch // over sessions of Delta's own
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}

@@ -121,7 +121,7 @@ func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (
 func (v *viewer) answer(c send.Config, o signal.Offer, grant cdn.Grant) (*lite.Session, error) {
 	return lite.Answer(lite.Config{
 		Config: c, Stream: v.stream, Transport: v.edge.node.Transport(), Log: v.edge.node.PionLogger(),
-		Expires: grant.Expires, Ended: v.ended,
+		Watch: &v.edge.watch, Expires: grant.Expires, Ended: v.ended,
 	}, o.SDP)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/lite"
+	"github.com/deltacdn/delta/internal/negotiate"
 )
 
 // A sample is an offer in testdata/offers and what there is in it.
@@ -99,6 +100,7 @@ var corpus = map[string]sample{
 	"handwritten-safari-12": {sections: "audio video", video: "VP8 H264"},
 	"handwritten-ios":       {sections: "audio video", video: "VP8 H264"},
 	"handwritten-savpf":     {sections: "audio video", video: "VP8 H264"},
+	"handwritten-directed":  {sections: "audio video", video: "VP8 H264"},
 }
 
 func (s sample) takes(track cdn.TrackInfo) bool {
@@ -272,7 +274,8 @@ func (s sample) answeredBefore() (sections []string) {
 }
 
 // requireAll checks that an answer has all formats of the sections in which it
-// sends that carry media, their retransmissions, and the feedback.
+// sends that carry media, their retransmissions, and the feedback; and the header
+// extensions that the offerer takes.
 func requireAll(t *testing.T, offer, answer string) {
 	o, a := parse(t, offer), parse(t, answer)
 	no := regexp.MustCompile(`(?i)^(red|ulpfec|flexfec|flexfec-03|CN|telephone-event)/`)
@@ -280,6 +283,13 @@ func requireAll(t *testing.T, offer, answer string) {
 		ours := a.MediaDescriptions[i]
 		if !has(ours.Attributes, "sendonly") {
 			continue
+		}
+		for _, v := range values(theirs.Attributes, "extmap", "") {
+			f := strings.Fields(v)
+			_, way, _ := strings.Cut(f[0], "/")
+			if takes := way == "" || way == "sendrecv" || way == "recvonly"; takes && len(f) == 2 && negotiate.TravelsOn(f[1]) {
+				require.Contains(t, strings.Join(values(ours.Attributes, "extmap", ""), "\n"), f[1])
+			}
 		}
 		for _, pt := range theirs.MediaName.Formats {
 			if no.MatchString(last(values(theirs.Attributes, "rtpmap", pt))) || redundant(theirs, pt) {

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
+	"github.com/pion/rtcp"
 	"github.com/pion/srtp/v3"
 
 	"github.com/deltacdn/delta/internal/dtlssrtp"
@@ -15,10 +17,14 @@ import (
 // keys are what a handshake leaves: the SRTP contexts, and the state from which
 // the DTLS connection can be made again.
 type keys struct {
-	state   dtls.State // when it was set aside
-	out     *dtlssrtp.Sealer
+	state dtls.State // when it was set aside
+	out   *dtlssrtp.Sealer
+
+	// owned by the port's reader
 	in      *srtp.Context
-	sources []uint32 // whose RTCP was authentic
+	sources []uint32    // whose RTCP was authentic
+	header  rtcp.Header // of what came last
+	pace    rate
 }
 
 // export makes the SRTP contexts of what was agreed.
@@ -27,7 +33,7 @@ func export(conn *dtls.Conn) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{}
+	k := &keys{pace: rate{every: time.Second / maxReports, burst: maxBurst}}
 	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
@@ -39,16 +45,34 @@ func export(conn *dtls.Conn) (*keys, error) {
 // something for each, is not to grow.
 const maxSources = 16
 
-// admits reports whether an SRTCP packet may be looked at.
-func (k *keys) admits(packet []byte) bool {
-	return len(packet) >= 8 && (len(k.sources) < maxSources || slices.Contains(k.sources, binary.BigEndian.Uint32(packet[4:])))
-}
+// What a viewer may say a second, and at once: several times what browsers do
+// when much is lost. A NACK can ask for a lot, and others wait meanwhile.
+const (
+	maxReports = 200
+	maxBurst   = 200
+)
 
-// admit notes whose an authentic SRTCP packet was.
-func (k *keys) admit(packet []byte) {
-	if ssrc := binary.BigEndian.Uint32(packet[4:]); !slices.Contains(k.sources, ssrc) {
+// open returns the RTCP in an SRTCP packet, which it writes over; nil if that is
+// not authentic, or one too many, or of one SSRC too many. What others have forged
+// does not count.
+func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
+	if len(packet) < 8 || k.pace.wait(now) > 0 {
+		return nil
+	}
+	ssrc := binary.BigEndian.Uint32(packet[4:])
+	known := slices.Contains(k.sources, ssrc)
+	if !known && len(k.sources) == maxSources {
+		return nil
+	}
+	compound, err := k.in.DecryptRTCP(packet, packet, &k.header)
+	if err != nil {
+		return nil
+	}
+	k.pace.take(now)
+	if !known {
 		k.sources = append(k.sources, ssrc)
 	}
+	return compound
 }
 
 // resume makes the DTLS connection again that was set aside.

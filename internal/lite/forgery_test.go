@@ -2,10 +2,12 @@ package lite_test
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -51,16 +53,54 @@ func TestForgedRecordsAreDropped(t *testing.T) {
 	}
 }
 
+// forgedAlert looks as if the viewer had encrypted it.
+var forgedAlert = append([]byte{21, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 26}, make([]byte, 26)...)
+
+// Alerts that anybody can have written make us hold one DTLS connection at the
+// most, and do not hide the viewer's goodbye.
+func TestForgedAlertsAreBounded(t *testing.T) {
+	inPlace(t, func(t *testing.T, p *place) {
+		c, s := p.join("viewer", nil)
+		synctest.Wait()
+		before, most := runtime.NumGoroutine(), 0
+		forge := func() { s.Receive(time.Now(), slices.Clone(forgedAlert), netip.MustParseAddrPort("10.9.9.9:1")) }
+		for range 300 {
+			forge()
+			time.Sleep(17 * time.Millisecond)
+			most = max(most, runtime.NumGoroutine()-before)
+		}
+		require.LessOrEqual(t, most, 5)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
+		require.NoError(t, s.Err())
+
+		for range 10 {
+			forge()
+		}
+		require.NoError(t, c.GracefulClose())
+		forge()
+		select {
+		case <-s.Done():
+			require.ErrorIs(t, s.Err(), cdn.ErrPeerLost)
+		case <-time.After(100 * time.Millisecond):
+			t.Fatal("the viewer's close is not heard")
+		}
+	})
+}
+
+// value is that of an attribute of a description.
+func value(t *testing.T, sdp, name string) string {
+	_, rest, ok := strings.Cut(sdp, "a="+name+":")
+	require.True(t, ok)
+	v, _, _ := strings.Cut(rest, "\r\n")
+	return v
+}
+
 // check is a connectivity check for s that nominates its path.
 func check(t *testing.T, sdp string) []byte {
-	value := func(name string) string {
-		_, rest, ok := strings.Cut(sdp, "a="+name+":")
-		require.True(t, ok)
-		v, _, _ := strings.Cut(rest, "\r\n")
-		return v
-	}
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value("ice-ufrag")+":x"),
-		stun.RawAttribute{Type: stun.AttrUseCandidate}, stun.NewShortTermIntegrity(value("ice-pwd")), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value(t, sdp, "ice-ufrag")+":x"),
+		stun.RawAttribute{Type: stun.AttrUseCandidate}, stun.NewShortTermIntegrity(value(t, sdp, "ice-pwd")), stun.Fingerprint)
 	require.NoError(t, err)
 	return m.Raw
 }

@@ -1,8 +1,6 @@
 package lite
 
 import (
-	"errors"
-	"io"
 	"net/netip"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/internal/send"
 )
 
 // writer seals packets straight into a batch. One goroutine at a time uses it.
@@ -69,75 +68,73 @@ func (s *Session) sendBye() {
 }
 
 // Receive takes a datagram that the port's reader has found to be ours
-// (RFC 7983 tells them apart by the first byte).
+// (RFC 7983 tells them apart by the first byte). It may write over it.
 func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
 	if len(packet) == 0 {
 		return false
 	}
+	connected := false
 	switch first := packet[0]; {
 	case first < 4:
-		s.receiveCheck(now, packet, from)
+		connected = s.receiveCheck(now, packet, from)
 	case first >= 20 && first < 64:
-		s.receiveRecord(now, packet, from)
+		connected = s.receiveRecord(now, packet, from)
 	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
-		s.receiveRTCP(now, packet)
+		connected = s.receiveRTCP(now, packet, from)
 	}
-	return s.idle(now)
-}
-
-// idle reports whether the viewer is connected, and waits for media.
-func (s *Session) idle(now time.Time) bool {
-	s.mu.Lock()
-	connected := s.frozen
-	s.mu.Unlock()
-	return connected && s.set.Idle(now)
+	return connected && s.set.Idle(now) // the viewer waits for media
 }
 
 // receiveCheck answers a connectivity check, and makes one of our own in return
-// where that is needed.
-func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) {
+// where that is needed. It reports whether the viewer is connected.
+func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
 	if icecheck.IsAnswer(packet) {
-		s.receiveAnswer(now, packet, from)
-		return
+		return s.receiveAnswer(now, packet, from)
 	}
-	c, err := s.config.Transport.Checks.Read(packet, s.password)
-	if err != nil {
-		return
+	answer, ours, connected := s.answerCheck(now, packet, from)
+	if answer != nil {
+		_ = s.config.Transport.Port.Send(answer, from) // lost, it is asked for again
 	}
-	raw, err := c.Respond(from)
-	if err != nil {
-		return
-	}
-	_ = s.config.Transport.Port.Send(raw, from) // lost, it is asked for again
-	if c.Controlled {
-		return
-	}
-	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return
-	}
-	ours := s.checkedLocked(now, from, c.Nominates)
-	s.mu.Unlock()
 	if ours != nil {
 		_ = s.config.Transport.Port.Send(ours, from)
 	}
+	return connected
+}
+
+// answerCheck returns the answer to a check, nil if it is not authentic, and the
+// check of ours in return, nil: none.
+func (s *Session) answerCheck(now time.Time, packet []byte, from netip.AddrPort) (answer, ours []byte, connected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, nil, false
+	}
+	c, err := s.config.Transport.Checks.Read(packet, s.passwordLocked)
+	if err != nil {
+		return nil, nil, s.frozen
+	}
+	if answer, err = c.Respond(from); err != nil {
+		return nil, nil, s.frozen
+	}
+	if !c.Controlled {
+		ours = s.checkedLocked(now, from, c.Nominates, len(packet), len(answer))
+	}
+	return answer, ours, s.frozen
 }
 
 // receiveAnswer takes the answer to a check of ours.
-func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) {
+func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id, ok := icecheck.ReadAnswer(packet, s.remote.ice.Pwd); ok && !s.stopped {
 		s.answeredLocked(now, from, id)
 	}
+	return s.frozen
 }
 
-func (s *Session) password(ufrag string) (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Session) passwordLocked(ufrag string) (string, bool) {
 	for _, c := range s.ice {
-		if c.Ufrag == ufrag && !s.stopped {
+		if c.Ufrag == ufrag {
 			return c.Pwd, true
 		}
 	}
@@ -147,24 +144,24 @@ func (s *Session) password(ufrag string) (string, bool) {
 // receiveRecord gives a DTLS record to the connection. The first one begins the
 // handshake, but only towards an address that is proved; when DTLS is set aside,
 // only an alert is of interest.
-func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPort) {
+func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPort) (connected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped || !s.addr.IsValid():
 	case s.keys != nil && !dtlssrtp.Protected(record, !s.frozen):
 		// Anybody may have written it.
-	case s.frozen && record[0] == alertRecord && now.Sub(s.thawing) > thawInterval:
-		s.thawing = now
-		s.thawLocked(record)
+	case s.frozen && record[0] == alertRecord:
+		s.alertLocked(record)
 	case s.frozen:
 	case s.pipe != nil:
 		s.pipe.Put(record)
-	case s.provedLocked():
+	case s.provedLocked() && dtlssrtp.IsClientHello(record):
 		s.handshakeLocked(record)
 	default:
 		s.keepLocked(now, record, from)
 	}
+	return s.frozen
 }
 
 // handshakeLocked begins the handshake with what came first.
@@ -180,69 +177,44 @@ func (s *Session) handshakeLocked(records ...[]byte) {
 	s.work.Go(func() { s.dial(p) })
 }
 
-const (
-	alertRecord  = 21 // RFC 6347 section 4.1
-	thawInterval = 100 * time.Millisecond
-)
-
-// thawLocked makes the DTLS connection again to see what an alert says: if it
-// is authentic, the viewer hangs up.
-func (s *Session) thawLocked(record []byte) {
-	p := dtlssrtp.NewPipe(func([]byte) error { return nil })
-	k := s.keys
-	record = append([]byte(nil), record...)
-	s.work.Go(func() {
-		defer func() { _ = p.Close() }()
-		conn, err := k.resume(p, s.config.Transport.Certificate, s.config.Log)
-		if err != nil {
-			return
-		}
-		_ = conn.SetReadDeadline(time.Now().Add(time.Second)) // a forgery says nothing
-		p.Put(record)
-		_, err = conn.Read(make([]byte, 64))
-		_ = conn.Close()
-		if errors.Is(err, io.EOF) { // a close_notify
-			s.hangUp()
-			s.End(cdn.ErrPeerLost)
-		}
-	})
-}
-
-// receiveRTCP takes the viewer's feedback. That it can be read shows that the
+// receiveRTCP takes the viewer's feedback. That it is authentic shows that the
 // handshake is over on the other side too, and DTLS can be set aside.
-func (s *Session) receiveRTCP(now time.Time, packet []byte) {
-	s.mu.Lock()
-	k := s.keys
-	s.mu.Unlock()
-	if k == nil || !k.admits(packet) {
-		return
+func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
+	k := s.established.Load()
+	if k == nil {
+		return false
 	}
-	plain, err := k.in.DecryptRTCP(nil, packet, nil)
-	if err != nil {
-		return
+	compound := k.open(now, packet)
+	if compound == nil {
+		return false
 	}
-	k.admit(packet)
-	packets, err := rtcp.Unmarshal(plain)
-	if err != nil {
-		return
-	}
-	s.freeze(now)
-	s.again.to = s.to()
-	if s.set.Take(now, packets) {
+	connected, s.again.to = s.heardFrom(now, from)
+	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
-	_ = s.again.batch.Flush() // repairs do not wait for others
-	if answer := s.set.AnswerTime(packets); answer != nil {
+	// Repairs do not wait for others, nor may others wait for the socket here.
+	_ = s.again.batch.Flush()
+	if answer := send.AnswerTime(s.ssrcs[0], compound); answer != nil {
 		s.sendRTCP(answer)
 	}
+	return connected
 }
 
-// freeze sets the DTLS connection aside: it would hold three goroutines and
-// most of a session's memory.
-func (s *Session) freeze(now time.Time) {
+// heardFrom notes that RTCP came that is authentic, and returns where the viewer
+// is.
+func (s *Session) heardFrom(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = now
+	if i := s.findLocked(from); i >= 0 && s.paths[i].proved {
+		s.arrivedLocked(now, s.paths[i])
+	}
+	s.freezeLocked()
+	return s.frozen, s.addr
+}
+
+// freezeLocked sets the DTLS connection aside: it would hold three goroutines and
+// most of a session's memory.
+func (s *Session) freezeLocked() {
 	if s.frozen || s.stopped {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
 )
 
@@ -18,6 +19,7 @@ type path struct {
 	id        icecheck.ID // of our checks, whose answer is awaited
 	asked     int         // how many there were
 	askAt     time.Time   // the next one is not before
+	credit    int         // bytes that may go there before it is proved
 	early     [][]byte    // records that wait for it to be proved
 	proved    bool
 	nominated bool // the last that was
@@ -32,35 +34,56 @@ const (
 	// whatever it likes to pay for with checks.
 	maxAsks     = 7
 	askInterval = 50 * time.Millisecond
+	// maxGain bounds what goes to an address that is not proved, in bytes for each
+	// that came from there, as QUIC does (RFC 9000 section 8.1): who signals long
+	// credentials cannot have us send others many times what he pays.
+	maxGain = 3
 	// A ClientHello is one record, or two if it has keys against quantum computers.
 	maxEarly    = 2
 	maxEarlyLen = 1500
 )
 
-// checkedLocked notes that an authentic check came. It returns the check of ours
-// that is to go out in return, nil: none.
-func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool) (ours []byte) {
+// checkedLocked notes that an authentic check of so many bytes came, and goes out
+// answered with so many. It returns the check of ours that is to go out in return,
+// nil: none.
+func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool, in, out int) (ours []byte) {
 	p := s.pathLocked(from)
+	p.credit += maxGain*in - out
 	if nominated { // which holds until another is, though its address be proved later
 		for _, other := range s.paths {
 			other.nominated = other == p
 		}
 	}
 	port := s.config.Transport.Port
-	switch {
-	case p.proved:
-		s.heard = now
+	if p.proved {
 		port.Claim(from, s) // another session may have had it since
-		if nominated {
-			s.addr = from
-		}
-	default: // its first record may come before the answer to our check
-		port.ClaimFree(from, s)
+		s.arrivedLocked(now, p)
+	} else {
+		port.ClaimFree(from, s) // its first record may come before the answer to our check
 		if !s.addr.IsValid() {
 			s.addr = from // if nothing better comes
 		}
 	}
 	return s.askLocked(now, p)
+}
+
+// moveAfter is how long nothing may come from the address in use, while something
+// does from another, before that one is used: two checks missed. Not all agents
+// nominate again when their NAT has given them another address, since to them
+// nothing has changed (pion's and aioice's consent checks never nominate).
+const moveAfter = 5 * time.Second
+
+// arrivedLocked notes that something authentic came from a proved address. Where
+// media goes, somebody has to live.
+func (s *Session) arrivedLocked(now time.Time, p *path) {
+	switch {
+	case p.addr == s.addr:
+	case p.nominated, now.Sub(s.heard) >= moveAfter:
+		s.addr = p.addr
+	default:
+		return
+	}
+	s.heard = now
 }
 
 // askLocked returns the check of ours that may go to an address now that has not
@@ -69,13 +92,14 @@ func (s *Session) askLocked(now time.Time, p *path) []byte {
 	if p.proved || p.asked == maxAsks || s.asked >= maxPaths*maxAsks || now.Before(p.askAt) {
 		return nil
 	}
+	raw, err := icecheck.Triggered(p.id, s.ice[0], s.remote.ice)
+	if err != nil || len(raw) > p.credit { // what we make can be built
+		return nil
+	}
 	p.askAt = now.Add(askInterval << p.asked)
 	p.asked++
+	p.credit -= len(raw)
 	s.asked++
-	raw, err := icecheck.Triggered(p.id, s.ice[0], s.remote.ice)
-	if err != nil {
-		return nil // what we make can be built
-	}
 	return raw
 }
 
@@ -145,8 +169,8 @@ func (s *Session) dropPathLocked() {
 func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id icecheck.ID) {
 	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == from && p.id == id })
 	if i >= 0 {
-		s.heard = now
 		s.proveLocked(s.paths[i])
+		s.arrivedLocked(now, s.paths[i])
 	}
 }
 
@@ -172,10 +196,11 @@ func (s *Session) proveLocked(p *path) {
 // is proved.
 func (s *Session) keepLocked(now time.Time, record []byte, from netip.AddrPort) {
 	i := s.findLocked(from)
-	if i < 0 || len(s.paths[i].early) == maxEarly || len(record) > maxEarlyLen {
+	if i < 0 || len(s.paths[i].early) == maxEarly || len(record) > maxEarlyLen || !dtlssrtp.IsClientHello(record) {
 		return
 	}
 	p := s.paths[i]
+	p.credit += maxGain * len(record)
 	p.early = append(p.early, append([]byte(nil), record...))
 	if len(p.early) == 1 {
 		time.AfterFunc(p.askAt.Sub(now), func() { s.askUntilProved(p) })

@@ -6,11 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
+	"github.com/pion/stun/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -31,6 +34,9 @@ type noBack struct{}
 
 func (noBack) RequestKeyframe() {}
 func (noBack) Nack([]uint16)    {}
+
+// unbounded lets a benchmark say what a viewer may not.
+var unbounded = rate{burst: 1}
 
 // pipeline is what lies between a packet's arrival and the socket, for so many
 // viewers who have connected.
@@ -76,7 +82,9 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
 		require.NoError(tb, err)
-		s.keys, s.addr = &keys{out: out}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.keys, s.addr = &keys{out: out, pace: unbounded}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.established.Store(s.keys)
+		s.paths = []*path{{addr: s.addr, proved: true}}
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
@@ -169,4 +177,53 @@ func BenchmarkSeal(b *testing.B) {
 			}
 		})
 	}
+}
+
+// stuck is a socket that is full until it is released.
+type stuck struct {
+	once     sync.Once
+	entered  chan struct{}
+	released chan struct{}
+}
+
+func (s *stuck) WriteTo(b []byte, _ net.Addr) (int, error) {
+	s.once.Do(func() {
+		close(s.entered)
+		<-s.released
+	})
+	return len(b), nil
+}
+
+// The port's one reader does not wait until a viewer's media has left.
+func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
+	p := newPipeline(t, 1)
+	s := p.viewers[0]
+	theirs := viewerOf(t, s)
+	out := &stuck{entered: make(chan struct{}), released: make(chan struct{})}
+	batch := egress.New(out, nil).NewBatch()
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice[0].Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.ice[0].Pwd), stun.Fingerprint)
+	require.NoError(t, err)
+	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: s.ssrcs[0], FractionLost: 64}}}})
+	require.NoError(t, err)
+	sealed, err := theirs.EncryptRTCP(nil, raw, nil)
+	require.NoError(t, err)
+	p.publish(400) // more than a batch holds
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Consume(batch); _ = batch.Flush() })
+	<-out.entered
+	read := make(chan struct{})
+	wg.Go(func() {
+		s.Receive(time.Now(), m.Raw, s.addr)
+		s.Receive(time.Now(), sealed, s.addr)
+		close(read)
+	})
+	select {
+	case <-read:
+	case <-time.After(10 * time.Second):
+		t.Error("the reader waits for the worker's system call")
+	}
+	close(out.released)
+	wg.Wait()
+	require.Equal(t, 0.25, s.Stats().Loss, "and what was said is taken")
 }

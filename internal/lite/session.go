@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -35,20 +36,15 @@ type Config struct {
 	Stream    *cdn.Stream
 	Transport cdn.Transport
 	Log       logging.LoggerFactory
+	// Watch ends the session if its viewer does not come or is gone. If nil, the
+	// session has one of its own.
+	Watch *Watch
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
 	// Ended is called once, when a session that was returned is over. It must
 	// not block.
 	Ended func(err error, sent send.Stats)
 }
-
-const (
-	// connectTimeout bounds the time until DTLS is up.
-	connectTimeout = 20 * time.Second
-	// silence is how long nothing authentic may come from a viewer: its checks
-	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
-	silence = 10 * time.Second
-)
 
 // A Session sends a stream to one viewer. It is a signal.Session. Its methods
 // may be called concurrently.
@@ -58,6 +54,7 @@ type Session struct {
 	config Config
 	remote remote
 	cname  string
+	begun  time.Time
 	set    *send.Set
 	media  writer // that Consume uses
 	again  writer // that the port's reader uses
@@ -69,12 +66,15 @@ type Session struct {
 	work   sync.WaitGroup // the goroutines that handshake and read DTLS
 	ssrcs  []uint32       // that the answer announces
 
+	established atomic.Pointer[keys] // keys, for the port's reader, once there is all it needs
+
 	mu         sync.Mutex
 	stream     *cdn.Stream // nil before Play
 	open       *open       // what was answered then; nil otherwise
 	sdp        string
 	ice        []icecheck.Credentials // the present ones first; those before a restart next
 	candidates int                    // trickled in this ICE session
+	restarts   rate                   // of ICE
 	addr       netip.AddrPort
 	paths      []*path // those checked last at the end
 	asked      int     // our checks of addresses that have not answered, dropped ones too
@@ -82,9 +82,8 @@ type Session struct {
 	pipe       *dtlssrtp.Pipe // where records go while DTLS is up; nil before and after
 	keys       *keys          // nil before the handshake
 	conn       *dtls.Conn
-	frozen     bool      // conn is set aside as keys.state
-	thawing    time.Time // the last time
-	timer      *time.Timer
+	frozen     bool  // conn is set aside as keys.state
+	thaw       *thaw // conn made again for a moment; nil: it is not
 	expiry     *time.Timer
 	repeats    *time.Timer // nil before the handshake
 	unwatch    func()
@@ -110,6 +109,9 @@ func (o *open) video() bool {
 // [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer, or
 // that cannot be answered without a stream.
 func Answer(c Config, offer string) (*Session, error) {
+	if c.Watch == nil {
+		c.Watch = &Watch{}
+	}
 	o, err := negotiate.Parse(offer)
 	if err != nil {
 		return nil, err
@@ -124,8 +126,9 @@ func Answer(c Config, offer string) (*Session, error) {
 	}
 	s := &Session{
 		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
-		done: make(chan struct{}), gone: make(chan struct{}), heard: time.Now(), stream: c.Stream,
+		done: make(chan struct{}), gone: make(chan struct{}), begun: time.Now(), stream: c.Stream,
 	}
+	s.heard, s.restarts = s.begun, rate{every: time.Minute / restartsPerMinute, burst: restartsPerMinute}
 	s.hangUp = sync.OnceFunc(func() { close(s.gone) })
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
@@ -251,8 +254,8 @@ func (s *Session) local(c icecheck.Credentials) local {
 // begin asks for keyframes while the viewer connects, and sets the clocks.
 func (s *Session) begin() {
 	s.set.Warm()
+	s.config.Watch.add(s)
 	s.mu.Lock()
-	s.timer = time.AfterFunc(connectTimeout, s.tick)
 	if at := s.config.Expires; !at.IsZero() {
 		s.expiry = time.AfterFunc(time.Until(at), func() { s.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
 	}
@@ -272,24 +275,6 @@ func (s *Session) watch(stream *cdn.Stream) {
 		return
 	}
 	s.unwatch = unwatch
-}
-
-// tick ends a session that did not connect, or whose viewer is gone without a
-// word.
-func (s *Session) tick() {
-	s.mu.Lock()
-	connected, heard := s.keys != nil, s.heard
-	if left := silence - time.Since(heard); connected && !s.stopped && left > 0 {
-		s.timer.Reset(left)
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	if connected {
-		s.End(cdn.ErrPeerLost)
-		return
-	}
-	s.End(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
 }
 
 // ID is unguessable (128 bits).
@@ -340,9 +325,20 @@ func (s *Session) Patch(_ context.Context, text string) (string, error) {
 	return s.restartLocked(f.Ufrag, f.Pwd)
 }
 
+// restartsPerMinute bounds how often ICE begins anew, which allows as many checks
+// of ours again as at first. A viewer does it when its network changes.
+const restartsPerMinute = 5
+
 // restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
 // flows as before until the viewer nominates.
 func (s *Session) restartLocked(ufrag, pwd string) (string, error) {
+	now := time.Now()
+	if wait := s.restarts.wait(now); wait > 0 {
+		return "", &cdn.Error{
+			Op: "restart ICE", Err: fmt.Errorf("%w: %d restarts a minute", cdn.ErrOverLimit, restartsPerMinute), RetryAfter: wait,
+		}
+	}
+	s.restarts.take(now)
 	c, err := s.newCredentials()
 	if err != nil {
 		return "", err
@@ -384,8 +380,8 @@ func (s *Session) Close() error {
 
 // finish says goodbye and gives back what the session has. Close waits for it.
 func (s *Session) finish() {
+	s.config.Watch.remove(s)
 	s.mu.Lock()
-	s.timer.Stop()
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
@@ -488,9 +484,9 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.keys, s.conn = k, conn
+	s.established.Store(k)
 	s.heard = time.Now()
 	s.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })
-	s.timer.Reset(silence)
 	if s.stream != nil {
 		s.startLocked()
 	}

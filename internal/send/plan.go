@@ -19,9 +19,9 @@ const (
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
-// feedback is what a viewer may send, and gets an answer to. That to rrtr is
-// [Set.AnswerTime].
-var feedback = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
+// answered is what a viewer may send, and gets an answer to. That to rrtr is
+// [AnswerTime].
+var answered = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
 
 // A Line is one m-section of what is sent: a track and how the receiver wants
 // its packets.
@@ -92,7 +92,7 @@ func PlanOpen(o *negotiate.Offer) (*Plan, error) {
 			}
 		}
 		for _, c := range m.Codecs {
-			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted})
+			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 		}
 	}
 	if len(p.Choices) == 0 {
@@ -130,7 +130,7 @@ func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
 func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
 	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
 	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, Mid: strings.Clone(m.Mid)})
-	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: wanted, Sends: true})
+	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 }
 
 func formats(tracks []*cdn.Track) string {

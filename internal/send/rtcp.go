@@ -7,6 +7,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/feedback"
 	"github.com/deltacdn/delta/internal/ntp"
 	"github.com/deltacdn/delta/internal/seqnum"
 	"github.com/deltacdn/delta/internal/slow"
@@ -81,51 +82,30 @@ func moved(a, b cdn.Clock) bool {
 // Take notes what the receiver says of this RTP stream; what is about others is
 // left alone. It reports whether the receiver is to be given up as too slow.
 func (s *Sender) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
-	set := s.set
-	set.mu.Lock()
-	for _, p := range packets {
-		s.take(now, p)
-	}
-	verdict := s.judge(now)
-	layer, paused := s.layer.Name(), s.waiting
-	if s.next != nil {
-		layer = s.next.Name()
-	}
-	set.mu.Unlock()
-	if verdict == slow.Down && set.config.OnSlow != nil {
-		set.config.OnSlow(layer, paused)
-	}
-	return verdict == slow.Leave
+	return s.set.take(now, marshal(packets), []*Sender{s})
 }
 
-func (s *Sender) take(now time.Time, p rtcp.Packet) {
-	switch p := p.(type) {
-	case *rtcp.ReceiverReport:
-		for i := range p.Reports {
-			s.received(now, &p.Reports[i])
-		}
-	case *rtcp.SenderReport:
-		for i := range p.Reports {
-			s.received(now, &p.Reports[i])
-		}
-	case *rtcp.PictureLossIndication:
-		s.wantKeyframe(p.MediaSSRC)
-	case *rtcp.FullIntraRequest:
-		for _, e := range p.FIR {
-			s.wantKeyframe(e.SSRC)
-		}
-	case *rtcp.TransportLayerNack:
-		if p.MediaSSRC == s.out.SSRC {
-			s.repair(now, p.Nacks)
-		}
-	case *rtcp.ReceiverEstimatedMaximumBitrate:
-		s.slow.Estimate(now, float64(p.Bitrate))
+// take notes a message, and reports whether it is about this RTP stream.
+func (s *Sender) take(now time.Time, m *feedback.Message) bool {
+	if m.SSRC != s.out.SSRC && m.Kind != feedback.Estimate {
+		return false
 	}
+	switch m.Kind {
+	case feedback.Report:
+		s.received(now, m)
+	case feedback.Keyframe:
+		s.wantKeyframe()
+	case feedback.Nack:
+		s.repair(now, m.Missing)
+	case feedback.Estimate:
+		s.slow.Estimate(now, m.Bitrate)
+	case feedback.Time: // is AnswerTime's
+	}
+	return true
 }
 
-func (s *Sender) wantKeyframe(ssrc uint32) {
+func (s *Sender) wantKeyframe() {
 	switch {
-	case ssrc != s.out.SSRC:
 	case s.idle:
 		s.begged = true // ahead of the wish for the layer
 	case !s.waiting:
@@ -134,38 +114,38 @@ func (s *Sender) wantKeyframe(ssrc uint32) {
 }
 
 // received takes a report block (RFC 3550 section 6.4.1).
-func (s *Sender) received(now time.Time, b *rtcp.ReceptionReport) {
-	if b.SSRC != s.out.SSRC {
-		return
-	}
-	if b.LastSenderReport != 0 && b.LastSenderReport == s.reported.stamp {
-		delay := time.Duration(b.Delay) * time.Second / 65536
+func (s *Sender) received(now time.Time, m *feedback.Message) {
+	if m.LastSR != 0 && m.LastSR == s.reported.stamp {
+		delay := time.Duration(m.Delay) * time.Second / 65536
 		s.reported.measured(now.Sub(s.reported.at) - delay)
 	}
-	s.reported.loss = float64(b.FractionLost) / 256
+	s.reported.loss = float64(m.Lost) / 256
 	s.slow.Report(now, s.reported.loss)
 }
 
-// AnswerTime returns what lets a viewer who asks measure its round trip (RFC 3611
-// sections 4.4 and 4.5), nil if none asks. A browser that does not know it waits
-// for 100 ms before it asks again for a packet whose repair was lost.
-func (s *Set) AnswerTime(packets []rtcp.Packet) []rtcp.Packet {
-	for _, p := range packets {
-		xr, ok := p.(*rtcp.ExtendedReport)
-		if !ok {
-			continue
-		}
-		for _, r := range xr.Reports {
-			asked, ok := r.(*rtcp.ReceiverReferenceTimeReportBlock)
-			if ours := s.Sources(); ok && len(ours) > 0 {
-				return []rtcp.Packet{
-					&rtcp.ReceiverReport{SSRC: ours[0]},
-					&rtcp.ExtendedReport{SenderSSRC: ours[0], Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
-						Reports: []rtcp.DLRRReport{{SSRC: xr.SenderSSRC, LastRR: ntp.Middle(asked.NTPTimestamp)}},
-					}}},
-				}
+// AnswerTime returns what the sender of an RTP stream says to let a viewer who
+// asks measure its round trip (RFC 3611 sections 4.4 and 4.5), nil if the compound
+// packet does not ask. A browser that does not know it waits for 100 ms before it
+// asks again for a packet whose repair was lost.
+func AnswerTime(ssrc uint32, compound []byte) []rtcp.Packet {
+	r := feedback.Read(compound)
+	for m, ok := r.Next(); ok; m, ok = r.Next() {
+		if m.Kind == feedback.Time {
+			return []rtcp.Packet{
+				&rtcp.ReceiverReport{SSRC: ssrc},
+				&rtcp.ExtendedReport{SenderSSRC: ssrc, Reports: []rtcp.ReportBlock{&rtcp.DLRRReportBlock{
+					Reports: []rtcp.DLRRReport{{SSRC: m.SSRC, LastRR: ntp.Middle(m.NTP)}},
+				}}},
 			}
 		}
+	}
+	return nil
+}
+
+// AnswerTime is the function of that name for those who have read the packets.
+func (s *Set) AnswerTime(packets []rtcp.Packet) []rtcp.Packet {
+	if ours := s.Sources(); len(ours) > 0 {
+		return AnswerTime(ours[0], marshal(packets))
 	}
 	return nil
 }
@@ -173,40 +153,38 @@ func (s *Set) AnswerTime(packets []rtcp.Packet) []rtcp.Packet {
 // repair answers a NACK from the ring. A packet that is not here will be sent
 // when it comes, as any other; one that was never meant for this viewer, or
 // that the budget does not allow, is left out.
-func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
+func (s *Sender) repair(now time.Time, missing feedback.Missing) {
 	highest, _ := s.munger.Last()
-	for _, pair := range pairs {
-		pair.Range(func(seq uint16) bool {
-			out := seqnum.NearSeq(highest, seq)
-			sent, ok := s.munger.Source(out)
-			if !ok || s.out.To == nil {
-				return true
-			}
-			run, source := sent.Source, sent.Seq
-			// What came here less than a round trip ago was asked for before
-			// the viewer can have missed it.
-			p, rtt := run.layer.Lookup(source), s.reported.least
-			if p == nil {
-				s.owe(source)
-				return true
-			}
-			if now.Sub(p.Arrival) < rtt {
-				return true
-			}
-			again := s.budget.Again(source) || s.set.config.Node // which repairs for many
-			ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
-			if s.budget.Allow(now, source, len(p.Payload), rtt) {
-				s.resend(p, run, out, ts)
-				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-				// A repair was lost: another loss would cost much. The budget counts
-				// both copies once, so repairs are twice its share at the most.
-				if again {
-					s.resend(p, run, out, ts)
-				}
-			}
+	missing.Range(func(seq uint16) bool {
+		out := seqnum.NearSeq(highest, seq)
+		sent, ok := s.munger.Source(out)
+		if !ok || s.out.To == nil {
 			return true
-		})
-	}
+		}
+		run, source := sent.Source, sent.Seq
+		// What came here less than a round trip ago was asked for before
+		// the viewer can have missed it.
+		p, rtt := run.layer.Lookup(source), s.reported.least
+		if p == nil {
+			s.owe(source)
+			return true
+		}
+		if now.Sub(p.Arrival) < rtt {
+			return true
+		}
+		again := s.budget.Again(source) || s.set.config.Node // which repairs for many
+		ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
+		if s.budget.Allow(now, source, len(p.Payload), rtt) {
+			s.resend(p, run, out, ts)
+			s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
+			// A repair was lost: another loss would cost much. The budget counts
+			// both copies once, so repairs are twice its share at the most.
+			if again {
+				s.resend(p, run, out, ts)
+			}
+		}
+		return true
+	})
 }
 
 // owedSlots bounds how many packets that are not here yet are remembered to

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -52,8 +53,12 @@ type Set struct {
 	wanted  []string  // layers, by a node; nil: all
 	chosen  time.Time // when it was looked at last which are sent
 	sentAt  time.Time // when media last went out
+	judged  time.Time // when it was looked at last whether the receiver is slow
 	started bool
 	closed  bool
+
+	idle  atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
+	inbox inbox
 }
 
 // New returns a Set without senders.
@@ -114,6 +119,8 @@ func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 	defer s.mu.Unlock()
 	s.to = to
 	defer func() { s.to = nil }()
+	s.inbox.open()
+	defer s.consumed(now)
 	s.reports = s.reports[:0]
 	if s.wanted != nil && now.Sub(s.chosen) >= checkEvery {
 		s.choose(now)
@@ -126,29 +133,6 @@ func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 		s.reports = snd.appendReport(s.reports, now)
 	}
 	return s.reports
-}
-
-// idleAfter is how long nothing has to be sent until that is no pause between
-// two packets.
-const idleAfter = time.Second
-
-// Idle reports whether nothing is being sent.
-func (s *Set) Idle(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return now.Sub(s.sentAt) > idleAfter
-}
-
-// Take notes what the receiver says, of whichever sender. It reports whether the
-// receiver is to be given up as too slow.
-func (s *Set) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
-	s.mu.Lock()
-	senders := s.senders // Add only appends to it
-	s.mu.Unlock()
-	for _, snd := range senders {
-		giveUp = snd.Take(now, packets) || giveUp
-	}
-	return giveUp
 }
 
 // ErrOutgrown says that a node has to ask for the stream anew: it has other

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -76,9 +77,7 @@ func TestWantedLater(t *testing.T) {
 		s.join(Config{Node: true}, true)
 		s.want(false)
 		s.sent = nil
-		s.set.mu.Lock()
-		s.sender.wantKeyframe(1)
-		s.set.mu.Unlock()
+		s.set.Take(time.Now(), []rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: 1}})
 		s.play(time.Second)
 		require.Empty(t, s.sent)
 		require.Zero(t, s.asked.Load())

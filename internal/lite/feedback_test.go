@@ -1,0 +1,63 @@
+package lite_test
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/pion/rtcp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/lite"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// What viewers say, as a whole session takes it: they get a keyframe by either way
+// of asking, and what their estimate allows.
+func TestFeedback(t *testing.T) {
+	for name, k := range map[string]struct {
+		say    func(ssrc uint32) rtcp.Packet
+		asked  bool // for a keyframe (which comes by itself here once video is back)
+		paused bool
+	}{
+		"PLI":           {say: func(ssrc uint32) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: ssrc} }, asked: true},
+		"PLI of others": {say: func(ssrc uint32) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: ssrc + 1} }},
+		"FIR": {say: func(ssrc uint32) rtcp.Packet {
+			return &rtcp.FullIntraRequest{MediaSSRC: ssrc, FIR: []rtcp.FIREntry{{SSRC: ssrc}}}
+		}, asked: true},
+		"FIR of others": {say: func(ssrc uint32) rtcp.Packet {
+			return &rtcp.FullIntraRequest{MediaSSRC: ssrc, FIR: []rtcp.FIREntry{{SSRC: ssrc + 1}}}
+		}},
+		"REMB, enough": {say: func(ssrc uint32) rtcp.Packet {
+			return &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 1e6, SSRCs: []uint32{ssrc}}
+		}},
+		"REMB, too little": {say: func(ssrc uint32) rtcp.Packet {
+			return &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 100, SSRCs: []uint32{ssrc}}
+		}, paused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPlace(t, func(t *testing.T, p *place) {
+				c := p.client("viewer", nil)
+				p.more = 1000
+				var paused atomic.Bool
+				s, err := lite.Answer(lite.Config{
+					Config: send.Config{OnSlow: func(_ string, yes bool) { paused.Store(yes) }},
+					Stream: p.stream, Transport: p.node.Transport(), Log: p.node.PionLogger(),
+				}, c.offer(t))
+				require.NoError(t, err)
+				c.accept(t, s.SDP())
+				p.frames(90)
+				require.Positive(t, c.packets.Load())
+				before := p.asked.Load()
+				ssrc := uint32(c.GetReceivers()[0].Track().SSRC())
+				for range 8 {
+					require.NoError(t, c.WriteRTCP([]rtcp.Packet{k.say(ssrc)}))
+					p.frames(30)
+				}
+				require.Equal(t, k.asked, p.asked.Load() > before)
+				require.Equal(t, k.paused, paused.Load())
+				require.NoError(t, s.Close())
+				require.NoError(t, c.GracefulClose())
+			})
+		})
+	}
+}

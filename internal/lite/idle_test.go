@@ -1,0 +1,85 @@
+package lite
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/srtp/v3"
+	"github.com/pion/stun/v4"
+	"github.com/stretchr/testify/require"
+)
+
+// viewerOf returns what seals as the viewer of s does, who has reported before.
+func viewerOf(tb testing.TB, s *Session) *srtp.Context {
+	key, salt := make([]byte, 16), make([]byte, 12)
+	in, err := srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm, srtp.SRTCPReplayProtection(64))
+	require.NoError(tb, err)
+	theirs, err := srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm)
+	require.NoError(tb, err)
+	s.keys.in, s.frozen = in, true
+	tb.Cleanup(func() {
+		s.mu.Lock()
+		s.frozen = false // there was no DTLS to say goodbye in
+		s.mu.Unlock()
+	})
+	return theirs
+}
+
+// BenchmarkReport is what a viewer's receiver report costs.
+func BenchmarkReport(b *testing.B) {
+	p := newPipeline(b, 1)
+	s := p.viewers[0]
+	theirs := viewerOf(b, s)
+	raw, err := rtcp.Marshal([]rtcp.Packet{
+		&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: s.ssrcs[0]}}},
+		&rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{Source: 1, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: "viewer"}}}}},
+	})
+	require.NoError(b, err)
+	var sealed [1000][]byte
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%len(sealed) == 0 {
+			b.StopTimer()
+			for j := range sealed {
+				sealed[j], err = theirs.EncryptRTCP(nil, raw, nil)
+				require.NoError(b, err)
+			}
+			b.StartTimer()
+		}
+		s.Receive(time.Now(), sealed[i%len(sealed)], s.addr)
+	}
+}
+
+// BenchmarkCheck is what a viewer's consent check costs, with the system call of
+// its answer.
+func BenchmarkCheck(b *testing.B) {
+	s := newPipeline(b, 1).viewers[0]
+	viewerOf(b, s)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice[0].Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.ice[0].Pwd), stun.Fingerprint)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Receive(time.Now(), m.Raw, s.addr)
+	}
+}
+
+// What a viewer says once a second, and means nothing new, allocates nothing but
+// what pion/srtp does.
+func TestReportsDoNotAllocate(t *testing.T) {
+	s := newPipeline(t, 1).viewers[0]
+	theirs := viewerOf(t, s)
+	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: s.ssrcs[0]}}}})
+	require.NoError(t, err)
+	var sealed [][]byte
+	for range 201 {
+		one, err := theirs.EncryptRTCP(nil, raw, nil)
+		require.NoError(t, err)
+		sealed = append(sealed, one)
+	}
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
+		s.Receive(time.Now(), sealed[0], s.addr)
+		sealed = sealed[1:]
+	}), 1.0)
+}
