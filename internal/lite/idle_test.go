@@ -17,10 +17,10 @@ func viewerOf(tb testing.TB, s *Session) *srtp.Context {
 	require.NoError(tb, err)
 	theirs, err := srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm)
 	require.NoError(tb, err)
-	s.keys.in, s.frozen = in, true
+	s.dtls.keys.in, s.dtls.frozen = in, true
 	tb.Cleanup(func() {
 		s.mu.Lock()
-		s.frozen = false // there was no DTLS to say goodbye in
+		s.dtls.frozen = false // there was no DTLS to say goodbye in
 		s.mu.Unlock()
 	})
 	return theirs
@@ -47,7 +47,7 @@ func BenchmarkReport(b *testing.B) {
 			}
 			b.StartTimer()
 		}
-		s.Receive(time.Now(), sealed[i%len(sealed)], s.addr)
+		s.Receive(time.Now(), sealed[i%len(sealed)], s.ice.addr)
 	}
 }
 
@@ -56,12 +56,12 @@ func BenchmarkReport(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	s := newPipeline(b, 1).viewers[0]
 	viewerOf(b, s)
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice[0].Ufrag+":x"),
-		stun.NewShortTermIntegrity(s.ice[0].Pwd), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice.ours[0].Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.ice.ours[0].Pwd), stun.Fingerprint)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Receive(time.Now(), m.Raw, s.addr)
+		s.Receive(time.Now(), m.Raw, s.ice.addr)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestReportsDoNotAllocate(t *testing.T) {
 		sealed = append(sealed, one)
 	}
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
-		s.Receive(time.Now(), sealed[0], s.addr)
+		s.Receive(time.Now(), sealed[0], s.ice.addr)
 		sealed = sealed[1:]
 	}), 1.0)
 }

@@ -7,9 +7,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
-	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -23,7 +21,7 @@ type writer struct {
 
 // WriteRTP implements send.RTPWriter.
 func (w *writer) WriteRTP(header, payload []byte) (int, error) {
-	return w.session.keys.out.RTP(w.batch, w.to, header, payload), nil
+	return w.session.dtls.keys.out.RTP(w.batch, w.to, header, payload), nil
 }
 
 // Consume sends what has come since the last time. A worker of the node calls
@@ -39,7 +37,7 @@ func (s *Session) Consume(batch *egress.Batch) {
 func (s *Session) to() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addr
+	return s.ice.addr
 }
 
 // sendRTCP sends a compound packet (RFC 3550 section 6.1) ahead of media.
@@ -54,7 +52,7 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 	if err != nil {
 		return // what we make can be marshaled
 	}
-	sealed, err := s.keys.out.RTCP(raw)
+	sealed, err := s.dtls.keys.out.RTCP(raw)
 	if err == nil {
 		_ = s.config.Transport.Port.Send(sealed, s.to()) // the next one is as good
 	}
@@ -85,102 +83,10 @@ func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) (ro
 	return connected && s.set.Idle(now) // the viewer waits for media
 }
 
-// receiveCheck answers a connectivity check, and makes one of our own in return
-// where that is needed. It reports whether the viewer is connected.
-func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
-	if icecheck.IsAnswer(packet) {
-		return s.receiveAnswer(now, packet, from)
-	}
-	answer, ours, connected := s.answerCheck(now, packet, from)
-	if answer != nil {
-		_ = s.config.Transport.Port.Send(answer, from) // lost, it is asked for again
-	}
-	if ours != nil {
-		_ = s.config.Transport.Port.Send(ours, from)
-	}
-	return connected
-}
-
-// answerCheck returns the answer to a check, nil if it is not authentic, and the
-// check of ours in return, nil: none.
-func (s *Session) answerCheck(now time.Time, packet []byte, from netip.AddrPort) (answer, ours []byte, connected bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return nil, nil, false
-	}
-	c, err := s.config.Transport.Checks.Read(packet, s.passwordLocked)
-	if err != nil {
-		return nil, nil, s.frozen
-	}
-	if answer, err = c.Respond(from); err != nil {
-		return nil, nil, s.frozen
-	}
-	if !c.Controlled {
-		ours = s.checkedLocked(now, from, c.Nominates, len(packet), len(answer))
-	}
-	return answer, ours, s.frozen
-}
-
-// receiveAnswer takes the answer to a check of ours.
-func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if id, ok := icecheck.ReadAnswer(packet, s.remote.ice.Pwd); ok && !s.stopped {
-		s.answeredLocked(now, from, id)
-	}
-	return s.frozen
-}
-
-func (s *Session) passwordLocked(ufrag string) (string, bool) {
-	for _, c := range s.ice {
-		if c.Ufrag == ufrag {
-			return c.Pwd, true
-		}
-	}
-	return "", false
-}
-
-// receiveRecord gives a DTLS record to the connection. The first one begins the
-// handshake, but only towards an address that is proved; when DTLS is set aside,
-// only an alert is of interest.
-func (s *Session) receiveRecord(now time.Time, record []byte, from netip.AddrPort) (connected bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.stopped || !s.addr.IsValid():
-	case s.keys != nil && !dtlssrtp.Protected(record, !s.frozen):
-		// Anybody may have written it.
-	case s.frozen && record[0] == alertRecord:
-		s.alertLocked(record)
-	case s.frozen:
-	case s.pipe != nil:
-		s.pipe.Put(record)
-	case s.provedLocked() && dtlssrtp.IsClientHello(record):
-		s.handshakeLocked(record)
-	default:
-		s.keepLocked(now, record, from)
-	}
-	return s.frozen
-}
-
-// handshakeLocked begins the handshake with what came first.
-func (s *Session) handshakeLocked(records ...[]byte) {
-	p := dtlssrtp.NewPipe(s.send)
-	s.pipe = p
-	for _, record := range records {
-		p.Put(record)
-	}
-	for _, path := range s.paths {
-		path.early = nil
-	}
-	s.work.Go(func() { s.dial(p) })
-}
-
 // receiveRTCP takes the viewer's feedback. That it is authentic shows that the
 // handshake is over on the other side too, and DTLS can be set aside.
 func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
-	k := s.established.Load()
+	k := s.dtls.established.Load()
 	if k == nil {
 		return false
 	}
@@ -188,7 +94,7 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort)
 	if compound == nil {
 		return false
 	}
-	connected, s.again.to = s.heardFrom(now, from)
+	connected, s.again.to = s.heard(now, from)
 	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
@@ -200,31 +106,11 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort)
 	return connected
 }
 
-// heardFrom notes that RTCP came that is authentic, and returns where the viewer
-// is.
-func (s *Session) heardFrom(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
+// heard notes that the viewer lives, and returns where.
+func (s *Session) heard(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.findLocked(from); i >= 0 && s.paths[i].proved {
-		s.arrivedLocked(now, s.paths[i])
-	}
+	s.ice.heardFrom(now, from)
 	s.freezeLocked()
-	return s.frozen, s.addr
-}
-
-// freezeLocked sets the DTLS connection aside: it would hold three goroutines and
-// most of a session's memory.
-func (s *Session) freezeLocked() {
-	if s.frozen || s.stopped {
-		return
-	}
-	s.pipe.Mute(true) // what it says on closing is for later
-	state, ok := s.conn.ConnectionState()
-	if !ok { // it is closing
-		s.pipe.Mute(false)
-		return
-	}
-	s.keys.state, s.frozen, s.conn = state, true, nil
-	_ = s.pipe.Close()
-	s.pipe = nil
+	return s.dtls.frozen, s.ice.addr
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/port"
 )
 
 // A path is an address of the viewer's. That a check carries the right password
@@ -43,28 +44,62 @@ const (
 	maxEarlyLen = 1500
 )
 
-// checkedLocked notes that an authentic check of so many bytes came, and goes out
+// An iceState is a lite agent's: our credentials and the viewer's, and where the
+// viewer is. It reads no clock and sends nothing; it has the port tell whose the
+// datagrams are.
+type iceState struct {
+	port  *port.Port
+	owner port.Endpoint // to whom the port gives them
+
+	ours       []icecheck.Credentials // the present ones first; those before a restart next
+	theirs     icecheck.Credentials
+	candidates int  // trickled in this ICE session
+	restarts   rate // of ICE
+
+	addr  netip.AddrPort // in use
+	heard time.Time      // when something authentic came from there
+	paths []*path        // those checked last at the end
+	asked int            // our checks of addresses that have not answered, dropped ones too
+}
+
+func newICE(p *port.Port, owner port.Endpoint, theirs icecheck.Credentials, now time.Time) iceState {
+	return iceState{
+		port: p, owner: owner, theirs: theirs, heard: now,
+		restarts: rate{every: time.Minute / restartsPerMinute, burst: restartsPerMinute},
+	}
+}
+
+// password is for [icecheck.Read].
+func (s *iceState) password(ufrag string) (string, bool) {
+	for _, c := range s.ours {
+		if c.Ufrag == ufrag {
+			return c.Pwd, true
+		}
+	}
+	return "", false
+}
+
+// checked notes that an authentic check of so many bytes came, and goes out
 // answered with so many. It returns the check of ours that is to go out in return,
 // nil: none.
-func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bool, in, out int) (ours []byte) {
-	p := s.pathLocked(from)
+func (s *iceState) checked(now time.Time, from netip.AddrPort, nominated bool, in, out int) (ours []byte) {
+	p := s.path(from)
 	p.credit += maxGain*in - out
 	if nominated { // which holds until another is, though its address be proved later
 		for _, other := range s.paths {
 			other.nominated = other == p
 		}
 	}
-	port := s.config.Transport.Port
 	if p.proved {
-		port.Claim(from, s) // another session may have had it since
-		s.arrivedLocked(now, p)
+		s.port.Claim(from, s.owner) // another session may have had it since
+		s.arrived(now, p)
 	} else {
-		port.ClaimFree(from, s) // its first record may come before the answer to our check
+		s.port.ClaimFree(from, s.owner) // its first record may come before the answer to our check
 		if !s.addr.IsValid() {
 			s.addr = from // if nothing better comes
 		}
 	}
-	return s.askLocked(now, p)
+	return s.ask(now, p)
 }
 
 // moveAfter is how long nothing may come from the address in use, while something
@@ -73,9 +108,9 @@ func (s *Session) checkedLocked(now time.Time, from netip.AddrPort, nominated bo
 // nothing has changed (pion's and aioice's consent checks never nominate).
 const moveAfter = 5 * time.Second
 
-// arrivedLocked notes that something authentic came from a proved address. Where
+// arrived notes that something authentic came from a proved address. Where
 // media goes, somebody has to live.
-func (s *Session) arrivedLocked(now time.Time, p *path) {
+func (s *iceState) arrived(now time.Time, p *path) {
 	switch {
 	case p.addr == s.addr:
 	case p.nominated, now.Sub(s.heard) >= moveAfter:
@@ -86,13 +121,13 @@ func (s *Session) arrivedLocked(now time.Time, p *path) {
 	s.heard = now
 }
 
-// askLocked returns the check of ours that may go to an address now that has not
+// ask returns the check of ours that may go to an address now that has not
 // proved itself, and counts it; nil: none.
-func (s *Session) askLocked(now time.Time, p *path) []byte {
+func (s *iceState) ask(now time.Time, p *path) []byte {
 	if p.proved || p.asked == maxAsks || s.asked >= maxPaths*maxAsks || now.Before(p.askAt) {
 		return nil
 	}
-	raw, err := icecheck.Triggered(p.id, s.ice[0], s.remote.ice)
+	raw, err := icecheck.Triggered(p.id, s.ours[0], s.theirs)
 	if err != nil || len(raw) > p.credit { // what we make can be built
 		return nil
 	}
@@ -103,125 +138,134 @@ func (s *Session) askLocked(now time.Time, p *path) []byte {
 	return raw
 }
 
-// askUntilProved makes our checks of p by itself, since the handshake waits for
-// the answer, and the viewer's next check may be seconds away.
-func (s *Session) askUntilProved(p *path) {
-	s.mu.Lock()
-	if s.stopped || p.proved || !slices.Contains(s.paths, p) {
-		s.mu.Unlock()
-		return
-	}
-	now := time.Now()
-	raw := s.askLocked(now, p)
-	wait := p.askAt.Sub(now)
-	s.mu.Unlock()
-	if raw != nil {
-		_ = s.config.Transport.Port.Send(raw, p.addr)
-	}
-	if wait > 0 {
-		time.AfterFunc(wait, func() { s.askUntilProved(p) })
-	}
-}
-
-// askAnewLocked forgets how many checks of ours were not answered, since they
+// askAnew forgets how many checks of ours were not answered, since they
 // could not be: there are other credentials.
-func (s *Session) askAnewLocked() {
+func (s *iceState) askAnew() {
 	s.asked = 0
 	for _, p := range s.paths {
 		p.asked, p.askAt = 0, time.Time{}
 	}
 }
 
-// pathLocked returns the path of an address, which it moves to the end of the
+// path returns the path of an address, which it moves to the end of the
 // list: those that are not checked any more are the first to go.
-func (s *Session) pathLocked(addr netip.AddrPort) *path {
-	if i := s.findLocked(addr); i >= 0 {
+func (s *iceState) path(addr netip.AddrPort) *path {
+	if i := s.find(addr); i >= 0 {
 		p := s.paths[i]
 		s.paths = append(slices.Delete(s.paths, i, i+1), p)
 		return p
 	}
 	if len(s.paths) == maxPaths {
-		s.dropPathLocked()
+		s.drop()
 	}
 	p := &path{addr: addr, id: icecheck.NewID()}
-	s.config.Transport.Port.Expect(p.id, s)
+	s.port.Expect(p.id, s.owner)
 	s.paths = append(s.paths, p)
 	return p
 }
 
-// findLocked returns where in the list an address is, -1: nowhere.
-func (s *Session) findLocked(addr netip.AddrPort) int {
+// find returns where in the list an address is, -1: nowhere.
+func (s *iceState) find(addr netip.AddrPort) int {
 	return slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == addr })
 }
 
-// dropPathLocked forgets the path that matters least.
-func (s *Session) dropPathLocked() {
+// drop forgets the path that matters least.
+func (s *iceState) drop() {
 	i := slices.IndexFunc(s.paths, func(p *path) bool { return !p.proved && p.addr != s.addr })
 	if i < 0 {
 		i = slices.IndexFunc(s.paths, func(p *path) bool { return p.addr != s.addr })
 	}
-	s.config.Transport.Port.Forget(s, nil, []netip.AddrPort{s.paths[i].addr})
-	s.config.Transport.Port.Unexpect(s, s.paths[i].id)
+	s.port.Forget(s.owner, nil, []netip.AddrPort{s.paths[i].addr})
+	s.port.Unexpect(s.owner, s.paths[i].id)
 	s.paths = slices.Delete(s.paths, i, i+1)
 }
 
-// answeredLocked notes that a check of ours was answered from where it went.
-func (s *Session) answeredLocked(now time.Time, from netip.AddrPort, id icecheck.ID) {
+// answered notes that a check of ours was answered from where it went. It returns
+// what has waited for that to begin the handshake.
+func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) (early [][]byte) {
 	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.addr == from && p.id == id })
-	if i >= 0 {
-		s.proveLocked(s.paths[i])
-		s.arrivedLocked(now, s.paths[i])
+	if i < 0 {
+		return nil
 	}
+	p := s.paths[i]
+	s.prove(p)
+	s.arrived(now, p)
+	return p.early
 }
 
-// proveLocked takes it for proved that the viewer is at p: from now on it may be
-// sent to. The handshake begins if it was waiting for that.
-func (s *Session) proveLocked(p *path) {
+// prove takes it for proved that the viewer is at p: from now on it may be sent to.
+func (s *iceState) prove(p *path) {
 	if p.proved {
 		return
 	}
-	if p.nominated || !s.provedLocked() {
+	if p.nominated || !s.proved() {
 		s.addr = p.addr
 	}
 	p.proved = true
 	s.asked -= p.asked // they were answered
-	s.config.Transport.Port.Unexpect(s, p.id)
-	s.config.Transport.Port.Claim(p.addr, s)
-	if len(p.early) > 0 && s.pipe == nil {
-		s.handshakeLocked(p.early...)
+	s.port.Unexpect(s.owner, p.id)
+	s.port.Claim(p.addr, s.owner)
+}
+
+// heardFrom notes that something authentic came that is no check.
+func (s *iceState) heardFrom(now time.Time, from netip.AddrPort) {
+	if i := s.find(from); i >= 0 && s.paths[i].proved {
+		s.arrived(now, s.paths[i])
 	}
 }
 
-// keepLocked keeps what begins a handshake until the address that it came from
-// is proved.
-func (s *Session) keepLocked(now time.Time, record []byte, from netip.AddrPort) {
-	i := s.findLocked(from)
+// keep keeps what begins a handshake until the address that it came from is
+// proved. It returns the path if that is the first: our checks of it are to be
+// repeated then, without being prompted.
+func (s *iceState) keep(record []byte, from netip.AddrPort) (first *path) {
+	i := s.find(from)
 	if i < 0 || len(s.paths[i].early) == maxEarly || len(record) > maxEarlyLen || !dtlssrtp.IsClientHello(record) {
-		return
+		return nil
 	}
 	p := s.paths[i]
 	p.credit += maxGain * len(record)
 	p.early = append(p.early, append([]byte(nil), record...))
-	if len(p.early) == 1 {
-		time.AfterFunc(p.askAt.Sub(now), func() { s.askUntilProved(p) })
+	if len(p.early) > 1 {
+		return nil
 	}
+	return p
 }
 
-// provedLocked reports whether the address in use is proved. If any is, that is.
-func (s *Session) provedLocked() bool {
-	i := s.findLocked(s.addr)
+// proved reports whether the address in use is proved. If any is, that is.
+func (s *iceState) proved() bool {
+	i := s.find(s.addr)
 	return i >= 0 && s.paths[i].proved
 }
 
-// releasePaths gives the port back what it keeps for the session.
-func (s *Session) releasePaths() {
-	s.mu.Lock()
-	paths, names := s.paths, ufrags(s.ice)
-	s.mu.Unlock()
-	var addrs []netip.AddrPort
-	for _, p := range paths {
-		addrs = append(addrs, p.addr)
-		s.config.Transport.Port.Unexpect(s, p.id)
+// forgetEarly gives up what was kept: the handshake has begun.
+func (s *iceState) forgetEarly() {
+	for _, p := range s.paths {
+		p.early = nil
 	}
-	s.config.Transport.Port.Forget(s, names, addrs)
+}
+
+// restart begins another ICE session with the viewer's new credentials and ours,
+// which the port knows.
+func (s *iceState) restart(ours, theirs icecheck.Credentials) {
+	s.theirs = theirs
+	s.port.Forget(s.owner, ufrags(s.ours[1:]), nil)
+	s.ours = []icecheck.Credentials{ours, s.ours[0]}
+	s.askAnew()
+}
+
+// release gives the port back what it keeps.
+func (s *iceState) release() {
+	var addrs []netip.AddrPort
+	for _, p := range s.paths {
+		addrs = append(addrs, p.addr)
+		s.port.Unexpect(s.owner, p.id)
+	}
+	s.port.Forget(s.owner, ufrags(s.ours), addrs)
+}
+
+func ufrags(all []icecheck.Credentials) (names []string) {
+	for _, c := range all {
+		names = append(names, c.Ufrag)
+	}
+	return names
 }

@@ -82,9 +82,9 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
 		require.NoError(tb, err)
-		s.keys, s.addr = &keys{out: out, pace: unbounded}, netip.MustParseAddrPort("127.0.0.1:9")
-		s.established.Store(s.keys)
-		s.paths = []*path{{addr: s.addr, proved: true}}
+		s.dtls.keys, s.ice.addr = &keys{out: out, pace: unbounded}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.dtls.established.Store(s.dtls.keys)
+		s.ice.paths = []*path{{addr: s.ice.addr, proved: true}}
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
@@ -164,9 +164,9 @@ func BenchmarkSeal(b *testing.B) {
 			require.NoError(b, err)
 			saltLen, err := profile.SaltLen()
 			require.NoError(b, err)
-			s.keys.out, err = dtlssrtp.NewSealer(profile, make([]byte, keyLen), make([]byte, saltLen))
+			s.dtls.keys.out, err = dtlssrtp.NewSealer(profile, make([]byte, keyLen), make([]byte, saltLen))
 			require.NoError(b, err)
-			s.media.batch, s.media.to = p.batch, s.addr
+			s.media.batch, s.media.to = p.batch, s.ice.addr
 			h := []byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}
 			b.ReportAllocs()
 			for n := uint16(0); b.Loop(); n++ {
@@ -201,8 +201,8 @@ func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
 	theirs := viewerOf(t, s)
 	out := &stuck{entered: make(chan struct{}), released: make(chan struct{})}
 	batch := egress.New(out, nil).NewBatch()
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice[0].Ufrag+":x"),
-		stun.NewShortTermIntegrity(s.ice[0].Pwd), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice.ours[0].Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.ice.ours[0].Pwd), stun.Fingerprint)
 	require.NoError(t, err)
 	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: s.ssrcs[0], FractionLost: 64}}}})
 	require.NoError(t, err)
@@ -214,8 +214,8 @@ func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
 	<-out.entered
 	read := make(chan struct{})
 	wg.Go(func() {
-		s.Receive(time.Now(), m.Raw, s.addr)
-		s.Receive(time.Now(), sealed, s.addr)
+		s.Receive(time.Now(), m.Raw, s.ice.addr)
+		s.Receive(time.Now(), sealed, s.ice.addr)
 		close(read)
 	})
 	select {

@@ -13,7 +13,7 @@ import (
 func TestFloodsOfFeedback(t *testing.T) {
 	s := newPipeline(t, 1).viewers[0]
 	theirs := viewerOf(t, s)
-	s.keys.pace = rate{every: time.Second / maxReports, burst: maxBurst}
+	s.dtls.keys.pace = rate{every: time.Second / maxReports, burst: maxBurst}
 	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
 	require.NoError(t, err)
 	now := time.Now()
@@ -23,7 +23,7 @@ func TestFloodsOfFeedback(t *testing.T) {
 		if forged {
 			sealed[10] ^= 1
 		}
-		return s.keys.open(now, sealed) != nil
+		return s.dtls.keys.open(now, sealed) != nil
 	}
 	for range 1000 {
 		require.False(t, say(true))
@@ -58,9 +58,9 @@ func TestUnreadableFeedback(t *testing.T) {
 	sealed, err := theirs.EncryptRTCP(nil, raw, nil)
 	require.NoError(t, err)
 	at := time.Now().Add(time.Hour)
-	s.Receive(at, sealed, s.addr)
+	s.Receive(at, sealed, s.ice.addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	require.Equal(t, at, s.heard)
+	require.Equal(t, at, s.ice.heard)
 	require.Equal(t, 0.25, s.Stats().Loss)
 }

@@ -17,7 +17,7 @@ func TestSourcesAreBounded(t *testing.T) {
 		require.NoError(t, err)
 		sealed, err := theirs.EncryptRTCP(nil, raw, nil)
 		require.NoError(t, err)
-		s.Receive(time.Now(), sealed, s.addr)
+		s.Receive(time.Now(), sealed, s.ice.addr)
 	}
-	require.Len(t, s.keys.sources, maxSources)
+	require.Len(t, s.dtls.keys.sources, maxSources)
 }

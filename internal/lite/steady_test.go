@@ -123,7 +123,7 @@ func TestNoGoroutinesInSteadyState(t *testing.T) {
 			}
 			return all
 		}
-		sealer := v.connect(s.ice[0])
+		sealer := v.connect(s.ice.ours[0])
 		require.NotEmpty(t, ours(), "DTLS is there until she reports")
 		raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
 		require.NoError(t, err)

@@ -33,12 +33,12 @@ type thaw struct {
 
 // alertLocked takes what may be the viewer's goodbye.
 func (s *Session) alertLocked(record []byte) {
-	switch t := s.thaw; {
+	switch t := s.dtls.thaw; {
 	case t == nil:
 		t = &thaw{pipe: dtlssrtp.NewPipe(func([]byte) error { return nil }), waiting: [][]byte{append([]byte(nil), record...)}}
-		s.thaw = t
-		k := s.keys
-		s.work.Go(func() { s.listen(t, k) })
+		s.dtls.thaw = t
+		k := s.dtls.keys
+		s.life.work.Go(func() { s.listen(t, k) })
 	case t.open:
 		t.pipe.Put(record)
 		t.fresh = true
@@ -53,13 +53,13 @@ func (s *Session) listen(t *thaw, k *keys) {
 	conn, err := k.resume(t.pipe, s.config.Transport.Certificate, s.config.Log)
 	if err != nil {
 		s.mu.Lock()
-		s.thaw = nil
+		s.dtls.thaw = nil
 		s.mu.Unlock()
 		return
 	}
 	for s.comes(t) {
 		if saysGoodbye(conn) {
-			s.hangUp()
+			s.life.hangUp()
 			s.End(cdn.ErrPeerLost)
 			break
 		}
@@ -78,7 +78,7 @@ func (s *Session) comes(t *thaw) bool {
 	}
 	t.waiting, t.open, t.fresh = nil, true, false
 	if !more {
-		s.thaw = nil
+		s.dtls.thaw = nil
 	}
 	return more
 }

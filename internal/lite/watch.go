@@ -1,11 +1,8 @@
 package lite
 
 import (
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/deltacdn/delta/cdn"
 )
 
 const (
@@ -63,17 +60,4 @@ func (w *Watch) look() {
 		}
 	}
 	w.timer.Reset(watchEvery)
-}
-
-// missed returns why the session is to end now, nil: it may go on.
-func (s *Session) missed(now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch connected := s.keys != nil; {
-	case connected && now.Sub(s.heard) >= silence:
-		return cdn.ErrPeerLost
-	case !connected && now.Sub(s.begun) >= connectTimeout:
-		return fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout)
-	}
-	return nil
 }

@@ -1,0 +1,146 @@
+package lite
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/port"
+	"github.com/deltacdn/delta/internal/socket"
+)
+
+// event is something that an agent is told, and where it takes the viewer to be
+// after that.
+type event struct {
+	after time.Duration
+	what  func(s *iceState, now time.Time)
+	used  netip.AddrPort
+}
+
+var here, there = netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:2")
+
+const checkLen, answerLen = 108, 64
+
+func checks(from netip.AddrPort, nominates bool) func(*iceState, time.Time) {
+	return func(s *iceState, now time.Time) { s.checked(now, from, nominates, checkLen, answerLen) }
+}
+
+func answers(from netip.AddrPort) func(*iceState, time.Time) {
+	return func(s *iceState, now time.Time) { s.answered(now, from, s.paths[s.find(from)].id) }
+}
+
+func reports(from netip.AddrPort) func(*iceState, time.Time) {
+	return func(s *iceState, now time.Time) { s.heardFrom(now, from) }
+}
+
+func newTestICE(now time.Time) iceState {
+	s := newICE(port.New(struct{ socket.Socket }{}), nil, icecheck.NewCredentials(), now)
+	s.ours = []icecheck.Credentials{icecheck.NewCredentials()}
+	return s
+}
+
+// Where a viewer is, as checks, answers and reports come.
+func TestWhereTheViewerIs(t *testing.T) {
+	for name, events := range map[string][]event{
+		"the first, if nothing better comes": {
+			{0, checks(here, false), here},
+			{0, checks(there, false), here},
+			{0, answers(there), there},
+			{0, answers(here), there},
+		},
+		"what is nominated, once it is proved": {
+			{0, checks(here, false), here},
+			{0, answers(here), here},
+			{0, checks(there, true), here},
+			{0, answers(there), there},
+		},
+		"a nomination that was proved before": {
+			{0, checks(here, true), here},
+			{0, answers(here), here},
+			{0, checks(there, false), here},
+			{0, answers(there), here},
+			{0, checks(there, true), there},
+		},
+		"another, after silence": {
+			{0, checks(here, true), here},
+			{0, answers(here), here},
+			{time.Second, checks(there, false), here},
+			{0, answers(there), here},
+			{2 * time.Second, checks(there, false), here},
+			{2 * time.Second, checks(there, false), there},
+			{time.Second, reports(here), here}, // which was nominated
+		},
+		"not another that is not proved": {
+			{0, checks(here, true), here},
+			{0, answers(here), here},
+			{time.Minute, checks(there, true), here},
+			{time.Minute, reports(there), here},
+		},
+		"not another as long as reports come": {
+			{0, checks(here, true), here},
+			{0, answers(here), here},
+			{0, checks(there, false), here},
+			{0, answers(there), here},
+			{4 * time.Second, reports(here), here},
+			{4 * time.Second, checks(there, false), here},
+			{4 * time.Second, checks(there, false), there},
+		},
+	} {
+		now := time.Unix(1000, 0)
+		s := newTestICE(now)
+		for i, e := range events {
+			now = now.Add(e.after)
+			e.what(&s, now)
+			require.Equal(t, e.used, s.addr, "%s: %d", name, i)
+		}
+	}
+}
+
+// Only what comes from where media goes says that the viewer lives.
+func TestWhoLives(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTestICE(now)
+	at := func(after time.Duration) time.Time { return now.Add(after) }
+	s.checked(now, here, true, checkLen, answerLen)
+	answers(here)(&s, at(1))
+	require.Equal(t, at(1), s.heard)
+	s.checked(at(2), there, false, checkLen, answerLen)
+	answers(there)(&s, at(3))
+	reports(there)(&s, at(4))
+	require.Equal(t, at(1), s.heard)
+	reports(here)(&s, at(5))
+	require.Equal(t, at(5), s.heard)
+}
+
+// Our checks of an address are few, slow, and in proportion to what came from it.
+func TestAsks(t *testing.T) {
+	for name, k := range map[string]struct {
+		theirs icecheck.Credentials
+		in     int  // bytes of a check
+		first  bool // the first check is worth one of ours
+		asks   int
+	}{
+		"as usual":         {icecheck.NewCredentials(), checkLen, true, maxAsks},
+		"long credentials": {icecheck.Credentials{Ufrag: strings.Repeat("a", 256), Pwd: "x"}, checkLen, false, 5},
+	} {
+		now, sent := time.Unix(1000, 0), 0
+		s := newTestICE(now)
+		s.theirs = k.theirs
+		for i := range maxAsks + 1 {
+			raw := s.checked(now, here, false, k.in, answerLen)
+			sent += len(raw) + answerLen
+			require.LessOrEqual(t, sent, maxGain*k.in*(i+1), name)
+			require.Nil(t, s.ask(now, s.paths[0]), "%s: not at once", name)
+			if i == 0 {
+				require.Equal(t, k.first, stun.IsMessage(raw), name)
+			}
+			now = now.Add(askInterval << i)
+		}
+		require.Equal(t, k.asks, s.paths[0].asked, name)
+	}
+}

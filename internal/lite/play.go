@@ -1,0 +1,69 @@
+package lite
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/send"
+)
+
+// signaled is what was said to the viewer of what it gets.
+type signaled struct {
+	stream *cdn.Stream // nil before Play
+	open   *open       // what was answered then; nil otherwise
+	sdp    string
+}
+
+// open is an answer that leaves open what is sent: of each of the offer's
+// sections that receive, all that could be.
+type open struct {
+	offer    *negotiate.Offer
+	sections []*section
+}
+
+// video reports whether the answer says that there may be some.
+func (o *open) video() bool {
+	return slices.ContainsFunc(o.sections, func(s *section) bool { return s.media().Kind == cdn.Video })
+}
+
+// ErrNoVideo says that the viewer was promised video and there is none to send. A
+// browser waits for the first picture and plays no sound before it, so it has to
+// come again. It wraps [cdn.ErrTimeout]: the stream was not ready in time.
+var ErrNoVideo = fmt.Errorf("%w: the answer was given before it was known that there is no video to send: try again", cdn.ErrTimeout)
+
+// Play begins to send a stream, once, to a viewer who was answered before it was
+// ready. It fails with the errors of [Answer] or with [ErrNoVideo]; then the
+// session is to be ended.
+func (s *Session) Play(stream *cdn.Stream) error {
+	if err := s.play(stream); err != nil {
+		return err
+	}
+	s.watch(stream)
+	return nil
+}
+
+func (s *Session) play(stream *cdn.Stream) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.stopped {
+		return s.life.err
+	}
+	plan, err := send.PlanAnswer(s.said.open.offer, stream.Tracks())
+	if err != nil {
+		return err
+	}
+	if s.said.open.video() && !slices.ContainsFunc(plan.Lines, func(l *send.Line) bool { return l.Track.Info().Kind == cdn.Video }) {
+		return ErrNoVideo
+	}
+	if err := s.addLines(plan, s.said.open.sections); err != nil {
+		return err
+	}
+	s.said.stream, s.said.open = stream, nil
+	s.set.Warm()
+	if s.dtls.keys != nil {
+		s.startLocked()
+	}
+	return nil
+}
