@@ -118,11 +118,11 @@ func (l *Link) description() description {
 	return d
 }
 
-// meet notes who the other node is.
+// meet notes who the other node is. The URL that it gives itself is not learned: it
+// may be another's, whose streams would then be asked of this one.
 func (l *Link) meet(r remote, v verifier) {
 	l.mu.Lock()
 	l.peer, l.verify = r, v
-	l.learnLocked(r.url)
 	l.log = l.links.node.Logger().With("peer", string(r.node))
 	l.mu.Unlock()
 	l.path.meet(r)
@@ -132,7 +132,7 @@ func (l *Link) meet(r remote, v verifier) {
 // at worst, to find that there is a link with it.
 const maxURLs = 8
 
-// learnLocked notes a URL of the other node's signaling.
+// learnLocked notes a URL of the other node's signaling, at which it has answered.
 func (l *Link) learnLocked(url string) {
 	if url == "" || slices.Contains(l.urls, url) {
 		return
