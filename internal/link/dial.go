@@ -50,7 +50,7 @@ func (l *Link) signal() error {
 	ls := l.links
 	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
 	defer cancel()
-	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+	if err := l.path.name(); err != nil {
 		return err
 	}
 	d := l.description()
@@ -128,13 +128,13 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 	}
 	l := ls.newLink(false, "")
 	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved}
+	l.meet(r, verify)
 	if err := ls.add(l); err != nil {
 		return nil, err
 	}
-	l.meet(r, verify)
-	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+	if err := l.path.name(); err != nil { // it has given way to others already, say
 		l.end(err)
-		return nil, err
+		return nil, l.Err()
 	}
 	l.mu.Lock()
 	if !l.stopped {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/icecheck"
 )
 
@@ -27,6 +28,17 @@ type path struct {
 }
 
 func (p *path) init(l *Link) { p.link, p.ids = l, make(map[icecheck.ID]netip.AddrPort) }
+
+// name has the port give us checks, unless the link is over: nothing would take
+// that back.
+func (p *path) name() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released {
+		return cdn.ErrClosed
+	}
+	return p.link.links.transport.Port.Name(p.link.ours.Ufrag, p.link)
+}
 
 // meet notes where the other node may be.
 func (p *path) meet(r remote) {
