@@ -7,7 +7,8 @@ import (
 
 // probe watches over the other side being there. While media travels, its death
 // is noticed within deadCarrying, otherwise within deadIdle; on a path whose
-// round trip is long, within three of them.
+// round trip is long, within three of them, and while it is not known, within
+// what the longest may need.
 //
 // A side that has not heard anything for an interval asks for a sign of life. It
 // asks every urgently once two intervals have passed, so that what the path loses
@@ -83,8 +84,10 @@ func (p *probe) dead(r rtt) time.Time {
 	if p.carrying {
 		limit, from = deadCarrying, later(p.heard, p.since)
 	}
-	if r.known {
-		limit = max(limit, min(3*r.smooth, 4*limit))
+	if most := 4 * limit; r.known {
+		limit = max(limit, min(3*r.smooth, most))
+	} else {
+		limit = most
 	}
 	return from.Add(limit)
 }

@@ -102,6 +102,34 @@ func TestFarAway(t *testing.T) {
 	}
 }
 
+// Nor is a long way that is new: that media travels is said before the first answer
+// can come.
+func TestFarAwayFromTheBeginning(t *testing.T) {
+	for _, delay := range []time.Duration{100, 250, 300, 400, 600} {
+		s := newSim(1)
+		s.delay = delay * time.Millisecond
+		for _, c := range s.end {
+			c.Carrying(s.now, true)
+		}
+		s.run(t, time.Minute)
+		require.Empty(t, of[Closed](append(s.events[0], s.events[1]...)), "round trip %v", 2*s.delay)
+		require.Equal(t, 2*s.delay, s.end[0].RTT())
+	}
+}
+
+// Who never answers is given up all the same.
+func TestNobodyAnswers(t *testing.T) {
+	for carrying, limit := range map[bool]time.Duration{true: 2 * time.Second, false: 8 * time.Second} {
+		s := newSim(1)
+		s.cut = true
+		s.end[0].Carrying(s.now, carrying)
+		s.run(t, limit-time.Millisecond)
+		require.Empty(t, of[Closed](s.events[0]))
+		s.run(t, time.Millisecond)
+		require.Len(t, of[Closed](s.events[0]), 1)
+	}
+}
+
 // Media is a sign of life; the round trip is measured all the same, once a second.
 func TestMediaIsHeard(t *testing.T) {
 	s := newSim(1)
