@@ -127,7 +127,7 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		r.control = nil // who could have changed the offer could have put them in
 	}
 	l := ls.newLink(false, "")
-	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved}
+	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved || ls.trust.Open()}
 	l.meet(r, verify)
 	if err := ls.add(l); err != nil {
 		return nil, err

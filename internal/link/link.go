@@ -68,8 +68,9 @@ type Link struct {
 	fetches  map[uint64]*fetching
 	servings map[uint64]*serving
 	upSince  time.Time
-	shaking  bool // the handshake has begun
-	chosen   bool // before another one with the same node, which was not made
+	shaking  bool   // the handshake has begun
+	hello    []byte // a ClientHello that came before there was an address to answer to
+	chosen   bool   // before another one with the same node, which was not made
 	stopped  bool
 	err      error
 	heard    atomic.Int64 // when media last came, since begun
@@ -442,6 +443,7 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routi
 	switch first := packet[0]; {
 	case first < 4:
 		l.path.receive(packet, from)
+		l.greet()
 	case first >= 20 && first < 64:
 		l.receiveRecord(packet)
 	case first >= 128 && first < 192 && packet[1] >= 192 && packet[1] < 224:
@@ -465,7 +467,12 @@ func (l *Link) receiveRecord(record []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.stopped || !l.path.usable():
+	case l.stopped:
+		return
+	case !l.path.usable():
+		if !l.dialed && dtlssrtp.IsClientHello(record) {
+			l.hello = append(l.hello[:0], record...)
+		}
 		return
 	case l.conn != nil && !dtlssrtp.Protected(record, true):
 		return // anybody may have written it
@@ -473,6 +480,18 @@ func (l *Link) receiveRecord(record []byte) {
 		return // of a link that the other node was dialling, which is not made
 	}
 	l.pipe.Put(record)
+	l.shakeLocked()
+}
+
+// greet takes the ClientHello that waits for an address to answer to.
+func (l *Link) greet() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hello == nil || l.stopped || !l.path.usable() {
+		return
+	}
+	l.pipe.Put(l.hello)
+	l.hello = nil
 	l.shakeLocked()
 }
 

@@ -13,8 +13,10 @@ const maxUnproved = 64
 
 // An asker is who asked for a link, as far as that is known before DTLS.
 type asker struct {
-	from   netip.Prefix // where its signaling came from; zero: not known
-	proved bool         // it knows the secret, or has seen an offer of one who does
+	from netip.Prefix // where its signaling came from; zero: not known
+	// proved: it knows the secret, or has seen an offer of one who does, or, where
+	// nothing is configured, is on this machine.
+	proved bool
 }
 
 // askedFrom returns whom the places for links that are being made are shared out
