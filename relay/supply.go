@@ -91,7 +91,7 @@ func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, e
 		}
 		return slices.Clone(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
-	f.known = slices.DeleteFunc(entries, func(e cdn.Entry) bool {
+	f.known = slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool {
 		return e.Node != "" && slices.Contains(f.path, e.Node)
 	})
 	return slices.Clone(f.known), nil
