@@ -305,3 +305,53 @@ func testSubscriptions(t *testing.T, n int) {
 		require.Empty(t, o.server.Serving())
 	})
 }
+
+// A point of entry that is lost costs who asks for a stream nothing: another is
+// asked first, until it is back.
+func TestALostEntryIsAskedLast(t *testing.T) {
+	needLinks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.origin("origin", cdntest.Path{}, origin.Config{})
+		one, two := w.relay("one", cdntest.Path{}, o), w.relay("two", cdntest.Path{}, o)
+		e := w.node("edge", cdntest.Path{})
+		w.fetch(e, one, two)
+		require.False(t, e.relay.Ready())
+		for _, r := range []*node{one, two} {
+			w.network.Between(o.host, r.host, cdntest.Path{Delay: ms(10)})
+			w.network.Between(r.host, e.host, cdntest.Path{Delay: ms(10)})
+		}
+		p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		ask := func() (url string, took time.Duration) {
+			begun := time.Now()
+			sub, err := e.relay.Open(t.Context(), cdn.Request{Stream: "live"})
+			require.NoError(t, err)
+			require.NoError(t, sub.Stream().Ready(w.within(30*time.Second)))
+			took, url = time.Since(begun), e.relay.Stats()[0].URL
+			sub.Close()
+			time.Sleep(20 * time.Second) // what nobody wants goes
+			return url, took
+		}
+		time.Sleep(time.Second)
+		require.True(t, e.relay.Ready())
+		url, _ := ask()
+		require.Equal(t, one.url(), url)
+		one.host.Cut()
+		time.Sleep(20 * time.Second)
+		for range 3 {
+			url, took := ask()
+			require.Equal(t, two.url(), url)
+			require.Less(t, took, ms(100))
+		}
+		require.True(t, e.relay.Ready())
+		two.host.Cut()
+		time.Sleep(10 * time.Second)
+		require.False(t, e.relay.Ready())
+		one.host.Heal()
+		two.host.Heal()
+		time.Sleep(20 * time.Second)
+		url, _ = ask()
+		require.Equal(t, one.url(), url)
+	})
+}

@@ -24,6 +24,12 @@ type Keeper interface {
 	Keep(ctx context.Context, to cdn.Entry)
 }
 
+// A Reacher is a [Fetcher] that may know whether a node can be reached, before
+// anything is wanted of it. Those that cannot are asked last.
+type Reacher interface {
+	Reaches(to cdn.Entry) (yes, known bool)
+}
+
 const (
 	// A node from which nothing comes for so long is left if there is another.
 	silentFor = 1500 * time.Millisecond
@@ -89,12 +95,29 @@ func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, e
 		if find.Err() != nil {
 			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
 		}
-		return slices.Clone(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
+		return f.relay.shutLast(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
 	f.known = slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool {
 		return e.Node != "" && slices.Contains(f.path, e.Node)
 	})
-	return slices.Clone(f.known), nil
+	return f.relay.shutLast(f.known), nil
+}
+
+// shutLast returns entries, in their order but for those that are known not to be
+// reached.
+func (r *Relay) shutLast(entries []cdn.Entry) []cdn.Entry {
+	var open, shut []cdn.Entry
+	reacher, ok := r.config.Fetcher.(Reacher)
+	for _, e := range entries {
+		if ok {
+			if yes, known := reacher.Reaches(e); known && !yes {
+				shut = append(shut, e)
+				continue
+			}
+		}
+		open = append(open, e)
+	}
+	return append(open, shut...)
 }
 
 func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {

@@ -150,8 +150,9 @@ var errMoved = fmt.Errorf("%w: there is another link with that node", cdn.ErrPee
 
 const maxMoves = 3
 
-// Keep sees to it that there is a link with the node of entry, until ctx ends.
-func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
+// Keep sees to it that there is a link with the node of entry, until ctx ends. It
+// tells when there is one (nil), and when there is none, why.
+func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, tell func(error)) {
 	const first, last, foreignPause = 250 * time.Millisecond, 8 * time.Second, time.Minute
 	pause := first
 	for ctx.Err() == nil {
@@ -163,6 +164,7 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 		select {
 		case <-l.up:
 			pause = first
+			tell(nil)
 		case <-l.done:
 		case <-ctx.Done():
 			return
@@ -172,8 +174,13 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 		case <-ctx.Done():
 			return
 		}
-		if errors.Is(l.Err(), ErrNone) {
+		switch err := l.Err(); {
+		case errors.Is(err, errMoved): // there is another
+		case errors.Is(err, ErrNone):
 			pause = foreignPause
+			tell(err)
+		default:
+			tell(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -181,6 +188,13 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 		}
 		pause = min(2*pause, last)
 	}
+}
+
+// Leads reports whether a link with the node of an entry is up.
+func (ls *Links) Leads(to cdn.Entry) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.findLocked(func(l *Link) bool { return l.isUp() && l.leadsTo(to) }) != nil
 }
 
 // to returns the link with the node of an entry: the one that is up, or one that

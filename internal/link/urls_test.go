@@ -89,7 +89,7 @@ func TestALinkServesBothWays(t *testing.T) {
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go b.Keep(ctx, cdn.Entry{URL: "one"}, w)
+		go b.Keep(ctx, cdn.Entry{URL: "one"}, w, ignore)
 		time.Sleep(10 * time.Second)
 		require.NoError(t, first.Err())
 		require.Equal(t, 1, count(a))
