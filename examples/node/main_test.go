@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +143,31 @@ func TestAnotherSecret(t *testing.T) {
 	require.Contains(t, body, "-entry")
 	_, err := cdntest.NewViewer(t.Context(), cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
 	require.Error(t, err)
+}
+
+// unready watches a node for longer than it would need to become ready.
+func (p *process) unready(t *testing.T) {
+	require.Never(t, func() bool { code, _ := get(t, p.url+"/readyz"); return code == http.StatusOK }, time.Second, 50*time.Millisecond)
+}
+
+// A relay whose entry is not there is not ready, though another node has a link
+// with it. That one is: it reaches its own.
+func TestReadyIsWhoReachesAnEntry(t *testing.T) {
+	r := launch(t, "-roles", "relay", "-name", "r", "-entry", "http://127.0.0.1:9")
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", r.url)
+	e.waitReady(t)
+	r.unready(t)
+}
+
+// A server that knows no links, but WHEP, is an entry like any other.
+func TestReadyByAForeignServer(t *testing.T) {
+	foreign := httptest.NewServer(http.NotFoundHandler())
+	defer foreign.Close()
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", foreign.URL)
+	e.waitReady(t)
+	foreign.Close()
+	late := launch(t, "-roles", "edge", "-name", "late", "-entry", foreign.URL)
+	late.unready(t)
 }
 
 // It ends when it is told to, with 0.

@@ -11,10 +11,10 @@ import (
 )
 
 // ready answers 200 when the node can do its work: an origin at once, others when
-// they have a link with a node to fetch from.
+// they reach one of the nodes at -entry.
 func (n *node) ready(w http.ResponseWriter, _ *http.Request) {
-	if n.live == nil && len(relay.Links(n.node)) == 0 {
-		http.Error(w, "no link with any node of -entry yet", http.StatusServiceUnavailable)
+	if n.live == nil && !n.up.Ready() {
+		http.Error(w, "no node of -entry can be reached yet", http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
