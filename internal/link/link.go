@@ -58,22 +58,24 @@ type Link struct {
 	starter sync.Once
 	asker   asker // of a link that was not dialled
 
-	mu       sync.Mutex
-	urls     []string // of the other node's signaling, as far as they are known, the newest last
-	peer     remote   // of no node before the answer
-	verify   verifier
-	control  *control.Conn
-	conn     *dtls.Conn      // nil before the handshake
-	events   []control.Event // for run
-	fetches  map[uint64]*fetching
-	servings map[uint64]*serving
-	upSince  time.Time
-	shaking  bool   // the handshake has begun
-	hello    []byte // a ClientHello that came before there was an address to answer to
-	chosen   bool   // before another one with the same node, which was not made
-	stopped  bool
-	err      error
-	heard    atomic.Int64 // when media last came, since begun
+	mu        sync.Mutex
+	urls      []string // of the other node's signaling, as far as they are known, the newest last
+	peer      remote   // of no node before the answer
+	verify    verifier
+	control   *control.Conn
+	conn      *dtls.Conn      // nil before the handshake
+	events    []control.Event // for run
+	fetches   map[uint64]*fetching
+	servings  map[uint64]*serving
+	upSince   time.Time
+	rates     rates
+	announced bool   // that it is up
+	shaking   bool   // the handshake has begun
+	hello     []byte // a ClientHello that came before there was an address to answer to
+	chosen    bool   // before another one with the same node, which was not made
+	stopped   bool
+	err       error
+	heard     atomic.Int64 // when media last came, since begun
 }
 
 func (ls *Links) newLink(dialed bool, url string) *Link {
@@ -200,7 +202,7 @@ func (l *Link) connected(conn *dtls.Conn) error {
 		_ = conn.Close()
 		return l.err
 	}
-	l.conn, l.upSince = conn, now
+	l.conn, l.upSince, l.rates.since = conn, now, now
 	l.pipe.Settle()
 	l.control.Heard(now)
 	for _, d := range l.peer.control {
@@ -314,6 +316,8 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 		return nil, connectTimeout
 	}
 	c.Carrying(now, len(l.fetches) > 0 || len(l.servings) > 0)
+	c.SetLoad(l.links.node.Load())
+	l.rates.count(now, l.media.received.Load(), l.media.sent.Load())
 	if next := c.Next(); !next.IsZero() && !next.After(now) {
 		c.Advance(now)
 	}
@@ -334,7 +338,7 @@ func (l *Link) handle(e control.Event) {
 			l.end(err)
 			return
 		}
-		l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
+		l.opened(e)
 	case control.Asked:
 		l.serve(e)
 	case control.Wanted:
@@ -365,6 +369,15 @@ func (l *Link) handle(e control.Event) {
 		}
 		l.end(err)
 	}
+}
+
+// opened tells that the other node is who it should be.
+func (l *Link) opened(e control.Opened) {
+	l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
+	l.mu.Lock()
+	l.announced = true
+	l.mu.Unlock()
+	l.links.node.Emit(cdn.LinkUp{Node: l.Peer(), URL: l.url})
 }
 
 // told is an error that the other node has told of.
@@ -407,6 +420,7 @@ func (l *Link) Close() error {
 
 // finish says goodbye and gives back what the link has.
 func (l *Link) finish() {
+	defer l.links.work.Done()
 	now := time.Now()
 	l.mu.Lock()
 	err, conn := l.err, l.conn
@@ -430,9 +444,12 @@ func (l *Link) finish() {
 	_ = l.pipe.Close()
 	l.path.release()
 	l.work.Wait()
-	l.links.over(l)
-	close(l.done)
+	l.links.remove(l)
 	l.log.Info("a link is over", "err", err)
+	if l.announced {
+		l.links.node.Emit(cdn.LinkDown{Node: l.Peer(), URL: l.url, Lasted: time.Since(l.upSince), Err: err})
+	}
+	close(l.done)
 }
 
 // Receive takes a datagram that the port's reader has found to be ours.

@@ -41,7 +41,7 @@ type Links struct {
 	// theirs are not waited for.
 	doubted map[cdn.NodeID]time.Time
 	closed  bool
-	work    sync.WaitGroup // the links
+	work    sync.WaitGroup // the links, to the last thing that they do
 }
 
 type verifier = func([]*x509.Certificate) error
@@ -232,12 +232,10 @@ func (ls *Links) addLocked(l *Link) {
 	ls.work.Add(1)
 }
 
-// over is called when a link has ended.
-func (ls *Links) over(l *Link) {
+func (ls *Links) remove(l *Link) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	delete(ls.all, l)
-	ls.work.Done()
 }
 
 func (l *Link) isUp() bool {
