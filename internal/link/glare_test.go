@@ -2,23 +2,16 @@ package link
 
 import (
 	"context"
-	"crypto/tls"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/signal"
-)
-
-var (
-	_ tls.Certificate
-	_ = selfsign.GenerateSelfSigned
 )
 
 // Two kept links to two URLs of one node settle.
