@@ -22,6 +22,7 @@ import (
 type probe struct {
 	heard      time.Time
 	unanswered int // pings that went out since then
+	excused    int // how often this side was held up since then
 	carrying   bool
 	since      time.Time           // that carrying is so
 	asked      time.Time           // when the last ping went out
@@ -56,14 +57,25 @@ const (
 	// as lost: if this side was held up itself, what it would have heard waits to
 	// be read.
 	leastAsked = 4
-	openPings  = 64
-	maxPongs   = 16
+	// mostExcused is how often in a row silence is put down to this side being held
+	// up: one that always is must notice deaths, too.
+	mostExcused = 4
+	openPings   = 64
+	maxPongs    = 16
 )
 
 // hear notes a sign of life. The same one may be told of many times.
 func (p *probe) hear(now time.Time) {
 	if now.After(p.heard) {
+		p.heard, p.unanswered, p.excused = now, 0, 0
+	}
+}
+
+// excuse has the other side's silence count from now on.
+func (p *probe) excuse(now time.Time) {
+	if p.excused < mostExcused && now.After(p.heard) {
 		p.heard, p.unanswered = now, 0
+		p.excused++
 	}
 }
 

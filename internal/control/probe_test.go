@@ -175,6 +175,31 @@ func TestHeldUp(t *testing.T) {
 	require.Len(t, of[Closed](append(s.events[0], s.events[1]...)), 2)
 }
 
+// One that is always held up, as on a machine that has too much to do, notices a
+// death all the same; and one that is held up now and then takes nobody for dead.
+func TestAlwaysHeldUp(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		s := pair(t)
+		for _, c := range s.end {
+			c.Carrying(s.now, true)
+		}
+		s.run(t, time.Second)
+		s.cut = cut
+		for range 60 {
+			s.now = s.now.Add(170 * time.Millisecond)
+			for _, c := range s.end {
+				c.HeldUp(s.now)
+			}
+			s.run(t, 60*time.Millisecond)
+		}
+		if cut {
+			require.Len(t, of[Closed](append(s.events[0], s.events[1]...)), 2)
+		} else {
+			require.Empty(t, of[Closed](append(s.events[0], s.events[1]...)))
+		}
+	}
+}
+
 // Media begins on a link that was idle: it counts from then on.
 func TestCarryingBegins(t *testing.T) {
 	s := pair(t)

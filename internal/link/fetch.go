@@ -77,6 +77,7 @@ func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 		Stream: string(c.Request.Stream), Path: path, Credential: c.Credential, Resumes: hasBegun(s),
 	})
 	l.fetches[f.id] = f
+	l.countLocked()
 	l.links.transport.Port.Stir()
 	l.pumpLocked()
 	return f, nil
@@ -333,6 +334,7 @@ func (f *fetching) end(err error) {
 	l.do(func(now time.Time, c *control.Conn) { c.Unsubscribe(now, f.id) })
 	l.mu.Lock()
 	delete(l.fetches, f.id)
+	l.countLocked()
 	l.mu.Unlock()
 	l.media.remove(f)
 	if in != nil {

@@ -76,6 +76,7 @@ type Link struct {
 	stopped   bool
 	err       error
 	heard     atomic.Int64 // when media last came, since begun
+	idle      atomic.Bool  // it carries nothing
 }
 
 func (ls *Links) newLink(dialed bool, url string) *Link {
@@ -210,6 +211,7 @@ func (l *Link) connected(conn *dtls.Conn) error {
 	}
 	l.peer.control = nil
 	l.pumpLocked()
+	l.countLocked()
 	close(l.up)
 	return nil
 }
@@ -287,7 +289,7 @@ func (l *Link) run() {
 		now := time.Now()
 		if now.Sub(due) > stalled { // it is this node that was not there
 			l.mu.Lock()
-			l.control.Heard(now)
+			l.control.HeldUp(now)
 			l.mu.Unlock()
 		}
 		events, wait := l.tend(now)
@@ -430,6 +432,7 @@ func (l *Link) finish() {
 	}
 	fetches, servings := l.fetches, l.servings
 	l.fetches, l.servings = nil, nil
+	l.countLocked()
 	l.mu.Unlock()
 	for _, f := range fetches {
 		f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: l.Peer(), Err: err})
@@ -468,14 +471,12 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routi
 	case first >= 128 && first < 192:
 		l.media.receiveRTP(now, packet)
 	}
-	return l.idle()
+	return l.idle.Load()
 }
 
-// idle reports whether the link carries nothing.
-func (l *Link) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn != nil && len(l.fetches) == 0 && len(l.servings) == 0
+// countLocked notes for the port's reader whether the link carries nothing.
+func (l *Link) countLocked() {
+	l.idle.Store(l.conn != nil && len(l.fetches) == 0 && len(l.servings) == 0)
 }
 
 // receiveRecord gives a DTLS record to the connection. Where the other node has
