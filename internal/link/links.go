@@ -157,6 +157,13 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, t
 	pause := first
 	for ctx.Err() == nil {
 		l, err := ls.to(to, by)
+		if errors.Is(err, cdn.ErrOverLimit) { // till others go
+			tell(err)
+			if !pauses(ctx, last) {
+				return
+			}
+			continue
+		}
 		if err != nil {
 			return // closed
 		}
@@ -182,11 +189,20 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, t
 		default:
 			tell(err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause - rand.N(pause/2)):
+		if !pauses(ctx, pause) {
+			return
 		}
 		pause = min(2*pause, last)
+	}
+}
+
+// pauses waits for half of d or more, not all at once, and reports whether to go on.
+func pauses(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d - rand.N(d/2)):
+		return true
 	}
 }
 
@@ -210,6 +226,9 @@ func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 	}
 	if e.URL == "" {
 		return nil, &cdn.Error{Op: "link", Node: e.Node, Err: fmt.Errorf("%w: no URL", cdn.ErrInvalid)}
+	}
+	if err := ls.fullLocked(len(ls.unprovedLocked())); err != nil {
+		return nil, err
 	}
 	l := ls.newLink(true, e.URL)
 	l.dialer, l.want = by, e.Node

@@ -45,7 +45,12 @@ func (ls *Links) add(l *Link) error {
 		l.cancel()
 		return cdn.ErrClosed
 	}
-	if unproved := ls.unprovedLocked(); len(unproved) >= maxUnproved {
+	unproved := ls.unprovedLocked()
+	if err := ls.fullLocked(len(unproved)); err != nil {
+		l.cancel()
+		return err
+	}
+	if len(unproved) >= maxUnproved {
 		oldest := mostOf(unproved, l.asker)
 		if oldest == nil {
 			l.cancel()
@@ -56,6 +61,15 @@ func (ls *Links) add(l *Link) error {
 		}
 	}
 	ls.addLocked(l)
+	return nil
+}
+
+// fullLocked returns an error if there are as many links as there may be, those
+// aside that others have asked for and not made.
+func (ls *Links) fullLocked(unproved int) error {
+	if n := len(ls.all) - unproved; n >= ls.node.Limits().Links {
+		return &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %d links", cdn.ErrOverLimit, n), RetryAfter: 5 * time.Second}
+	}
 	return nil
 }
 
