@@ -92,12 +92,28 @@ func (f *Link) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	if f.isForeign(from.URL) {
 		return f.config.Fallback.Fetch(ctx, from, r, s)
 	}
-	err := f.links.Fetch(ctx, from, link.FetchConfig{
-		Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence,
-	}, s)
+	err := f.links.Fetch(ctx, from, f.fetchConfig(r), s)
 	if errors.Is(err, link.ErrNone) && f.config.Fallback != nil {
 		f.noteWay(from.URL, err)
 		return f.config.Fallback.Fetch(ctx, from, r, s)
+	}
+	return err
+}
+
+func (f *Link) fetchConfig(r cdn.Request) link.FetchConfig {
+	return link.FetchConfig{Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence}
+}
+
+// Probe implements [Prober]. A node without links cannot be probed.
+func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	if f.isForeign(from.URL) {
+		return &cdn.Error{Op: "probe", Stream: r.Stream, Err: cdn.ErrUnsupported}
+	}
+	c := f.fetchConfig(r)
+	c.Standby = true
+	err := f.links.Fetch(ctx, from, c, s)
+	if errors.Is(err, link.ErrAhead) {
+		return nil
 	}
 	return err
 }
