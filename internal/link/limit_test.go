@@ -1,7 +1,12 @@
 package link
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,5 +53,92 @@ func TestLinksAreLimited(t *testing.T) {
 		_, err = dial(full, "third")
 		require.NoError(t, err)
 		require.Len(t, full.Stats(), 2)
+	})
+}
+
+// An edge gives no stream to other nodes, on the link that it made itself, either.
+func TestAnEdgeServesNoNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
+		a.Serve(hangs{})
+		l, err := b.to(cdn.Entry{URL: "one"}, wires{to: map[string]*Links{"one": a}})
+		require.NoError(t, err)
+		l.start()
+		<-l.up
+		time.Sleep(time.Second)
+		s, err := a.node.NewStream("live")
+		require.NoError(t, err)
+		defer s.End(nil)
+		begun := time.Now()
+		require.ErrorIs(t, <-fetchInto(b, a, s), cdn.ErrUnsupported)
+		require.Less(t, time.Since(begun), 100*time.Millisecond)
+		require.NoError(t, l.Err())
+	})
+}
+
+// Where nothing is configured by which nodes know each other, the log says so, once.
+func TestAnOpenNodeSaysSoOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		trust cdn.Trust
+		lines int
+	}{"open": {cdn.Trust{}, 1}, "a secret": {cdn.Trust{Secret: "s"}, 0}} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			synctest.Test(t, func(t *testing.T) {
+				network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
+				a := links(t, network, "one", func(c *cdn.Config) {
+					c.Trust, c.Logger = tc.trust, slog.New(slog.NewTextHandler(&log, nil))
+				})
+				a.Serve(hangs{})
+				a.Serve(hangs{})
+				for i := range 3 {
+					b := links(t, network, fmt.Sprint("n", i), trusting(tc.trust))
+					l, err := b.to(cdn.Entry{URL: "one"}, wires{to: map[string]*Links{"one": a}})
+					require.NoError(t, err)
+					l.start()
+					<-l.up
+					time.Sleep(time.Second)
+				}
+			})
+			require.Equal(t, tc.lines, strings.Count(log.String(), "no secret, pin or CA is configured"))
+		})
+	}
+}
+
+// A node that is not there is dialled ever more rarely, and by no two at one moment.
+func TestLinksComeBackOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes = 10
+		network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var mu sync.Mutex
+		dialled := make(map[int][]time.Time)
+		for i := range nodes {
+			a := links(t, network, fmt.Sprint("n", i), trusting(cdn.Trust{}))
+			nobody := dialFunc(func(context.Context, string, []byte) ([]byte, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				dialled[i] = append(dialled[i], time.Now())
+				return nil, cdn.ErrPeerLost
+			})
+			go a.Keep(ctx, cdn.Entry{URL: "nobody"}, nobody, ignore)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		seen := map[time.Time]bool{}
+		for i := range nodes {
+			pause := 250 * time.Millisecond
+			for k, at := range dialled[i][1:] {
+				waited := at.Sub(dialled[i][k])
+				require.Greater(t, waited, pause/2)
+				require.LessOrEqual(t, waited, pause)
+				require.False(t, seen[at], "two at one moment")
+				seen[at] = true
+				pause = min(2*pause, 8*time.Second)
+			}
+			require.Greater(t, len(dialled[i]), 10)
+		}
 	})
 }
