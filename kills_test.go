@@ -3,6 +3,7 @@ package delta_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,7 @@ func (f *fleet) die(name string) {
 		delete(f.pubs, name)
 	}
 	require.NoError(f.t, n.Close())
+	*n = node{} // so that nothing of it is held here
 	delete(f.nodes, name)
 }
 
@@ -89,7 +91,18 @@ func testKills(t *testing.T, kills int, seed uint64) {
 		for _, v := range viewers {
 			require.NoError(t, v.WaitFrames(f.within(10*time.Second), 30))
 		}
+		ssrcs := make([]uint32, len(viewers))
+		for k, v := range viewers {
+			ssrcs[k] = v.Report().Video().SSRC
+		}
+		const warm = 3
+		var began time.Time
+		var goroutines int
+		var heap uint64
 		for i := range kills {
+			if i == warm {
+				began, goroutines, heap = time.Now(), runtime.NumGoroutine(), heapInUse()
+			}
 			// Of either tier one is always left.
 			name := []string{"o1", "o2", "r1", "r2"}[f.rng.IntN(4)]
 			f.die(name)
@@ -101,6 +114,8 @@ func testKills(t *testing.T, kills int, seed uint64) {
 				default:
 				}
 				r := v.Report().Video()
+				require.Zero(t, r.FaultCount, r.Faults)
+				require.Equal(t, ssrcs[k], r.SSRC)
 				last := r.Frames[len(r.Frames)-1]
 				require.Less(t, time.Since(last.Done), ms(200), "viewer %d plays after kill %d, of %s", k, i, name)
 				require.True(t, last.Decodable)
@@ -109,6 +124,11 @@ func testKills(t *testing.T, kills int, seed uint64) {
 			f.start(name)
 			time.Sleep(time.Duration(1500+f.rng.IntN(3000)) * time.Millisecond)
 		}
+		// What viewers and publishers note of each frame stays.
+		noted := uint64(time.Since(began).Seconds()) * 64 << 10
+		t.Logf("after %d kills: %d goroutines and %d KiB; %v later %d and %d", warm, goroutines, heap>>10, time.Since(began), runtime.NumGoroutine(), heapInUse()>>10)
+		require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+10)
+		require.Less(t, heapInUse(), heap+noted+2<<20)
 		for _, v := range viewers {
 			require.NoError(t, v.Close())
 		}

@@ -65,8 +65,13 @@ func (w *world) node(name string, path cdntest.Path, tune ...func(*cdn.Config)) 
 	}
 	n, err := cdn.Listen(c)
 	require.NoError(w.t, err)
-	w.t.Cleanup(func() { require.NoError(w.t, n.Close()) })
-	return &node{Node: n, host: host, name: name}
+	made := &node{Node: n, host: host, name: name}
+	w.t.Cleanup(func() {
+		if made.Node != nil { // otherwise it has died
+			require.NoError(w.t, made.Close())
+		}
+	})
+	return made
 }
 
 // origin starts an origin that serves viewers and other nodes too.

@@ -96,3 +96,9 @@ func TestSoakSubscriptions(t *testing.T) {
 
 // A thousand viewers at once.
 func TestSoakFlashCrowd(t *testing.T) { testFlashCrowd(t, 1000) }
+
+// The gap of a failover at two hundred moments.
+func TestSoakFailover(t *testing.T) {
+	needLinks(t)
+	testFailovers(t, 200)
+}

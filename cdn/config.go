@@ -72,6 +72,7 @@ type Config struct {
 type Limits struct {
 	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
 	Streams  int // If zero, 1000
+	Links    int // with other nodes, whoever dials. If zero, 1000
 	Tracks   int // of one stream. If zero, 8
 	Layers   int // of one track. If zero, 8
 }
@@ -109,6 +110,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Workers, runtime.GOMAXPROCS(0))
 	setDefault(&c.Limits.Sessions, 5000)
 	setDefault(&c.Limits.Streams, 1000)
+	setDefault(&c.Limits.Links, 1000)
 	setDefault(&c.Limits.Tracks, 8)
 	setDefault(&c.Limits.Layers, 8)
 	for _, ip := range c.PublicIPs {

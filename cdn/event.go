@@ -32,6 +32,19 @@ type (
 		Standby string // URL of the next; "" if there is none
 		Err     error  // why the one before was left, nil for the first
 	}
+	// LinkUp says that there is a link with another node, made by either of the two.
+	LinkUp struct {
+		Node NodeID
+		URL  string // of its signaling, that was dialled; "" where it dialled
+	}
+	// LinkDown says that a link that was up is over. Where another takes its place,
+	// that one's LinkUp may come before.
+	LinkDown struct {
+		Node   NodeID
+		URL    string
+		Lasted time.Duration
+		Err    error // why
+	}
 	// SessionStarted says that a publisher, viewer or downstream node was let in.
 	SessionStarted struct {
 		Stream     StreamID
@@ -61,6 +74,8 @@ func (StreamStarted) event()   {}
 func (StreamEnded) event()     {}
 func (InputChanged) event()    {}
 func (UpstreamChanged) event() {}
+func (LinkUp) event()          {}
+func (LinkDown) event()        {}
 func (SessionStarted) event()  {}
 func (SessionEnded) event()    {}
 func (ViewerSlow) event()      {}

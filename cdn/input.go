@@ -163,6 +163,7 @@ type LayerInput struct {
 	keyed    bool   // a keyframe was recognised
 	lastTS   uint64 // newest timestamp, to see where pictures start
 	shift    shift
+	ahead    bool // it brought what is newer than what the layer has, and waits
 	requests []uint64
 }
 
@@ -245,6 +246,14 @@ type report struct {
 // clock returns what the report says, near timestamp ts.
 func (r report) clock(ts uint64, rate uint32) *Clock {
 	return &Clock{NTP: r.ntp, RTP: seqnum.NearTime(ts, r.rtp), Received: r.now, Rate: rate}
+}
+
+// Ahead reports whether the input, which another keeps waiting, has brought what is
+// newer than all that the layer has: that one has stopped, or is behind.
+func (li *LayerInput) Ahead() bool {
+	li.layer.mu.Lock()
+	defer li.layer.mu.Unlock()
+	return li.ahead || li.layer.active == li
 }
 
 // RTT returns the round trip to the sender as repairs have shown it.

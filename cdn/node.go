@@ -117,6 +117,14 @@ func (n *Node) Admit() (release func(), err error) {
 	}), nil
 }
 
+// Load returns the share of the sessions that the node may have which it has, 0
+// to 1. Links tell it to other nodes.
+func (n *Node) Load() float64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return float64(n.sessions) / float64(n.config.Limits.Sessions)
+}
+
 // Announce puts the stream into the node's Directory, and keeps it there,
 // until stop is called. e needs Publication, Epoch and Hops; the rest is the
 // node's. Losing the Directory does not touch the stream. Where a higher epoch

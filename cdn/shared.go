@@ -31,3 +31,6 @@ func (n *Node) Trust() Trust { return n.config.Trust }
 
 // Guarded reports whether the node has an [Authorizer].
 func (n *Node) Guarded() bool { return n.config.Authorizer != nil }
+
+// Limits returns what the node takes on, for the services on it.
+func (n *Node) Limits() Limits { return n.config.Limits }

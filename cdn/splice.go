@@ -48,6 +48,7 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 	info := li.classify(now, ts, p.Payload, ext)
 	if l.active != li {
 		if !li.mayTake(info) {
+			li.ahead = li.ahead || li.leadsBy(now, ts) > aheadBy
 			return false
 		}
 		li.take(now, mapped, ts, p.Payload, ext)
@@ -135,6 +136,20 @@ func (li *LayerInput) mayTake(info codec.Info) bool {
 	}
 	// Sound follows the picture, unless nothing is heard meanwhile.
 	return l.active == nil || !li.input.video.Load() || s.current() == li.input
+}
+
+// aheadBy is how much newer what an input brings must be to show that it has more:
+// the last packets of one that was lost may only have been lost with it.
+const aheadBy = 100 * time.Millisecond
+
+// leadsBy returns by how much ts is newer than what the layer has.
+func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
+	l := li.layer
+	if !l.out.started {
+		return time.Hour
+	}
+	ticks := int64(l.nextTimestamp(now, li, ts) - l.out.ts)
+	return time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
 }
 
 // take makes li the active input, with numbers that continue the last ones.

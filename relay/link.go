@@ -36,12 +36,36 @@ type Link struct {
 	config LinkConfig
 
 	mu      sync.Mutex
-	foreign map[string]time.Time // URLs where there are no links, and until when that is believed
+	foreign beliefs // URLs where there are no links
+	shut    beliefs // URLs of nodes with which no link came about, or that were lost
 }
 
-// foreignFor is how long a node that knew no links is asked for its streams one
-// by one.
-const foreignFor = time.Minute
+// beliefs are URLs of which something is believed, and until when.
+type beliefs map[string]time.Time
+
+const (
+	// foreignFor is how long a node that knew no links is asked for its streams one
+	// by one.
+	foreignFor = time.Minute
+	// shutFor is how long a node counts as lost if nobody tries to reach it again.
+	shutFor = 30 * time.Second
+)
+
+func (b beliefs) note(url string, d time.Duration) {
+	if len(b) >= maxFailures {
+		clear(b)
+	}
+	b[url] = time.Now().Add(d)
+}
+
+func (b beliefs) hold(url string) bool {
+	until, ok := b[url]
+	if ok && time.Now().After(until) {
+		delete(b, url)
+		ok = false
+	}
+	return ok
+}
 
 // NewLink returns a fetcher for node.
 func NewLink(node *cdn.Node, c LinkConfig) (*Link, error) {
@@ -55,7 +79,7 @@ func NewLink(node *cdn.Node, c LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, &cdn.Error{Op: "new link", Err: err}
 	}
-	return &Link{node: node, links: links, config: c, foreign: make(map[string]time.Time)}, nil
+	return &Link{node: node, links: links, config: c, foreign: beliefs{}, shut: beliefs{}}, nil
 }
 
 // linksOf returns the links of a node, which what fetches and what serves share.
@@ -68,38 +92,67 @@ func (f *Link) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	if f.isForeign(from.URL) {
 		return f.config.Fallback.Fetch(ctx, from, r, s)
 	}
-	err := f.links.Fetch(ctx, from, link.FetchConfig{
-		Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence,
-	}, s)
+	err := f.links.Fetch(ctx, from, f.fetchConfig(r), s)
 	if errors.Is(err, link.ErrNone) && f.config.Fallback != nil {
-		f.noteForeign(from.URL)
+		f.noteWay(from.URL, err)
 		return f.config.Fallback.Fetch(ctx, from, r, s)
+	}
+	return err
+}
+
+func (f *Link) fetchConfig(r cdn.Request) link.FetchConfig {
+	return link.FetchConfig{Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence}
+}
+
+// Probe implements [Prober]. A node without links cannot be probed.
+func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	if f.isForeign(from.URL) {
+		return &cdn.Error{Op: "probe", Stream: r.Stream, Err: cdn.ErrUnsupported}
+	}
+	c := f.fetchConfig(r)
+	c.Standby = true
+	err := f.links.Fetch(ctx, from, c, s)
+	if errors.Is(err, link.ErrAhead) {
+		return nil
 	}
 	return err
 }
 
 // Keep keeps a link with the node of an entry until ctx ends, so that a stream
 // that is wanted of it need not wait for one.
-func (f *Link) Keep(ctx context.Context, to cdn.Entry) { f.links.Keep(ctx, to, f.config.Dialer) }
+func (f *Link) Keep(ctx context.Context, to cdn.Entry) {
+	f.links.Keep(ctx, to, f.config.Dialer, func(err error) { f.noteWay(to.URL, err) })
+}
+
+// noteWay notes whether a link with the node at url is up (nil), or why not.
+func (f *Link) noteWay(url string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(f.shut, url)
+	case errors.Is(err, link.ErrNone):
+		f.foreign.note(url, foreignFor)
+	default:
+		f.shut.note(url, shutFor)
+	}
+}
+
+// Reaches implements [Reacher]: by a link that is up, or, where there are none,
+// stream by stream.
+func (f *Link) Reaches(to cdn.Entry) (yes, known bool) {
+	if f.links.Leads(to) || f.isForeign(to.URL) {
+		return true, true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return false, f.shut.hold(to.URL)
+}
 
 func (f *Link) isForeign(url string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	until, ok := f.foreign[url]
-	if ok && time.Now().After(until) {
-		delete(f.foreign, url)
-		ok = false
-	}
-	return ok && f.config.Fallback != nil
-}
-
-func (f *Link) noteForeign(url string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.foreign) >= maxFailures {
-		clear(f.foreign)
-	}
-	f.foreign[url] = time.Now().Add(foreignFor)
+	return f.foreign.hold(url) && f.config.Fallback != nil
 }
 
 // LinkStats is a snapshot of a link.

@@ -116,14 +116,33 @@ func New(node *cdn.Node, c Config) (*Relay, error) {
 // keepLinks keeps links ready with the points of entry, where they are known: a
 // first viewer need not wait for one then.
 func (r *Relay) keepLinks() {
-	known, ok := r.config.Directory.(interface{ Nodes() []cdn.Entry })
-	keeper, ok2 := r.config.Fetcher.(Keeper)
-	if !ok || !ok2 {
+	keeper, ok := r.config.Fetcher.(Keeper)
+	if !ok {
 		return
 	}
-	for _, e := range known.Nodes() {
+	for _, e := range r.entries() {
 		r.work.Go(func() { keeper.Keep(r.ctx, e) })
 	}
+}
+
+// entries returns the points of entry, none where they are not known.
+func (r *Relay) entries() []cdn.Entry {
+	if known, ok := r.config.Directory.(interface{ Nodes() []cdn.Entry }); ok {
+		return known.Nodes()
+	}
+	return nil
+}
+
+// Ready reports whether streams can be fetched: a node that the Directory names
+// for all of them ([cdn.Static]) can be reached. Where it names none, or the
+// Fetcher is no [Reacher], that turns out only when a stream is wanted.
+func (r *Relay) Ready() bool {
+	reacher, ok := r.config.Fetcher.(Reacher)
+	entries := r.entries()
+	return !ok || len(entries) == 0 || slices.ContainsFunc(entries, func(e cdn.Entry) bool {
+		yes, _ := reacher.Reaches(e)
+		return yes
+	})
 }
 
 // Open returns the stream at once, while it is fetched if it is not here yet.

@@ -67,14 +67,14 @@ func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
 
 // Invite starts a session for another node that has no link with this one. It
 // cannot prove which node it is: without an [cdn.Authorizer] it has to be on this
-// machine.
+// machine, and where nodes know each other by anything ([cdn.Trust]) it is refused.
 func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
 	}
-	if !s.node.Guarded() && !link.IsLoopback(o.RemoteAddr) {
-		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: fmt.Errorf("%w: without a link, from elsewhere, and nobody to authorize it", cdn.ErrUnauthorized)}
+	if err := s.strange(o); err != nil {
+		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: err}
 	}
 	grant, err := s.node.Authorize(ctx, cdn.AuthRequest{
 		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node,
@@ -100,6 +100,19 @@ func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSess
 		Stream: id, Action: cdn.ActionFetch, Session: v.name, Subject: grant.Subject, RemoteAddr: o.RemoteAddr,
 	})
 	return v, nil
+}
+
+// strange returns why there is nobody to let in who asks without a link.
+func (s *Server) strange(o signal.Offer) error {
+	switch {
+	case s.node.Guarded():
+		return nil // the Authorizer decides
+	case !s.node.Trust().Open():
+		return fmt.Errorf("%w: without a link, by which nodes are known here, and nobody to authorize it", cdn.ErrUnauthorized)
+	case !link.IsLoopback(o.RemoteAddr):
+		return fmt.Errorf("%w: without a link, from elsewhere, and nobody to authorize it", cdn.ErrUnauthorized)
+	}
+	return nil
 }
 
 func (s *Server) open(ctx context.Context, id cdn.StreamID, path []cdn.NodeID) (*cdn.Subscription, error) {

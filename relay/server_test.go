@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -15,14 +16,40 @@ import (
 // Without an Authorizer a node may fetch by WHEP from this machine only, and who
 // comes through a proxy on it, or from who knows where, may be elsewhere.
 func TestFetchingWithoutALinkFromElsewhere(t *testing.T) {
-	n, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	ask := asking(t, cdn.Config{})
+	require.Equal(t, http.StatusNotFound, ask("127.0.0.1:7"), "of a stream that is not there")
+	for _, from := range []string{"192.0.2.1:7", "", "@"} {
+		require.Equal(t, http.StatusUnauthorized, ask(from), from)
+	}
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "X-Forwarded-For"))
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Forwarded"))
+}
+
+// Where nodes know each other by a secret, who does not show it is refused, on
+// this machine, too, unless an Authorizer lets it in.
+func TestFetchingWithoutALinkNorTheSecret(t *testing.T) {
+	trust := cdn.Trust{Secret: "known to nodes"}
+	require.Equal(t, http.StatusUnauthorized, asking(t, cdn.Config{Trust: trust})("127.0.0.1:7"))
+	require.Equal(t, http.StatusNotFound, asking(t, cdn.Config{Trust: trust, Authorizer: all{}})("192.0.2.1:7"))
+}
+
+// all are let in.
+type all struct{}
+
+func (all) Authorize(context.Context, cdn.AuthRequest) (cdn.Grant, error) { return cdn.Grant{}, nil }
+
+// asking returns what asks a node for a stream that it does not have, from an
+// address and with headers, and returns the status.
+func asking(t *testing.T, c cdn.Config) func(from string, header ...string) int {
+	c.Addr = "127.0.0.1:0"
+	n, err := cdn.Listen(c)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, n.Close()) }()
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	live, err := origin.New(n, origin.Config{})
 	require.NoError(t, err)
 	h, err := relay.Handler(n, live)
 	require.NoError(t, err)
-	ask := func(from string, header ...string) int {
+	return func(from string, header ...string) int {
 		r := httptest.NewRequest(http.MethodPost, relay.Prefix+"live", nil)
 		r.RemoteAddr = from
 		for _, name := range header {
@@ -32,10 +59,4 @@ func TestFetchingWithoutALinkFromElsewhere(t *testing.T) {
 		h.ServeHTTP(w, r)
 		return w.Code
 	}
-	require.Equal(t, http.StatusNotFound, ask("127.0.0.1:7"), "of a stream that is not there")
-	for _, from := range []string{"192.0.2.1:7", "", "@"} {
-		require.Equal(t, http.StatusUnauthorized, ask(from), from)
-	}
-	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "X-Forwarded-For"))
-	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Forwarded"))
 }

@@ -24,9 +24,28 @@ type Keeper interface {
 	Keep(ctx context.Context, to cdn.Entry)
 }
 
+// A Reacher is a [Fetcher] that may know whether a node can be reached, before
+// anything is wanted of it. Those that cannot are asked last.
+type Reacher interface {
+	Reaches(to cdn.Entry) (yes, known bool)
+}
+
+// A Prober is a [Fetcher] that can find out whether a node has more of a stream than
+// what comes from another, beside that one. Without it, or where Probe fails with an
+// error wrapping [cdn.ErrUnsupported], a silent node is left for the next as it is.
+type Prober interface {
+	// Probe returns nil as soon as something comes that s does not have.
+	Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
+}
+
 const (
-	// A node from which nothing comes for so long is left if there is another.
+	// A node from which nothing comes for so long is left if there is another that
+	// has more.
 	silentFor = 1500 * time.Millisecond
+	// probeFor is how long the other one is tried, and mostProbes the longest pause
+	// between two trials, if it is as silent: then it is the publisher who is.
+	probeFor   = 2 * time.Second
+	mostProbes = 8 * time.Second
 	// What came for so long was no failure: those that failed before may be asked
 	// again.
 	steadyAfter = time.Second
@@ -68,6 +87,9 @@ func (f *fetch) supply(ctx context.Context) error {
 			last = err
 			entries, _ = f.find(ctx, refreshTimeout) // the directory may know better; without it the standby is known
 			entries = without(entries, e)
+			if errors.Is(err, errSilent) { // it is the standby that has more
+				entries = append([]cdn.Entry{standby}, without(entries, standby)...)
+			}
 			continue
 		}
 		entries = entries[:len(entries)-1]
@@ -89,12 +111,29 @@ func (f *fetch) find(ctx context.Context, timeout time.Duration) ([]cdn.Entry, e
 		if find.Err() != nil {
 			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
 		}
-		return slices.Clone(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
+		return f.relay.shutLast(f.known), &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
-	f.known = slices.DeleteFunc(entries, func(e cdn.Entry) bool {
+	f.known = slices.DeleteFunc(slices.Clone(entries), func(e cdn.Entry) bool {
 		return e.Node != "" && slices.Contains(f.path, e.Node)
 	})
-	return slices.Clone(f.known), nil
+	return f.relay.shutLast(f.known), nil
+}
+
+// shutLast returns entries, in their order but for those that are known not to be
+// reached.
+func (r *Relay) shutLast(entries []cdn.Entry) []cdn.Entry {
+	var open, shut []cdn.Entry
+	reacher, ok := r.config.Fetcher.(Reacher)
+	for _, e := range entries {
+		if ok {
+			if yes, known := reacher.Reaches(e); known && !yes {
+				shut = append(shut, e)
+				continue
+			}
+		}
+		open = append(open, e)
+	}
+	return append(open, shut...)
 }
 
 func without(entries []cdn.Entry, left cdn.Entry) []cdn.Entry {
@@ -110,32 +149,70 @@ func (f *fetch) fetchFrom(ctx context.Context, e, standby cdn.Entry) error {
 		if k, ok := f.relay.config.Fetcher.(Keeper); ok {
 			f.relay.work.Go(func() { k.Keep(ctx, standby) })
 		}
-		f.relay.work.Go(func() { f.watch(ctx, cancel) })
+		f.relay.work.Go(func() { f.watch(ctx, cancel, standby) })
 	}
-	err := f.relay.config.Fetcher.Fetch(ctx, e, cdn.Request{Stream: f.stream.ID(), Path: f.path}, f.stream)
+	err := f.relay.config.Fetcher.Fetch(ctx, e, f.request(), f.stream)
 	if errors.Is(context.Cause(ctx), errSilent) {
 		return &cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: e.Node, Err: errSilent}
 	}
 	return err
 }
 
-// watch ends a fetch from which nothing comes.
-func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+// watch ends a fetch from which nothing comes, once the standby has more.
+func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc, standby cdn.Entry) {
 	tick := time.NewTicker(silentFor / 6)
 	defer tick.Stop()
-	begun := time.Now()
+	begun, pause, again := time.Now(), silentFor, time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if now.Sub(begun) > silentFor && now.Sub(newest(f.stream)) > silentFor {
+			last := newest(f.stream)
+			switch {
+			case now.Sub(begun) <= silentFor || now.Before(again):
+				continue
+			case now.Sub(last) <= silentFor:
+				pause = silentFor
+				continue
+			case last.Before(begun), f.hasMore(ctx, standby, last): // there is nothing to lose, or more to have
 				cancel(errSilent)
 				return
+			}
+			again = time.Now().Add(pause)
+			pause = min(2*pause, mostProbes)
+		}
+	}
+}
+
+// hasMore reports whether the standby has more than what came last, from the node
+// that is silent. If that one is heard again first, it stays.
+func (f *fetch) hasMore(ctx context.Context, standby cdn.Entry, last time.Time) bool {
+	prober, ok := f.relay.config.Fetcher.(Prober)
+	if !ok {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	probed := make(chan error, 1)
+	f.relay.work.Go(func() { probed <- prober.Probe(ctx, standby, f.request(), f.stream) })
+	tick := time.NewTicker(silentFor / 30)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-probed:
+			return err == nil || errors.Is(err, cdn.ErrUnsupported)
+		case <-tick.C:
+			if newest(f.stream).After(last) {
+				cancel()
+				<-probed
+				return false
 			}
 		}
 	}
 }
+
+func (f *fetch) request() cdn.Request { return cdn.Request{Stream: f.stream.ID(), Path: f.path} }
 
 // use notes, and tells, which node the stream is to come from.
 func (f *fetch) use(from, standby cdn.Entry, why error) {

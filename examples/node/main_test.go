@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -142,6 +146,92 @@ func TestAnotherSecret(t *testing.T) {
 	require.Contains(t, body, "-entry")
 	_, err := cdntest.NewViewer(t.Context(), cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
 	require.Error(t, err)
+}
+
+// unready watches a node for longer than it would need to become ready.
+func (p *process) unready(t *testing.T) {
+	require.Never(t, func() bool { code, _ := get(t, p.url+"/readyz"); return code == http.StatusOK }, time.Second, 50*time.Millisecond)
+}
+
+// The page of each node tells what there is to be seen of its links, and what its
+// peers are.
+func TestStatus(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	o := launch(t, "-roles", "origin", "-name", "o")
+	r := launch(t, "-roles", "relay", "-name", "r", "-entry", o.url)
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", r.url+","+o.url)
+	pub, err := cdntest.NewPublisher(ctx, cdntest.PublisherConfig{Dialer: &whip.Client{}, URL: o.url + "/whip/live"})
+	require.NoError(t, err)
+	defer pub.Kill()
+	r.waitReady(t)
+	e.waitReady(t)
+	v, err := cdntest.NewViewer(ctx, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
+	require.NoError(t, err)
+	defer v.Kill()
+	require.NoError(t, v.WaitFrames(ctx, 60))
+
+	roles := func(p *process) map[string]web.Role {
+		all := map[string]web.Role{}
+		for _, peer := range p.page(t).Peers {
+			all[peer.Name] = peer.Role
+		}
+		return all
+	}
+	for p, want := range map[*process]map[string]web.Role{
+		o: {"r": web.Relay, "e": web.Edge}, r: {"o": web.Origin, "e": web.Edge}, e: {"o": web.Origin, "r": web.Relay},
+	} {
+		require.Eventually(t, func() bool { return maps.Equal(want, roles(p)) }, 5*time.Second, 100*time.Millisecond, "%v", want)
+	}
+	require.Eventually(t, func() bool {
+		at := slices.IndexFunc(e.page(t).Links, func(l web.Link) bool { return l.Peer == "r" })
+		l := e.page(t).Links[at]
+		return l.BitrateIn > 100_000 && l.RTTMillis > 0 && !l.Up.IsZero() && slices.Equal(l.Fetched, []string{"live"})
+	}, 5*time.Second, 100*time.Millisecond)
+	st := e.page(t)
+	require.False(t, st.Node.Since.IsZero())
+	require.Len(t, st.Fetches, 1)
+	require.Equal(t, "r", st.Fetches[0].Node)
+	require.Equal(t, "o", st.Fetches[0].Standby)
+	require.Equal(t, []string{"o", "r"}, st.Streams[0].Path)
+	require.Equal(t, 1, st.Sessions.Viewers)
+}
+
+func (p *process) page(t *testing.T) (st web.Status) {
+	_, body := get(t, p.url+"/status.json")
+	require.NoError(t, json.Unmarshal([]byte(body), &st))
+	return st
+}
+
+// What a node says that its URL is goes into a page, and its headers, only if it
+// is one.
+func TestWhatCanBeAPage(t *testing.T) {
+	for _, good := range []string{"http://192.0.2.1:8080", "https://a.example/x", "http://[::1]:80"} {
+		require.True(t, isPage(good), good)
+	}
+	for _, bad := range []string{"", "javascript:alert(1)", "http://a;script-src/", "http://u@a", "http://a'b", "//a", "http:///x"} {
+		require.False(t, isPage(bad), bad)
+	}
+}
+
+// A relay whose entry is not there is not ready, though another node has a link
+// with it. That one is: it reaches its own.
+func TestReadyIsWhoReachesAnEntry(t *testing.T) {
+	r := launch(t, "-roles", "relay", "-name", "r", "-entry", "http://127.0.0.1:9")
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", r.url)
+	e.waitReady(t)
+	r.unready(t)
+}
+
+// A server that knows no links, but WHEP, is an entry like any other.
+func TestReadyByAForeignServer(t *testing.T) {
+	foreign := httptest.NewServer(http.NotFoundHandler())
+	defer foreign.Close()
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", foreign.URL)
+	e.waitReady(t)
+	foreign.Close()
+	late := launch(t, "-roles", "edge", "-name", "late", "-entry", foreign.URL)
+	late.unready(t)
 }
 
 // It ends when it is told to, with 0.

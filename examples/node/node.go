@@ -32,6 +32,7 @@ type node struct {
 	server  *relay.Server  // nil: it serves no nodes
 	view    *edge.Edge     // nil: it serves no viewers
 
+	peers  *peers
 	mux    *http.ServeMux
 	http   *http.Server
 	failed chan error
@@ -44,7 +45,7 @@ func start(o options, log *slog.Logger) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-http: %w", err)
 	}
-	n := &node{options: o, mux: http.NewServeMux(), failed: make(chan error, 1)}
+	n := &node{options: o, peers: newPeers(), mux: http.NewServeMux(), failed: make(chan error, 1)}
 	n.url = pageURL(o, l.Addr().(*net.TCPAddr).Port)
 	udp := o.udp
 	if udp == o.http && o.httpNum != "0" {
@@ -175,4 +176,5 @@ func (n *node) close() {
 		_ = n.http.Close()
 	}
 	n.work.Wait()
+	n.peers.close()
 }

@@ -3,18 +3,20 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/examples/internal/console"
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/relay"
 )
 
 // ready answers 200 when the node can do its work: an origin at once, others when
-// they have a link with a node to fetch from.
+// they reach one of the nodes at -entry.
 func (n *node) ready(w http.ResponseWriter, _ *http.Request) {
-	if n.live == nil && len(relay.Links(n.node)) == 0 {
-		http.Error(w, "no link with any node of -entry yet", http.StatusServiceUnavailable)
+	if n.live == nil && !n.up.Ready() {
+		http.Error(w, "no node of -entry can be reached yet", http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
@@ -46,47 +48,22 @@ func (n *node) status(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(st) // the client went away: nobody to tell
 }
 
-// page is what the pages show.
-func (n *node) page() web.Status {
-	st := n.node.Stats()
-	role := web.Edge
+// role is what the node is: of several things, what stands nearest to the
+// publisher.
+func (n *node) role() web.Role {
 	switch {
 	case n.live != nil:
-		role = web.Origin
+		return web.Origin
 	case n.options.roles.relay:
-		role = web.Relay
+		return web.Relay
 	}
-	out := web.Status{
-		Node:       web.Node{ID: string(st.Node), Name: string(st.Node), Role: role, URL: n.url},
-		CanPublish: n.live != nil, CanPlay: n.view != nil,
-	}
-	for _, l := range relay.Links(n.node) {
-		if l.URL != "" {
-			out.Peers = append(out.Peers, web.Peer{Name: string(l.Node), Role: web.Relay, URL: l.URL, Linked: true, RTTMillis: l.RTT.Seconds() * 1000})
-		}
-	}
-	var viewers map[cdn.StreamID]int
-	if n.view != nil {
-		viewers = n.view.Stats().Viewers
-	}
-	for _, s := range st.Streams {
-		one := web.Stream{ID: string(s.Stream), Since: s.Started, State: "waiting", Source: "published here", Viewers: viewers[s.Stream]}
-		if len(s.Path) > 0 {
-			one.Source = "from " + string(s.Path[len(s.Path)-1])
-		}
-		if s.Live {
-			one.State = "live"
-		}
-		for _, t := range s.Tracks {
-			track := web.Track{Kind: t.Info.Kind.String(), Codec: t.Info.Codec.MimeType}
-			for _, l := range t.Layers {
-				track.Layers = append(track.Layers, web.Layer{
-					Name: l.Name, Bitrate: int64(l.Bitrate), Packets: l.Packets, Keyframes: l.Keyframes, Lost: l.Lost,
-				})
-			}
-			one.Tracks = append(one.Tracks, track)
-		}
-		out.Streams = append(out.Streams, one)
-	}
-	return out
+	return web.Edge
+}
+
+// page is what the pages show.
+func (n *node) page() web.Status {
+	return console.Node{
+		CDN: n.node, Name: string(n.node.ID()), URL: n.url, Role: n.role(), CanPublish: n.live != nil,
+		Up: n.up, Server: n.server, Edge: n.view, Peers: n.peers.of(relay.Links(n.node), time.Now()),
+	}.Status()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/examples/internal/console"
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/relay"
 )
@@ -40,7 +41,6 @@ type node struct {
 
 	cord  *cord
 	peers func() []web.Peer
-	rates rates // of its links
 }
 
 // listenLocked opens a node's ports: TCP for HTTP and, under the same number if
@@ -170,6 +170,14 @@ func (n *node) cut() {
 	_ = n.http.Close()
 }
 
+// status is what the node's pages show.
+func (n *node) status() web.Status {
+	return console.Node{
+		CDN: n.cdn, Name: n.name, URL: n.url, Role: n.role, CanPublish: n.canPublish, CanKill: true,
+		Up: n.up, Server: n.server, Edge: n.edge, Peers: n.peers(),
+	}.Status()
+}
+
 // event logs what an operator would want to know.
 func (n *node) event(e cdn.Event) {
 	switch e := e.(type) {
@@ -181,6 +189,10 @@ func (n *node) event(e cdn.Event) {
 		n.log.Info("stream started", "stream", e.Stream)
 	case cdn.StreamEnded:
 		n.log.Info("stream ended", "stream", e.Stream, "err", e.Err)
+	case cdn.LinkUp:
+		n.log.Info("link up", "with", e.Node, "dialed", e.URL)
+	case cdn.LinkDown:
+		n.log.Info("link down", "with", e.Node, "lasted", e.Lasted, "err", e.Err)
 	case cdn.UpstreamChanged:
 		n.log.Info("another upstream", "stream", e.Stream, "from", e.URL, "standby", e.Standby, "err", e.Err)
 	case cdn.InputChanged:

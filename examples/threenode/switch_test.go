@@ -11,7 +11,6 @@ import (
 
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/examples/threenode/web"
-	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal/whep"
 )
 
@@ -124,20 +123,4 @@ func TestOriginComesBack(t *testing.T) {
 		waitLive(t, urls["origin"])
 		watch(t, urls["edge1"])()
 	})
-}
-
-func TestBitratesOfLinks(t *testing.T) {
-	now := time.Unix(0, 0)
-	var r rates
-	stats := []relay.LinkStats{{Node: "a", Up: now}, {Node: "b", Up: now}}
-	require.Equal(t, []rate{{}, {}}, r.of(stats, now.Add(500*time.Millisecond)), "too early")
-	stats[0].Received, stats[1].Sent = 1000, 2000
-	require.Equal(t, []rate{{in: 4000}, {out: 8000}}, r.of(stats, now.Add(2*time.Second)))
-	stats[0].Received += 1000
-	require.Equal(t, []rate{{in: 4000}, {out: 8000}}, r.of(stats, now.Add(2500*time.Millisecond)), "until the next is whole")
-	require.Equal(t, []rate{{in: 4000}, {}}, r.of(stats, now.Add(4*time.Second)))
-	stats[0].Up, stats[0].Received = now.Add(4*time.Second), 0
-	require.Equal(t, []rate{{}, {}}, r.of(stats, now.Add(4500*time.Millisecond)), "another link")
-	require.Empty(t, r.of(nil, now.Add(5*time.Second)))
-	require.Empty(t, r.links)
 }

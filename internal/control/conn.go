@@ -140,6 +140,10 @@ func (c *Conn) frame(now time.Time, t frameType, body []byte) error {
 // Heard says that something authentic has come by another way: a sign of life.
 func (c *Conn) Heard(now time.Time) { c.probe.hear(now) }
 
+// HeldUp says that this side was held up until now, so that silence before it tells
+// nothing of the other side. It counts a few times in a row.
+func (c *Conn) HeldUp(now time.Time) { c.probe.excuse(now) }
+
 // Carrying says whether media travels on the link, in either direction.
 func (c *Conn) Carrying(now time.Time, yes bool) {
 	if c.probe.carrying != yes {

@@ -18,5 +18,6 @@
 // subscription are made so that it does not matter (subscription.go).
 //
 // The other side is a node that has been authenticated, but may be broken: what
-// it can make this one keep is bounded, some megabytes at most.
+// it can make this one keep is bounded: 8 MiB of what it does not acknowledge, one
+// of what overtakes what it belongs to, and as many subscriptions as it may have.
 package control

@@ -7,7 +7,8 @@ import (
 
 // probe watches over the other side being there. While media travels, its death
 // is noticed within deadCarrying, otherwise within deadIdle; on a path whose
-// round trip is long, within three of them.
+// round trip is long, within three of them, and while it is not known, within
+// what the longest may need.
 //
 // A side that has not heard anything for an interval asks for a sign of life. It
 // asks every urgently once two intervals have passed, so that what the path loses
@@ -21,6 +22,7 @@ import (
 type probe struct {
 	heard      time.Time
 	unanswered int // pings that went out since then
+	excused    int // how often this side was held up since then
 	carrying   bool
 	since      time.Time           // that carrying is so
 	asked      time.Time           // when the last ping went out
@@ -55,14 +57,25 @@ const (
 	// as lost: if this side was held up itself, what it would have heard waits to
 	// be read.
 	leastAsked = 4
-	openPings  = 64
-	maxPongs   = 16
+	// mostExcused is how often in a row silence is put down to this side being held
+	// up: one that always is must notice deaths, too.
+	mostExcused = 4
+	openPings   = 64
+	maxPongs    = 16
 )
 
 // hear notes a sign of life. The same one may be told of many times.
 func (p *probe) hear(now time.Time) {
 	if now.After(p.heard) {
+		p.heard, p.unanswered, p.excused = now, 0, 0
+	}
+}
+
+// excuse has the other side's silence count from now on.
+func (p *probe) excuse(now time.Time) {
+	if p.excused < mostExcused && now.After(p.heard) {
 		p.heard, p.unanswered = now, 0
+		p.excused++
 	}
 }
 
@@ -83,8 +96,10 @@ func (p *probe) dead(r rtt) time.Time {
 	if p.carrying {
 		limit, from = deadCarrying, later(p.heard, p.since)
 	}
-	if r.known {
-		limit = max(limit, min(3*r.smooth, 4*limit))
+	if most := 4 * limit; r.known {
+		limit = max(limit, min(3*r.smooth, most))
+	} else {
+		limit = most
 	}
 	return from.Add(limit)
 }

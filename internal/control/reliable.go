@@ -34,8 +34,9 @@ const (
 	// maxFlying is how many bytes are sent without an acknowledgement, that a
 	// burst of answers does not overrun the other side's socket.
 	maxFlying = 256 << 10
-	// maxQueued is how many bytes wait for the other side to take them.
-	maxQueued = 64 << 20
+	// maxQueued is how many bytes wait for the other side to take them: some
+	// thousand answers at once.
+	maxQueued = 8 << 20
 	// stalledAfter is how long a message may need, or what is heard from the
 	// other side is not what it should be.
 	stalledAfter = 30 * time.Second

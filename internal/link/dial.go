@@ -50,7 +50,7 @@ func (l *Link) signal() error {
 	ls := l.links
 	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
 	defer cancel()
-	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+	if err := l.path.name(); err != nil {
 		return err
 	}
 	d := l.description()
@@ -127,14 +127,14 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		r.control = nil // who could have changed the offer could have put them in
 	}
 	l := ls.newLink(false, "")
-	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved}
+	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved || ls.trust.Open()}
+	l.meet(r, verify)
 	if err := ls.add(l); err != nil {
 		return nil, err
 	}
-	l.meet(r, verify)
-	if err := ls.transport.Port.Name(l.ours.Ufrag, l); err != nil {
+	if err := l.path.name(); err != nil { // it has given way to others already, say
 		l.end(err)
-		return nil, err
+		return nil, l.Err()
 	}
 	l.mu.Lock()
 	if !l.stopped {

@@ -46,7 +46,6 @@ func TestEarlyMediaWhileTheAnswerIsTaken(t *testing.T) {
 		f.mu.Unlock()
 		l.media.receiveRTP(now, packet(2))
 		require.Len(t, l.media.held, 2, "while the answer is taken")
-		_ = control.Track{}
 		l.end(cdn.ErrClosed)
 	})
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ type fetching struct {
 	config FetchConfig
 	begun  time.Time
 	inputs chan *cdn.Input // the input, when there is one; room for it
+	ahead  chan struct{}   // what is on standby has more; room for one
 	done   chan struct{}
 
 	reading sync.Mutex // guards what follows; the port's reader has it, but for early packets
@@ -49,7 +51,8 @@ type fetching struct {
 type FetchConfig struct {
 	Request    cdn.Request
 	Credential string
-	// Standby: what comes feeds the stream only once nothing else does.
+	// Standby: what comes feeds the stream only if nothing else does, and the fetch
+	// ends with [ErrAhead] once it is newer than what the stream has.
 	Standby bool
 	// Dialer carries the offer, if the link has to be made.
 	Dialer signal.LinkDialer
@@ -60,10 +63,13 @@ type FetchConfig struct {
 	Accepted func()
 }
 
+// ErrAhead says that a node has more of a stream than has come from elsewhere.
+var ErrAhead = errors.New("link: there is more")
+
 // subscribe asks for a stream, at once.
 func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 	now := time.Now()
-	f := &fetching{link: l, stream: s, config: c, begun: now, inputs: make(chan *cdn.Input, 1), done: make(chan struct{})}
+	f := &fetching{link: l, stream: s, config: c, begun: now, inputs: make(chan *cdn.Input, 1), ahead: make(chan struct{}, 1), done: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
@@ -77,6 +83,7 @@ func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 		Stream: string(c.Request.Stream), Path: path, Credential: c.Credential, Resumes: hasBegun(s),
 	})
 	l.fetches[f.id] = f
+	l.countLocked()
 	l.links.transport.Port.Stir()
 	l.pumpLocked()
 	return f, nil
@@ -111,6 +118,8 @@ func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
 			if heard := f.heard(); now.Sub(heard) > silence {
 				f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrTimeout})
 			}
+		case <-f.ahead:
+			f.end(ErrAhead)
 		case <-ctx.Done():
 			f.end(ctx.Err())
 		case <-f.done:
@@ -333,6 +342,7 @@ func (f *fetching) end(err error) {
 	l.do(func(now time.Time, c *control.Conn) { c.Unsubscribe(now, f.id) })
 	l.mu.Lock()
 	delete(l.fetches, f.id)
+	l.countLocked()
 	l.mu.Unlock()
 	l.media.remove(f)
 	if in != nil {

@@ -2,23 +2,16 @@ package link
 
 import (
 	"context"
-	"crypto/tls"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/signal"
-)
-
-var (
-	_ tls.Certificate
-	_ = selfsign.GenerateSelfSigned
 )
 
 // Two kept links to two URLs of one node settle.
@@ -28,8 +21,8 @@ func TestKeepTwoURLsOfOneNode(t *testing.T) {
 		w := wires{map[string]*Links{"two": b, "deux": b}, "192.0.2.7:1"}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go a.Keep(ctx, cdn.Entry{URL: "two"}, w)
-		go a.Keep(ctx, cdn.Entry{URL: "deux"}, w)
+		go a.Keep(ctx, cdn.Entry{URL: "two"}, w, ignore)
+		go a.Keep(ctx, cdn.Entry{URL: "deux"}, w, ignore)
 		begun := time.Now()
 		for time.Since(begun) < 30*time.Second && len(a.Stats()) == 0 {
 			time.Sleep(10 * time.Millisecond)
@@ -79,7 +72,7 @@ func TestForgedOfferKeepsNodesApartCA(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		go b.Keep(ctx, cdn.Entry{URL: "one"}, wires{map[string]*Links{"one": a}, "192.0.2.7:1"})
+		go b.Keep(ctx, cdn.Entry{URL: "one"}, wires{map[string]*Links{"one": a}, "192.0.2.7:1"}, ignore)
 		time.Sleep(60 * time.Second)
 		cancel()
 		time.Sleep(5 * time.Second)
@@ -111,7 +104,7 @@ func TestReplayedOfferKeepsNodesApart(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		go b.Keep(ctx, cdn.Entry{URL: "one"}, wires{map[string]*Links{"one": a}, "192.0.2.7:1"})
+		go b.Keep(ctx, cdn.Entry{URL: "one"}, wires{map[string]*Links{"one": a}, "192.0.2.7:1"}, ignore)
 		time.Sleep(60 * time.Second)
 		cancel()
 		time.Sleep(5 * time.Second)

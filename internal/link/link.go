@@ -58,21 +58,25 @@ type Link struct {
 	starter sync.Once
 	asker   asker // of a link that was not dialled
 
-	mu       sync.Mutex
-	urls     []string // of the other node's signaling, as far as they are known, the newest last
-	peer     remote   // of no node before the answer
-	verify   verifier
-	control  *control.Conn
-	conn     *dtls.Conn      // nil before the handshake
-	events   []control.Event // for run
-	fetches  map[uint64]*fetching
-	servings map[uint64]*serving
-	upSince  time.Time
-	shaking  bool // the handshake has begun
-	chosen   bool // before another one with the same node, which was not made
-	stopped  bool
-	err      error
-	heard    atomic.Int64 // when media last came, since begun
+	mu        sync.Mutex
+	urls      []string // of the other node's signaling, as far as they are known, the newest last
+	peer      remote   // of no node before the answer
+	verify    verifier
+	control   *control.Conn
+	conn      *dtls.Conn      // nil before the handshake
+	events    []control.Event // for run
+	fetches   map[uint64]*fetching
+	servings  map[uint64]*serving
+	upSince   time.Time
+	rates     rates
+	announced bool   // that it is up
+	shaking   bool   // the handshake has begun
+	hello     []byte // a ClientHello that came before there was an address to answer to
+	chosen    bool   // before another one with the same node, which was not made
+	stopped   bool
+	err       error
+	heard     atomic.Int64 // when media last came, since begun
+	idle      atomic.Bool  // it carries nothing
 }
 
 func (ls *Links) newLink(dialed bool, url string) *Link {
@@ -118,11 +122,11 @@ func (l *Link) description() description {
 	return d
 }
 
-// meet notes who the other node is.
+// meet notes who the other node is. The URL that it gives itself is not learned: it
+// may be another's, whose streams would then be asked of this one.
 func (l *Link) meet(r remote, v verifier) {
 	l.mu.Lock()
 	l.peer, l.verify = r, v
-	l.learnLocked(r.url)
 	l.log = l.links.node.Logger().With("peer", string(r.node))
 	l.mu.Unlock()
 	l.path.meet(r)
@@ -132,7 +136,7 @@ func (l *Link) meet(r remote, v verifier) {
 // at worst, to find that there is a link with it.
 const maxURLs = 8
 
-// learnLocked notes a URL of the other node's signaling.
+// learnLocked notes a URL of the other node's signaling, at which it has answered.
 func (l *Link) learnLocked(url string) {
 	if url == "" || slices.Contains(l.urls, url) {
 		return
@@ -199,7 +203,7 @@ func (l *Link) connected(conn *dtls.Conn) error {
 		_ = conn.Close()
 		return l.err
 	}
-	l.conn, l.upSince = conn, now
+	l.conn, l.upSince, l.rates.since = conn, now, now
 	l.pipe.Settle()
 	l.control.Heard(now)
 	for _, d := range l.peer.control {
@@ -207,6 +211,7 @@ func (l *Link) connected(conn *dtls.Conn) error {
 	}
 	l.peer.control = nil
 	l.pumpLocked()
+	l.countLocked()
 	close(l.up)
 	return nil
 }
@@ -284,7 +289,7 @@ func (l *Link) run() {
 		now := time.Now()
 		if now.Sub(due) > stalled { // it is this node that was not there
 			l.mu.Lock()
-			l.control.Heard(now)
+			l.control.HeldUp(now)
 			l.mu.Unlock()
 		}
 		events, wait := l.tend(now)
@@ -313,6 +318,8 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 		return nil, connectTimeout
 	}
 	c.Carrying(now, len(l.fetches) > 0 || len(l.servings) > 0)
+	c.SetLoad(l.links.node.Load())
+	l.rates.count(now, l.media.received.Load(), l.media.sent.Load())
 	if next := c.Next(); !next.IsZero() && !next.After(now) {
 		c.Advance(now)
 	}
@@ -333,7 +340,7 @@ func (l *Link) handle(e control.Event) {
 			l.end(err)
 			return
 		}
-		l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
+		l.opened(e)
 	case control.Asked:
 		l.serve(e)
 	case control.Wanted:
@@ -364,6 +371,15 @@ func (l *Link) handle(e control.Event) {
 		}
 		l.end(err)
 	}
+}
+
+// opened tells that the other node is who it should be.
+func (l *Link) opened(e control.Opened) {
+	l.log.Info("a link is up", "dialed", l.dialed, "version", e.Version)
+	l.mu.Lock()
+	l.announced = true
+	l.mu.Unlock()
+	l.links.node.Emit(cdn.LinkUp{Node: l.Peer(), URL: l.url})
 }
 
 // told is an error that the other node has told of.
@@ -406,6 +422,7 @@ func (l *Link) Close() error {
 
 // finish says goodbye and gives back what the link has.
 func (l *Link) finish() {
+	defer l.links.work.Done()
 	now := time.Now()
 	l.mu.Lock()
 	err, conn := l.err, l.conn
@@ -415,6 +432,7 @@ func (l *Link) finish() {
 	}
 	fetches, servings := l.fetches, l.servings
 	l.fetches, l.servings = nil, nil
+	l.countLocked()
 	l.mu.Unlock()
 	for _, f := range fetches {
 		f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: l.Peer(), Err: err})
@@ -429,9 +447,12 @@ func (l *Link) finish() {
 	_ = l.pipe.Close()
 	l.path.release()
 	l.work.Wait()
-	l.links.over(l)
-	close(l.done)
+	l.links.remove(l)
 	l.log.Info("a link is over", "err", err)
+	if l.announced {
+		l.links.node.Emit(cdn.LinkDown{Node: l.Peer(), URL: l.url, Lasted: time.Since(l.upSince), Err: err})
+	}
+	close(l.done)
 }
 
 // Receive takes a datagram that the port's reader has found to be ours.
@@ -442,6 +463,7 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routi
 	switch first := packet[0]; {
 	case first < 4:
 		l.path.receive(packet, from)
+		l.greet()
 	case first >= 20 && first < 64:
 		l.receiveRecord(packet)
 	case first >= 128 && first < 192 && packet[1] >= 192 && packet[1] < 224:
@@ -449,14 +471,12 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routi
 	case first >= 128 && first < 192:
 		l.media.receiveRTP(now, packet)
 	}
-	return l.idle()
+	return l.idle.Load()
 }
 
-// idle reports whether the link carries nothing.
-func (l *Link) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn != nil && len(l.fetches) == 0 && len(l.servings) == 0
+// countLocked notes for the port's reader whether the link carries nothing.
+func (l *Link) countLocked() {
+	l.idle.Store(l.conn != nil && len(l.fetches) == 0 && len(l.servings) == 0)
 }
 
 // receiveRecord gives a DTLS record to the connection. Where the other node has
@@ -465,7 +485,12 @@ func (l *Link) receiveRecord(record []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.stopped || !l.path.usable():
+	case l.stopped:
+		return
+	case !l.path.usable():
+		if !l.dialed && dtlssrtp.IsClientHello(record) {
+			l.hello = append(l.hello[:0], record...)
+		}
 		return
 	case l.conn != nil && !dtlssrtp.Protected(record, true):
 		return // anybody may have written it
@@ -473,6 +498,18 @@ func (l *Link) receiveRecord(record []byte) {
 		return // of a link that the other node was dialling, which is not made
 	}
 	l.pipe.Put(record)
+	l.shakeLocked()
+}
+
+// greet takes the ClientHello that waits for an address to answer to.
+func (l *Link) greet() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hello == nil || l.stopped || !l.path.usable() {
+		return
+	}
+	l.pipe.Put(l.hello)
+	l.hello = nil
 	l.shakeLocked()
 }
 

@@ -41,7 +41,7 @@ type Links struct {
 	// theirs are not waited for.
 	doubted map[cdn.NodeID]time.Time
 	closed  bool
-	work    sync.WaitGroup // the links
+	work    sync.WaitGroup // the links, to the last thing that they do
 }
 
 type verifier = func([]*x509.Certificate) error
@@ -150,12 +150,20 @@ var errMoved = fmt.Errorf("%w: there is another link with that node", cdn.ErrPee
 
 const maxMoves = 3
 
-// Keep sees to it that there is a link with the node of entry, until ctx ends.
-func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
+// Keep sees to it that there is a link with the node of entry, until ctx ends. It
+// tells when there is one (nil), and when there is none, why.
+func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, tell func(error)) {
 	const first, last, foreignPause = 250 * time.Millisecond, 8 * time.Second, time.Minute
 	pause := first
 	for ctx.Err() == nil {
 		l, err := ls.to(to, by)
+		if errors.Is(err, cdn.ErrOverLimit) { // till others go
+			tell(err)
+			if !pauses(ctx, last) {
+				return
+			}
+			continue
+		}
 		if err != nil {
 			return // closed
 		}
@@ -163,6 +171,7 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 		select {
 		case <-l.up:
 			pause = first
+			tell(nil)
 		case <-l.done:
 		case <-ctx.Done():
 			return
@@ -172,15 +181,36 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer) {
 		case <-ctx.Done():
 			return
 		}
-		if errors.Is(l.Err(), ErrNone) {
+		switch err := l.Err(); {
+		case errors.Is(err, errMoved): // there is another
+		case errors.Is(err, ErrNone):
 			pause = foreignPause
+			tell(err)
+		default:
+			tell(err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause - rand.N(pause/2)):
+		if !pauses(ctx, pause) {
+			return
 		}
 		pause = min(2*pause, last)
 	}
+}
+
+// pauses waits for half of d or more, not all at once, and reports whether to go on.
+func pauses(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d - rand.N(d/2)):
+		return true
+	}
+}
+
+// Leads reports whether a link with the node of an entry is up.
+func (ls *Links) Leads(to cdn.Entry) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.findLocked(func(l *Link) bool { return l.isUp() && l.leadsTo(to) }) != nil
 }
 
 // to returns the link with the node of an entry: the one that is up, or one that
@@ -196,6 +226,9 @@ func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 	}
 	if e.URL == "" {
 		return nil, &cdn.Error{Op: "link", Node: e.Node, Err: fmt.Errorf("%w: no URL", cdn.ErrInvalid)}
+	}
+	if err := ls.fullLocked(len(ls.unprovedLocked())); err != nil {
+		return nil, err
 	}
 	l := ls.newLink(true, e.URL)
 	l.dialer, l.want = by, e.Node
@@ -218,12 +251,10 @@ func (ls *Links) addLocked(l *Link) {
 	ls.work.Add(1)
 }
 
-// over is called when a link has ended.
-func (ls *Links) over(l *Link) {
+func (ls *Links) remove(l *Link) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	delete(ls.all, l)
-	ls.work.Done()
 }
 
 func (l *Link) isUp() bool {

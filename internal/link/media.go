@@ -162,6 +162,12 @@ func (m *media) take(now time.Time, s *source, packet []byte) {
 		}
 	}
 	s.input.Write(now, p, f.ext)
+	if f.config.Standby && s.input.Ahead() {
+		select {
+		case f.ahead <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // add makes sources known, and takes what came for them already.

@@ -6,14 +6,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/icecheck"
 )
 
 // path is where the other node is. The dialling node checks all addresses that
 // the other has named, nominating the first to answer; the other one takes the
-// address that checks come from. An address out of signaling counts as proved:
-// it was named by who has proved to be a node, or will have, before media flows.
-// From any other (behind a NAT) a check in return has to be answered.
+// address that checks come from. If it has proved to be a node by then, an address
+// that it has named counts as proved, too. From any other (behind a NAT), and of
+// who has not (where only DTLS tells, with pins or a CA), a check in return has to
+// be answered, which costs a round trip more: signaling and checks may have forged
+// senders, and a handshake is several times as long as a check. Once DTLS has shown
+// who is there, the path stays: who only knows the checks' passwords may not lead
+// it away, and if the other node has moved, it makes another link.
 type path struct {
 	link *Link // static
 
@@ -28,6 +33,17 @@ type path struct {
 
 func (p *path) init(l *Link) { p.link, p.ids = l, make(map[icecheck.ID]netip.AddrPort) }
 
+// name has the port give us checks, unless the link is over: nothing would take
+// that back.
+func (p *path) name() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released {
+		return cdn.ErrClosed
+	}
+	return p.link.links.transport.Port.Name(p.link.ours.Ufrag, p.link)
+}
+
 // meet notes where the other node may be.
 func (p *path) meet(r remote) {
 	p.mu.Lock()
@@ -35,7 +51,8 @@ func (p *path) meet(r remote) {
 	p.peer = r
 }
 
-// usable reports whether records from the other side may be looked at.
+// usable reports whether records from the other side may be looked at, and
+// answered.
 func (p *path) usable() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,16 +140,24 @@ func (p *path) receive(packet []byte, from netip.AddrPort) {
 	if raw, err := respond(from); err == nil {
 		_ = p.link.links.transport.Port.Send(raw, from)
 	}
-	if p.link.dialed {
-		return
+	if !p.link.dialed {
+		p.checked(from)
 	}
+}
+
+// checked acts on a check of the dialling node's.
+func (p *path) checked(from netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	named := slices.Contains(p.peer.candidates, from)
 	switch {
-	case p.released || p.addr == from:
-	case slices.Contains(p.peer.candidates, from):
+	case p.released || p.shaken || p.addr == from:
+	case named && p.link.asker.proved:
 		p.takeLocked(from)
 	default:
+		if named { // the ClientHello that comes with the check is kept
+			p.claimLocked(from, false)
+		}
 		p.checkLocked(from, icecheck.Triggered)
 	}
 }
@@ -143,7 +168,7 @@ func (p *path) answered(packet []byte, from netip.AddrPort) {
 	defer p.mu.Unlock()
 	id, ok := icecheck.ReadAnswer(packet, p.peer.ice.Pwd)
 	to, ours := p.ids[id]
-	if !ok || !ours || to != from || p.released {
+	if !ok || !ours || to != from || p.released || p.shaken {
 		return
 	}
 	if !p.link.dialed || !p.addr.IsValid() {
@@ -184,12 +209,15 @@ func (p *path) forgetChecksLocked() {
 }
 
 // send sends to the other node: before it is known which of its addresses
-// works, to all of them.
+// works, to all of those that this node has dialled.
 func (p *path) send(b []byte) error {
 	p.mu.Lock()
-	to := p.peer.candidates
-	if p.addr.IsValid() {
+	var to []netip.AddrPort
+	switch {
+	case p.addr.IsValid():
 		to = []netip.AddrPort{p.addr}
+	case p.link.dialed:
+		to = p.peer.candidates
 	}
 	p.mu.Unlock()
 	for _, addr := range to {

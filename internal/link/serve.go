@@ -77,6 +77,7 @@ func (l *Link) serve(a control.Asked) {
 		return
 	}
 	l.servings[s.id] = s
+	l.countLocked()
 	l.work.Go(func() { s.run(a.Subscribe) })
 }
 
@@ -91,6 +92,7 @@ func (s *serving) run(a control.Subscribe) {
 	l.do(func(now time.Time, c *control.Conn) { c.End(now, s.id, control.Reason{Code: reason.Word(err)}) })
 	l.mu.Lock()
 	delete(l.servings, s.id)
+	l.countLocked()
 	l.mu.Unlock()
 }
 

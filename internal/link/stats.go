@@ -11,13 +11,19 @@ import (
 type Stats struct {
 	Node     cdn.NodeID
 	URL      string // that was dialled, "" where the other node dialled
+	PeerURL  string // of the other node's signaling, as it says itself
 	Up       time.Time
 	RTT      time.Duration
 	Loss     float64 // share of probes
+	Load     float64 // of the other node: the share of its sessions in use, 0 to 1
 	Received uint64  // bytes of media
 	Sent     uint64
-	Fetched  []cdn.StreamID // that come by it
-	Served   []cdn.StreamID // that go out by it
+	// BitrateIn and BitrateOut are bits of media a second, over the last second or
+	// so.
+	BitrateIn, BitrateOut float64
+
+	Fetched []cdn.StreamID // that come by it
+	Served  []cdn.StreamID // that go out by it
 }
 
 // Stats returns a snapshot of the links that are up.
@@ -42,8 +48,8 @@ func (l *Link) stats() Stats {
 	defer l.mu.Unlock()
 	c := l.control.Stats()
 	st := Stats{
-		Node: l.peer.node, URL: l.url, Up: l.upSince, RTT: c.RTT, Loss: c.Loss,
-		Received: l.media.received.Load(), Sent: l.media.sent.Load(),
+		Node: l.peer.node, URL: l.url, PeerURL: l.peer.url, Up: l.upSince, RTT: c.RTT, Loss: c.Loss, Load: c.Load,
+		Received: l.media.received.Load(), Sent: l.media.sent.Load(), BitrateIn: l.rates.in, BitrateOut: l.rates.out,
 	}
 	for _, f := range l.fetches {
 		st.Fetched = append(st.Fetched, f.stream.ID())
@@ -54,4 +60,24 @@ func (l *Link) stats() Stats {
 	slices.Sort(st.Fetched)
 	slices.Sort(st.Served)
 	return st
+}
+
+// rates are the bits of media a second that come and go.
+type rates struct {
+	in, out        float64
+	since          time.Time
+	received, sent uint64 // at since
+}
+
+const rateWindow = time.Second
+
+// count makes new rates of what has come and gone, once a window is over.
+func (r *rates) count(now time.Time, received, sent uint64) {
+	d := now.Sub(r.since)
+	if d < rateWindow {
+		return
+	}
+	r.in = float64(received-r.received) * 8 / d.Seconds()
+	r.out = float64(sent-r.sent) * 8 / d.Seconds()
+	r.since, r.received, r.sent = now, received, sent
 }

@@ -13,8 +13,10 @@ const maxUnproved = 64
 
 // An asker is who asked for a link, as far as that is known before DTLS.
 type asker struct {
-	from   netip.Prefix // where its signaling came from; zero: not known
-	proved bool         // it knows the secret, or has seen an offer of one who does
+	from netip.Prefix // where its signaling came from; zero: not known
+	// proved: it knows the secret, or has seen an offer of one who does, or, where
+	// nothing is configured, is on this machine.
+	proved bool
 }
 
 // askedFrom returns whom the places for links that are being made are shared out
@@ -43,7 +45,12 @@ func (ls *Links) add(l *Link) error {
 		l.cancel()
 		return cdn.ErrClosed
 	}
-	if unproved := ls.unprovedLocked(); len(unproved) >= maxUnproved {
+	unproved := ls.unprovedLocked()
+	if err := ls.fullLocked(len(unproved)); err != nil {
+		l.cancel()
+		return err
+	}
+	if len(unproved) >= maxUnproved {
 		oldest := mostOf(unproved, l.asker)
 		if oldest == nil {
 			l.cancel()
@@ -54,6 +61,15 @@ func (ls *Links) add(l *Link) error {
 		}
 	}
 	ls.addLocked(l)
+	return nil
+}
+
+// fullLocked returns an error if there are as many links as there may be, those
+// aside that others have asked for and not made.
+func (ls *Links) fullLocked(unproved int) error {
+	if n := len(ls.all) - unproved; n >= ls.node.Limits().Links {
+		return &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %d links", cdn.ErrOverLimit, n), RetryAfter: 5 * time.Second}
+	}
 	return nil
 }
 

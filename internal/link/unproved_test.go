@@ -3,13 +3,16 @@ package link
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/signal"
 )
@@ -64,6 +67,61 @@ func TestAskersDoNotKeepANodeOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of offers at one moment, of which some give way to others before they are
+// answered, nothing is left, and nobody is given an answer that is void already.
+func TestNothingIsLeftOfOffersAtOneMoment(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	two, _ := ca.issue(t, "two")
+	_, print := other.issue(t, "mallory")
+	synctest.Test(t, func(t *testing.T) {
+		b := links(t, cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1}), "two", trusting(cdn.Trust{Certificate: two, CAs: ca.pool}))
+		var mu sync.Mutex
+		var named []string
+		var offers sync.WaitGroup
+		for range 1000 {
+			offers.Go(func() {
+				creds := icecheck.NewCredentials()
+				body, err := seal(description{
+					Node: "mallory", Instance: "m", Ufrag: creds.Ufrag, Pwd: creds.Pwd, Fingerprint: print, Candidates: []string{"203.0.113.1:9"},
+				}, cdn.Trust{}, nil)
+				if !assert.NoError(t, err) {
+					return
+				}
+				answer, err := b.Link(t.Context(), signal.LinkOffer{Body: body, RemoteAddr: "203.0.113.1:1"})
+				if err != nil {
+					assert.ErrorIs(t, err, cdn.ErrOverLimit)
+					return
+				}
+				r, _, err := open(answer, cdn.Trust{}, nil)
+				assert.NoError(t, err)
+				mu.Lock()
+				defer mu.Unlock()
+				named = append(named, r.ice.Ufrag)
+			})
+		}
+		offers.Wait()
+		require.NotEmpty(t, named)
+		time.Sleep(connectTimeout + time.Second)
+		require.Zero(t, count(b))
+		for _, name := range named {
+			require.NoError(t, b.transport.Port.Name(name, &Link{}), "the port has forgotten it")
+		}
+	})
+}
+
+// A link that is over is not named, however late that comes.
+func TestALinkThatIsOverIsNotNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, cdn.Trust{}, cdn.Trust{})
+		l := a.newLink(true, "two")
+		a.mu.Lock()
+		a.addLocked(l)
+		a.mu.Unlock()
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, l.path.name(), cdn.ErrClosed)
+	})
 }
 
 // Who proves nothing takes no place of those who do.

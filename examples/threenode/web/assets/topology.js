@@ -39,7 +39,7 @@ export class Topology {
   render(status, peers) {
     const nodes = [
       { ...status.node, mine: true, status },
-      ...status.peers.map((p) => ({ ...p, status: peers[p.url] })),
+      ...status.peers.map((p) => ({ ...p, role: peers[p.url]?.node.role || p.role, status: peers[p.url] })),
     ];
     const order = (a, b) => tiers.indexOf(a.role) - tiers.indexOf(b.role) || (a.name || '').localeCompare(b.name || '', 'en', { numeric: true });
     nodes.sort(order);

@@ -1,9 +1,9 @@
-package main
+// Package console makes what the pages of a node show of what runs on it.
+package console
 
 import (
 	"cmp"
 	"strings"
-	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
@@ -11,15 +11,27 @@ import (
 	"github.com/deltacdn/delta/relay"
 )
 
+// A Node is a node with the services on it, for its pages.
+type Node struct {
+	CDN        *cdn.Node
+	Name, URL  string
+	Role       web.Role
+	CanPublish bool
+	CanKill    bool
+
+	Up     *relay.Relay  // nil: it fetches from no other
+	Server *relay.Server // nil: it serves no nodes
+	Edge   *edge.Edge    // nil: it serves no viewers
+	Peers  []web.Peer    // the other nodes, known by name or URL
+}
+
 // addLinks adds the links that are up, and tells the peers at their other ends
 // so. Nodes have their names for identities.
-func (n *node) addLinks(out *web.Status, now time.Time) {
-	stats := relay.Links(n.cdn)
-	rates := n.rates.of(stats, now)
-	for i, l := range stats {
+func (n Node) addLinks(out *web.Status) {
+	for _, l := range relay.Links(n.CDN) {
 		wl := web.Link{
 			Peer: string(l.Node), URL: l.URL, Up: l.Up, RTTMillis: l.RTT.Seconds() * 1000, Loss: l.Loss,
-			BitrateIn: rates[i].in, BitrateOut: rates[i].out, BytesIn: l.Received, BytesOut: l.Sent,
+			BitrateIn: int64(l.BitrateIn), BitrateOut: int64(l.BitrateOut), BytesIn: l.Received, BytesOut: l.Sent,
 			Fetched: names(l.Fetched), Served: names(l.Served),
 		}
 		out.Links = append(out.Links, wl)
@@ -34,8 +46,8 @@ func (n *node) addLinks(out *web.Status, now time.Time) {
 }
 
 // addFetches adds where the streams come from that other nodes have.
-func (n *node) addFetches(out *web.Status) {
-	if n.up == nil {
+func (n Node) addFetches(out *web.Status) {
+	if n.Up == nil {
 		return
 	}
 	name := func(url string) string {
@@ -46,7 +58,7 @@ func (n *node) addFetches(out *web.Status) {
 		}
 		return ""
 	}
-	for _, f := range n.up.Stats() {
+	for _, f := range n.Up.Stats() {
 		out.Fetches = append(out.Fetches, web.Fetch{
 			Stream: string(f.Stream), Node: cmp.Or(name(f.URL), string(f.Node)), URL: f.URL,
 			Standby: name(f.Standby), StandbyURL: f.Standby, Since: f.Since, Changes: max(0, f.Upstream-1), Wanted: f.Wanted,
@@ -61,25 +73,25 @@ func names(ids []cdn.StreamID) (all []string) {
 	return all
 }
 
-// status is what the node's pages show.
-func (n *node) status() web.Status {
-	st := n.cdn.Stats()
+// Status is what the node's pages show.
+func (n Node) Status() web.Status {
+	st := n.CDN.Stats()
 	out := web.Status{
-		Node:       web.Node{ID: string(st.Node), Name: n.name, Role: n.role, URL: n.url, Since: st.Started},
-		CanPublish: n.canPublish, CanPlay: n.edge != nil, CanKill: true, Peers: n.peers(),
+		Node:       web.Node{ID: string(st.Node), Name: n.Name, Role: n.Role, URL: n.URL, Since: st.Started},
+		CanPublish: n.CanPublish, CanPlay: n.Edge != nil, CanKill: n.CanKill, Peers: n.Peers,
 	}
-	n.addLinks(&out, time.Now())
+	n.addLinks(&out)
 	n.addFetches(&out)
 	var viewers edge.Stats
-	if n.edge != nil {
-		viewers = n.edge.Stats()
+	if n.Edge != nil {
+		viewers = n.Edge.Stats()
 	}
 	var nodes map[cdn.StreamID]int
-	if n.server != nil {
-		nodes = n.server.Serving()
+	if n.Server != nil {
+		nodes = n.Server.Serving()
 	}
 	for _, s := range st.Streams {
-		ws := n.stream(s, &out.Totals)
+		ws := stream(s, &out.Totals)
 		ws.Viewers, ws.Downstreams = viewers.Viewers[s.Stream], nodes[s.Stream]
 		out.Streams = append(out.Streams, ws)
 		out.Sessions.Viewers += ws.Viewers
@@ -92,7 +104,7 @@ func (n *node) status() web.Status {
 	return out
 }
 
-func (n *node) stream(s cdn.StreamStats, sum *web.Totals) web.Stream {
+func stream(s cdn.StreamStats, sum *web.Totals) web.Stream {
 	out := web.Stream{ID: string(s.Stream), Since: s.Started, State: "waiting", Source: "not there yet"}
 	switch {
 	case s.Live && len(s.Path) == 0:
