@@ -61,12 +61,32 @@ func (d *demand) look(now time.Time, wanted bool) (changed bool, next time.Time)
 	return changed, time.Time{}
 }
 
-// dormant is what [Layer.Dormant] says of one input.
-func (d *demand) dormant(now time.Time) float64 {
-	if d.idle || d.chooser != nil && now.Sub(d.since) < expectedFor {
-		return d.told
+// A dormancy is the bitrate that a layer would have by an input of which nobody
+// wants it.
+type dormancy struct {
+	bitrate float64
+	until   time.Time // zero: until somebody does
+}
+
+func (d *demand) dormancy() dormancy {
+	switch {
+	case d.idle:
+		return dormancy{bitrate: d.told}
+	case d.chooser != nil:
+		return dormancy{bitrate: d.told, until: d.since.Add(expectedFor)}
 	}
-	return 0
+	return dormancy{}
+}
+
+// setDormantLocked makes known what has changed of the inputs' demand.
+func (l *Layer) setDormantLocked() {
+	var all []dormancy
+	for _, li := range l.inputs {
+		if d := li.demand.dormancy(); d.bitrate > 0 {
+			all = append(all, d)
+		}
+	}
+	l.dormant.Store(&all)
 }
 
 // Demand says that somebody wants the layer, until release is called, once or
@@ -86,11 +106,15 @@ func (l *Layer) Demand() (release func()) {
 // Dormant returns the bitrate of a layer that could come, and does not (or not
 // yet) since nobody wanted it, as its sender tells it. It is 0 for any other.
 func (l *Layer) Dormant() (bitrate float64) {
+	all := l.dormant.Load()
+	if all == nil || len(*all) == 0 {
+		return 0
+	}
 	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, li := range l.inputs {
-		bitrate = max(bitrate, li.demand.dormant(now))
+	for _, d := range *all {
+		if d.until.IsZero() || now.Before(d.until) {
+			bitrate = max(bitrate, d.bitrate)
+		}
 	}
 	return bitrate
 }
@@ -101,4 +125,5 @@ func (li *LayerInput) Told(bitrate float64) {
 	li.layer.mu.Lock()
 	defer li.layer.mu.Unlock()
 	li.demand.told = bitrate
+	li.layer.setDormantLocked()
 }

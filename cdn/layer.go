@@ -20,8 +20,10 @@ type Layer struct {
 	inspect codec.Inspector // nil: any frame can be joined
 	picture *codec.Pictures // nil: no picture identifiers
 
-	clock  atomic.Pointer[Clock]
-	demand atomic.Int64 // how many want it
+	clock   atomic.Pointer[Clock]
+	demand  atomic.Int64               // how many want it
+	bitrate atomic.Uint64              // bits of a float64: that of the last whole window
+	dormant atomic.Pointer[[]dormancy] // nil: of no input
 	// parameters are the newest packets with parameter sets, nil: none came.
 	parameters atomic.Pointer[[]*Packet]
 
@@ -122,6 +124,7 @@ func (l *Layer) addInput(li *LayerInput) {
 		li.keyreq.Request(time.Now())
 		l.wanted = false
 	}
+	l.setDormantLocked()
 }
 
 // removeInput forgets li, which cannot write any more then.
@@ -138,4 +141,5 @@ func (l *Layer) removeInput(li *LayerInput) {
 	if l.active == li {
 		l.active = nil
 	}
+	l.setDormantLocked()
 }

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"math"
 	"time"
 
 	"github.com/pion/rtp"
@@ -240,7 +241,9 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 	}
 	l.out.started = true
 	l.out.publication, l.out.shift = li.input.config.Load().Publication, li.shift.ts
-	l.stats.add(now, len(p.Payload))
+	if bitrate, ok := l.stats.add(now, len(p.Payload)); ok {
+		l.bitrate.Store(math.Float64bits(bitrate))
+	}
 }
 
 // renumber rewrites the picture identifiers in place, so that they continue

@@ -1,6 +1,9 @@
 package cdn
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // NodeStats is a snapshot of a node.
 type NodeStats struct {
@@ -65,24 +68,23 @@ type layerCounters struct {
 	packets, bytes, keyframes, duplicates, padding, nacked, splices uint64
 	keyframeRequests, keyframeRequestsSent                          uint64
 
-	// The bitrate is that of the last whole window.
-	windowStart time.Time
+	windowStart time.Time // of the bitrate
 	windowBytes uint64
-	bitrate     float64
 }
 
 const bitrateWindow = time.Second
 
-func (c *layerCounters) add(now time.Time, n int) {
+// add counts a packet's payload. When a window is over it returns the bitrate of
+// that, and otherwise false; a pause tells nothing.
+func (c *layerCounters) add(now time.Time, n int) (bitrate float64, ok bool) {
 	c.packets++
 	c.bytes += uint64(n)
 	if d := now.Sub(c.windowStart); d >= bitrateWindow {
-		if d < 2*bitrateWindow { // a pause tells nothing
-			c.bitrate = float64(c.windowBytes) * 8 / d.Seconds()
-		}
+		bitrate, ok = float64(c.windowBytes)*8/d.Seconds(), d < 2*bitrateWindow
 		c.windowStart, c.windowBytes = now, 0
 	}
 	c.windowBytes += uint64(n)
+	return bitrate, ok
 }
 
 // Stats returns a snapshot of the node and its streams.
@@ -122,7 +124,7 @@ func (l *Layer) Stats() LayerStats {
 	defer l.mu.Unlock()
 	c := &l.stats
 	st := LayerStats{
-		Name: l.name, Bitrate: c.bitrate, Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
+		Name: l.name, Bitrate: l.measured(), Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
 		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices,
 		Demand: int(l.demand.Load()), KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
 	}
@@ -131,13 +133,19 @@ func (l *Layer) Stats() LayerStats {
 			st.Lost = expected - li.received
 		}
 	}
-	if time.Since(l.out.arrival) > 2*bitrateWindow {
-		st.Bitrate = 0
-	}
 	return st
+}
+
+// measured is the bitrate of what comes. Every viewer asks for it, so it takes no
+// lock that whoever writes the layer needs.
+func (l *Layer) measured() float64 {
+	if p := l.Newest(); p == nil || time.Since(p.Arrival) > 2*bitrateWindow {
+		return 0
+	}
+	return math.Float64frombits(l.bitrate.Load())
 }
 
 // Bitrate returns the layer's payload bits a second, over the last second or
 // so; of a layer that could come ([Layer.Dormant]), those that it would have; 0
 // if nothing comes.
-func (l *Layer) Bitrate() float64 { return max(l.Stats().Bitrate, l.Dormant()) }
+func (l *Layer) Bitrate() float64 { return max(l.measured(), l.Dormant()) }

@@ -102,6 +102,9 @@ func (l *Layer) tend(now time.Time) (next time.Time) {
 		if d.keyframe {
 			l.stats.keyframeRequestsSent++
 		}
+		if d.chooser != nil {
+			l.setDormantLocked()
+		}
 		if d.keyframe || len(d.nack) > 0 || d.chooser != nil {
 			all = append(all, d)
 		}

@@ -213,31 +213,32 @@ func (g *group[B]) wake() {
 	}
 }
 
-// due returns the members that have to be served.
-func (g *group[B]) due() []*member[B] {
+// due returns the members that have to be served, and whether they are all.
+func (g *group[B]) due() (members []*member[B], all bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fresh := g.fresh
 	g.fresh = nil
 	if g.whole.Swap(false) {
-		return *g.members.Load()
+		return *g.members.Load(), true
 	}
-	return fresh
+	return fresh, false
 }
 
 // serve starts with another member each time, so that under load the last one
-// is not always the same.
+// is not always the same. Those who join do not count: they are served alone.
 func (g *group[B]) serve() {
 	g.queued.Store(false)
-	all := g.due()
-	if len(all) == 0 {
-		return
+	due, all := g.due()
+	first := 0
+	if all && len(due) > 0 {
+		g.turn = (g.turn + 1) % len(due)
+		first = g.turn
 	}
-	g.turn = (g.turn + 1) % len(all)
-	for _, m := range all[g.turn:] {
+	for _, m := range due[first:] {
 		m.serve(g.worker.batch)
 	}
-	for _, m := range all[:g.turn] {
+	for _, m := range due[:first] {
 		m.serve(g.worker.batch)
 	}
 }
