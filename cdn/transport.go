@@ -68,10 +68,12 @@ func listen(c Config) (*transportState, error) {
 	// Refused only where the system allows less: then it gives what it allows.
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
-	sock, err := socket.New(conn)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
+	sock := socket.Wrap(conn)
+	if c.Net == nil { // whoever gave us a network may have sockets of its own kind, and keep hold of them
+		if sock, err = socket.Take(conn); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
 	}
 	t.port = port.New(sock)
 	t.egress = egress.New(sock, c.Logger)

@@ -19,7 +19,7 @@ import (
 // An Endpoint is a session of our own.
 type Endpoint interface {
 	// Receive takes a datagram. The port's one reader calls it: it must not
-	// block, and keeps nothing of packet. It reports whether the datagram was
+	// block. It may write over packet, but keeps nothing of it. It reports whether the datagram was
 	// routine: that of a session which only shows that it lives.
 	Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool)
 }

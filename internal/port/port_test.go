@@ -40,7 +40,7 @@ func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) (routine bool) 
 func TestDatagramsFindTheirSession(t *testing.T) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	sock, err := socket.New(conn)
+	sock, err := socket.Take(conn)
 	require.NoError(t, err)
 	p := New(sock)
 	others := make(chan string, 100)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,7 +24,7 @@ type kernel struct {
 	waits  syscall.RawConn
 	closed atomic.Bool
 
-	letters sync.Pool // of *letter
+	letters chan *letter // that are not in use
 
 	// the reader's
 	resting   bool
@@ -54,7 +53,7 @@ func newKernel(conn net.PacketConn) (Socket, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	k.letters.New = func() any { return newLetter() }
+	k.letters = make(chan *letter, spareLetters)
 	k.conn = Lend(k.raw)
 	k.try = k.attempt
 	k.datagrams, k.size = make([]Datagram, 0, batchSize), leastBatch

@@ -48,9 +48,28 @@ func zone(name string) uint32 {
 	return uint32(n)
 }
 
+// spareLetters is how many are kept: as many goroutines send at one moment.
+const spareLetters = 8
+
+func (k *kernel) letter() *letter {
+	select {
+	case l := <-k.letters:
+		return l
+	default:
+		return newLetter()
+	}
+}
+
+func (k *kernel) spare(l *letter) {
+	select {
+	case k.letters <- l:
+	default:
+	}
+}
+
 func (k *kernel) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	l := k.letters.Get().(*letter)
-	defer k.letters.Put(l)
+	l := k.letter()
+	defer k.spare(l)
 	l.address(to)
 	l.b, l.err = b, nil
 	err := k.raw.Control(l.send)

@@ -18,11 +18,6 @@ type plain struct {
 	one  [1]Datagram
 }
 
-func newPlain(conn net.PacketConn) *plain {
-	fast, _ := conn.(addrPortConn)
-	return &plain{PacketConn: conn, fast: fast, buf: make([]byte, maxDatagram)}
-}
-
 func (p *plain) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if p.fast != nil {
 		return p.fast.WriteToUDPAddrPort(b, to)

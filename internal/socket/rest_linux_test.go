@@ -61,7 +61,7 @@ func TestRest(t *testing.T) {
 
 // Go's poller does not know the socket: it would be woken by all that comes.
 func TestPollerDoesNotKnowTheSocket(t *testing.T) {
-	s, err := New(listen(t, "udp4", "127.0.0.1"))
+	s, err := Take(listen(t, "udp4", "127.0.0.1"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	k := s.(*kernel)

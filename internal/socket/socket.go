@@ -43,10 +43,18 @@ const (
 	maxDatagram = 8192
 )
 
-// New takes conn over. What is returned has to be used and closed in its place.
-func New(conn net.PacketConn) (Socket, error) {
+// Take takes conn over, which the caller has made: what is returned has to be used
+// and closed in its place.
+func Take(conn net.PacketConn) (Socket, error) {
 	if s, err := newKernel(conn); s != nil || err != nil {
 		return s, err
 	}
-	return newPlain(conn), nil
+	return Wrap(conn), nil
+}
+
+// Wrap returns a Socket that reads and writes by conn, and closes it. Who made it
+// may close it, too.
+func Wrap(conn net.PacketConn) Socket {
+	fast, _ := conn.(addrPortConn)
+	return &plain{PacketConn: conn, fast: fast, buf: make([]byte, maxDatagram)}
 }

@@ -36,7 +36,7 @@ func both(t *testing.T, test func(t *testing.T, s Socket, to netip.AddrPort)) {
 			if name == "virtual" {
 				conn = virtual{conn}
 			}
-			s, err := New(conn)
+			s, err := Take(conn)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = s.Close() })
 			port := s.LocalAddr().(*net.UDPAddr).Port
