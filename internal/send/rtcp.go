@@ -197,10 +197,11 @@ func (s *Sender) repair(now time.Time, pairs []rtcp.NackPair) {
 			ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
 			if s.budget.Allow(now, source, len(p.Payload), rtt) {
 				s.resend(p, run, out, ts)
-				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-				// A repair was lost: another loss would cost much. The budget counts
-				// both copies once, so repairs are twice its share at the most.
-				if again {
+				if !s.budget.Opening(now) { // all lose much at first
+					s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
+				}
+				// A repair was lost: another loss would cost much.
+				if again && s.budget.Plenty(now) {
 					s.resend(p, run, out, ts)
 				}
 			}
@@ -248,7 +249,8 @@ func (s *Sender) resend(p *cdn.Packet, run *run, seq uint64, ts uint32) {
 		s.retransmission()
 		payload = s.scratch
 	}
-	if _, err := s.write(payload); err == nil {
+	if n, err := s.write(payload); err == nil {
+		s.budget.Spend(n)
 		s.reported.resent++
 	}
 }
