@@ -22,6 +22,10 @@ type Config struct {
 	// after a quiet time: losses come in bursts and begin with the first
 	// packets. If zero, 32 packets of 1200 bytes.
 	Burst int
+	// Opening is for how long from the first media on it earns all of itself: what
+	// is lost at the beginning costs most, and a receiver that begins is sent
+	// faster than live. If zero, a second; if negative, none.
+	Opening time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -31,19 +35,24 @@ func (c Config) withDefaults() Config {
 	if c.Burst <= 0 {
 		c.Burst = 32 * 1200
 	}
+	if c.Opening == 0 {
+		c.Opening = time.Second
+	}
 	return c
 }
 
 // A Budget is a credit in bytes. Media earns its share of it, repairs spend
 // it, and what the media of the last second earned, or Burst if that is more,
-// is as much as is saved up. So all repairs ever are at most Burst and the
-// share of all media. It is not safe for concurrent use, and allocates once,
-// for the first repair: most viewers need none.
+// is as much as is saved up. So all repairs ever are at most Burst, the media of
+// the opening, the share of the rest, and what the last packet is longer than was
+// said. It is not safe for concurrent use, and allocates once, for the first
+// repair: most viewers need none.
 type Budget struct {
 	config Config // static after New
 
 	credit float64
 	media  span
+	opened time.Time            // when the first media went out; zero: it has not
 	recent *[recentSlots]repair // nil before the first repair
 	epoch  time.Time            // of the first repair
 	denied Denied
@@ -69,14 +78,16 @@ func New(c Config) *Budget {
 
 // Sent notes that bytes of media went out for the first time.
 func (b *Budget) Sent(now time.Time, bytes int) {
+	if b.opened.IsZero() {
+		b.opened = now
+	}
 	b.media.add(now, bytes)
-	b.credit += b.config.Share * float64(bytes)
-	b.limit()
+	b.credit = min(b.credit+b.share(now)*float64(bytes), b.most(now))
 }
 
 // Allow reports whether the packet seq, of so many bytes, may be sent again
-// now, and if so counts it as sent. A packet goes out at most once in rtt,
-// which is better too short than too long: a request that is refused costs the
+// now, and if so takes it to be: [Budget.Spend] then says how many bytes that
+// took. A packet goes out at most once in rtt, which is better too short than too long: a request that is refused costs the
 // viewer a round trip. If rtt is zero, 50 ms. Of two packets that are 256
 // numbers apart, only the newer repair is remembered.
 func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) bool {
@@ -92,12 +103,11 @@ func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) 
 		return false
 	}
 	b.media.roll(now)
-	b.limit()
+	b.credit = min(b.credit, b.most(now)) // what was earned longer ago is lost
 	if b.credit < float64(bytes) {
 		b.denied.Credit++
 		return false
 	}
-	b.credit -= float64(bytes)
 	*last = repair{seq: seq + 1, at: at}
 	return true
 }
@@ -108,13 +118,27 @@ func (b *Budget) Again(seq uint64) bool {
 	return b.recent != nil && b.recent[seq%recentSlots].seq == seq+1
 }
 
-// limit drops what was saved up by media that is longer ago than a second.
-func (b *Budget) limit() {
-	b.credit = min(b.credit, b.most())
+// Spend notes that so many bytes were sent again.
+func (b *Budget) Spend(bytes int) { b.credit -= float64(bytes) }
+
+// Plenty reports whether half of what may be saved up is there, so that a second
+// copy takes nothing from the first copies of others.
+func (b *Budget) Plenty(now time.Time) bool { return b.credit >= b.most(now)/2 }
+
+// Opening reports whether that lasts.
+func (b *Budget) Opening(now time.Time) bool {
+	return b.opened.IsZero() || now.Sub(b.opened) < b.config.Opening
 }
 
-func (b *Budget) most() float64 {
-	return max(float64(b.config.Burst), b.config.Share*float64(b.media.sum))
+func (b *Budget) share(now time.Time) float64 {
+	if b.Opening(now) {
+		return max(1, b.config.Share)
+	}
+	return b.config.Share
+}
+
+func (b *Budget) most(now time.Time) float64 {
+	return max(float64(b.config.Burst), b.share(now)*float64(b.media.sum))
 }
 
 // Denied returns the counts so far.

@@ -17,6 +17,7 @@ func grant(b *Budget, now time.Time, first uint64, n int) int {
 	granted := 0
 	for i := range n {
 		if b.Allow(now, first+uint64(i), 1200, 50*ms) {
+			b.Spend(1200)
 			granted++
 		}
 	}
@@ -39,7 +40,7 @@ func TestBurstAtTheStart(t *testing.T) {
 
 func TestShareOfTheMedia(t *testing.T) {
 	for _, rate := range []int{30_000, 300_000, 1_000_000} {
-		b := New(Config{})
+		b := New(Config{Opening: -1})
 		now := epoch
 		granted, seq := 0, uint64(0)
 		for range 100 {
@@ -51,6 +52,33 @@ func TestShareOfTheMedia(t *testing.T) {
 		require.LessOrEqual(t, granted*1200, media/4+32*1200, "at %d", rate)
 		require.GreaterOrEqual(t, granted*1200, media/4, "at %d", rate)
 	}
+}
+
+// In the opening all that was sent may be sent again.
+func TestOpening(t *testing.T) {
+	b := New(Config{})
+	require.True(t, b.Opening(epoch))
+	now := play(b, epoch, 500*ms, 1_200_000)
+	require.True(t, b.Opening(now))
+	require.InDelta(t, 500, grant(b, now, 0, 1000), 33)
+	now = play(b, now, 510*ms, 1_200_000)
+	require.False(t, b.Opening(now))
+	require.LessOrEqual(t, grant(b, now, 1000, 1000), 250, "the share of a second")
+	now = play(b, now, time.Second, 1_200_000)
+	require.InDelta(t, 250, grant(b, now, 0, 1000), 33)
+}
+
+// What a packet takes is what counts, and a second copy takes it again.
+func TestSpendIsWhatCounts(t *testing.T) {
+	b := New(Config{Burst: 2000, Opening: -1})
+	require.True(t, b.Plenty(epoch))
+	require.True(t, b.Allow(epoch, 1, 1000, 50*ms))
+	b.Spend(1050)
+	require.False(t, b.Plenty(epoch))
+	require.False(t, b.Allow(epoch, 2, 1000, 50*ms))
+	b.Sent(epoch, 200)
+	require.True(t, b.Plenty(epoch))
+	require.True(t, b.Allow(epoch, 2, 1000, 50*ms))
 }
 
 func TestSavesUpForASecondAtMost(t *testing.T) {
@@ -95,7 +123,7 @@ func TestTableIsBounded(t *testing.T) {
 }
 
 func TestWhatIsRefusedIsNotCounted(t *testing.T) {
-	b := New(Config{Burst: 1000, Share: 0.5})
+	b := New(Config{Burst: 1000, Share: 0.5, Opening: -1})
 	require.False(t, b.Allow(epoch, 7, 1200, 80*ms))
 	b.Sent(epoch, 4000)
 	require.True(t, b.Allow(epoch, 7, 1200, 80*ms), "no repeat, since nothing was sent")

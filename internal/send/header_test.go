@@ -40,7 +40,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 		"nothing":        {[]byte{1, 1, 9}, [2]uint8{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wide: c.ids[0] > 14}
+			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{wide: c.ids[0] > 14}}
 			s.ids[1], s.ids[2], s.out.SSRC = c.ids[0], c.ids[1], 1234
 			for range 2 { // the header is used again
 				s.fill(&cdn.Packet{Extensions: c.block, Marker: true}, &run{}, 10, 20, false)
@@ -62,7 +62,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 // The first packets of a stream say their mid, whenever they are sent, and no
 // others do.
 func TestMidOfTheFirstPackets(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{PT: 96}, out: Output{Mid: "v", mid: 4}}
+	s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{out: Output{Mid: "v", mid: 4}}}
 	for _, c := range []struct {
 		seq   uint64
 		again bool
@@ -81,7 +81,9 @@ func TestMidOfTheFirstPackets(t *testing.T) {
 }
 
 func TestPlayoutDelayIsWritten(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{PT: 96}, out: Output{delay: 9}, delays: true, delay: PlayoutDelay{Max: 10 * time.Millisecond}.bytes()}
+	s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{
+		out: Output{delay: 9}, delays: true, delay: PlayoutDelay{Max: 10 * time.Millisecond}.bytes(),
+	}}
 	s.fill(&cdn.Packet{}, &run{}, 1, 0, false)
 	h := readHeader(s.header)
 	require.Equal(t, []byte{0, 0, 1}, h.GetExtension(9))
@@ -90,9 +92,9 @@ func TestPlayoutDelayIsWritten(t *testing.T) {
 func TestFillDoesNotAllocate(t *testing.T) {
 	for name, s := range map[string]*Sender{
 		"plain":   {},
-		"playout": {out: Output{delay: 5}, delays: true},
-		"rid":     {rid: "high-quality-layer-with-a-long-name-of-more", out: Output{mid: 4, rid: 5, Mid: "0"}},
-		"taken":   {ids: [16]uint8{1: 3}},
+		"playout": {wireState: wireState{out: Output{delay: 5}, delays: true}},
+		"rid":     {rid: "high-quality-layer-with-a-long-name-of-more", wireState: wireState{out: Output{mid: 4, rid: 5, Mid: "0"}}},
+		"taken":   {wireState: wireState{ids: [16]uint8{1: 3}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.set, s.line = &Set{}, &Line{PT: 96}

@@ -53,6 +53,15 @@ const (
 	mostBehind = 15 * time.Second
 )
 
+// switchState is which layer a sender goes over to.
+type switchState struct {
+	next        *cdn.Layer // at its next keyframe; nil: none
+	ahead       cdn.Cursor // of next
+	releaseNext func()     // gives back what is claimed of it
+	held        bool       // on a lower layer than there is, since the viewer is slow
+	check       time.Time  // when to see again which layers are fed
+}
+
 // follow goes over to the best layer that is fed. Publishers begin with the low
 // ones and drop the high ones when they have not the bandwidth.
 func (s *Sender) follow(now time.Time) {

@@ -12,7 +12,7 @@ import (
 )
 
 // A Sender is one RTP stream to the receiver. What can change is guarded by its
-// set's mu.
+// set's mu, and stands with what changes it.
 type Sender struct {
 	// static
 	set      *Set
@@ -24,68 +24,28 @@ type Sender struct {
 	// layers are never switched
 	descriptor uint8
 
-	out    Output
-	ids    [16]uint8 // of the track's extensions, as negotiated
-	wide   bool      // some are above 14, which only the two-byte form has
-	delays bool      // delay is written
-	delay  [3]byte
-	known  int // how many layers the track had at first
-	layer  *cdn.Layer
-	cursor cdn.Cursor
-	next   *cdn.Layer // switched to at its next keyframe; nil: none
-	ahead  cdn.Cursor // of next
-	// release and releaseNext give back what is claimed of the two layers.
-	release, releaseNext func()
-	munger               munge.Munger[*run]
-	run                  *run      // the present one; nil before the first
-	newestAt             time.Time // when the newest packet was sent
-
-	idle   bool // nothing is sent, since the node does not want the layer
-	begged bool // for a keyframe, meanwhile
-
-	held  bool      // on a lower layer than there is, since the viewer is slow
-	check time.Time // when to see again which layers are fed
-
-	opening  []*cdn.Packet // a picture to begin with; nil: none, or it is sent
-	haste    *haste        // nil once the receiver has what is live
-	waiting  bool          // for a keyframe
-	resume   time.Time     // not before this
-	asked    bool          // for the keyframe
-	askAt    time.Time     // not before this
-	shedding shedState
-	lost     uint64 // of the cursor, as seen
+	feedState
+	wireState
+	repairState
+	waitState
+	startState
+	switchState
+	wishState
 	picture  pictureState
-	header   []byte // of what is sent
-	named    uint64 // from this number on packets do not say their mid; 0: not known
-	scratch  []byte
-	owed     *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
-	rtxSeq   uint16
-	// unaccounted is how many bytes of media the budget has not heard of yet.
-	unaccounted int
-	budget      *budget.Budget
-	slow        *slow.Detector
-	reported    reportState
+	shedding shedState
+	reported reportState
+	slow     *slow.Detector
 }
 
-// An RTPWriter sends packets: the header as it is on the wire, and the payload. It
-// may not keep what it is given, and returns how long the packet was.
-type RTPWriter interface {
-	WriteRTP(header, payload []byte) (n int, err error)
-}
-
-// Output is where and how a Sender's packets go, as negotiated.
-type Output struct {
-	To   RTPWriter
-	SSRC uint32
-	RTX  uint32 // SSRC of retransmissions; 0: they go out as they were
-	// Mid is written with the first packets, and each one of a sender that has a
-	// RID. If empty, it is the line's.
-	Mid string
-	// Extensions has the id of each header extension that the receiver takes,
-	// by URI.
-	Extensions map[string]uint8
-
-	mid, delay, rid uint8 // ids out of Extensions; 0: not taken
+// feedState is what is sent now, and as what.
+type feedState struct {
+	layer    *cdn.Layer
+	release  func() // gives back what is claimed of it
+	cursor   cdn.Cursor
+	lost     uint64 // of the cursor, as seen
+	run      *run   // the present one; nil before the first
+	munger   munge.Munger[*run]
+	newestAt time.Time // when the newest packet was sent
 }
 
 func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
@@ -95,62 +55,14 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 		descriptor = 0
 	}
 	return &Sender{
-		descriptor: descriptor, known: len(l.Track.Layers()),
-		set: s, line: l, rid: rid, layer: layer, release: s.claim(layer), waiting: true,
-		video:    info.Kind == cdn.Video,
-		pictures: codec.PicturesFor(info.Codec.MimeType),
-		budget:   budget.New(repairs(s.config.Node)),
-		slow:     slow.New(s.config.Slow),
+		set: s, line: l, rid: rid, video: info.Kind == cdn.Video,
+		pictures: codec.PicturesFor(info.Codec.MimeType), descriptor: descriptor,
+		feedState:   feedState{layer: layer, release: s.claim(layer)},
+		repairState: repairState{budget: budget.New(repairs(s.config.Node))},
+		waitState:   waitState{waiting: true},
+		wishState:   wishState{known: len(l.Track.Layers())},
+		slow:        slow.New(s.config.Slow),
 	}
-}
-
-// repairs is what may be sent again: to a node, which repairs for many, as much
-// as is asked for.
-func repairs(node bool) budget.Config {
-	if node {
-		return budget.Config{Share: 1, Burst: 1 << 20}
-	}
-	return budget.Config{}
-}
-
-// Bind tells the sender where its packets go.
-func (s *Sender) Bind(o Output) {
-	s.set.mu.Lock()
-	defer s.set.mu.Unlock()
-	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
-	for i, uri := range s.line.Track.Info().Extensions {
-		if i+1 < len(s.ids) {
-			s.ids[i+1] = o.Extensions[uri]
-		}
-		if uri == uriPlayoutDelay && s.set.config.Playout != nil && i+1 < len(s.ids) {
-			s.ids[i+1] = 0 // ours goes out in its place
-		}
-	}
-	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
-		s.delays, s.delay = true, d.bytes()
-	}
-	if o.Mid == "" {
-		o.Mid = s.line.Mid
-	}
-	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
-	o.Extensions = nil // they are read
-	s.out = o
-}
-
-// Unbind says that nothing can be sent any more.
-func (s *Sender) Unbind() {
-	s.set.mu.Lock()
-	defer s.set.mu.Unlock()
-	s.out.To = nil
-}
-
-// write sends the header that was filled in, and payload.
-func (s *Sender) write(payload []byte) (int, error) {
-	to := s.out.To
-	if s.set.to != nil {
-		to = s.set.to
-	}
-	return to.WriteRTP(s.header, payload)
 }
 
 // drain sends what lies before the cursor.
@@ -185,29 +97,6 @@ func (s *Sender) advance(now time.Time) {
 			s.begin(now, s.layer, p)
 		}
 		s.send(now, p)
-	}
-}
-
-// pause holds the video back until the next keyframe that comes from resume on,
-// and asks for one at askAt if none has until then.
-func (s *Sender) pause(now, resume, askAt time.Time) {
-	s.waiting, s.resume, s.asked, s.askAt = true, resume, false, askAt
-	s.ask(now)
-}
-
-// ask requests the keyframe that is waited for, once it is time.
-func (s *Sender) ask(now time.Time) {
-	if s.waiting && !s.asked && !now.Before(s.askAt) {
-		s.asked = true
-		s.layer.RequestKeyframe()
-	}
-}
-
-// missed notes that a keyframe came before its time, or was found too late. If it
-// is the one that was asked for, another one has to be.
-func (s *Sender) missed(now time.Time) {
-	if s.asked {
-		s.asked, s.askAt = false, now.Add(shedAsks)
 	}
 }
 
@@ -258,17 +147,4 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	s.unaccounted += n
 	s.reported.sent(len(payload))
 	s.settle(now, p, seq, uint32(ts))
-}
-
-// account tells the budget and the detector what was sent since the last time.
-func (s *Sender) account(now time.Time) {
-	n := s.unaccounted
-	if n == 0 {
-		return
-	}
-	s.unaccounted = 0
-	s.budget.Sent(now, n)
-	if s.video {
-		s.slow.Sent(now, n)
-	}
 }

@@ -68,6 +68,7 @@ func (s *Sender) shed(now time.Time) {
 		s.pause(now, resume, now.Add(shedAsks))
 	} else {
 		s.cursor = s.layer.Live() // a player conceals what is missing
+		s.await()                 // in a new run: nobody is to ask for it again
 	}
 	if f := s.set.config.OnShed; f != nil {
 		f()

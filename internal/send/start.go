@@ -150,6 +150,12 @@ func (s *Sender) show(now time.Time, as uint64) {
 	s.reported.stale = true
 }
 
+// startState is a receiver's beginning.
+type startState struct {
+	opening []*cdn.Packet // a picture to begin with; nil: none, or it is sent
+	haste   *haste        // nil once the receiver has what is live
+}
+
 // A haste is a receiver's beginning, until it has what is live. To the receiver
 // it looks as if the picture had been live when it came, and all that follows
 // when that comes: so nothing of what it caught up with stays as a delay.
@@ -288,9 +294,6 @@ func (s *Sender) leap() {
 		s.await()
 	}
 }
-
-// await has the next keyframe begun with that is there.
-func (s *Sender) await() { s.waiting, s.resume, s.asked = true, time.Time{}, true }
 
 // worthLeaping reports whether a keyframe is so far ahead that what lies before
 // it is given up.

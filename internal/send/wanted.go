@@ -7,6 +7,13 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
+// wishState is what a node wants of a sender.
+type wishState struct {
+	idle   bool // nothing is sent, since it does not want the layer
+	begged bool // for a keyframe, meanwhile
+	known  int  // how many layers the track had at first
+}
+
 // claim says that the receiver wants l, until release is called.
 func (s *Set) claim(l *cdn.Layer) (release func()) {
 	if s.closed {

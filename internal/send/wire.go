@@ -1,0 +1,77 @@
+package send
+
+import "slices"
+
+// An RTPWriter sends packets: the header as it is on the wire, and the payload. It
+// may not keep what it is given, and returns how long the packet was.
+type RTPWriter interface {
+	WriteRTP(header, payload []byte) (n int, err error)
+}
+
+// Output is where and how a Sender's packets go, as negotiated.
+type Output struct {
+	To   RTPWriter
+	SSRC uint32
+	RTX  uint32 // SSRC of retransmissions; 0: they go out as they were
+	// Mid is written with the first packets, and each one of a sender that has a
+	// RID. If empty, it is the line's.
+	Mid string
+	// Extensions has the id of each header extension that the receiver takes,
+	// by URI.
+	Extensions map[string]uint8
+
+	mid, delay, rid uint8 // ids out of Extensions; 0: not taken
+}
+
+// wireState is how the receiver wants packets, and the one that is sent.
+type wireState struct {
+	out    Output
+	ids    [16]uint8 // of the track's extensions, as negotiated
+	wide   bool      // some are above 14, which only the two-byte form has
+	delays bool      // delay is written
+	delay  [3]byte
+	named  uint64 // from this number on packets do not say their mid; 0: not known
+
+	header  []byte
+	scratch []byte // of a payload that has to be changed
+}
+
+// Bind tells the sender where its packets go.
+func (s *Sender) Bind(o Output) {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
+	for i, uri := range s.line.Track.Info().Extensions {
+		if i+1 < len(s.ids) {
+			s.ids[i+1] = o.Extensions[uri]
+		}
+		if uri == uriPlayoutDelay && s.set.config.Playout != nil && i+1 < len(s.ids) {
+			s.ids[i+1] = 0 // ours goes out in its place
+		}
+	}
+	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
+		s.delays, s.delay = true, d.bytes()
+	}
+	if o.Mid == "" {
+		o.Mid = s.line.Mid
+	}
+	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
+	o.Extensions = nil // they are read
+	s.out = o
+}
+
+// Unbind says that nothing can be sent any more.
+func (s *Sender) Unbind() {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	s.out.To = nil
+}
+
+// write sends the header that was filled in, and payload.
+func (s *Sender) write(payload []byte) (int, error) {
+	to := s.out.To
+	if s.set.to != nil {
+		to = s.set.to
+	}
+	return to.WriteRTP(s.header, payload)
+}
