@@ -107,7 +107,7 @@ func (w *world) kill(n *node) {
 // as close to the publisher as before. soak_long_test.go does it more often.
 func TestFailover(t *testing.T) {
 	needLinks(t)
-	testFailovers(t, 16)
+	testFailovers(t, 12)
 }
 
 // testFailovers does it at many moments, all over the time between two keyframes,

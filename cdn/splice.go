@@ -143,13 +143,16 @@ func (li *LayerInput) mayTake(info codec.Info) bool {
 // the last packets of one that was lost may only have been lost with it.
 const aheadBy = 100 * time.Millisecond
 
+// mostBehind is how far behind, at most, what is shared may be that an input brings.
+const mostBehind = 2 * time.Minute
+
 // leadsBy returns by how much ts is newer than what the layer has.
 func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
 	l := li.layer
 	if !l.out.started {
 		return time.Hour
 	}
-	ticks := int64(l.nextTimestamp(now, li, ts) - l.out.ts)
+	ticks := int64(l.nextTimestamp(now, li, ts, mostBehind) - l.out.ts)
 	return time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
 }
 
@@ -159,7 +162,7 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 	li.shift = shift{from: mapped}
 	if l.out.started {
 		li.shift.seq = l.out.seq + 1 - mapped
-		li.shift.align(ts, l.nextTimestamp(now, li, ts), l.out.ts, l.track.info.Codec.ClockRate)
+		li.shift.align(ts, l.nextTimestamp(now, li, ts, mostSqueezed), l.out.ts, l.track.info.Codec.ClockRate)
 		li.shift.moved = true
 		if l.picture != nil {
 			if next, ok := l.picture.Read(payload); ok {
@@ -186,7 +189,7 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 // nextTimestamp returns the timestamp with which the layer continues. Inputs of
 // one publication may share its timestamps, if they came through nodes, or its
 // capture clock; else the time that has passed has to do.
-func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
+func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64, before time.Duration) uint64 {
 	rate := float64(l.track.info.Codec.ClockRate)
 	passed := max(now.Sub(l.out.arrival), time.Millisecond)
 	next := l.out.ts + uint64(passed.Seconds()*rate)
@@ -194,10 +197,10 @@ func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64) uint64 {
 		return next
 	}
 	// What disagrees by a second with the time that has passed is not shared; but
-	// a keyframe may be one from before.
+	// it may be from before, so much at most.
 	shared := func(candidate uint64) bool {
 		apart := int64(candidate - next)
-		return apart < int64(rate) && apart > -int64(mostSqueezed.Seconds()*rate)
+		return apart < int64(rate) && apart > -int64(before.Seconds()*rate)
 	}
 	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
 		return same

@@ -19,7 +19,8 @@ type LinkConfig struct {
 	// Credential is shown to other nodes with each stream that is asked for.
 	Credential string
 	// Silence is how long nothing may come of a stream before its fetch is given
-	// up. If zero, 5 s. That the other node is gone is noticed within half a second.
+	// up, unless another node was found to have no more of it. If zero, 5 s. That
+	// the other node is gone is noticed within half a second.
 	Silence time.Duration
 	// Fallback fetches from nodes that know no links, or have no kind of address in
 	// common with this one. If nil, those are no use.
@@ -38,9 +39,10 @@ type Link struct {
 	mu      sync.Mutex
 	foreign beliefs // URLs where there are no links
 	shut    beliefs // URLs of nodes with which no link came about, or that were lost
+	silent  beliefs // streams of which no node had more
 }
 
-// beliefs are URLs of which something is believed, and until when.
+// beliefs are URLs, or streams, of which something is believed, and until when.
 type beliefs map[string]time.Time
 
 const (
@@ -49,6 +51,9 @@ const (
 	foreignFor = time.Minute
 	// shutFor is how long a node counts as lost if nobody tries to reach it again.
 	shutFor = 30 * time.Second
+	// silentStill is how long a stream counts as silent everywhere if nobody probes
+	// it again.
+	silentStill = mostProbes + 2*probeFor
 )
 
 func (b beliefs) note(url string, d time.Duration) {
@@ -79,7 +84,7 @@ func NewLink(node *cdn.Node, c LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, &cdn.Error{Op: "new link", Err: err}
 	}
-	return &Link{node: node, links: links, config: c, foreign: beliefs{}, shut: beliefs{}}, nil
+	return &Link{node: node, links: links, config: c, foreign: beliefs{}, shut: beliefs{}, silent: beliefs{}}, nil
 }
 
 // linksOf returns the links of a node, which what fetches and what serves share.
@@ -101,7 +106,14 @@ func (f *Link) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 }
 
 func (f *Link) fetchConfig(r cdn.Request) link.FetchConfig {
-	return link.FetchConfig{Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence}
+	return link.FetchConfig{
+		Request: r, Credential: f.config.Credential, Dialer: f.config.Dialer, Silence: f.config.Silence,
+		Excused: func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.silent.hold(string(r.Stream))
+		},
+	}
 }
 
 // Probe implements [Prober]. A node without links cannot be probed.
@@ -114,6 +126,11 @@ func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	err := f.links.Fetch(ctx, from, c, s)
 	if errors.Is(err, link.ErrAhead) {
 		return nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) && f.links.Leads(from) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.silent.note(string(r.Stream), silentStill)
 	}
 	return err
 }

@@ -46,6 +46,8 @@ const (
 	// between two trials, if it is as silent: then it is the publisher who is.
 	probeFor   = 2 * time.Second
 	mostProbes = 8 * time.Second
+	// aMoment is by how much later than the other one a node may be heard again.
+	aMoment = 100 * time.Millisecond
 	// What came for so long was no failure: those that failed before may be asked
 	// again.
 	steadyAfter = time.Second
@@ -186,30 +188,48 @@ func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc, stand
 }
 
 // hasMore reports whether the standby has more than what came last, from the node
-// that is silent. If that one is heard again first, it stays.
+// that is silent. If that one is heard again meanwhile, or a moment later, it stays.
 func (f *fetch) hasMore(ctx context.Context, standby cdn.Entry, last time.Time) bool {
 	prober, ok := f.relay.config.Fetcher.(Prober)
 	if !ok {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	probing, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
 	probed := make(chan error, 1)
-	f.relay.work.Go(func() { probed <- prober.Probe(ctx, standby, f.request(), f.stream) })
-	tick := time.NewTicker(silentFor / 30)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-probed:
-			return err == nil || errors.Is(err, cdn.ErrUnsupported)
-		case <-tick.C:
-			if newest(f.stream).After(last) {
-				cancel()
-				<-probed
-				return false
-			}
+	f.relay.work.Go(func() { probed <- prober.Probe(probing, standby, f.request(), f.stream) })
+	heard := make(chan struct{})
+	f.relay.work.Go(func() { f.listen(probing, last, heard) })
+	select {
+	case <-heard:
+		cancel()
+		<-probed
+		return false
+	case err := <-probed:
+		if err != nil {
+			return errors.Is(err, cdn.ErrUnsupported)
 		}
 	}
+	select {
+	case <-heard:
+		return false
+	case <-time.After(aMoment):
+		return ctx.Err() == nil
+	}
+}
+
+// listen closes heard when something comes after what came last.
+func (f *fetch) listen(ctx context.Context, last time.Time, heard chan<- struct{}) {
+	tick := time.NewTicker(aMoment / 4)
+	defer tick.Stop()
+	for !newest(f.stream).After(last) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	close(heard)
 }
 
 func (f *fetch) request() cdn.Request { return cdn.Request{Stream: f.stream.ID(), Path: f.path} }

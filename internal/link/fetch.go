@@ -56,8 +56,10 @@ type FetchConfig struct {
 	Standby bool
 	// Dialer carries the offer, if the link has to be made.
 	Dialer signal.LinkDialer
-	// Silence is how long nothing may come. Required.
+	// Silence is how long nothing may come, unless Excused, if that is not nil, says
+	// that others have no more. Required.
 	Silence time.Duration
+	Excused func() bool
 	// Accepted is called once, when the other node has said what the stream
 	// holds. It must not block.
 	Accepted func()
@@ -115,7 +117,7 @@ func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
 		case <-unwanted:
 			f.end(input.Err())
 		case now := <-watch.C:
-			if heard := f.heard(); now.Sub(heard) > silence {
+			if now.Sub(f.heard()) > silence && (f.config.Excused == nil || !f.config.Excused()) {
 				f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrTimeout})
 			}
 		case <-f.ahead:
