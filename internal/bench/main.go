@@ -34,7 +34,7 @@ func main() {
 	defer stop()
 	err := pin(ctx, *pinned)
 	if err == nil {
-		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, spread: *spread, hogs: *busy, streams: *streams, sound: *sound})
+		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, settle: min(*window, 2*time.Second), spread: *spread, hogs: *busy, streams: *streams, sound: *sound})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

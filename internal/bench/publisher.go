@@ -31,12 +31,17 @@ const (
 
 type publisher struct {
 	pc     *webrtc.PeerConnection
-	video  *webrtc.TrackLocalStaticRTP
-	sound  *webrtc.TrackLocalStaticRTP
+	video  track
+	sound  track
 	spread time.Duration
 	paused atomic.Bool
 	quit   chan struct{}
 	wg     sync.WaitGroup
+}
+
+type track struct {
+	*webrtc.TrackLocalStaticRTP
+	sent atomic.Uint64 // packets, numbered without a gap
 }
 
 type publishers []*publisher
@@ -56,6 +61,15 @@ func (all publishers) pause(paused bool) {
 	for _, p := range all {
 		p.paused.Store(paused)
 	}
+}
+
+// sent returns how many packets viewer i should have by now.
+func (all publishers) sent(i int, sound bool) uint64 {
+	p := all[i%len(all)]
+	if sound {
+		return p.sound.sent.Load()
+	}
+	return p.sound.sent.Load() + p.video.sent.Load()
 }
 
 func (all publishers) close() {
@@ -81,16 +95,16 @@ func publish(ctx context.Context, url string, spread time.Duration) (*publisher,
 
 func (p *publisher) start(ctx context.Context, url string) (err error) {
 	for _, t := range []struct {
-		to   **webrtc.TrackLocalStaticRTP
+		to   *track
 		mime string
 		rate uint32
 		ch   uint16
 	}{{&p.video, webrtc.MimeTypeVP8, 90000, 0}, {&p.sound, webrtc.MimeTypeOpus, 48000, 2}} {
-		*t.to, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: t.mime, ClockRate: t.rate, Channels: t.ch}, t.mime[:5], "bench")
+		t.to.TrackLocalStaticRTP, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: t.mime, ClockRate: t.rate, Channels: t.ch}, t.mime[:5], "bench")
 		if err != nil {
 			return err
 		}
-		sender, err := p.pc.AddTrack(*t.to)
+		sender, err := p.pc.AddTrack(t.to)
 		if err != nil {
 			return err
 		}
@@ -132,15 +146,16 @@ func (p *publisher) sendFrame(n int) {
 		if n%keyEvery != 0 {
 			payload[1] = 1 // VP8: it is no keyframe
 		}
-		p.write(p.video, uint16(n*perFrame+i), uint32(n)*90000/fps, i == perFrame-1, payload)
+		p.video.write(uint32(n)*90000/fps, i == perFrame-1, payload)
 	}
 }
 
 func (p *publisher) sendSound(n int) {
-	p.write(p.sound, uint16(n), uint32(n)*960, false, make([]byte, soundBytes))
+	p.sound.write(uint32(n)*960, false, make([]byte, soundBytes))
 }
 
-func (p *publisher) write(t *webrtc.TrackLocalStaticRTP, seq uint16, ts uint32, marker bool, payload []byte) {
+func (t *track) write(ts uint32, marker bool, payload []byte) {
+	seq := uint16(t.sent.Add(1))
 	binary.BigEndian.PutUint64(payload[stampOffset:], uint64(time.Now().UnixNano()))
 	// The connection may be closing: then nobody waits for the packet.
 	_ = t.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts, Marker: marker}, Payload: payload})

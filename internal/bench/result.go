@@ -14,7 +14,8 @@ type result struct {
 	load    float64 // share of a core
 	ingest  float64 // share of a core that the publishers take
 	idle    float64 // share of a core that the sessions take without media
-	loss    float64 // share of the packets
+	loss    float64 // share of what was published
+	shed    uint64  // times that Delta left something out
 	memory  float64 // KiB of resident memory a viewer
 	join    float64 // ms of the server's CPU, without media
 	batch   float64 // packets to a kernel message; 0: there are no batches
@@ -22,8 +23,8 @@ type result struct {
 	p99     time.Duration
 }
 
-const header = "| server | viewers | CPU µs a packet | of them fan-out | viewers a core | packets a message | loss % | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|---|"
+const header = "| server | viewers | CPU µs a packet | of them fan-out | viewers a core | packets a message | loss % | shed | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // row is the result's line of the table, each figure with its ratio to first.
 func (r result) row(first result) string {
@@ -39,11 +40,11 @@ func (r result) row(first result) string {
 	if r.batch > 0 {
 		batch = fmt.Sprintf("%.1f", r.batch)
 	}
-	return fmt.Sprintf("| %s | %d | %.2f%s | %.2f%s | %.0f%s | %s | %.3f | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.2f%s | %.0f%s | %s | %.3f | %d | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
 		r.kind, r.viewers,
 		r.cpu, ratio(r.cpu, first.cpu), r.fanout, ratio(r.fanout, first.fanout),
 		carries(r), ratio(carries(r), carries(first)),
-		batch, 100*r.loss,
+		batch, 100*r.loss, r.shed,
 		r.memory, ratio(r.memory, first.memory),
 		r.join, ratio(r.join, first.join),
 		1000/r.join, ratio(1/r.join, 1/first.join),
