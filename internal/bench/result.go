@@ -28,14 +28,7 @@ const header = "| server | viewers | CPU µs a packet | of them fan-out | viewer
 
 // row is the result's line of the table, each figure with its ratio to first.
 func (r result) row(first result) string {
-	ratio := func(a, b float64) string {
-		if r.kind == first.kind || b == 0 {
-			return ""
-		}
-		return fmt.Sprintf(" (%.2f)", a/b)
-	}
-	carries := func(r result) float64 { return float64(r.viewers) / r.load }
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	ratio := func(a, b float64) string { return r.ratio(first, a, b) }
 	batch := "-"
 	if r.batch > 0 {
 		batch = fmt.Sprintf("%.1f", r.batch)
@@ -43,7 +36,7 @@ func (r result) row(first result) string {
 	return fmt.Sprintf("| %s | %d | %.2f%s | %.2f%s | %.0f%s | %s | %.3f | %d | %.0f%s | %.2f%s | %.0f%s | %.2f%s | %.2f%s / %.2f%s |",
 		r.kind, r.viewers,
 		r.cpu, ratio(r.cpu, first.cpu), r.fanout, ratio(r.fanout, first.fanout),
-		carries(r), ratio(carries(r), carries(first)),
+		r.carries(), ratio(r.carries(), first.carries()),
 		batch, 100*r.loss, r.shed,
 		r.memory, ratio(r.memory, first.memory),
 		r.join, ratio(r.join, first.join),
@@ -51,3 +44,22 @@ func (r result) row(first result) string {
 		100*r.idle, ratio(r.idle, first.idle),
 		ms(r.p50), ratio(ms(r.p50), ms(first.p50)), ms(r.p99), ratio(ms(r.p99), ms(first.p99)))
 }
+
+// floorRow is the same for the floor, which has but a few of the figures.
+func (r result) floorRow(first result) string {
+	return fmt.Sprintf("| %s | %d | %.2f%s | %.2f%s | %.0f%s | - | - | - | - | - | - | - | - |",
+		r.kind, r.viewers,
+		r.cpu, r.ratio(first, r.cpu, first.cpu), r.fanout, r.ratio(first, r.fanout, first.fanout),
+		r.carries(), r.ratio(first, r.carries(), first.carries()))
+}
+
+// ratio is what stands in brackets behind a figure, but for first's own.
+func (r result) ratio(first result, a, b float64) string {
+	if r.kind == first.kind || b == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.2f)", a/b)
+}
+
+// carries is how many viewers would take a whole core.
+func (r result) carries() float64 { return float64(r.viewers) / r.load }

@@ -128,12 +128,21 @@ type tapNet struct {
 }
 
 func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := listen(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &tap{conn, n.viewer}, nil
+}
+
+// listen opens the socket of one who is sent to.
+func listen(network string, addr *net.UDPAddr) (*net.UDPConn, error) {
 	conn, err := net.ListenUDP(network, addr)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetReadBuffer(4 << 20) // as much as the system allows
-	return &tap{conn, n.viewer}, nil
+	return conn, nil
 }
 
 type tap struct {
