@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -33,9 +34,16 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := pin(ctx, *pinned)
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), load: load{
+		window: *window, settle: min(*window, 2*time.Second),
+		spread: *spread, hogs: *busy, streams: *streams, sound: *sound,
+	}}
+	var err error
+	if b.counts, err = numbers(*viewers); err == nil {
+		err = pin(ctx, *pinned)
+	}
 	if err == nil {
-		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, settle: min(*window, 2*time.Second), spread: *spread, hogs: *busy, streams: *streams, sound: *sound})
+		err = b.run(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -62,38 +70,61 @@ func pin(ctx context.Context, done bool) error {
 	return nil
 }
 
-func run(ctx context.Context, kinds []string, viewers string, l load) error {
+// bench is one run of the command.
+type bench struct {
+	out    io.Writer
+	binary string // of the servers
+	kinds  []string
+	counts []int // of viewers
+	load   load
+}
+
+// run builds the servers, and measures them.
+func (b *bench) run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "delta-bench")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary := filepath.Join(dir, "server")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./server").CombinedOutput(); err != nil {
+	b.binary = filepath.Join(dir, "server")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the server: %w\n%s", err, out)
 	}
-	fmt.Println(header)
-	for count := range strings.SplitSeq(viewers, ",") {
-		n, err := strconv.Atoi(count)
-		if err != nil || n < 1 {
-			return fmt.Errorf("viewers: %q is no number above 0", count)
-		}
+	return b.table(ctx)
+}
+
+// table prints what each server takes to serve each number of viewers.
+func (b *bench) table(ctx context.Context) error {
+	fmt.Fprintln(b.out, header)
+	for _, n := range b.counts {
 		var first result
-		for i, kind := range kinds {
-			r, err := measure(ctx, binary, kind, n, l)
+		for i, kind := range b.kinds {
+			r, err := measure(ctx, b.binary, kind, n, b.load)
 			if err != nil {
 				return fmt.Errorf("%s with %d viewers: %w", kind, n, err)
 			}
 			if i == 0 {
 				first = r
 			}
-			fmt.Println(r.row(first))
+			fmt.Fprintln(b.out, r.row(first))
 		}
-		least, err := floor(ctx, binary, n, l)
+		least, err := floor(ctx, b.binary, n, b.load)
 		if err != nil {
 			return fmt.Errorf("floor: %w", err)
 		}
-		fmt.Println(least.floorRow(first))
+		fmt.Fprintln(b.out, least.floorRow(first))
 	}
 	return nil
+}
+
+// numbers are those between commas.
+func numbers(list string) (all []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number above 0", s)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
