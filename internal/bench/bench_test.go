@@ -53,3 +53,18 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
+
+func TestJoins(t *testing.T) {
+	t.Parallel()
+	b, out := tiny(t)
+	b.joins = 10
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out)
+	for i, row := range rows(t, out.String()) {
+		if row[0] != b.kinds[i] || row[1] != "3" || row[2] != "0" {
+			t.Errorf("not all joined: %q", row)
+		}
+	}
+}

@@ -140,7 +140,7 @@ func (r *result) between(first, last reading, delivered uint64) {
 
 // quantile is that of sorted durations.
 func quantile(sorted []time.Duration, percent int) time.Duration {
-	return sorted[len(sorted)*percent/100]
+	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
 // loadFor returns the share of a core that a server takes during the window.

@@ -3,6 +3,8 @@
 //
 //	go -C internal/bench run .
 //
+// or, with -joins, how long those wait who join.
+//
 // Each server has the first core for itself, the load generator the second. The
 // floor is what the same packets cost at the least. Machines differ and change:
 // read the ratios.
@@ -30,11 +32,12 @@ func main() {
 	streams := flag.Int("streams", 1, "streams over which the viewers are spread (not for pion, which has one)")
 	sound := flag.Bool("sound", false, "viewers take only the sound")
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
+	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
 		spread: *spread, hogs: *busy, streams: *streams, sound: *sound,
 	}}
@@ -76,6 +79,7 @@ type bench struct {
 	binary string // of the servers
 	kinds  []string
 	counts []int // of viewers
+	joins  int   // a second; 0: they are not what is measured
 	load   load
 }
 
@@ -89,6 +93,9 @@ func (b *bench) run(ctx context.Context) error {
 	b.binary = filepath.Join(dir, "server")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the server: %w\n%s", err, out)
+	}
+	if b.joins > 0 {
+		return b.joinTable(ctx, b.joins)
 	}
 	return b.table(ctx)
 }

@@ -116,7 +116,8 @@ func (p *publisher) start(ctx context.Context, url string) (err error) {
 			}
 		})
 	}
-	return connect(ctx, p.pc, url)
+	_, err = connect(ctx, p.pc, url)
+	return err
 }
 
 // run calls send at every tick of the wall clock.
@@ -180,9 +181,15 @@ func newPeer(s webrtc.SettingEngine) (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{})
 }
 
+// session is what a WHIP or WHEP endpoint made of an offer.
+type session struct {
+	url              string
+	posted, answered time.Time
+}
+
 // connect posts the offer to a WHIP or WHEP endpoint and waits until the
 // connection is made.
-func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) error {
+func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) (s session, err error) {
 	connected := make(chan struct{})
 	var once sync.Once
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
@@ -192,36 +199,64 @@ func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) error {
 	})
 	offer, err := pc.CreateOffer(nil)
 	if err != nil {
-		return err
+		return s, err
 	}
 	gathered := webrtc.GatheringCompletePromise(pc)
 	if err := pc.SetLocalDescription(offer); err != nil {
-		return err
+		return s, err
 	}
 	<-gathered
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pc.LocalDescription().SDP))
+	s, answer, err := post(ctx, url, pc.LocalDescription().SDP)
+	if err != nil {
+		return s, err
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		return s, err
+	}
+	select {
+	case <-connected:
+		return s, nil
+	case <-ctx.Done():
+		return s, errors.New("not connected in time")
+	}
+}
+
+func post(ctx context.Context, url, offer string) (s session, answer string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(offer))
+	if err != nil {
+		return s, "", err
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	s.posted = time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return s, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	s.answered = time.Now()
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		return s, "", errors.Join(err, errors.New(resp.Status+": "+string(body)))
+	}
+	at, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		return s, "", err
+	}
+	s.url = at.String()
+	return s, string(body), nil
+}
+
+// end tells the endpoint that the session is over.
+func (s session) end(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/sdp")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		return errors.Join(err, errors.New(resp.Status+": "+string(body)))
-	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}); err != nil {
-		return err
-	}
-	select {
-	case <-connected:
-		return nil
-	case <-ctx.Done():
-		return errors.New("not connected in time")
-	}
+	return resp.Body.Close()
 }

@@ -20,20 +20,24 @@ import (
 // something out may close the gap: what is missing shows beside the publisher's
 // own count.
 type viewer struct {
-	pc   *webrtc.PeerConnection
-	full bool
-	quit chan struct{}
-	wg   sync.WaitGroup
+	pc      *webrtc.PeerConnection
+	session session
+	full    bool
+	quit    chan struct{}
+	wg      sync.WaitGroup
 
 	connected atomic.Bool
 	got       atomic.Uint64 // packets
 
 	mu      sync.Mutex
 	latency []time.Duration
+
+	once     sync.Once
+	keyframe chan time.Time // when a full viewer had the first packet of the first one
 }
 
 func view(ctx context.Context, url string, full, sound bool) (*viewer, error) {
-	v := &viewer{full: full, quit: make(chan struct{})}
+	v := &viewer{full: full, quit: make(chan struct{}), keyframe: make(chan time.Time, 1)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func view(ctx context.Context, url string, full, sound bool) (*viewer, error) {
 		}
 	}
 	v.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.read(track) })
-	if err := connect(ctx, v.pc, url); err != nil {
+	if v.session, err = connect(ctx, v.pc, url); err != nil {
 		v.close()
 		return nil, err
 	}
@@ -83,6 +87,9 @@ func (v *viewer) read(track *webrtc.TrackRemote) {
 		if err != nil {
 			return
 		}
+		if track.Kind() == webrtc.RTPCodecTypeVideo && beginsKeyframe(p.Payload) {
+			v.once.Do(func() { v.keyframe <- time.Now() })
+		}
 		if len(p.Payload) >= stampOffset+8 {
 			sent := time.Unix(0, int64(binary.BigEndian.Uint64(p.Payload[stampOffset:])))
 			v.mu.Lock()
@@ -90,6 +97,12 @@ func (v *viewer) read(track *webrtc.TrackRemote) {
 			v.mu.Unlock()
 		}
 	}
+}
+
+// beginsKeyframe reports whether it is the first packet of one, by the two bits
+// of VP8 that sendFrame sets.
+func beginsKeyframe(payload []byte) bool {
+	return len(payload) > 1 && payload[0]&0x10 != 0 && payload[1]&1 == 0
 }
 
 // late returns the latencies that were noted since it was last called.
