@@ -13,6 +13,7 @@ import (
 // load is what every server gets.
 type load struct {
 	window time.Duration
+	settle time.Duration // before each measurement
 	spread time.Duration
 	hogs   int
 	// streams are published; the viewers are spread over them.
@@ -22,7 +23,6 @@ type load struct {
 }
 
 const (
-	settle      = 2 * time.Second
 	joinsAtOnce = 8
 	full        = 4 // viewers that decrypt everything, for the latency
 )
@@ -42,11 +42,11 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, fmt.Errorf("publishing: %w", err)
 	}
 	time.Sleep(time.Second) // the tracks are known
-	if r.ingest, err = loadFor(ctx, server, settle); err != nil {
+	if r.ingest, err = loadFor(ctx, server, l.settle); err != nil {
 		return r, err
 	}
 	pubs.pause(true)
-	time.Sleep(settle)
+	time.Sleep(l.settle)
 	empty, err := server.read()
 	if err != nil {
 		return r, err
@@ -61,8 +61,8 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	r.join = ms(joined.cpu-empty.cpu) / float64(n)
-	opening := viewers.packets() / float64(n)
-	time.Sleep(settle)
+	opening := viewers.packets() / uint64(n)
+	time.Sleep(l.settle)
 	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
 	}
@@ -71,65 +71,99 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	defer stop()
-	pubs.pause(false)
-	time.Sleep(settle)
-	err = r.fanOut(ctx, server, viewers, empty.memory, l.window)
-	if n > 1 { // one viewer's packets cost more than those that a join brings
-		r.join -= opening * r.fanout / 1000 // a viewer begins with what was published last
+	if err := r.fanOut(ctx, server, pubs, viewers, l); err != nil {
+		return r, err
 	}
-	return r, err
+	r.memory = (r.memory - empty.memory) / float64(n)
+	if n > 1 { // one viewer's packets cost more than those that a join brings
+		r.join -= float64(opening) * r.fanout / 1000 // a viewer begins with what was published last
+	}
+	return r, nil
 }
 
-// fanOut measures what the viewers get during the window, and what it takes.
-func (r *result) fanOut(ctx context.Context, server *process, all viewers, memory float64, window time.Duration) error {
-	for _, v := range all {
-		v.reset()
-	}
-	first, last, err := during(ctx, server, window)
+// fanOut has the paused publishers publish, measures what the viewers get, and
+// pauses them again. What is lost or shed it counts from pause to pause, so that nothing
+// on its way is taken for lost; all else in the window between.
+func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, all viewers, l load) error {
+	expected, got := all.expected(pubs, l), all.packets()
+	begun, err := server.stats()
 	if err != nil {
 		return err
 	}
-	var delivered, expected uint64
-	var latency []time.Duration
-	for _, v := range all {
-		got, of, late := v.counts()
-		delivered, expected, latency = delivered+got, expected+of, append(latency, late...)
+	pubs.pause(false)
+	time.Sleep(l.settle)
+	all.late()
+	first, err := server.read()
+	if err != nil {
+		return err
 	}
-	if delivered == 0 || len(latency) == 0 {
+	before := all.packets()
+	if err := wait(ctx, l.window); err != nil {
+		return err
+	}
+	last, err := server.read()
+	if err != nil {
+		return err
+	}
+	after, latency := all.packets(), all.late()
+	pubs.pause(true)
+	if err := all.drain(ctx); err != nil {
+		return err
+	}
+	ended, err := server.stats()
+	if err != nil {
+		return err
+	}
+	r.shed = ended.Viewers.Shed - begun.Viewers.Shed
+	if after == before || len(latency) == 0 {
 		return errors.New("nothing was delivered")
 	}
+	r.between(first, last, after-before)
+	expected, got = all.expected(pubs, l)-expected, all.packets()-got
+	r.loss = max(0, 1-float64(got)/float64(expected))
+	slices.Sort(latency)
+	r.p50, r.p99 = quantile(latency, 50), quantile(latency, 99)
+	return nil
+}
+
+// between notes what the server took to deliver the packets.
+func (r *result) between(first, last reading, delivered uint64) {
 	cpu, took := last.cpu-first.cpu, last.at.Sub(first.at)
 	r.cpu = ms(cpu) * 1000 / float64(delivered)
 	r.fanout = (ms(cpu) - r.ingest*ms(took)) * 1000 / float64(delivered)
 	r.load = cpu.Seconds() / took.Seconds()
-	r.loss = max(0, 1-float64(delivered)/float64(expected))
-	slices.Sort(latency)
-	r.p50, r.p99 = latency[len(latency)/2], latency[len(latency)*99/100]
-	if n := last.egress.Messages - first.egress.Messages; n > 0 {
-		r.batch = float64(last.egress.Datagrams-first.egress.Datagrams) / float64(n)
+	if n := last.stats.Egress.Messages - first.stats.Egress.Messages; n > 0 {
+		r.batch = float64(last.stats.Egress.Datagrams-first.stats.Egress.Datagrams) / float64(n)
 	}
-	r.memory = (last.memory - memory) / float64(len(all))
-	return nil
+	r.memory = last.memory
+}
+
+// quantile is that of sorted durations.
+func quantile(sorted []time.Duration, percent int) time.Duration {
+	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
 // loadFor returns the share of a core that a server takes during the window.
 func loadFor(ctx context.Context, server *process, window time.Duration) (float64, error) {
-	first, last, err := during(ctx, server, window)
+	first, err := server.read()
+	if err != nil {
+		return 0, err
+	}
+	if err := wait(ctx, window); err != nil {
+		return 0, err
+	}
+	last, err := server.read()
 	return (last.cpu - first.cpu).Seconds() / max(last.at.Sub(first.at), 1).Seconds(), err
 }
 
-// during reads the server's meters before and after the window.
-func during(ctx context.Context, server *process, window time.Duration) (first, last reading, err error) {
-	if first, err = server.read(); err != nil {
-		return first, last, err
-	}
+// wait returns earlier if the context ends.
+func wait(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(window):
+	case <-time.After(d):
+		return nil
 	case <-ctx.Done():
-		return first, last, ctx.Err()
+		return ctx.Err()
 	}
-	last, err = server.read()
-	return first, last, err
 }
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
@@ -139,13 +173,44 @@ func stream(i int) string { return fmt.Sprintf("live%d", i) }
 
 type viewers []*viewer
 
-// packets returns how many have come since reset.
-func (all viewers) packets() (n float64) {
+// packets returns how many have come to all of them together.
+func (all viewers) packets() (n uint64) {
 	for _, v := range all {
-		got, _, _ := v.counts()
-		n += float64(got)
+		n += v.got.Load()
 	}
 	return n
+}
+
+// expected returns how many should have, had they been there from the beginning.
+func (all viewers) expected(pubs publishers, l load) (n uint64) {
+	for i := range all {
+		n += pubs.sent(i, l.sound)
+	}
+	return n
+}
+
+// late returns the latencies that were noted since it was last called.
+func (all viewers) late() (latency []time.Duration) {
+	for _, v := range all {
+		latency = append(latency, v.late()...)
+	}
+	return latency
+}
+
+// drain waits until nothing comes any more.
+func (all viewers) drain(ctx context.Context) error {
+	const quiet, longest = 500 * time.Millisecond, 20 * time.Second
+	for begun, n := time.Now(), all.packets(); time.Since(begun) < longest; {
+		if err := wait(ctx, quiet); err != nil {
+			return err
+		}
+		now := all.packets()
+		if now == n {
+			return nil
+		}
+		n = now
+	}
+	return nil
 }
 
 func (all viewers) close() {

@@ -3,14 +3,18 @@
 //
 //	go -C internal/bench run .
 //
-// Each server has the first core for itself, the load generator the second.
-// Machines differ and change: read the ratios.
+// or, with -joins, how long those wait who join.
+//
+// Each server has the first core for itself, the load generator the second. The
+// floor is what the same packets cost at the least. Machines differ and change:
+// read the ratios.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -28,13 +32,21 @@ func main() {
 	streams := flag.Int("streams", 1, "streams over which the viewers are spread (not for pion, which has one)")
 	sound := flag.Bool("sound", false, "viewers take only the sound")
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
+	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := pin(ctx, *pinned)
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, load: load{
+		window: *window, settle: min(*window, 2*time.Second),
+		spread: *spread, hogs: *busy, streams: *streams, sound: *sound,
+	}}
+	var err error
+	if b.counts, err = numbers(*viewers); err == nil {
+		err = pin(ctx, *pinned)
+	}
 	if err == nil {
-		err = run(ctx, strings.Split(*kinds, ","), *viewers, load{window: *window, spread: *spread, hogs: *busy, streams: *streams, sound: *sound})
+		err = b.run(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -61,36 +73,65 @@ func pin(ctx context.Context, done bool) error {
 	return nil
 }
 
-func run(ctx context.Context, kinds []string, viewers string, l load) error {
+// bench is one run of the command.
+type bench struct {
+	out    io.Writer
+	binary string // of the servers
+	kinds  []string
+	counts []int // of viewers
+	joins  int   // a second; 0: they are not what is measured
+	load   load
+}
+
+// run builds the servers, and measures them.
+func (b *bench) run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "delta-bench")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary := filepath.Join(dir, "server")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./server").CombinedOutput(); err != nil {
+	b.binary = filepath.Join(dir, "server")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the server: %w\n%s", err, out)
 	}
-	fmt.Println(header)
-	for count := range strings.SplitSeq(viewers, ",") {
-		n, err := strconv.Atoi(count)
-		if err != nil || n < 1 {
-			return fmt.Errorf("viewers: %q is no number above 0", count)
-		}
-		if err := floor(ctx, binary, n); err != nil {
-			return err
-		}
+	if b.joins > 0 {
+		return b.joinTable(ctx, b.joins)
+	}
+	return b.table(ctx)
+}
+
+// table prints what each server takes to serve each number of viewers.
+func (b *bench) table(ctx context.Context) error {
+	fmt.Fprintln(b.out, header)
+	for _, n := range b.counts {
 		var first result
-		for i, kind := range kinds {
-			r, err := measure(ctx, binary, kind, n, l)
+		for i, kind := range b.kinds {
+			r, err := measure(ctx, b.binary, kind, n, b.load)
 			if err != nil {
 				return fmt.Errorf("%s with %d viewers: %w", kind, n, err)
 			}
 			if i == 0 {
 				first = r
 			}
-			fmt.Println(r.row(first))
+			fmt.Fprintln(b.out, r.row(first))
 		}
+		least, err := floor(ctx, b.binary, n, b.load)
+		if err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+		fmt.Fprintln(b.out, least.floorRow(first))
 	}
 	return nil
+}
+
+// numbers are those between commas.
+func numbers(list string) (all []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number above 0", s)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }

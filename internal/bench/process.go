@@ -82,18 +82,26 @@ type reading struct {
 	at     time.Time
 	cpu    time.Duration // that its threads were on a core
 	memory float64       // resident, in KiB
-	egress cdn.EgressStats
+	stats  stats
+}
+
+// stats is what Delta tells of itself.
+type stats struct {
+	Egress  cdn.EgressStats
+	Viewers struct {
+		Shed uint64 // times that viewers lost something because the node was behind
+	}
 }
 
 func (p *process) read() (r reading, err error) {
-	if r.cpu, err = p.cpu(); err != nil {
+	if r.stats, err = p.stats(); err != nil {
 		return r, err
 	}
-	r.at = time.Now()
 	if r.memory, err = p.resident(); err != nil {
 		return r, err
 	}
-	r.egress, err = p.egress()
+	r.cpu, err = p.cpu() // last, as the answer to the request before may take its time
+	r.at = time.Now()
 	return r, err
 }
 
@@ -119,8 +127,8 @@ func (p *process) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
-// egress returns what the server sent in batches; nothing if it has none.
-func (p *process) egress() (s cdn.EgressStats, err error) {
+// stats returns what the server counts; nothing if it does not.
+func (p *process) stats() (s stats, err error) {
 	resp, err := http.Get(p.url + "/stats")
 	if err != nil {
 		return s, err
@@ -129,9 +137,8 @@ func (p *process) egress() (s cdn.EgressStats, err error) {
 	if resp.StatusCode != http.StatusOK {
 		return s, nil
 	}
-	var node cdn.NodeStats
-	err = json.NewDecoder(resp.Body).Decode(&node)
-	return node.Egress, err
+	err = json.NewDecoder(resp.Body).Decode(&s)
+	return s, err
 }
 
 // resident returns the server's resident memory in KiB.

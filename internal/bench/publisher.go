@@ -31,12 +31,17 @@ const (
 
 type publisher struct {
 	pc     *webrtc.PeerConnection
-	video  *webrtc.TrackLocalStaticRTP
-	sound  *webrtc.TrackLocalStaticRTP
+	video  track
+	sound  track
 	spread time.Duration
 	paused atomic.Bool
 	quit   chan struct{}
 	wg     sync.WaitGroup
+}
+
+type track struct {
+	*webrtc.TrackLocalStaticRTP
+	sent atomic.Uint64 // packets, numbered without a gap
 }
 
 type publishers []*publisher
@@ -56,6 +61,15 @@ func (all publishers) pause(paused bool) {
 	for _, p := range all {
 		p.paused.Store(paused)
 	}
+}
+
+// sent returns how many packets viewer i should have by now.
+func (all publishers) sent(i int, sound bool) uint64 {
+	p := all[i%len(all)]
+	if sound {
+		return p.sound.sent.Load()
+	}
+	return p.sound.sent.Load() + p.video.sent.Load()
 }
 
 func (all publishers) close() {
@@ -81,16 +95,16 @@ func publish(ctx context.Context, url string, spread time.Duration) (*publisher,
 
 func (p *publisher) start(ctx context.Context, url string) (err error) {
 	for _, t := range []struct {
-		to   **webrtc.TrackLocalStaticRTP
+		to   *track
 		mime string
 		rate uint32
 		ch   uint16
 	}{{&p.video, webrtc.MimeTypeVP8, 90000, 0}, {&p.sound, webrtc.MimeTypeOpus, 48000, 2}} {
-		*t.to, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: t.mime, ClockRate: t.rate, Channels: t.ch}, t.mime[:5], "bench")
+		t.to.TrackLocalStaticRTP, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: t.mime, ClockRate: t.rate, Channels: t.ch}, t.mime[:5], "bench")
 		if err != nil {
 			return err
 		}
-		sender, err := p.pc.AddTrack(*t.to)
+		sender, err := p.pc.AddTrack(t.to)
 		if err != nil {
 			return err
 		}
@@ -102,7 +116,8 @@ func (p *publisher) start(ctx context.Context, url string) (err error) {
 			}
 		})
 	}
-	return connect(ctx, p.pc, url)
+	_, err = connect(ctx, p.pc, url)
+	return err
 }
 
 // run calls send at every tick of the wall clock.
@@ -132,15 +147,16 @@ func (p *publisher) sendFrame(n int) {
 		if n%keyEvery != 0 {
 			payload[1] = 1 // VP8: it is no keyframe
 		}
-		p.write(p.video, uint16(n*perFrame+i), uint32(n)*90000/fps, i == perFrame-1, payload)
+		p.video.write(uint32(n)*90000/fps, i == perFrame-1, payload)
 	}
 }
 
 func (p *publisher) sendSound(n int) {
-	p.write(p.sound, uint16(n), uint32(n)*960, false, make([]byte, soundBytes))
+	p.sound.write(uint32(n)*960, false, make([]byte, soundBytes))
 }
 
-func (p *publisher) write(t *webrtc.TrackLocalStaticRTP, seq uint16, ts uint32, marker bool, payload []byte) {
+func (t *track) write(ts uint32, marker bool, payload []byte) {
+	seq := uint16(t.sent.Add(1))
 	binary.BigEndian.PutUint64(payload[stampOffset:], uint64(time.Now().UnixNano()))
 	// The connection may be closing: then nobody waits for the packet.
 	_ = t.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts, Marker: marker}, Payload: payload})
@@ -165,9 +181,15 @@ func newPeer(s webrtc.SettingEngine) (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{})
 }
 
+// session is what a WHIP or WHEP endpoint made of an offer.
+type session struct {
+	url              string
+	posted, answered time.Time
+}
+
 // connect posts the offer to a WHIP or WHEP endpoint and waits until the
 // connection is made.
-func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) error {
+func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) (s session, err error) {
 	connected := make(chan struct{})
 	var once sync.Once
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
@@ -177,36 +199,64 @@ func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) error {
 	})
 	offer, err := pc.CreateOffer(nil)
 	if err != nil {
-		return err
+		return s, err
 	}
 	gathered := webrtc.GatheringCompletePromise(pc)
 	if err := pc.SetLocalDescription(offer); err != nil {
-		return err
+		return s, err
 	}
 	<-gathered
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pc.LocalDescription().SDP))
+	s, answer, err := post(ctx, url, pc.LocalDescription().SDP)
+	if err != nil {
+		return s, err
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		return s, err
+	}
+	select {
+	case <-connected:
+		return s, nil
+	case <-ctx.Done():
+		return s, errors.New("not connected in time")
+	}
+}
+
+func post(ctx context.Context, url, offer string) (s session, answer string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(offer))
+	if err != nil {
+		return s, "", err
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	s.posted = time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return s, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	s.answered = time.Now()
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		return s, "", errors.Join(err, errors.New(resp.Status+": "+string(body)))
+	}
+	at, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		return s, "", err
+	}
+	s.url = at.String()
+	return s, string(body), nil
+}
+
+// end tells the endpoint that the session is over.
+func (s session) end(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/sdp")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		return errors.Join(err, errors.New(resp.Status+": "+string(body)))
-	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}); err != nil {
-		return err
-	}
-	select {
-	case <-connected:
-		return nil
-	case <-ctx.Done():
-		return errors.New("not connected in time")
-	}
+	return resp.Body.Close()
 }

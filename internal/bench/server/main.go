@@ -18,14 +18,23 @@ func main() {
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
+	window := flag.Duration("for", 3*time.Second, "how long the floor sends")
+	sound := flag.Bool("sound", false, "the floor sends only the sound")
 	flag.Parse()
-	if err := run(*kind, *addr, *udp, *ports); err != nil {
+	if *kind == "floor" {
+		if err := floor(*ports, *window, *sound); err != nil {
+			fmt.Fprintln(os.Stderr, "floor:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(*kind, *addr, *udp); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
 
-func run(kind, addr, udp, ports string) error {
+func run(kind, addr, udp string) error {
 	var h http.Handler
 	var err error
 	switch kind {
@@ -36,8 +45,6 @@ func run(kind, addr, udp, ports string) error {
 	case "hog":
 		for { //nolint:staticcheck // to keep a core busy is what it is for
 		}
-	case "floor":
-		return floor(ports)
 	default:
 		err = fmt.Errorf("no kind %q", kind)
 	}

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"crypto/rand"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,19 +16,20 @@ import (
 type pion struct {
 	api *webrtc.API
 
-	mu      sync.Mutex
-	tracks  []*webrtc.TrackLocalStaticRTP
-	request func() // a keyframe
+	mu       sync.Mutex
+	tracks   []*webrtc.TrackLocalStaticRTP
+	request  func() // a keyframe
+	sessions map[string]*webrtc.PeerConnection
 }
 
 func newPion() http.Handler {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true) // the benchmark's network
-	p := &pion{api: webrtc.NewAPI(webrtc.WithSettingEngine(settings)), request: func() {}}
+	p := &pion{api: webrtc.NewAPI(webrtc.WithSettingEngine(settings)), request: func() {}, sessions: make(map[string]*webrtc.PeerConnection)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /whip/{name}", p.publish)
 	mux.HandleFunc("POST /whep/{name}", p.play)
-	mux.HandleFunc("DELETE /", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("DELETE /session/{id}", p.end)
 	return mux
 }
 
@@ -58,7 +59,7 @@ func (p *pion) publish(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	})
-	answer(w, r, pc)
+	p.answer(w, r, pc)
 }
 
 func (p *pion) play(w http.ResponseWriter, r *http.Request) {
@@ -87,7 +88,7 @@ func (p *pion) play(w http.ResponseWriter, r *http.Request) {
 		default:
 		}
 	})
-	answer(w, r, pc)
+	p.answer(w, r, pc)
 }
 
 // readRTCP has the interceptors see the feedback, and passes on keyframe
@@ -108,7 +109,19 @@ func (p *pion) readRTCP(sender *webrtc.RTPSender, request func()) {
 	}
 }
 
-func answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection) {
+// end closes a session.
+func (p *pion) end(_ http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	p.mu.Lock()
+	pc := p.sessions[id]
+	delete(p.sessions, id)
+	p.mu.Unlock()
+	if pc != nil {
+		_ = pc.Close()
+	}
+}
+
+func (p *pion) answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection) {
 	fail := func(err error) {
 		_ = pc.Close()
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -134,7 +147,11 @@ func answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection) {
 	}
 	<-gathered
 	w.Header().Set("Content-Type", "application/sdp")
-	w.Header().Set("Location", strings.TrimSuffix(r.URL.Path, "/")+"/session")
+	id := rand.Text()
+	p.mu.Lock()
+	p.sessions[id] = pc
+	p.mu.Unlock()
+	w.Header().Set("Location", "/session/"+id)
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, pc.LocalDescription().SDP)
 }
