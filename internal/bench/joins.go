@@ -55,7 +55,7 @@ func measureJoins(ctx context.Context, binary, kind string, rate int, l load) (j
 		return j, fmt.Errorf("publishing: %w", err)
 	}
 	time.Sleep(time.Second) // the tracks are known
-	watching, err := join(ctx, server.url, 1, l)
+	watching, err := join(ctx, server.url, 0, 1, l)
 	defer watching.close()
 	if err != nil {
 		return j, err
