@@ -72,6 +72,7 @@ func TestJoins(t *testing.T) {
 func TestSaturate(t *testing.T) {
 	t.Parallel()
 	b, out := tiny(t)
+	b.load.gro = true
 	b.full, b.kinds, b.counts = true, []string{"delta"}, []int{1, 2}
 	if err := b.run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ type load struct {
 	streams int
 	// sound: the viewers take nothing else.
 	sound bool
+	// gro: they take whole messages from the system, as does who receives the floor.
+	gro bool
 }
 
 const (
@@ -228,7 +230,7 @@ func join(ctx context.Context, url string, first, n int, l load) (viewers, error
 	for k := range all {
 		g.Go(func() (err error) {
 			i := first + k
-			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l.sound)
+			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l)
 			return err
 		})
 	}

@@ -35,13 +35,14 @@ func main() {
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
 	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
 	saturate := flag.Bool("saturate", false, "instead of the table: more and more viewers, until packets get lost or the core is full")
+	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, full: *saturate, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
-		spread: *spread, hogs: *busy, streams: *streams, sound: *sound,
+		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
 	}}
 	if *viewers == "" && !*saturate {
 		*viewers = "1,50,100,200"

@@ -170,7 +170,11 @@ func (l limits) row(first limits) string {
 			ms(l.busy.p99), ratio(ms(l.busy.p99), ms(first.busy.p99)))
 	}
 	if n := l.clean.viewers; n > 0 {
-		cells[3] = fmt.Sprintf("%d%s at %.0f %%", n, ratio(float64(n), float64(first.clean.viewers)), 100*l.clean.load)
+		of := float64(first.clean.viewers)
+		if first.least {
+			of = 0 // there is nothing to compare with
+		}
+		cells[3] = fmt.Sprintf("%d%s at %.0f %%", n, ratio(float64(n), of), 100*l.clean.load)
 		if l.least {
 			cells[3] = "≥ " + cells[3]
 		}
