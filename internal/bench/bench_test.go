@@ -116,6 +116,12 @@ func TestLimits(t *testing.T) {
 	if l.busy.viewers != 160 || l.clean.viewers != 170 || l.least {
 		t.Errorf("found %+v", l)
 	}
+	first := limits{kind: "pion", busy: result{p50: 2 * time.Millisecond, p99: 4 * time.Millisecond}, clean: result{kind: "pion", viewers: 100}}
+	l = limits{kind: "delta", busy: l.busy, clean: l.clean}
+	l.clean.kind, l.busy.p50, l.busy.p99 = "delta", time.Millisecond, time.Millisecond
+	if got, want := l.row(first), "| delta | 160 at 81 % | 1.00 (0.50) / 1.00 (0.25) | 170 (1.70) at 85 % |"; got != want {
+		t.Errorf("row %q, want %q", got, want)
+	}
 	if l.note(result{viewers: 190, load: 0.7, own: 0.96}); !l.least {
 		t.Error("the load generator's limit was taken for the server's")
 	}
