@@ -72,6 +72,7 @@ func pin(ctx context.Context, done bool) error {
 	}
 	cmd := exec.CommandContext(ctx, taskset, append([]string{"-c", "1", self, "-pinned"}, os.Args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it cleans up
 	if err := cmd.Run(); err != nil {
 		return err
 	}
