@@ -68,3 +68,61 @@ func TestJoins(t *testing.T) {
 		}
 	}
 }
+
+func TestSaturate(t *testing.T) {
+	t.Parallel()
+	b, out := tiny(t)
+	b.load.gro = true
+	b.full, b.kinds, b.counts = true, []string{"delta"}, []int{1, 2}
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out)
+	if got := rows(t, out.String()); got[0][1] != "1" || got[1][1] != "2" {
+		t.Errorf("steps: %q", got)
+	}
+}
+
+func TestNext(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		viewers int
+		load    float64
+		want    int
+	}{
+		{0, 0, firstStep},
+		{100, 0.1, 200},
+		{400, 0.4, 800},
+		{800, 0.8, 853},
+		{1000, 0.75, 1093},
+		{1000, 0.79, 1066}, // not 1037: it would be there as soon, with less to see
+		{3, 0.9, 4},
+	} {
+		if got := next(c.viewers, c.load); got != c.want {
+			t.Errorf("after %d viewers at %.2f: %d, want %d", c.viewers, c.load, got, c.want)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	var l limits
+	steps := []result{{viewers: 100, load: 0.5}, {viewers: 160, load: 0.81}, {viewers: 170, load: 0.85}, {viewers: 180, load: 0.9, loss: 0.002}, {viewers: 180, load: 0.9, loss: 0.002}}
+	for i, r := range steps {
+		if over := l.note(r); over != (i == len(steps)-1) {
+			t.Errorf("over after step %d: %t", i, over)
+		}
+	}
+	if l.busy.viewers != 160 || l.clean.viewers != 170 || l.least {
+		t.Errorf("found %+v", l)
+	}
+	first := limits{kind: "pion", busy: result{p50: 2 * time.Millisecond, p99: 4 * time.Millisecond}, clean: result{kind: "pion", viewers: 100}}
+	l = limits{kind: "delta", busy: l.busy, clean: l.clean}
+	l.clean.kind, l.busy.p50, l.busy.p99 = "delta", time.Millisecond, time.Millisecond
+	if got, want := l.row(first), "| delta | 160 at 81 % | 1.00 (0.50) / 1.00 (0.25) | 170 (1.70) at 85 % |"; got != want {
+		t.Errorf("row %q, want %q", got, want)
+	}
+	if l.note(result{viewers: 190, load: 0.7, own: 0.96}); !l.least {
+		t.Error("the load generator's limit was taken for the server's")
+	}
+}

@@ -14,7 +14,7 @@ import (
 // to n receivers.
 func floor(ctx context.Context, binary string, n int, l load) (result, error) {
 	r := result{kind: "floor", viewers: n}
-	ports, stop, err := receivers(n)
+	ports, stop, err := receivers(n, l.gro)
 	defer stop()
 	if err != nil {
 		return r, err
@@ -35,7 +35,7 @@ func floor(ctx context.Context, binary string, n int, l load) (result, error) {
 }
 
 // receivers read what comes to their ports, until stop.
-func receivers(n int) (ports []string, stop func(), err error) {
+func receivers(n int, gro bool) (ports []string, stop func(), err error) {
 	var wg sync.WaitGroup
 	var conns []*net.UDPConn
 	stop = func() {
@@ -51,8 +51,16 @@ func receivers(n int) (ports []string, stop func(), err error) {
 		}
 		conns = append(conns, conn)
 		ports = append(ports, strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
+		buf := make([]byte, 1500)
+		if gro {
+			whole, err := newMessages(conn)
+			if err != nil {
+				return ports, stop, err
+			}
+			buf = whole.buf
+		}
 		wg.Go(func() {
-			for buf := make([]byte, 1500); ; {
+			for {
 				if _, _, err := conn.ReadFromUDPAddrPort(buf); err != nil {
 					return
 				}

@@ -55,28 +55,28 @@ func measureJoins(ctx context.Context, binary, kind string, rate int, l load) (j
 		return j, fmt.Errorf("publishing: %w", err)
 	}
 	time.Sleep(time.Second) // the tracks are known
-	watching, err := join(ctx, server.url, 1, l)
+	watching, err := join(ctx, server.url, 0, 1, l)
 	defer watching.close()
 	if err != nil {
 		return j, err
 	}
 	time.Sleep(2 * l.settle) // there has been a keyframe
-	err = j.storm(ctx, server.url+"/whep/"+stream(0), rate, l.window)
+	err = j.storm(ctx, server.url+"/whep/"+stream(0), rate, l)
 	slices.Sort(j.answer)
 	slices.Sort(j.keyframe)
 	return j, err
 }
 
 // storm has viewers join at even distances during the window.
-func (j *joining) storm(ctx context.Context, url string, rate int, window time.Duration) error {
+func (j *joining) storm(ctx context.Context, url string, rate int, l load) error {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failed error
 	begun, every := time.Now(), time.Second/time.Duration(rate)
-	for n := 0; time.Duration(n)*every < window && ctx.Err() == nil; n++ {
+	for n := 0; time.Duration(n)*every < l.window && ctx.Err() == nil; n++ {
 		time.Sleep(time.Until(begun.Add(time.Duration(n) * every)))
 		wg.Go(func() {
-			answer, keyframe, err := joinOnce(ctx, url)
+			answer, keyframe, err := joinOnce(ctx, url, l)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -95,10 +95,10 @@ func (j *joining) storm(ctx context.Context, url string, rate int, window time.D
 }
 
 // joinOnce has a viewer join, and leave as soon as it has a keyframe.
-func joinOnce(ctx context.Context, url string) (answer, keyframe time.Duration, err error) {
+func joinOnce(ctx context.Context, url string, l load) (answer, keyframe time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	v, err := view(ctx, url, true, false)
+	v, err := view(ctx, url, true, l)
 	if err != nil {
 		return 0, 0, err
 	}

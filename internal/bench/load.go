@@ -20,6 +20,8 @@ type load struct {
 	streams int
 	// sound: the viewers take nothing else.
 	sound bool
+	// gro: they take whole messages from the system, as does who receives the floor.
+	gro bool
 }
 
 const (
@@ -51,7 +53,7 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, err
 	}
-	viewers, err := join(ctx, server.url, n, l)
+	viewers, err := join(ctx, server.url, 0, n, l)
 	defer viewers.close()
 	if err != nil {
 		return r, fmt.Errorf("joining: %w", err)
@@ -132,6 +134,7 @@ func (r *result) between(first, last reading, delivered uint64) {
 	r.cpu = ms(cpu) * 1000 / float64(delivered)
 	r.fanout = (ms(cpu) - r.ingest*ms(took)) * 1000 / float64(delivered)
 	r.load = cpu.Seconds() / took.Seconds()
+	r.own = (last.own - first.own).Seconds() / took.Seconds()
 	if n := last.stats.Egress.Messages - first.stats.Egress.Messages; n > 0 {
 		r.batch = float64(last.stats.Egress.Datagrams-first.stats.Egress.Datagrams) / float64(n)
 	}
@@ -219,13 +222,15 @@ func (all viewers) close() {
 	}
 }
 
-func join(ctx context.Context, url string, n int, l load) (viewers, error) {
-	all := make(viewers, n)
+// join has the viewers from first to n join.
+func join(ctx context.Context, url string, first, n int, l load) (viewers, error) {
+	all := make(viewers, n-first)
 	var g errgroup.Group
 	g.SetLimit(joinsAtOnce)
-	for i := range all {
+	for k := range all {
 		g.Go(func() (err error) {
-			all[i], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l.sound)
+			i := first + k
+			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l)
 			return err
 		})
 	}

@@ -3,7 +3,8 @@
 //
 //	go -C internal/bench run .
 //
-// or, with -joins, how long those wait who join.
+// or, with -joins, how long those wait who join, or, with -saturate, how many
+// viewers a server carries.
 //
 // Each server has the first core for itself, the load generator the second. The
 // floor is what the same packets cost at the least. Machines differ and change:
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	viewers := flag.String("viewers", "1,50,100,200", "numbers of viewers, one table row each")
+	viewers := flag.String("viewers", "", "numbers of viewers, one table row each (default 1,50,100,200; with -saturate as many as it needs)")
 	kinds := flag.String("kinds", "pion,delta-pc,delta", "servers; the first is what the others are compared with")
 	window := flag.Duration("for", 8*time.Second, "how long each measurement takes")
 	spread := flag.Duration("spread", 0, "time over which the publisher spreads a frame's packets")
@@ -33,14 +34,19 @@ func main() {
 	sound := flag.Bool("sound", false, "viewers take only the sound")
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
 	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
+	saturate := flag.Bool("saturate", false, "instead of the table: more and more viewers, until packets get lost or the core is full")
+	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, full: *saturate, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
-		spread: *spread, hogs: *busy, streams: *streams, sound: *sound,
+		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
 	}}
+	if *viewers == "" && !*saturate {
+		*viewers = "1,50,100,200"
+	}
 	var err error
 	if b.counts, err = numbers(*viewers); err == nil {
 		err = pin(ctx, *pinned)
@@ -66,6 +72,7 @@ func pin(ctx context.Context, done bool) error {
 	}
 	cmd := exec.CommandContext(ctx, taskset, append([]string{"-c", "1", self, "-pinned"}, os.Args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it cleans up
 	if err := cmd.Run(); err != nil {
 		return err
 	}
@@ -80,6 +87,7 @@ type bench struct {
 	kinds  []string
 	counts []int // of viewers
 	joins  int   // a second; 0: they are not what is measured
+	full   bool  // the servers are filled
 	load   load
 }
 
@@ -96,6 +104,9 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.joins > 0 {
 		return b.joinTable(ctx, b.joins)
+	}
+	if b.full {
+		return b.saturate(ctx)
 	}
 	return b.table(ctx)
 }
@@ -126,6 +137,9 @@ func (b *bench) table(ctx context.Context) error {
 
 // numbers are those between commas.
 func numbers(list string) (all []int, err error) {
+	if list == "" {
+		return nil, nil
+	}
 	for s := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {

@@ -81,6 +81,7 @@ func (p *process) stop() {
 type reading struct {
 	at     time.Time
 	cpu    time.Duration // that its threads were on a core
+	own    time.Duration // the same of the load generator
 	memory float64       // resident, in KiB
 	stats  stats
 }
@@ -100,14 +101,17 @@ func (p *process) read() (r reading, err error) {
 	if r.memory, err = p.resident(); err != nil {
 		return r, err
 	}
-	r.cpu, err = p.cpu() // last, as the answer to the request before may take its time
+	if r.own, err = onCore(os.Getpid()); err != nil {
+		return r, err
+	}
+	r.cpu, err = onCore(p.cmd.Process.Pid) // last, as the answer to the request before may take its time
 	r.at = time.Now()
 	return r, err
 }
 
-// cpu returns the time that the server's threads were on a core.
-func (p *process) cpu() (time.Duration, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
+// onCore returns the time that a process's threads were on a core.
+func onCore(pid int) (time.Duration, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
 		return 0, errors.New("no /proc/PID/schedstat: this needs Linux")
 	}

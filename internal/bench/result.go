@@ -12,6 +12,7 @@ type result struct {
 	cpu     float64 // µs of the server for a delivered packet
 	fanout  float64 // the same without what publishing costs
 	load    float64 // share of a core
+	own     float64 // share of a core that the load generator takes
 	ingest  float64 // share of a core that the publishers take
 	idle    float64 // share of a core that the sessions take without media
 	loss    float64 // share of what was published

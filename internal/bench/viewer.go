@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,19 +37,19 @@ type viewer struct {
 	keyframe chan time.Time // when a full viewer had the first packet of the first one
 }
 
-func view(ctx context.Context, url string, full, sound bool) (*viewer, error) {
+func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
 	v := &viewer{full: full, quit: make(chan struct{}), keyframe: make(chan time.Time, 1)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
 	}
 	var s webrtc.SettingEngine
-	s.SetNet(tapNet{base, v})
+	s.SetNet(tapNet{base, v, l.gro})
 	if v.pc, err = newPeer(s); err != nil {
 		return nil, err
 	}
 	kinds := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio}
-	if !sound {
+	if !l.sound {
 		kinds = append(kinds, webrtc.RTPCodecTypeVideo)
 	}
 	for _, kind := range kinds {
@@ -138,6 +139,7 @@ func (v *viewer) count(b []byte) (taken bool) {
 type tapNet struct {
 	*stdnet.Net
 	viewer *viewer
+	gro    bool
 }
 
 func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
@@ -145,7 +147,14 @@ func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn,
 	if err != nil {
 		return nil, err
 	}
-	return &tap{conn, n.viewer}, nil
+	t := &tap{conn, n.viewer, nil}
+	if n.gro {
+		if t.whole, err = newMessages(conn); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // listen opens the socket of one who is sent to.
@@ -161,11 +170,12 @@ func listen(network string, addr *net.UDPAddr) (*net.UDPConn, error) {
 type tap struct {
 	*net.UDPConn
 	viewer *viewer
+	whole  *messages // nil: packets are read one by one
 }
 
 func (t *tap) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := t.ReadFromUDPAddrPort(b)
+		n, from, err := t.read(b)
 		if err != nil {
 			return n, nil, err
 		}
@@ -173,4 +183,12 @@ func (t *tap) ReadFrom(b []byte) (int, net.Addr, error) {
 			return n, net.UDPAddrFromAddrPort(from), nil
 		}
 	}
+}
+
+func (t *tap) read(b []byte) (int, netip.AddrPort, error) {
+	if t.whole == nil {
+		return t.ReadFromUDPAddrPort(b)
+	}
+	packet, from, err := t.whole.next()
+	return copy(b, packet), from, err
 }
