@@ -72,11 +72,22 @@ func (m *Munger[S]) Last() (seq, ts uint64) { return m.highest, m.ts }
 func (m *Munger[S]) Hurry(seq, from uint64) {
 	r := m.runs[(m.n-1)%history]
 	if r.hurried != r.steady {
-		r = run[S]{source: r.source, from: seq, out: r.out + (seq - r.from), ts: r.at(from) - from, bend: true}
-		m.n++
+		m.bendAt(seq, r.at(from)-from)
 	}
-	r.hurried, r.steady = from, from+1<<62
-	m.runs[(m.n-1)%history] = r
+	last := &m.runs[(m.n-1)%history]
+	last.hurried, last.steady = from, from+1<<62
+}
+
+// Leap has the run's packets from seq on sent with the timestamps for which ts is
+// sent as as. Their numbers go on, and what came before keeps its timestamps.
+func (m *Munger[S]) Leap(seq, ts, as uint64) { m.bendAt(seq, as-ts) }
+
+// bendAt has packets from seq on belong to a run of their own, that goes on with
+// the last one's numbers.
+func (m *Munger[S]) bendAt(seq, shift uint64) {
+	r := m.runs[(m.n-1)%history]
+	m.runs[m.n%history] = run[S]{source: r.source, from: seq, out: r.out + (seq - r.from), ts: shift, bend: true}
+	m.n++
 }
 
 // Steady has timestamps advance as the source's again from its timestamp to on.

@@ -186,3 +186,25 @@ func TestSettle(t *testing.T) {
 	require.Equal(t, uint64(500), m.Settle(500, -later), "it is there")
 	require.Equal(t, -later, m.Shift())
 }
+
+// Timestamps go on elsewhere from a packet on, numbers as before; what comes late
+// of before, or is asked for again, has what it would have had.
+func TestLeap(t *testing.T) {
+	var m Munger[string]
+	m.Start("h", 100, 1000, 5000)
+	first, _, _ := m.Map(100, 1000)
+	m.Leap(103, 9000, 6000)
+	for _, p := range []struct{ seq, ts, out, as uint64 }{
+		{103, 9000, first + 3, 6000}, {104, 9100, first + 4, 6100}, {101, 1100, first + 1, 5100}, {102, 1100, first + 2, 5100},
+	} {
+		out, as, ok := m.Map(p.seq, p.ts)
+		require.True(t, ok)
+		require.Equal(t, p.out, out)
+		require.Equal(t, p.as, as)
+		from, ok := m.Source(out)
+		require.True(t, ok)
+		require.Equal(t, p.seq, from.Seq)
+		require.Equal(t, as, m.Timestamp(from, p.ts))
+	}
+	require.Equal(t, uint64(3000), -m.Shift())
+}

@@ -98,6 +98,9 @@ func (s *Sender) advance(now time.Time) {
 		}
 		s.send(now, p)
 	}
+	if s.haste != nil {
+		s.shedding.served = s.layer.Live()
+	}
 }
 
 // A run is a stretch of a layer that is sent without interruption.

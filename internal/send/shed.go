@@ -1,6 +1,10 @@
 package send
 
-import "time"
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
 
 // A node with more viewers than its processor can serve falls behind, and what
 // it sends gets older and older. So a viewer that was found late twice in a row
@@ -32,6 +36,7 @@ type shedState struct {
 	behind time.Duration
 	last   time.Time // that something was left out
 	times  uint64
+	served cdn.Cursor // where the layer ended when the receiver was served last
 }
 
 // shed skips what waits for the receiver if the node is too far behind.
@@ -52,6 +57,12 @@ func (s *Sender) shed(now time.Time) {
 	from := s.due(p)
 	if st.began.After(from) {
 		from = st.began
+	}
+	if s.haste != nil { // then what waits may have been due before anything came and woke us
+		since := st.served
+		if first := since.Next(); first != nil && first.Arrival.After(from) {
+			from = first.Arrival
+		}
 	}
 	st.behind = now.Sub(from)
 	again := now.Sub(st.last) < soon

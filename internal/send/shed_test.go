@@ -257,9 +257,12 @@ func TestOverloadAsksForFewKeyframes(t *testing.T) {
 			t.Logf("%d viewers: %d keyframes, %d asked for", viewers, c.keys, c.encoder.times.Load())
 			require.NotZero(t, c.shed())
 			require.LessOrEqual(t, c.keys, 24, "of %d viewers", viewers)
+			// A viewer asks after 3 s, and the keyframe comes within the node's window.
+			// If it is found too late, that happens once more.
+			const twice = 2 * (3*time.Second + 500*time.Millisecond + 160*time.Millisecond)
 			for i, v := range c.viewers {
 				for k := 1; k < len(v.at); k++ {
-					require.Less(t, v.at[k].Sub(v.at[k-1]), 6*time.Second, "viewer %d is not forgotten", i)
+					require.Less(t, v.at[k].Sub(v.at[k-1]), twice, "viewer %d is not forgotten", i)
 				}
 			}
 		})

@@ -61,6 +61,10 @@ const (
 	// A publisher that was silent for longer than that has paused: there is
 	// nothing to catch up with in between.
 	gap = 5 * time.Second
+	// Between two packets that far apart a publisher has paused, too, if the second
+	// comes ahead of its time: who joined meanwhile was shown the first as if it had
+	// been live.
+	hole = 250 * time.Millisecond
 	// showAgain is when a still picture goes out again, and a quarter of when
 	// it does for the last time.
 	showAgain = 250 * time.Millisecond
@@ -172,6 +176,9 @@ type haste struct {
 	steady      uint64
 	first, last uint64 // numbers of the picture that the receiver began with
 	again       int    // how often that was sent again
+	// early is how far ahead of their time the last packets of what it caught up
+	// with were sent.
+	early time.Duration
 }
 
 // hurry begins to catch up from a timestamp of the layer on, with packet seq. A
@@ -183,6 +190,16 @@ func (s *Sender) hurry(now time.Time, seq, from uint64) {
 	}
 	h := s.haste
 	h.at, h.from, h.newest, h.as, h.catching = now, from, from, s.munger.Present(from), true
+}
+
+// afterHole goes on at packet p as if it were live.
+func (s *Sender) afterHole(now time.Time, p *cdn.Packet) {
+	h := s.haste
+	_, last := s.munger.Last()
+	as := max(s.live(now)-s.ticks(h.early), last+1)
+	s.munger.Leap(p.Seq, p.Timestamp, as)
+	s.reported.stale = true
+	h.at, h.from, h.newest, h.as, h.catching, h.settles, h.early = now, p.Timestamp, p.Timestamp, as, false, false, 0
 }
 
 // due is when a packet that waits for the receiver should be sent.
@@ -239,8 +256,14 @@ func (s *Sender) upcoming(now time.Time) *cdn.Packet {
 		if p.Seq >= h.first && p.Seq <= h.last {
 			continue // sent ahead
 		}
-		jump := s.media(p.Timestamp)-s.media(h.newest) > gap
-		if !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead && (!jump || p.Keyframe) {
+		apart := s.media(p.Timestamp) - s.media(h.newest)
+		jump := apart > gap
+		early := !h.catching && s.media(p.Timestamp) > now.Sub(h.at)+ahead
+		switch live := h.catching && now.Sub(p.Arrival) < ahead; {
+		case apart > hole && (early || live) && !s.set.config.Node:
+			s.afterHole(now, p)
+			jump = false
+		case early && (!jump || p.Keyframe):
 			s.hurry(now, p.Seq, h.newest)
 		}
 		switch {
@@ -274,6 +297,7 @@ func (s *Sender) caughtUp(now time.Time) {
 			s.haste = nil
 		}
 	case h.catching:
+		h.early = max(0, s.media(h.newest)/munge.Speed-now.Sub(h.at))
 		s.munger.Steady(h.newest)
 		h.at, h.from, h.catching = now, h.newest, false
 		s.reported.stale = true

@@ -1,6 +1,7 @@
 package send
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -351,6 +352,43 @@ func TestCatchUpWithPauses(t *testing.T) {
 		s.join(Config{}, false)
 		require.Len(t, s.sent, 2*91+1, "the picture as it is now")
 	})
+}
+
+// A viewer who joins while the publisher pauses gets what follows at once when
+// that goes on, though more of the publisher's time has passed than of its own:
+// nothing is held back for it, nor left out as if the node were behind.
+func TestJoiningInAPause(t *testing.T) {
+	keyframes := []int{0, 60, 120, 180, 240, 300, 360, 420}
+	for _, before := range []int{15, 30, 45, 59, 80} { // pictures
+		for _, joins := range []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 6 * time.Second} {
+			for _, lasts := range []time.Duration{time.Second, 3 * time.Second, 6 * time.Second} {
+				t.Run(fmt.Sprint(before, joins, lasts), func(t *testing.T) {
+					onShow(t, cdn.RingConfig{}, func(s *show) {
+						s.play(time.Duration(before)*time.Second/picturesPerSecond, keyframes...)
+						time.Sleep(joins)
+						s.join(Config{}, false)
+						time.Sleep(lasts)
+						s.number += int((joins + lasts) * picturesPerSecond / time.Second)
+						number := s.number
+						s.play(1900*time.Millisecond, keyframes...)
+						require.Zero(s.t, s.set.Stats().Shed)
+						var on []sentPacket // what was published after the pause
+						for _, p := range s.sent {
+							n := len(p.payload)
+							if int(p.payload[n-2])|int(p.payload[n-1])<<8 >= number {
+								on = append(on, p)
+							}
+						}
+						require.GreaterOrEqual(s.t, len(on), 2*(s.number-number))
+						for i, p := range on {
+							require.Zero(s.t, s.behind(p), "packet %d", i)
+							require.InDelta(s.t, 0, s.late(p).Seconds(), 0.3, "packet %d", i)
+						}
+					})
+				})
+			}
+		}
+	}
 }
 
 // A node that wants to catch up gets everything with the timestamps that it
