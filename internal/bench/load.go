@@ -43,7 +43,8 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, fmt.Errorf("publishing: %w", err)
 	}
-	time.Sleep(time.Second) // the tracks are known
+	// The tracks are known then, and the server keeps as much of them as it will.
+	time.Sleep(time.Second + 2*l.settle)
 	if r.ingest, err = loadFor(ctx, server, l.settle); err != nil {
 		return r, err
 	}
