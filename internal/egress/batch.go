@@ -12,7 +12,7 @@ import (
 var errFull = errors.New("egress: socket buffer is full")
 
 const (
-	arenaBytes = 256 << 10 // small enough to stay in the cache of a core
+	arenaBytes = 64 << 10 // small enough to stay in the cache of a core
 	maxRuns    = 256
 )
 
