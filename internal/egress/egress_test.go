@@ -219,7 +219,7 @@ func TestRuns(t *testing.T) {
 		{[]int{99, 100, 100}, []int{1, 2}},
 		{[]int{3, 2, 1}, []int{2, 1}},
 		{repeat(10, maxSegments+1), []int{maxSegments, 1}},
-		{repeat(20_000, 4), []int{3, 1}},
+		{append(repeat(20_000, 3), 5_000), []int{3, 1}},
 		{[]int{60_001, 1, 1}, []int{1, 2}},
 	} {
 		b := New(&recorder{}, nil).NewBatch()

@@ -59,7 +59,8 @@ type measure struct {
 
 func (s *Set) hearAndUnlock(now time.Time, compound []byte, senders []*Sender) (giveUp bool) {
 	var taken []measure // hardly ever any
-	if s.hear(now, compound, senders) || now.Sub(s.judged) >= judgeEvery {
+	// While nothing is sent there is nothing to judge, in memory that is not at hand.
+	if s.hear(now, compound, senders) || now.Sub(s.judged) >= judgeEvery && !s.Idle(now) {
 		s.judged = now
 		for _, snd := range senders {
 			switch snd.judge(now) {
