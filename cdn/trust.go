@@ -12,8 +12,8 @@ import (
 // trusted that proves any one of what is set here: that it knows Secret, that it
 // has a certificate of Pins, or one that CAs vouch for. Where nothing is set,
 // nodes are let in from loopback addresses only, unless they come through a
-// proxy. Who fetches stream by stream, without a link, proves nothing of it: where
-// something is set, only an [Authorizer] lets it in.
+// proxy. Who fetches stream by stream, without a link, can only prove that it
+// knows Secret: where other things are set, an [Authorizer] has to let it in.
 //
 // Whatever proves it, the other node's certificate is bound to it by the DTLS
 // handshake, and this node proves itself to the other in the same way.

@@ -27,6 +27,7 @@ type Server struct {
 	source cdn.Source
 	links  *link.Links
 
+	tickets  tickets
 	mu       sync.Mutex
 	sessions map[*serving]struct{}
 	closed   bool
@@ -65,15 +66,19 @@ func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
 	return s.links.Link(ctx, o)
 }
 
-// Invite starts a session for another node that has no link with this one. It
-// cannot prove which node it is: without an [cdn.Authorizer] it has to be on this
-// machine, and where nodes know each other by anything ([cdn.Trust]) it is refused.
+// Invite starts a session for another node that has no link with this one. Without
+// an [cdn.Authorizer] that has to prove that it knows the nodes' secret; where
+// nothing is set by which nodes know each other ([cdn.Trust]), to be on this machine;
+// and where that is something else, it is refused. An Authorizer is not shown the
+// proof.
 func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
 	}
-	if err := s.strange(o); err != nil {
+	if s.tickets.take(s.node.Trust().Secret, id, o.Credential, time.Now()) {
+		o.Credential = ""
+	} else if err := s.strange(o); err != nil {
 		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: err}
 	}
 	grant, err := s.node.Authorize(ctx, cdn.AuthRequest{

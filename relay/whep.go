@@ -20,7 +20,8 @@ const Prefix = "/link/"
 type WHEPConfig struct {
 	// Dialer carries the signaling. If nil, WHEP over HTTP.
 	Dialer signal.Dialer
-	// Credential is the bearer token shown to the other node, if any.
+	// Credential is the bearer token shown to the other node. If empty, and the
+	// node has a secret ([cdn.Trust]), a proof that it knows that; else none.
 	Credential string
 	// SignalTimeout bounds the exchange of offer and answer. If zero, 10 s.
 	SignalTimeout time.Duration
@@ -80,8 +81,12 @@ func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (*pcrecv.Session, signal.RemoteSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.SignalTimeout)
 	defer cancel()
+	credential := w.config.Credential
+	if secret := w.node.Trust().Secret; credential == "" && secret != "" {
+		credential = newTicket(secret, r.Stream, time.Now())
+	}
 	remote, err := w.config.Dialer.Dial(ctx, strings.TrimSuffix(from.URL, "/")+Prefix+string(r.Stream), signal.Offer{
-		Stream: r.Stream, Credential: w.config.Credential, Node: w.node.ID(), Path: r.Path,
+		Stream: r.Stream, Credential: credential, Node: w.node.ID(), Path: r.Path,
 	})
 	if err != nil {
 		return nil, nil, err

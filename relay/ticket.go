@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// A ticket is the credential of a node that fetches one stream without a link from
+// another with which it shares a secret: when it was made, a number used once, and
+// a MAC of both and the stream. So the secret does not travel, and who sees a
+// ticket can neither use it again nor for anything else.
+const (
+	ticketPrefix = "delta-node."
+	nonceLen     = 16
+	ticketLen    = 8 + nonceLen + sha256.Size
+	// ticketAge is how far a ticket may be from this node's time: clocks differ.
+	ticketAge = 2 * time.Minute
+	// maxTickets is how many are remembered to have been used in that time.
+	maxTickets = 10_000
+)
+
+func newTicket(secret string, stream cdn.StreamID, now time.Time) string {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, ticketLen), uint64(now.Unix()))
+	b = b[:8+nonceLen]
+	_, _ = rand.Read(b[8:]) // it does not fail
+	b = append(b, ticketMAC(secret, stream, b)...)
+	return ticketPrefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+func ticketMAC(secret string, stream cdn.StreamID, b []byte) []byte {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte("delta fetch without a link\x00" + string(stream) + "\x00"))
+	m.Write(b)
+	return m.Sum(nil)
+}
+
+// tickets are those that were used. It may be used concurrently.
+type tickets struct {
+	mu   sync.Mutex
+	used map[[nonceLen]byte]time.Time // when it was made
+}
+
+// take reports whether a credential is a ticket for a stream, of now, by one who
+// knows the secret, and has not been used before.
+func (t *tickets) take(secret string, stream cdn.StreamID, credential string, now time.Time) bool {
+	text, ok := strings.CutPrefix(credential, ticketPrefix)
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if !ok || err != nil || len(b) != ticketLen || secret == "" {
+		return false
+	}
+	made := time.Unix(int64(binary.BigEndian.Uint64(b)), 0)
+	if !hmac.Equal(b[8+nonceLen:], ticketMAC(secret, stream, b[:8+nonceLen])) || now.Sub(made).Abs() > ticketAge {
+		return false
+	}
+	return t.once([nonceLen]byte(bytes.Clone(b[8:8+nonceLen])), made, now)
+}
+
+func (t *tickets) once(nonce [nonceLen]byte, made, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.used) >= maxTickets {
+		for n, at := range t.used {
+			if now.Sub(at) > ticketAge {
+				delete(t.used, n)
+			}
+		}
+	}
+	if _, used := t.used[nonce]; used || len(t.used) >= maxTickets {
+		return false
+	}
+	if t.used == nil {
+		t.used = make(map[[nonceLen]byte]time.Time)
+	}
+	t.used[nonce] = made
+	return true
+}
