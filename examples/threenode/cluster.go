@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -56,7 +57,7 @@ type place struct {
 // start brings the nodes up: the origin first, and each with those before it
 // as its points of entry.
 func start(o options, log *slog.Logger) (*cluster, error) {
-	c := &cluster{options: o, log: log, failed: make(chan error, 1), secret: rand.Text()}
+	c := &cluster{options: o, log: log, failed: make(chan error, 1), secret: cmp.Or(o.secret, rand.Text())}
 	var err error
 	if c.transport, err = newTransport(o.tls); err != nil {
 		return nil, err

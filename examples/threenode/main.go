@@ -38,6 +38,7 @@ type options struct {
 	relay, demo, kills, verbose                 bool
 	public                                      netip.Addr
 	tls                                         tlsFiles
+	secret                                      string
 }
 
 type tlsFiles struct{ cert, key string }
@@ -54,6 +55,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	f.BoolVar(&o.relay, "relay", false, "put two relays between the origin and the edges, each of which goes over to the other relay when its own is gone")
 	f.BoolVar(&o.demo, "demo", true, "publish the built-in clip as stream \"demo\"")
 	f.BoolVar(&o.kills, "kills", false, "let pages that are opened on other machines kill and restore nodes too")
+	f.StringVar(&o.secret, "secret", "", "`text` by which the nodes know each other, and other nodes that fetch from them; if empty, a random one")
 	f.BoolVar(&o.verbose, "v", false, "log what happens")
 	public := f.String("public", "", "`IP` under which others reach this machine; nodes then listen on all addresses")
 	f.StringVar(&o.tls.cert, "tls-cert", "", "certificate `file` (PEM), for https: browsers give pages from other machines a camera only then")

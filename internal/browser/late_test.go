@@ -22,6 +22,9 @@ import (
 // lateBy is how long a stream is not ready after it was asked for.
 const lateBy = 300 * time.Millisecond
 
+// lateSecret lets it fetch.
+const lateSecret = "the late edge's, too"
+
 type lateFetcher struct{ relay.Fetcher }
 
 func (f lateFetcher) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
@@ -32,7 +35,7 @@ func (f lateFetcher) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s
 // lateEdge is an edge to which n's origin's streams come late, with n's pages.
 // It keeps how long it took to answer the last viewer.
 func lateEdge(t *testing.T, n *threenode) (address string, took *atomic.Int64) {
-	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", Trust: cdn.Trust{Secret: lateSecret}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, node.Close()) })
 	up, err := relay.New(node, relay.Config{
@@ -67,7 +70,7 @@ func lateEdge(t *testing.T, n *threenode) (address string, took *atomic.Int64) {
 // A browser that is answered before the stream is ready plays what then comes,
 // of whichever codec it is.
 func TestAnsweredBeforeTheStreamIsReady(t *testing.T) {
-	n := startThreenode(t)
+	n := startThreenode(t, "-secret", lateSecret)
 	b := newBrowser(t)
 	publisher := b.open(n.origin + "/publish?stream=cam&source=camera&autostart=1&codec=H264")
 	publisher.waitState("publishing")
@@ -109,7 +112,7 @@ const publish = `(async (stream, wanted) => {
 // Of one without pictures nothing would be, so the player has to come again,
 // once.
 func TestHalfOfWhatWasPromised(t *testing.T) {
-	n := startThreenode(t, "-demo=false")
+	n := startThreenode(t, "-demo=false", "-secret", lateSecret)
 	b := newBrowser(t)
 	for _, what := range []string{`"silent", {video: true}`, `"sound", {audio: true}`} {
 		require.Equal(t, 201.0, eval[float64](b.open(n.origin+"/"), fmt.Sprintf(publish, what)))
