@@ -123,13 +123,8 @@ func (p *Publisher) run(t *sendTrack) {
 		return
 	}
 	t.negotiated()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for start, n := time.Now(), 0; ; n++ {
-		timer.Reset(time.Until(start.Add(t.elapsed(n))))
-		select {
-		case <-timer.C:
-		case <-p.quit:
+		if !p.sleepUntil(start.Add(t.elapsed(n))) {
 			return
 		}
 		if p.paused.Load() {
@@ -140,6 +135,29 @@ func (p *Publisher) run(t *sendTrack) {
 		if every := p.config.SenderReports; every > 0 {
 			t.report(p.pc, n, time.Now(), every)
 		}
+	}
+}
+
+// sleepUntil returns false when the publisher ends. It makes no timer for what is
+// due already: Go 1.26 crashes under -race if two goroutines of a bubble find their
+// timers expired at one moment.
+func (p *Publisher) sleepUntil(at time.Time) bool {
+	wait := time.Until(at)
+	if wait <= 0 {
+		select {
+		case <-p.quit:
+			return false
+		default:
+			return true
+		}
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.quit:
+		return false
 	}
 }
 
