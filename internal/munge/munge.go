@@ -10,10 +10,10 @@ const history = 8
 // stretch of one layer that is sent without interruption; S tells layers
 // apart. The zero value is ready for Start. It is not safe for concurrent use.
 type Munger[S comparable] struct {
-	runs    [history]run[S]
 	n       int // runs started
 	highest uint64
 	ts      uint64 // of the newest packet sent
+	runs    [history]run[S]
 }
 
 // Speed is how much faster time runs in what is sent to catch up.

@@ -83,6 +83,12 @@ func (s *Set) hearAndUnlock(now time.Time, compound []byte, senders []*Sender) (
 
 // hear gives the senders what is about them, and reports whether anything is.
 func (s *Set) hear(now time.Time, compound []byte, senders []*Sender) (concerned bool) {
+	if s.calm {
+		s.calm = false
+		for _, snd := range s.senders {
+			snd.account(now)
+		}
+	}
 	r := feedback.Read(compound)
 	for m, ok := r.Next(); ok; m, ok = r.Next() {
 		for _, snd := range senders {

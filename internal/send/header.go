@@ -25,7 +25,7 @@ const midPackets = 64
 // fill makes the header for p of a run, which is sent as number seq for the first
 // time or again. It is used again for each packet, so that nothing is allocated.
 func (s *Sender) fill(p *cdn.Packet, r *run, seq uint64, ts uint32, again bool) {
-	h := [rtpHeader]byte{rtpVersion, s.line.PT}
+	h := [rtpHeader]byte{rtpVersion, s.pt}
 	if p.Marker {
 		h[1] |= marker
 	}

@@ -40,7 +40,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 		"nothing":        {[]byte{1, 1, 9}, [2]uint8{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{wide: c.ids[0] > 14}}
+			s := &Sender{set: &Set{}, wireState: wireState{pt: 96, wide: c.ids[0] > 14}}
 			s.ids[1], s.ids[2], s.out.SSRC = c.ids[0], c.ids[1], 1234
 			for range 2 { // the header is used again
 				s.fill(&cdn.Packet{Extensions: c.block, Marker: true}, &run{}, 10, 20, false)
@@ -62,7 +62,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 // The first packets of a stream say their mid, whenever they are sent, and no
 // others do.
 func TestMidOfTheFirstPackets(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{out: Output{Mid: "v", mid: 4}}}
+	s := &Sender{set: &Set{}, wireState: wireState{pt: 96, out: Output{Mid: "v", mid: 4}}}
 	for _, c := range []struct {
 		seq   uint64
 		again bool
@@ -81,7 +81,8 @@ func TestMidOfTheFirstPackets(t *testing.T) {
 }
 
 func TestPlayoutDelayIsWritten(t *testing.T) {
-	s := &Sender{set: &Set{}, line: &Line{PT: 96}, wireState: wireState{
+	s := &Sender{set: &Set{}, wireState: wireState{
+		pt:  96,
 		out: Output{delay: 9}, delays: true, delay: PlayoutDelay{Max: 10 * time.Millisecond}.bytes(),
 	}}
 	s.fill(&cdn.Packet{}, &run{}, 1, 0, false)

@@ -128,13 +128,13 @@ func (l *ladder) resume(r *rung, ago int) {
 }
 
 func (l *ladder) switchTo(r *rung) {
-	l.set.mu.Lock()
+	l.set.change()
 	defer l.set.mu.Unlock()
 	l.sender.switchTo(r.layer)
 }
 
 func (l *ladder) pause(d time.Duration) {
-	l.set.mu.Lock()
+	l.set.change()
 	defer l.set.mu.Unlock()
 	l.sender.pause(time.Now(), time.Now().Add(d), time.Now().Add(d))
 }

@@ -48,7 +48,7 @@ func (st *pictureState) switched(s *Sender, r *run, p *cdn.Packet) {
 // apply returns the payload to send, and notes the identifiers of the newest.
 func (st *pictureState) apply(s *Sender, p *cdn.Packet, newest bool) []byte {
 	payload := p.Payload
-	if s.pictures == nil || len(s.line.Track.Layers()) < 2 || s.rid != "" {
+	if s.pictures == nil || len(s.track.Layers()) < 2 || s.rid != "" {
 		return payload
 	}
 	if s.run.moved {

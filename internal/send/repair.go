@@ -14,8 +14,8 @@ import (
 type repairState struct {
 	// unaccounted is how many bytes of media the budget has not heard of yet.
 	unaccounted int
-	budget      *budget.Budget
 	owed        *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
+	budget      *budget.Budget
 	rtxSeq      uint16
 }
 

@@ -65,6 +65,12 @@ func write(li *cdn.LayerInput, seq uint16, id uint16, key bool) {
 
 func id(p []byte) uint16 { return uint16(p[2]&0x7f)<<8 | uint16(p[3]) }
 
+func switchTo(s *Sender, layer string) {
+	s.set.change()
+	defer s.set.mu.Unlock()
+	s.switchTo(s.track.Layer(layer))
+}
+
 // What is sent again is what was sent, whatever was switched to since.
 func TestRepairsAfterSwitches(t *testing.T) {
 	stream, in := oneTrack(t, "h", "l")
@@ -77,11 +83,11 @@ func TestRepairsAfterSwitches(t *testing.T) {
 	write(in[0], 100, 1000, true)
 	write(in[0], 101, 1001, false)
 	set.Consume(time.Now(), nil)
-	s.switchTo(track.Layer("l"))
+	switchTo(s, "l")
 	write(in[1], 500, 5000, true)
 	write(in[1], 501, 5001, false)
 	set.Consume(time.Now(), nil)
-	s.switchTo(track.Layer("h"))
+	switchTo(s, "h")
 	write(in[0], 102, 1002, true)
 	set.Consume(time.Now(), nil)
 	require.Len(t, out.sent, 5)

@@ -14,38 +14,41 @@ import (
 // A Sender is one RTP stream to the receiver. What can change is guarded by its
 // set's mu, and stands with what changes it.
 type Sender struct {
+	feedState
 	// static
 	set      *Set
 	line     *Line
+	track    *cdn.Track // the line's
 	rid      string
-	video    bool
 	pictures *codec.Pictures
 	// descriptor is the track's id of the dependency descriptor, 0: none, or
 	// layers are never switched
 	descriptor uint8
+	video      bool
 
-	feedState
-	wireState
+	wishState
 	repairState
+	wireState
+	munger   munge.Munger[*run]
+	reported reportState
+	// up to here a packet needs it, if nothing else is to be done
+
 	waitState
 	startState
 	switchState
-	wishState
 	picture  pictureState
 	shedding shedState
-	reported reportState
 	slow     *slow.Detector
 }
 
 // feedState is what is sent now, and as what.
 type feedState struct {
+	cursor   cdn.Cursor
+	lost     uint64    // of the cursor, as seen
+	run      *run      // the present one; nil before the first
+	newestAt time.Time // when the newest packet was sent
 	layer    *cdn.Layer
 	release  func() // gives back what is claimed of it
-	cursor   cdn.Cursor
-	lost     uint64 // of the cursor, as seen
-	run      *run   // the present one; nil before the first
-	munger   munge.Munger[*run]
-	newestAt time.Time // when the newest packet was sent
 }
 
 func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
@@ -55,7 +58,7 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 		descriptor = 0
 	}
 	return &Sender{
-		set: s, line: l, rid: rid, video: info.Kind == cdn.Video,
+		set: s, line: l, track: l.Track, rid: rid, video: info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType), descriptor: descriptor,
 		feedState:   feedState{layer: layer, release: s.claim(layer)},
 		repairState: repairState{budget: budget.New(repairs(s.config.Node))},
@@ -63,6 +66,31 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 		wishState:   wishState{known: len(l.Track.Layers())},
 		slow:        slow.New(s.config.Slow),
 	}
+}
+
+// steady reports whether what comes next is to be sent as what came last was, and
+// nothing else is to be done.
+func (s *Sender) steady() bool {
+	return s.out.To != nil && s.run != nil && !s.waiting && s.opening == nil && s.haste == nil && s.next == nil &&
+		s.reported.packets > 0 && !s.reported.stale && s.shedding.behind <= late
+}
+
+// goesOn sends what lies before the cursor, in a steady state. It is false where
+// that needs another look.
+func (s *Sender) goesOn(now time.Time) bool {
+	c := s.cursor
+	p := c.Next()
+	if p != nil && now.Sub(p.Arrival) > late {
+		return false
+	}
+	for ; p != nil; p = c.Next() {
+		if c.Lost() != s.lost {
+			return false
+		}
+		s.cursor = c
+		s.send(now, p)
+	}
+	return true
 }
 
 // drain sends what lies before the cursor.

@@ -44,21 +44,26 @@ type PlayoutDelay struct{ Min, Max time.Duration }
 
 // A Set is the senders of one receiver. Its methods may be called concurrently.
 type Set struct {
-	config Config // static, but for CatchUp
-
+	// Until look there is nothing to do but to go on: see [Set.Consume]. What that
+	// takes stands first, here and in the senders. Whatever the next burst needs, a
+	// busy node's processor has to fetch again from memory, 64 bytes at a time.
 	mu      sync.Mutex // guards what changes in the senders, too
-	senders []*Sender
-	reports []rtcp.Packet
-	to      RTPWriter // while Consume runs, if it was given one
-	wanted  []string  // layers, by a node; nil: all
-	chosen  time.Time // when it was looked at last which are sent
-	sentAt  time.Time // when media last went out
-	judged  time.Time // when it was looked at last whether the receiver is slow
+	calm    bool
 	started bool
 	closed  bool
+	look    time.Time
+	senders []*Sender
+	to      RTPWriter    // while Consume runs, if it was given one
+	sentAt  time.Time    // when media last went out
+	idle    atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
+	inbox   inbox
+	few     [2]*Sender // the first of senders
 
-	idle  atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
-	inbox inbox
+	reports []rtcp.Packet
+	wanted  []string  // layers, by a node; nil: all
+	chosen  time.Time // when it was looked at last which are sent
+	judged  time.Time // when it was looked at last whether the receiver is slow
+	config  Config    // static, but for CatchUp
 }
 
 // New returns a Set without senders.
@@ -67,13 +72,22 @@ func New(c Config) *Set {
 		c.Start.Mode = StartAsk
 	}
 	c.Start = c.Start.withDefaults()
-	return &Set{config: c}
+	s := &Set{config: c}
+	s.senders = s.few[:0]
+	return s
+}
+
+// change is the lock for all that may want more of the next [Set.Consume] than
+// that it goes on.
+func (s *Set) change() {
+	s.mu.Lock()
+	s.calm = false
 }
 
 // Add makes a sender of layer, under rid if the receiver gets several layers of
 // the track.
 func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	snd := newSender(s, l, layer, rid)
 	s.senders = append(s.senders, snd)
@@ -82,7 +96,7 @@ func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
 
 // Warm asks for the keyframes that will be needed, while the receiver connects.
 func (s *Set) Warm() {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	for _, snd := range s.senders {
 		if snd.video {
@@ -93,14 +107,14 @@ func (s *Set) Warm() {
 
 // CatchUp has a node catch up, if it has not started yet.
 func (s *Set) CatchUp() {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	s.config.Start.Mode = StartCatchUp
 }
 
 // Start puts the cursors where the receiver begins.
 func (s *Set) Start() {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.started = true
@@ -121,6 +135,9 @@ func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 	defer func() { s.to = nil }()
 	s.inbox.open()
 	defer s.consumed(now)
+	if s.goesOn(now) {
+		return nil
+	}
 	s.reports = s.reports[:0]
 	if s.wanted != nil && now.Sub(s.chosen) >= checkEvery {
 		s.choose(now)
@@ -132,7 +149,41 @@ func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 		snd.drain(now)
 		s.reports = snd.appendReport(s.reports, now)
 	}
+	s.settle(now)
 	return s.reports
+}
+
+// lookEvery is how often everything is looked at, though nothing has happened.
+const lookEvery = 100 * time.Millisecond
+
+// settle sees until when there will be nothing to do but to go on.
+func (s *Set) settle(now time.Time) {
+	s.calm, s.look = true, now.Add(lookEvery)
+	for _, snd := range s.senders {
+		if snd.idle {
+			continue
+		}
+		if s.calm = snd.steady(); !s.calm {
+			return
+		}
+		if due := snd.reported.at.Add(reportInterval); due.Before(s.look) {
+			s.look = due
+		}
+	}
+}
+
+// goesOn sends what has come if that is all there is to do, and reports whether it
+// was.
+func (s *Set) goesOn(now time.Time) bool {
+	if !s.calm || !now.Before(s.look) {
+		return false
+	}
+	for _, snd := range s.senders {
+		if !snd.idle && !snd.goesOn(now) {
+			return false
+		}
+	}
+	return true
 }
 
 // ErrOutgrown says that a node has to ask for the stream anew: it has other

@@ -25,7 +25,7 @@ func (s *Set) claim(l *cdn.Layer) (release func()) {
 // Close gives back what the senders have of the stream. Nothing may be sent any
 // more.
 func (s *Set) Close() {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, snd := range s.senders {
@@ -39,7 +39,7 @@ func (s *Set) Close() {
 // their place: the node sees that the stream lives, and has what its viewers can
 // follow.
 func (s *Set) Want(names []string) {
-	s.mu.Lock()
+	s.change()
 	defer s.mu.Unlock()
 	s.wanted = names
 	s.choose(time.Now())

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *show) want(yes bool) {
-	s.set.mu.Lock()
+	s.set.change()
 	s.sender.want(time.Now(), yes)
 	s.set.mu.Unlock()
 	s.serve()

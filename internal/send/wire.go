@@ -25,20 +25,22 @@ type Output struct {
 
 // wireState is how the receiver wants packets, and the one that is sent.
 type wireState struct {
-	out    Output
-	ids    [16]uint8 // of the track's extensions, as negotiated
-	wide   bool      // some are above 14, which only the two-byte form has
-	delays bool      // delay is written
+	header []byte
+	buffer [64]byte // of most headers
+	named  uint64   // from this number on packets do not say their mid; 0: not known
+	pt     uint8    // the line's
+	wide   bool     // some extensions are above 14, which only the two-byte form has
+	delays bool     // delay is written
 	delay  [3]byte
-	named  uint64 // from this number on packets do not say their mid; 0: not known
+	ids    [16]uint8 // of the track's extensions, as negotiated
+	out    Output
 
-	header  []byte
 	scratch []byte // of a payload that has to be changed
 }
 
 // Bind tells the sender where its packets go.
 func (s *Sender) Bind(o Output) {
-	s.set.mu.Lock()
+	s.set.change()
 	defer s.set.mu.Unlock()
 	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
 	for i, uri := range s.line.Track.Info().Extensions {
@@ -57,12 +59,13 @@ func (s *Sender) Bind(o Output) {
 	}
 	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
 	o.Extensions = nil // they are read
+	s.pt, s.header = s.line.PT, s.buffer[:0]
 	s.out = o
 }
 
 // Unbind says that nothing can be sent any more.
 func (s *Sender) Unbind() {
-	s.set.mu.Lock()
+	s.set.change()
 	defer s.set.mu.Unlock()
 	s.out.To = nil
 }
