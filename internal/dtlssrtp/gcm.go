@@ -16,20 +16,19 @@ type gcm struct {
 	nonce [12]byte // of the packet; a variable of seal would be allocated
 }
 
-func newGCM(key, salt []byte) (*gcm, error) {
+func (g *gcm) init(key, salt []byte) error {
 	master, err := newMaster(key, salt)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	block, err := aes.NewCipher(master.derive(labelEncryption, len(key)))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g := &gcm{}
 	s := master.derive(labelSalt, len(g.nonce))
 	g.salt4, g.salt8 = binary.BigEndian.Uint32(s), binary.BigEndian.Uint64(s[4:])
 	g.aead, err = cipher.NewGCM(block)
-	return g, err
+	return err
 }
 
 // seal makes the nonce as section 8.1 has it: two bytes of zero, the SSRC, and

@@ -16,7 +16,9 @@ import (
 type Sealer struct {
 	packets  packetCipher
 	overhead int
-	sources  []source // few: a search costs less than a map
+	sources  []source  // few: a search costs less than a map
+	few      [4]source // the first of sources, where they are at hand
+	gcm      gcm       // packets, mostly
 
 	mu   sync.Mutex
 	rtcp *srtp.Context // guarded by mu
@@ -43,10 +45,11 @@ func NewSealer(profile srtp.ProtectionProfile, key, salt []byte) (*Sealer, error
 		return nil, err
 	}
 	s := &Sealer{rtcp: rtcp}
+	s.sources = s.few[:0]
 	if profile == srtp.ProtectionProfileAes128CmHmacSha1_80 {
 		s.packets, err = newCounterMode(key, salt)
 	} else {
-		s.packets, err = newGCM(key, salt)
+		s.packets, err = &s.gcm, s.gcm.init(key, salt)
 	}
 	if err != nil {
 		return nil, err

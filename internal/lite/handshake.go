@@ -109,6 +109,7 @@ func (s *Session) connected(conn *dtls.Conn, k *keys) {
 		return
 	}
 	s.dtls.keys, s.dtls.conn = k, conn
+	s.media.out, s.again.out = k.out, k.out
 	s.dtls.established.Store(k)
 	s.ice.heard = time.Now()
 	s.dtls.repeats = time.AfterFunc(firstRepeat, func() { s.repeat(firstRepeat) })

@@ -7,6 +7,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/internal/send"
@@ -14,14 +15,14 @@ import (
 
 // writer seals packets straight into a batch. One goroutine at a time uses it.
 type writer struct {
-	session *Session
-	batch   *egress.Batch
-	to      netip.AddrPort
+	out   *dtlssrtp.Sealer // nil before the handshake
+	batch *egress.Batch
+	to    netip.AddrPort
 }
 
 // WriteRTP implements send.RTPWriter.
 func (w *writer) WriteRTP(header, payload []byte) (int, error) {
-	return w.session.dtls.keys.out.RTP(w.batch, w.to, header, payload), nil
+	return w.out.RTP(w.batch, w.to, header, payload), nil
 }
 
 // Consume sends what has come since the last time. A worker of the node calls

@@ -48,6 +48,7 @@ const (
 // viewer is. It reads no clock and sends nothing; it has the port tell whose the
 // datagrams are.
 type iceState struct {
+	addr  netip.AddrPort // in use
 	port  *port.Port
 	owner port.Endpoint // to whom the port gives them
 
@@ -56,10 +57,9 @@ type iceState struct {
 	candidates int  // trickled in this ICE session
 	restarts   rate // of ICE
 
-	addr  netip.AddrPort // in use
-	heard time.Time      // when something authentic came from there
-	paths []*path        // those checked last at the end
-	asked int            // our checks of addresses that have not answered, dropped ones too
+	heard time.Time // when something authentic came from there
+	paths []*path   // those checked last at the end
+	asked int       // our checks of addresses that have not answered, dropped ones too
 }
 
 func newICE(p *port.Port, owner port.Endpoint, theirs icecheck.Credentials, now time.Time) iceState {

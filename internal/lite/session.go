@@ -40,21 +40,22 @@ type Config struct {
 // A Session sends a stream to one viewer. It is a signal.Session. Its methods
 // may be called concurrently.
 type Session struct {
+	// What a burst needs stands first, as in the set.
+	set   *send.Set // static
+	media writer    // that Consume uses
+	mu    sync.Mutex
+	ice   iceState // guarded by mu, as what follows, but for what says otherwise
+	dtls  dtlsState
+	life  lifetime
+	said  signaled
+
 	// static
 	id     string
 	config Config
 	remote remote
 	cname  string
 	ssrcs  []uint32 // that the answer announces
-	set    *send.Set
-	media  writer // that Consume uses
-	again  writer // that the port's reader uses
-
-	mu   sync.Mutex // guards what follows, but for what says otherwise
-	ice  iceState
-	dtls dtlsState
-	life lifetime
-	said signaled
+	again  writer   // that the port's reader uses
 }
 
 // Answer starts a session for a viewer's offer. Errors wrap [cdn.ErrInvalid],
@@ -83,7 +84,7 @@ func Answer(c Config, offer string) (*Session, error) {
 	}
 	s.life.begin(time.Now())
 	s.ice = newICE(c.Transport.Port, s, r.ice, s.life.begun)
-	s.media, s.again = writer{session: s}, writer{session: s, batch: c.Transport.Reply}
+	s.again.batch = c.Transport.Reply
 	all := sections(plan)
 	for _, one := range all {
 		s.ssrcs = append(s.ssrcs, one.ssrc)
