@@ -58,6 +58,9 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 			return nil, &Error{Op: "tune", Err: err}
 		}
 	}
+	if !o.Dial {
+		n.transport.port.Stir() // its checks are not to wait
+	}
 	api := webrtc.NewAPI(
 		webrtc.WithSettingEngine(settings),
 		webrtc.WithMediaEngine(o.Media),

@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// lullPause is how long datagrams may wait in a lull.
-	lullPause = 10 * time.Millisecond
+	lullPause = 50 * time.Millisecond
 	// In a lull this many come in a lullWindow, all of them routine: fewer are
 	// not worth a wait.
 	lullWindow = 100 * time.Millisecond

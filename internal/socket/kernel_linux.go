@@ -28,6 +28,7 @@ type kernel struct {
 
 	// the reader's
 	resting   bool
+	more      bool // may be there than was read
 	conn      *ipv4.PacketConn
 	messages  []ipv4.Message
 	size      int // how many of them are read into at once
@@ -135,6 +136,9 @@ func (k *kernel) control(op int, events uint32) error {
 }
 
 func (k *kernel) Rest() bool {
+	if k.more {
+		return false
+	}
 	if !k.resting {
 		k.resting = k.control(unix.EPOLL_CTL_MOD, asleep) == nil
 	}
@@ -161,6 +165,7 @@ func (k *kernel) ReadBatch() ([]Datagram, error) {
 	if k.err != nil {
 		return nil, k.err
 	}
+	k.more = k.n == k.size
 	k.expect(k.n)
 	k.datagrams = k.datagrams[:0]
 	for i := range k.messages[:k.n] {

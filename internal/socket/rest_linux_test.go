@@ -49,6 +49,14 @@ func TestRest(t *testing.T) {
 		read(2)
 		require.False(t, rouses())
 		require.True(t, k.resting)
+		for range 2*k.size + 1 {
+			send()
+		}
+		size := k.size
+		read(size)
+		require.False(t, s.Rest(), "there is more")
+		read(size + 1)
+		require.True(t, s.Rest())
 		send()
 		require.NoError(t, k.rise())
 		require.True(t, rouses(), "of what came before")

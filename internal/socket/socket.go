@@ -17,7 +17,8 @@ type Socket interface {
 	// does not wrap [net.ErrClosed] may be about one datagram.
 	ReadBatch() ([]Datagram, error)
 	// Rest has what comes gather without waking anybody, until ReadBatch finds
-	// nothing, or returns false: that cannot be had. It does not wait.
+	// nothing, or returns false: that cannot be had, or there may be more to read
+	// first. It does not wait.
 	Rest() bool
 	// WriteToUDPAddrPort sends one datagram. One for which there is no room in the
 	// socket's buffer is an error, and not waited for, where that is possible.
