@@ -75,9 +75,9 @@ func listen(c Config) (*transportState, error) {
 			return nil, err
 		}
 	}
-	t.port = port.New(sock)
 	t.egress = egress.New(sock, c.Logger)
 	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
+	t.port = port.New(sock, func() { _ = t.reply.Flush() }) // a closed socket is noticed by reading
 	local, err := candidates(t.net, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()

@@ -6,12 +6,13 @@ import (
 	"fmt"
 )
 
-// The labels of the keys that RTP packets are sealed with (RFC 3711 section
-// 4.3.2).
+// The labels of the keys for RTP packets, and for SRTCP (RFC 3711 section 4.3.2).
 const (
-	labelEncryption     = 0
-	labelAuthentication = 1
-	labelSalt           = 2
+	labelEncryption        = 0
+	labelAuthentication    = 1
+	labelSalt              = 2
+	labelControlEncryption = 3
+	labelControlSalt       = 5
 )
 
 // A master is a master key, from which the session keys are derived.

@@ -20,8 +20,10 @@ type Sealer struct {
 	few      [4]source // the first of sources, where they are at hand
 	gcm      gcm       // packets, mostly
 
-	mu   sync.Mutex
-	rtcp *srtp.Context // guarded by mu
+	mu      sync.Mutex // guards what follows
+	control control
+	index   uint32        // of the SRTCP packet that comes next
+	slow    *srtp.Context // in place of control, for profiles without GCM
 }
 
 // A packetCipher seals RTP packets. One goroutine at a time uses it.
@@ -40,22 +42,27 @@ func (k Keys) Sealer() (*Sealer, error) {
 
 // NewSealer returns a Sealer with the keys given.
 func NewSealer(profile srtp.ProtectionProfile, key, salt []byte) (*Sealer, error) {
-	rtcp, err := srtp.CreateContext(key, salt, profile)
-	if err != nil {
-		return nil, err
-	}
-	s := &Sealer{rtcp: rtcp}
+	s := &Sealer{}
 	s.sources = s.few[:0]
-	if profile == srtp.ProtectionProfileAes128CmHmacSha1_80 {
-		s.packets, err = newCounterMode(key, salt)
-	} else {
-		s.packets, err = &s.gcm, s.gcm.init(key, salt)
-	}
-	if err != nil {
+	if err := s.init(profile, key, salt); err != nil {
 		return nil, err
 	}
 	s.overhead = s.packets.overhead()
 	return s, nil
+}
+
+func (s *Sealer) init(profile srtp.ProtectionProfile, key, salt []byte) (err error) {
+	if profile == srtp.ProtectionProfileAes128CmHmacSha1_80 {
+		if s.packets, err = newCounterMode(key, salt); err == nil {
+			s.slow, err = srtp.CreateContext(key, salt, profile)
+		}
+		return err
+	}
+	s.packets = &s.gcm
+	if err = s.gcm.init(key, salt, labelEncryption, labelSalt); err != nil {
+		return err
+	}
+	return s.control.init(key, salt)
 }
 
 // RTP seals a packet straight into a batch. Its payload is not copied first.
@@ -82,11 +89,18 @@ func (s *Sealer) source(ssrc uint32) *source {
 	return &s.sources[len(s.sources)-1]
 }
 
-// RTCP seals a compound packet.
+// RTCP seals a compound packet, of 8 bytes at least.
 func (s *Sealer) RTCP(plain []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rtcp.EncryptRTCP(nil, plain, nil)
+	switch {
+	case s.slow != nil:
+		return s.slow.EncryptRTCP(nil, plain, nil)
+	case s.index == encrypted:
+		return nil, errWornOut
+	}
+	s.index++
+	return s.control.seal(plain, s.index-1), nil
 }
 
 // A source is one SSRC's packet index: the sequence number with the count of its

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/srtp/v3"
-
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 )
@@ -24,7 +22,7 @@ type media struct {
 	ssrc uint32           // of our RTCP
 
 	mu      sync.RWMutex
-	in      *srtp.Context // of RTCP; the port's reader alone uses it
+	in      *dtlssrtp.Opener // of RTCP; the port's reader alone uses it
 	sources map[uint32]*source
 	senders map[uint32]*serving // whose media has an SSRC
 	held    []heldPacket        // media that overtook what says what it is
@@ -73,7 +71,7 @@ func (m *media) init(l *Link) {
 
 // start makes the contexts of RTCP.
 func (m *media) start(keys dtlssrtp.Keys) error {
-	in, err := keys.In(srtp.SRTCPReplayProtection(256))
+	in, err := keys.Opener(1)
 	if err != nil {
 		return err
 	}

@@ -22,16 +22,12 @@ func (m *media) receiveRTCP(now time.Time, packet []byte) {
 	if in == nil || len(packet) < 8 || binary.BigEndian.Uint32(packet[4:]) != 3-m.ssrc {
 		return
 	}
-	plain, err := in.DecryptRTCP(nil, packet, nil)
-	if err != nil {
-		return
-	}
-	packets, err := rtcp.Unmarshal(plain)
+	plain, err := in.Open(packet)
 	if err != nil {
 		return
 	}
 	m.link.heard.Store(int64(now.Sub(m.link.begun)))
-	for _, p := range packets {
+	for _, p := range readable(plain) {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:
 			m.senderReport(now, p)
@@ -45,6 +41,19 @@ func (m *media) receiveRTCP(now time.Time, packet []byte) {
 			m.feedback(now, p.MediaSSRC, p)
 		}
 	}
+}
+
+// readable returns those packets of a compound that can be read: one that cannot,
+// as of a version to come, does not hide the others.
+func readable(compound []byte) (packets []rtcp.Packet) {
+	for len(compound) >= 4 {
+		n := min(len(compound), 4*(int(binary.BigEndian.Uint16(compound[2:]))+1)) // RFC 3550 section 6.4.1
+		if one, err := rtcp.Unmarshal(compound[:n]); err == nil {
+			packets = append(packets, one...)
+		}
+		compound = compound[n:]
+	}
+	return packets
 }
 
 func (m *media) senderReport(now time.Time, p *rtcp.SenderReport) {

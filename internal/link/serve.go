@@ -351,7 +351,6 @@ func (s *serving) want(layers []string) {
 func (s *serving) take(now time.Time, p rtcp.Packet) {
 	s.again.to = s.link.path.to()
 	s.set.Take(now, []rtcp.Packet{p}) // a node is not given up as too slow
-	_ = s.again.batch.Flush()
 }
 
 // Consume sends what has come since the last time. A worker of the node calls

@@ -287,5 +287,5 @@ func TestLostChecksAreMadeAgain(t *testing.T) {
 // whose place it takes, waits.
 func arrives(s *lite.Session, datagram []byte, from netip.AddrPort) {
 	synctest.Wait()
-	s.Receive(time.Now(), datagram, from)
+	s.Arrive(datagram, from)
 }

@@ -81,13 +81,18 @@ func (s *Session) receiveCheck(now time.Time, packet []byte, from netip.AddrPort
 		return s.receiveAnswer(now, packet, from)
 	}
 	answer, ours, connected := s.answerCheck(now, packet, from)
-	if answer != nil {
-		_ = s.config.Transport.Port.Send(answer, from) // lost, it is asked for again
-	}
-	if ours != nil {
-		_ = s.config.Transport.Port.Send(ours, from)
-	}
+	s.reply(answer, from) // lost, it is asked for again
+	s.reply(ours, from)
 	return connected
+}
+
+// reply sends a datagram, if there is one, with what others are answered who spoke
+// at the same moment.
+func (s *Session) reply(b []byte, to netip.AddrPort) {
+	if b != nil {
+		batch := s.config.Transport.Reply
+		batch.Add(append(batch.Room(len(b)), b...), to)
+	}
 }
 
 // answerCheck returns the answer to a check, nil if it is not authentic, and the

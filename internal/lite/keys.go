@@ -2,14 +2,10 @@ package lite
 
 import (
 	"crypto/tls"
-	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
-	"github.com/pion/rtcp"
-	"github.com/pion/srtp/v3"
 
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 )
@@ -21,10 +17,8 @@ type keys struct {
 	out   *dtlssrtp.Sealer
 
 	// owned by the port's reader
-	in      *srtp.Context
-	sources []uint32    // whose RTCP was authentic
-	header  rtcp.Header // of what came last
-	pace    rate
+	in   *dtlssrtp.Opener
+	pace rate
 }
 
 // export makes the SRTP contexts of what was agreed.
@@ -37,12 +31,11 @@ func export(conn *dtls.Conn) (*keys, error) {
 	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
-	k.in, err = agreed.In(srtp.SRTCPReplayProtection(64))
+	k.in, err = agreed.Opener(maxSources)
 	return k, err
 }
 
-// maxSources bounds from how many SSRCs a viewer may send RTCP: in, which keeps
-// something for each, is not to grow.
+// maxSources bounds from how many SSRCs a viewer may send RTCP.
 const maxSources = 16
 
 // What a viewer may say a second, and at once: several times what browsers do
@@ -56,22 +49,14 @@ const (
 // not authentic, or one too many, or of one SSRC too many. What others have forged
 // does not count.
 func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
-	if len(packet) < 8 || k.pace.wait(now) > 0 {
+	if k.pace.wait(now) > 0 {
 		return nil
 	}
-	ssrc := binary.BigEndian.Uint32(packet[4:])
-	known := slices.Contains(k.sources, ssrc)
-	if !known && len(k.sources) == maxSources {
-		return nil
-	}
-	compound, err := k.in.DecryptRTCP(packet, packet, &k.header)
+	compound, err := k.in.Open(packet)
 	if err != nil {
 		return nil
 	}
 	k.pace.take(now)
-	if !known {
-		k.sources = append(k.sources, ssrc)
-	}
 	return compound
 }
 

@@ -99,8 +99,6 @@ func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort)
 	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
-	// Repairs do not wait for others, nor may others wait for the socket here.
-	_ = s.again.batch.Flush()
 	if answer := send.AnswerTime(s.ssrcs[0], compound); answer != nil {
 		s.sendRTCP(answer)
 	}

@@ -38,7 +38,7 @@ func (r *stranger) check() {
 	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value(r.t, sdp, "ice-ufrag")+":x"),
 		stun.NewShortTermIntegrity(value(r.t, sdp, "ice-pwd")), stun.Fingerprint)
 	require.NoError(r.t, err)
-	r.s.Receive(time.Now(), m.Raw, r.at)
+	r.s.Arrive(m.Raw, r.at)
 }
 
 // prove answers the check of ours.
@@ -50,7 +50,7 @@ func (r *stranger) prove(pwd string) {
 	copy(id[:], r.asked[8:])
 	m, err := stun.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
 	require.NoError(r.t, err)
-	r.s.Receive(time.Now(), m.Raw, r.at)
+	r.s.Arrive(m.Raw, r.at)
 }
 
 // A viewer whose address has changed, and whose agent does not nominate again, is

@@ -39,7 +39,7 @@ func reports(from netip.AddrPort) func(*iceState, time.Time) {
 }
 
 func newTestICE(now time.Time) iceState {
-	s := newICE(port.New(struct{ socket.Socket }{}), nil, icecheck.NewCredentials(), now)
+	s := newICE(port.New(struct{ socket.Socket }{}, func() {}), nil, icecheck.NewCredentials(), now)
 	s.ours = []icecheck.Credentials{icecheck.NewCredentials()}
 	return s
 }

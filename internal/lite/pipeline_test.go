@@ -84,6 +84,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		require.NoError(tb, err)
 		s.dtls.keys, s.ice.addr = &keys{out: out, pace: unbounded}, netip.MustParseAddrPort("127.0.0.1:9")
 		s.media.out, s.again.out = out, out
+		s.replies(egress.New(&sink{}, nil).NewHastyBatch()) // the port's reader has the node's
 		s.dtls.established.Store(s.dtls.keys)
 		s.ice.paths = []*path{{addr: s.ice.addr, proved: true}}
 		s.set.Start()

@@ -68,7 +68,7 @@ func (e *waits) Receive(now time.Time, b []byte, _ netip.AddrPort) bool {
 func TestLull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{datagrams: make(chan []byte, 100)}
-		p, e := New(w), &waits{}
+		p, e := New(w, func() {}), &waits{}
 		p.Claim(viewer, e)
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _, _ = p.ReadFrom(make([]byte, 100)) })

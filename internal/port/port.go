@@ -28,6 +28,7 @@ type Endpoint interface {
 // be called concurrently, ReadFrom by one goroutine.
 type Port struct {
 	socket  socket.Socket
+	drained func()        // static
 	stirred chan struct{} // something begins that ends a lull
 
 	// the reader's own
@@ -45,10 +46,12 @@ type Port struct {
 	closed bool
 }
 
-// New shares a socket, which the Port then owns.
-func New(s socket.Socket) *Port {
+// New shares a socket, which the Port then owns. Its reader calls drained each time
+// that all which had come was taken, before it waits: for answers that leave
+// together.
+func New(s socket.Socket, drained func()) *Port {
 	return &Port{
-		socket: s, stirred: make(chan struct{}, 1), names: make(map[string]Endpoint), asked: make(map[[12]byte]Endpoint),
+		socket: s, drained: drained, stirred: make(chan struct{}, 1), names: make(map[string]Endpoint), asked: make(map[[12]byte]Endpoint),
 		addrs: make(map[netip.AddrPort]Endpoint), free: make(map[netip.AddrPort]Endpoint),
 	}
 }
@@ -215,6 +218,7 @@ func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 // fetch reads what has come. An error that is about one datagram, as ICMP causes,
 // is passed over: pion's mux would stop at it.
 func (p *Port) fetch() (err error) {
+	p.drained()
 	p.rest()
 	for {
 		p.read, err = p.socket.ReadBatch()

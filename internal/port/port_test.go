@@ -42,7 +42,7 @@ func TestDatagramsFindTheirSession(t *testing.T) {
 	require.NoError(t, err)
 	sock, err := socket.Take(conn)
 	require.NoError(t, err)
-	p := New(sock)
+	p := New(sock, func() {})
 	others := make(chan string, 100)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -100,7 +100,7 @@ func TestDatagramsFindTheirSession(t *testing.T) {
 // An address that anybody can have named brings a session DTLS records, and not
 // the media of who is really there.
 func TestAnAddressThatIsNotProved(t *testing.T) {
-	p := New(&failing{})
+	p := New(&failing{}, func() {})
 	mine, other := newInbox(), newInbox()
 	addr := netip.MustParseAddrPort("192.0.2.1:5000")
 	record, media := []byte{22, 254, 253}, []byte{128, 96}
@@ -134,10 +134,10 @@ func (f *failing) ReadBatch() ([]socket.Datagram, error) {
 
 func TestPassingErrorsDoNotEndReading(t *testing.T) {
 	buf := make([]byte, 10)
-	n, _, err := New(&failing{errs: maxFailures - 1}).ReadFrom(buf)
+	n, _, err := New(&failing{errs: maxFailures - 1}, func() {}).ReadFrom(buf)
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(buf[:n]))
-	_, _, err = New(&failing{errs: maxFailures}).ReadFrom(buf)
+	_, _, err = New(&failing{errs: maxFailures}, func() {}).ReadFrom(buf)
 	require.Error(t, err)
 }
 
