@@ -36,7 +36,7 @@ func (s *Sender) account(now time.Time) {
 	}
 	s.unaccounted = 0
 	s.budget.Sent(now, n)
-	if s.video {
+	if s.slow != nil {
 		s.slow.Sent(now, n)
 	}
 }
@@ -67,7 +67,7 @@ func (s *Sender) repair(now time.Time, missing feedback.Missing) {
 		ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
 		if s.budget.Allow(now, source, len(p.Payload), rtt) {
 			s.resend(p, run, out, ts)
-			if !s.budget.Opening(now) { // all lose much at first
+			if s.slow != nil && !s.budget.Opening(now) { // all lose much at first
 				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
 			}
 			// A repair was lost: another loss would cost much.

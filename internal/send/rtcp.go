@@ -96,7 +96,9 @@ func (s *Sender) take(now time.Time, m *feedback.Message) bool {
 	case feedback.Nack:
 		s.repair(now, m.Missing)
 	case feedback.Estimate:
-		s.slow.Estimate(now, m.Bitrate)
+		if s.slow != nil {
+			s.slow.Estimate(now, m.Bitrate)
+		}
 	case feedback.Time: // is AnswerTime's
 	}
 	return true
@@ -118,7 +120,9 @@ func (s *Sender) received(now time.Time, m *feedback.Message) {
 		s.reported.measured(now.Sub(s.reported.at) - delay)
 	}
 	s.reported.loss = float64(m.Lost) / 256
-	s.slow.Report(now, s.reported.loss)
+	if s.slow != nil {
+		s.slow.Report(now, s.reported.loss)
+	}
 }
 
 // AnswerTime returns what the sender of an RTP stream says to let a viewer who
@@ -150,7 +154,7 @@ func (s *Set) AnswerTime(packets []rtcp.Packet) []rtcp.Packet {
 
 // judge decides what a slow viewer loses (a node is none).
 func (s *Sender) judge(now time.Time) slow.Verdict {
-	if !s.video || s.set.config.Node {
+	if s.slow == nil {
 		return slow.Keep
 	}
 	lower := best(s.line.Track, s.layer)

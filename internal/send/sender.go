@@ -38,7 +38,7 @@ type Sender struct {
 	switchState
 	picture  pictureState
 	shedding shedState
-	slow     *slow.Detector
+	slow     *slow.Detector // nil for what is not judged by itself: sound, and nodes
 }
 
 // feedState is what is sent now, and as what.
@@ -57,15 +57,18 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 	if rid != "" {
 		descriptor = 0
 	}
-	return &Sender{
+	snd := &Sender{
 		set: s, line: l, track: l.Track, rid: rid, video: info.Kind == cdn.Video,
 		pictures: codec.PicturesFor(info.Codec.MimeType), descriptor: descriptor,
 		feedState:   feedState{layer: layer, release: s.claim(layer)},
 		repairState: repairState{budget: budget.New(repairs(s.config.Node))},
 		waitState:   waitState{waiting: true},
 		wishState:   wishState{known: len(l.Track.Layers())},
-		slow:        slow.New(s.config.Slow),
 	}
+	if snd.video && !s.config.Node {
+		snd.slow = slow.New(s.config.Slow)
+	}
+	return snd
 }
 
 // steady reports whether what comes next is to be sent as what came last was, and
