@@ -31,7 +31,7 @@ func (a Action) String() string {
 type AuthRequest struct {
 	Action     Action
 	Stream     StreamID
-	Credential string // the bearer token, "" if there was none
+	Credential string // the bearer token; "" if there was none, or it was the proof of the nodes' secret
 	RemoteAddr string // host:port of the signaling client, if known
 	Node       NodeID // the asking node, for ActionFetch
 }

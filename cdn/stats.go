@@ -16,7 +16,8 @@ type NodeStats struct {
 }
 
 // EgressStats is a snapshot of what went out of a node's UDP port in batches,
-// which is the media of viewers. The counters never fall.
+// which is the media for viewers and, on links, for other nodes, and what they are
+// answered. The counters never fall.
 type EgressStats struct {
 	// Mode is how it goes out: "segments" (UDP_SEGMENT and sendmmsg),
 	// "messages" (sendmmsg) or "single" (a call for each datagram).

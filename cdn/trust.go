@@ -23,11 +23,11 @@ type Trust struct {
 	Certificate *tls.Certificate
 	// Secret is known to all nodes, and to nobody else. It does not travel, but
 	// who sees a node's signaling can try guesses against it: 16 random bytes or
-	// more are safe. If empty, none.
+	// more are safe. Without a link, the clocks of two nodes may be two minutes
+	// apart at most. If empty, none.
 	Secret string
 	// Pins are fingerprints of other nodes' certificates, whatever those call
-	// themselves, as SDP writes them:
-	// "sha-256 AB:CD:…" (RFC 8122 section 5).
+	// themselves, as SDP writes them: "sha-256 AB:CD:…" (RFC 8122 section 5).
 	Pins []string
 	// CAs sign the certificates of nodes. The certificate has to name the node's
 	// [NodeID], as a DNS name or as the subject's common name.

@@ -23,7 +23,8 @@ type Config struct {
 	// Fetcher brings a stream from one node. If nil, a [Link], and [WHEP] from
 	// nodes that know no links, with the Credential below.
 	Fetcher Fetcher
-	// Credential is the bearer token shown to other nodes, if any.
+	// Credential is the bearer token shown to other nodes, if any. By WHEP it takes
+	// the place of the proof that this node knows [cdn.Trust].Secret.
 	Credential string
 	// Linger is how long a stream is kept after the last one who wanted it has
 	// gone. If zero, 5 s; if negative, not at all.
@@ -93,7 +94,8 @@ type failure struct {
 	until time.Time
 }
 
-// maxFailures bounds the cache: what does not fit is asked for anew.
+// maxFailures bounds what is remembered of streams that failed, and of nodes: what
+// does not fit is asked for anew.
 const maxFailures = 1000
 
 // New makes a Relay on node, which closes it when it is closed itself.

@@ -87,9 +87,10 @@ func (b *Budget) Sent(now time.Time, bytes int) {
 
 // Allow reports whether the packet seq, of so many bytes, may be sent again
 // now, and if so takes it to be: [Budget.Spend] then says how many bytes that
-// took. A packet goes out at most once in rtt, which is better too short than too long: a request that is refused costs the
-// viewer a round trip. If rtt is zero, 50 ms. Of two packets that are 256
-// numbers apart, only the newer repair is remembered.
+// took. A packet goes out at most once in rtt, which is better too short than too
+// long: a request that is refused costs the viewer a round trip. If rtt is zero,
+// 50 ms. Of two packets that are 256 numbers apart, only the newer repair is
+// remembered.
 func (b *Budget) Allow(now time.Time, seq uint64, bytes int, rtt time.Duration) bool {
 	if rtt <= 0 {
 		rtt = assumedRTT

@@ -1,5 +1,6 @@
 // Package dtlssrtp is the DTLS-SRTP handshake (RFC 5764) over a socket that
-// somebody else reads, and the SRTP contexts that come of it.
+// somebody else reads, and what seals and opens packets with the keys that come of
+// it.
 package dtlssrtp
 
 import (

@@ -104,9 +104,9 @@ func (b *Batch) Now() time.Time {
 }
 
 // Flush sends all that was added. When the socket's buffer is full and stays
-// so for some milliseconds (of a hasty batch: when it is full), the rest is dropped; in mode [Single] Flush waits
-// as the connection does. What cannot be sent is dropped, too, and harms
-// nothing else. The only error is one that wraps [net.ErrClosed], of this flush
+// so for some milliseconds (of a hasty batch: when it is full), the rest is
+// dropped; in mode [Single] Flush waits as the connection does. What cannot be
+// sent is dropped, too, and harms nothing else. The only error is one that wraps [net.ErrClosed], of this flush
 // or one by Room: the socket is closed.
 func (b *Batch) Flush() error {
 	b.flush()

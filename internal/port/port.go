@@ -19,8 +19,8 @@ import (
 // An Endpoint is a session of our own.
 type Endpoint interface {
 	// Receive takes a datagram. The port's one reader calls it: it must not
-	// block. It may write over packet, but keeps nothing of it. It reports whether the datagram was
-	// routine: that of a session which only shows that it lives.
+	// block. It may write over packet, but keeps nothing of it. It reports whether
+	// the datagram was routine: that of a session which only shows that it lives.
 	Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool)
 }
 
