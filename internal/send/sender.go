@@ -113,9 +113,11 @@ func (s *Sender) advance(now time.Time) {
 	s.shed(now)
 	s.ask(now)
 	for p := s.upcoming(now); p != nil; p = s.upcoming(now) {
-		if lost := s.cursor.Lost(); lost != s.lost && s.video {
+		if lost := s.cursor.Lost(); lost != s.lost {
 			s.lost = lost
-			s.pause(now, time.Time{}, now)
+			if s.video {
+				s.pause(now, time.Time{}, now)
+			}
 		}
 		if s.waiting {
 			if !p.Keyframe {
