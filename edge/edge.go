@@ -49,8 +49,11 @@ type Config struct {
 	// Delta's own sessions, which cost a fraction of the memory and time. It is
 	// the reference in tests, and the way out should a client not get along.
 	PeerConnections bool
-	// SlowPatience is how long a viewer that cannot take even the least of a
-	// stream is kept. If zero, 30 s.
+	// SlowPatience is how many seconds of overload a session outlives. A second
+	// counts while the viewer's receiver reports say that half of the sound or more
+	// is lost (of a stream without sound: of the video), and each good second takes
+	// one off again. Then the session ends with [cdn.ErrTooSlow], which the viewer
+	// is told. Nothing else ends a session for slowness. If zero, 30 s.
 	SlowPatience time.Duration
 }
 

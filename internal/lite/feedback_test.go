@@ -11,13 +11,12 @@ import (
 	"github.com/deltacdn/delta/internal/send"
 )
 
-// What viewers say, as a whole session takes it: they get a keyframe by either way
-// of asking, and what their estimate allows.
+// A whole session takes a viewer's feedback: either kind of request gets a keyframe,
+// and a bandwidth estimate alone does not pause video.
 func TestFeedback(t *testing.T) {
 	for name, k := range map[string]struct {
-		say    func(ssrc uint32) rtcp.Packet
-		asked  bool // for a keyframe (which comes by itself here once video is back)
-		paused bool
+		say   func(ssrc uint32) rtcp.Packet
+		asked bool // for a keyframe
 	}{
 		"PLI":           {say: func(ssrc uint32) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: ssrc} }, asked: true},
 		"PLI of others": {say: func(ssrc uint32) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: ssrc + 1} }},
@@ -27,12 +26,12 @@ func TestFeedback(t *testing.T) {
 		"FIR of others": {say: func(ssrc uint32) rtcp.Packet {
 			return &rtcp.FullIntraRequest{MediaSSRC: ssrc, FIR: []rtcp.FIREntry{{SSRC: ssrc + 1}}}
 		}},
-		"REMB, enough": {say: func(ssrc uint32) rtcp.Packet {
+		"a high estimate": {say: func(ssrc uint32) rtcp.Packet {
 			return &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 1e6, SSRCs: []uint32{ssrc}}
 		}},
-		"REMB, too little": {say: func(ssrc uint32) rtcp.Packet {
+		"a low estimate": {say: func(ssrc uint32) rtcp.Packet {
 			return &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 100, SSRCs: []uint32{ssrc}}
-		}, paused: true},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inPlace(t, func(t *testing.T, p *place) {
@@ -54,7 +53,7 @@ func TestFeedback(t *testing.T) {
 					p.frames(30)
 				}
 				require.Equal(t, k.asked, p.asked.Load() > before)
-				require.Equal(t, k.paused, paused.Load())
+				require.False(t, paused.Load(), "an estimate alone pauses nothing")
 				require.NoError(t, s.Close())
 				require.NoError(t, c.GracefulClose())
 			})

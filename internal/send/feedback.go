@@ -10,10 +10,10 @@ import (
 	"github.com/deltacdn/delta/internal/slow"
 )
 
-// Hear notes what the receiver says in a compound packet, of whichever sender,
-// and keeps nothing of it. It reports whether the receiver is to be given up as
-// too slow. It does not wait for Consume, which may take as long as the socket
-// does: while that runs, what is said is left to it.
+// Hear takes a compound packet of the receiver's feedback, about any of the
+// senders, and keeps nothing of it. It reports whether the session is to be ended
+// as too slow: see [slow.Breaker]. It does not wait for Consume, which may take as
+// long as the socket does: while that runs, the feedback is left to it.
 func (s *Set) Hear(now time.Time, compound []byte) (giveUp bool) {
 	if !s.mu.TryLock() {
 		if s.inbox.put(compound) {
@@ -47,8 +47,8 @@ func marshal(packets []rtcp.Packet) (compound []byte) {
 	return compound
 }
 
-// judgeEvery is how often it is looked at whether a receiver is slow that says
-// nothing about what it is sent.
+// judgeEvery is how often a receiver that sends no feedback is checked for
+// slowness.
 const judgeEvery = time.Second
 
 // A measure against a slow viewer.
@@ -63,15 +63,12 @@ func (s *Set) hearAndUnlock(now time.Time, compound []byte, senders []*Sender) (
 	if s.hear(now, compound, senders) || now.Sub(s.judged) >= judgeEvery && !s.Idle(now) {
 		s.judged = now
 		for _, snd := range senders {
-			switch snd.judge(now) {
-			case slow.Down:
+			if snd.judge(now) == slow.Down {
 				taken = append(taken, snd.measure())
-			case slow.Leave:
-				giveUp = true
-			case slow.Keep, slow.Up:
 			}
 		}
 	}
+	giveUp = s.breaker.Tripped()
 	s.mu.Unlock()
 	if tell := s.config.OnSlow; tell != nil {
 		for _, m := range taken {

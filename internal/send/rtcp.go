@@ -1,6 +1,7 @@
 package send
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -19,6 +20,7 @@ type reportState struct {
 	packets, octets uint64
 	resent          uint64
 	loss            float64       // last reported share
+	covered         uint64        // packets sent when the last report block came
 	at              time.Time     // of the last one
 	stamp           uint32        // its middle bits
 	clock           cdn.Clock     // that it told of
@@ -78,7 +80,7 @@ func moved(a, b cdn.Clock) bool {
 }
 
 // Take notes what the receiver says of this RTP stream; what is about others is
-// left alone. It reports whether the receiver is to be given up as too slow.
+// left alone. It reports whether the session is to be ended as too slow.
 func (s *Sender) Take(now time.Time, packets []rtcp.Packet) (giveUp bool) {
 	return s.set.take(now, marshal(packets), []*Sender{s})
 }
@@ -123,6 +125,30 @@ func (s *Sender) received(now time.Time, m *feedback.Message) {
 	if s.slow != nil {
 		s.slow.Report(now, s.reported.loss)
 	}
+	s.count(now)
+}
+
+// soundAfter is how long no sound may be sent until the reports about video say
+// whether the viewer gets anything.
+const soundAfter = 5 * time.Second
+
+// count gives the loss just reported to the session's breaker: that of sound, or
+// of video while no sound is sent.
+func (s *Sender) count(now time.Time) {
+	sent := s.reported.packets - s.reported.covered
+	s.reported.covered = s.reported.packets
+	switch {
+	case s.video && s.set.sendsSound(now):
+	case sent == 0:
+		s.set.breaker.Skip(now)
+	default:
+		s.set.breaker.Report(now, s.reported.loss)
+	}
+}
+
+// sendsSound reports whether the receiver was sent sound lately.
+func (s *Set) sendsSound(now time.Time) bool {
+	return slices.ContainsFunc(s.senders, func(snd *Sender) bool { return !snd.video && now.Sub(snd.newestAt) < soundAfter })
 }
 
 // AnswerTime returns what the sender of an RTP stream says to let a viewer who

@@ -62,8 +62,9 @@ type Set struct {
 	reports []rtcp.Packet
 	wanted  []string  // layers, by a node; nil: all
 	chosen  time.Time // when it was looked at last which are sent
-	judged  time.Time // when it was looked at last whether the receiver is slow
-	config  Config    // static, but for CatchUp
+	judged  time.Time // when the receiver was last checked for slowness
+	breaker slow.Breaker
+	config  Config // static, but for CatchUp
 }
 
 // New returns a Set without senders.
@@ -73,6 +74,9 @@ func New(c Config) *Set {
 	}
 	c.Start = c.Start.withDefaults()
 	s := &Set{config: c}
+	if !c.Node {
+		s.breaker = slow.NewBreaker(c.Slow)
+	}
 	s.senders = s.few[:0]
 	return s
 }

@@ -5,19 +5,17 @@ import "time"
 // stable is how long after Up it has to go well for Up to have been right.
 const stable = 10 * time.Second
 
-// A response turns signs into verdicts: how fast to go down, how long to wait
-// before going up again, when to give up.
+// A response turns signs into verdicts: how fast to go down, and how long to wait
+// before going up again.
 type response struct {
 	config Config
 	lowest bool // there is no lower layer
 
-	downs  int           // not yet made up for
-	hold   time.Duration // the next time from Down to Up
-	down   time.Time     // the last one
-	retry  time.Time     // Up is not before
-	up     time.Time     // the last one; zero: none since the last Down
-	misery time.Time     // the first Down at the lowest layer that has not come good; zero: none
-	left   bool
+	downs int           // not yet made up for
+	hold  time.Duration // the next time from Down to Up
+	down  time.Time     // the last one
+	retry time.Time     // Up is not before
+	up    time.Time     // the last one; zero: none since the last Down
 }
 
 // settling reports whether what comes in is still about the time before Down.
@@ -27,16 +25,14 @@ func (r *response) settling(now time.Time) bool {
 
 func (r *response) to(now time.Time, s sign) Verdict {
 	switch {
-	case r.left:
-		return Leave
-	case s == overload:
+	case s == overload, s == narrow && !r.lowest:
 		return r.overloaded(now)
-	case s == doubt:
+	case s == doubt, s == narrow:
 		r.postpone(now)
 		return Keep
 	}
 	if !r.up.IsZero() && now.Sub(r.up) >= stable {
-		r.misery, r.hold = time.Time{}, r.config.HoldOff
+		r.hold = r.config.HoldOff
 	}
 	if r.downs == 0 || now.Before(r.retry) {
 		return Keep
@@ -59,13 +55,6 @@ func (r *response) postpone(now time.Time) {
 }
 
 func (r *response) overloaded(now time.Time) Verdict {
-	if r.lowest && !r.misery.IsZero() && now.Sub(r.misery) >= r.config.Patience {
-		r.left = true
-		return Leave
-	}
-	if r.lowest && r.misery.IsZero() {
-		r.misery = now
-	}
 	r.downs = min(r.downs+1, maxDowns)
 	r.down, r.up = now, time.Time{}
 	r.retry = now.Add(r.hold)

@@ -37,12 +37,23 @@ type loss struct {
 	high spell // the threshold and more
 	some spell // two thirds of it
 	any  spell // anyLoss
+
+	reported time.Time // when the last report came, or the first packet was sent
 }
 
 // anyLoss is the fraction above which a report counts as some loss at all.
 const anyLoss = 0.02
 
+// unreportedAfter is the longest time between two reports of a viewer that sends
+// any (RFC 3550 section 6.2).
+const unreportedAfter = 8 * time.Second
+
+// unreported reports whether the viewer sends no reports, so that NACKs are all
+// that tells of losses.
+func (l *loss) unreported(now time.Time) bool { return now.Sub(l.reported) > unreportedAfter }
+
 func (l *loss) report(now time.Time, fraction, threshold float64) {
+	l.reported = now
 	l.high.set(now, fraction >= threshold)
 	l.some.set(now, fraction >= threshold*2/3)
 	l.any.set(now, fraction > anyLoss)

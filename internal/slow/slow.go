@@ -1,10 +1,14 @@
 // Package slow notices that a viewer cannot take what it is sent, and says
-// what to do about it. UDP gives no back-pressure, so what there is to go by is
-// what the viewer reports: the fraction lost of its receiver reports (RFC 3550
+// what to do about it. UDP gives no back-pressure, so a sender knows only what
+// the viewer reports: the fraction lost of its receiver reports (RFC 3550
 // section 6.4.1), its bandwidth estimate (REMB, draft-alvestrand-rmcat-remb)
-// and how much it asks for again (generic NACK, RFC 4585 section 6.2.1). It is
-// a circuit breaker in the sense of RFC 8083 and RFC 8834 section 7.1, with
-// smaller steps: a layer, the video, the session.
+// and how much it asks for again (generic NACK, RFC 4585 section 6.2.1).
+//
+// It is a circuit breaker in the sense of RFC 8083 and RFC 8834 section 7.1, with
+// smaller steps. A [Detector] takes a layer away, or the video for a while, and a
+// [Breaker] ends the session. Only loss that is reported pauses video or ends a
+// session. NACKs alone may mean no more than that packets overtake one another,
+// and an estimate alone may be low because of jitter: they cost a layer at most.
 package slow
 
 import "time"
@@ -14,10 +18,9 @@ type Verdict int
 
 // The verdicts.
 const (
-	Keep  Verdict = iota // go on
-	Down                 // send less: a lower layer or, if none is lower, no video until the next keyframe
-	Up                   // a better layer may be tried again
-	Leave                // end the session; it stays so
+	Keep Verdict = iota // go on
+	Down                // send less: a lower layer or, if none is lower, no video until the next keyframe
+	Up                  // a better layer may be tried again
 )
 
 func (v Verdict) String() string {
@@ -28,13 +31,11 @@ func (v Verdict) String() string {
 		return "down"
 	case Up:
 		return "up"
-	case Leave:
-		return "leave"
 	}
 	return "unknown"
 }
 
-// Config tunes a [Detector].
+// Config tunes a [Detector] and a [Breaker].
 type Config struct {
 	// LossThreshold is the fraction lost from which a report says that the
 	// path is too narrow, and not merely lossy. If zero, 0.15.
@@ -42,8 +43,8 @@ type Config struct {
 	// Window is how long a sign has to last. A burst of losses is over before.
 	// If zero, 1500 ms.
 	Window time.Duration
-	// Patience is for how long Down has not helped at the lowest layer before
-	// the session is given up. If zero, 30 s.
+	// Patience is how many seconds of overload a [Breaker] counts before it trips.
+	// If zero, 30 s.
 	Patience time.Duration
 	// HoldOff is the least time from Down to Up. It doubles each time, up to
 	// MaxHoldOff. If zero, 2 s.
@@ -108,13 +109,18 @@ func (d *Detector) Estimate(now time.Time, bitsPerSecond float64) {
 }
 
 // Sent notes that bytes of video went out for the first time.
-func (d *Detector) Sent(now time.Time, bytes int) { d.nacks.sent(now, bytes) }
+func (d *Detector) Sent(now time.Time, bytes int) {
+	if d.loss.reported.IsZero() {
+		d.loss.reported = now
+	}
+	d.nacks.sent(now, bytes)
+}
 
 // Nacked notes that the viewer asked for so many packets again.
 func (d *Detector) Nacked(now time.Time, packets int) { d.nacks.nacked(now, packets) }
 
-// Lowest tells whether the viewer has the lowest layer that there is: only
-// then does its patience run out. Until it is told otherwise, it has.
+// Lowest tells whether the viewer has the lowest layer that there is, so that Down
+// would pause its video. Until it is told otherwise, it has.
 func (d *Detector) Lowest(lowest bool) { d.response.lowest = lowest }
 
 // Verdict returns what to do now, and takes it to be done: the next verdict is
@@ -126,7 +132,7 @@ func (d *Detector) Verdict(now time.Time) Verdict {
 	}
 	v := d.response.to(now, d.sign(now))
 	if v == Down {
-		d.loss, d.estimate = loss{}, estimate{} // to be low it has to fall again
+		d.loss, d.estimate = loss{reported: d.loss.reported}, estimate{} // to be low it has to fall again
 		d.nacks.forget()
 	}
 	return v
@@ -136,27 +142,27 @@ func (d *Detector) Verdict(now time.Time) Verdict {
 type sign int
 
 const (
-	fine  sign = iota
-	doubt      // not good enough for more
-	overload
+	fine     sign = iota
+	doubt         // not good enough for more
+	narrow        // reason enough to send a lower layer, but not to pause video
+	overload      // reason enough for either
 )
 
-// sign weighs what is known. Loss by itself has to be high. An estimate below
-// what is sent is believed if other signs agree, since it starts low and takes
-// half a minute to rise (8 % a second).
+// sign weighs what is known. Only reported loss is a reason to pause video. NACKs
+// count if reports agree, since a viewer also asks for packets that were merely
+// overtaken. An estimate starts low, takes half a minute to rise (8 % a second),
+// and jitter lowers it, so it is never more than narrow.
 func (d *Detector) sign(now time.Time) sign {
 	high, some, little := d.loss.high.lasts(now), d.loss.some.lasts(now), d.loss.any.lasts(now)
 	nackHigh, nackSome := d.nacks.high.lasts(now), d.nacks.some.lasts(now)
 	low := d.estimate.low.lasts(now)
+	confirmed := high >= agreeing || d.loss.unreported(now)
 	switch {
-	case high >= d.config.Window, nackHigh >= d.config.Window:
+	case high >= d.config.Window, nackHigh >= d.config.Window && confirmed:
 		return overload
-	case low > 0 && max(some, nackSome) >= agreeing:
-		return overload
-	case low >= lowWithLoss && little > 0:
-		return overload
-	case low >= lowAfterFall && d.estimate.fell(), low >= lowAlone:
-		return overload
+	case low > 0 && some >= agreeing, low >= lowWithLoss && little > 0,
+		low >= lowAfterFall && d.estimate.fell(), low >= lowAlone:
+		return narrow
 	case some > 0, nackSome > 0, low > 0:
 		return doubt
 	}
@@ -164,7 +170,7 @@ func (d *Detector) sign(now time.Time) sign {
 }
 
 const (
-	agreeing     = time.Second     // of loss or NACKs, to believe a low estimate
+	agreeing     = time.Second     // of reported loss, to believe a low estimate, or NACKs
 	lowWithLoss  = 3 * time.Second // of a low estimate, if any loss was reported
 	lowAfterFall = 2 * time.Second // of an estimate that was higher and fell
 	// Of an estimate that does not rise, though nothing is lost: a queue that

@@ -1,6 +1,7 @@
 package slow
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -73,41 +74,59 @@ func steady(d *Detector, from, to time.Duration, each func(now time.Time)) (wors
 	return worst
 }
 
-func TestWhenAnEstimateIsBelieved(t *testing.T) {
+// What one sign, or two of them together, cost a viewer that has a lower layer, and
+// one that has none.
+func TestWhatSignsCost(t *testing.T) {
+	flat := func(bits float64) func(time.Duration) float64 { return func(time.Duration) float64 { return bits } }
+	rising := func(d time.Duration) float64 { return 300e3 * (1 + .1*d.Seconds()) }
 	for _, c := range []struct {
-		name string
-		remb func(elapsed time.Duration) float64
-		loss float64
-		nack int // packets a half second, of 142
-		want Verdict
+		name   string
+		remb   func(elapsed time.Duration) float64
+		loss   float64 // in each report
+		nack   int     // packets a half second, of 142
+		layer  Verdict // with a lower layer
+		lowest Verdict // without
 	}{
-		{"above the rate", func(time.Duration) float64 { return 3e6 }, .05, 8, Keep},
-		{"a little below the rate", func(time.Duration) float64 { return 2.3e6 }, .05, 8, Keep},
-		{"low, flat, no loss", func(time.Duration) float64 { return 1e6 }, 0, 0, Keep},
-		{"low and flat, some loss", func(time.Duration) float64 { return 1e6 }, .03, 4, Down},
-		{"rising, some loss", func(d time.Duration) float64 { return 300e3 * (1 + .1*d.Seconds()) }, .05, 8, Keep},
-		{"rising, much loss", func(d time.Duration) float64 { return 300e3 * (1 + .1*d.Seconds()) }, .12, 8, Down},
-		{"rising, many NACKs", func(d time.Duration) float64 { return 300e3 * (1 + .1*d.Seconds()) }, .05, 30, Down},
-		{"it fell, no loss", func(d time.Duration) float64 { return max(800e3, 4e6-2e6*d.Seconds()) }, 0, 0, Down},
+		{"an estimate above the rate", flat(3e6), .05, 8, Keep, Keep},
+		{"a little below the rate", flat(2.3e6), .05, 8, Keep, Keep},
+		{"low, flat, no loss", flat(1e6), 0, 0, Keep, Keep},
+		{"low and flat, little loss", flat(1e6), .03, 4, Down, Keep},
+		{"low and flat, many NACKs, no loss", flat(1e6), 0, 60, Keep, Keep},
+		{"low and flat, more loss", flat(1e6), .12, 4, Down, Keep},
+		{"rising, little loss", rising, .05, 8, Keep, Keep},
+		{"rising, more loss", rising, .12, 8, Down, Keep},
+		{"rising, many NACKs", rising, .05, 30, Keep, Keep},
+		{"it fell, no loss", func(d time.Duration) float64 { return max(800e3, 4e6-2e6*d.Seconds()) }, 0, 0, Down, Keep},
 		{"it dips", func(d time.Duration) float64 {
 			if d == 2*time.Second {
 				return 800e3
 			}
 			return 3e6
-		}, 0, 0, Keep},
-		{"NACKs alone, very many", func(time.Duration) float64 { return 3e6 }, 0, 60, Down},
-		{"NACKs alone, many", func(time.Duration) float64 { return 3e6 }, 0, 30, Keep},
+		}, 0, 0, Keep, Keep},
+		{"NACKs alone, very many", flat(3e6), 0, 60, Keep, Keep},
+		{"very many NACKs, and reports that disagree", flat(3e6), .12, 60, Keep, Keep},
+		{"very many NACKs, confirmed by reports", flat(3e6), .15, 60, Down, Down},
+		{"loss alone", flat(3e6), .2, 8, Down, Down},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Config{})
-			got := steady(d, 0, 5*time.Second, func(now time.Time) {
-				d.Estimate(now, c.remb(now.Sub(epoch)))
-				d.Report(now, c.loss)
-				d.Nacked(now, c.nack)
-			})
-			require.Equal(t, c.want, got)
+			for lowest, want := range map[bool]Verdict{false: c.layer, true: c.lowest} {
+				d := New(Config{})
+				d.Lowest(lowest)
+				got := steady(d, 0, 5*time.Second, func(now time.Time) {
+					d.Estimate(now, c.remb(now.Sub(epoch)))
+					d.Report(now, c.loss)
+					d.Nacked(now, c.nack)
+				})
+				require.Equal(t, want, got, "lowest layer: %t", lowest)
+			}
 		})
 	}
+}
+
+// A viewer that sends NACKs and no reports is judged by its NACKs.
+func TestNACKsOfAViewerWithoutReports(t *testing.T) {
+	d := New(Config{})
+	require.Equal(t, Down, steady(d, 0, 12*time.Second, func(now time.Time) { d.Nacked(now, 60) }))
 }
 
 func TestEstimateOfAViewerWhoIsSentNothing(t *testing.T) {
@@ -162,24 +181,57 @@ func TestReportsAboutTheTimeBeforeDownAreIgnored(t *testing.T) {
 	require.Equal(t, []Verdict{Keep, Keep, Down}, reports(d, 3*time.Second, .5, .5, .5))
 }
 
-func TestPatienceRunsAtTheLowestLayerOnly(t *testing.T) {
-	lossy := make([]float64, 120)
-	for i := range lossy {
-		lossy[i] = .5
+func TestBreaker(t *testing.T) {
+	repeat := func(f float64, n int) []float64 { return slices.Repeat([]float64{f}, n) }
+	for _, c := range []struct {
+		name  string
+		loss  []float64 // one report a second
+		after int       // reports until it trips; 0: it does not
+	}{
+		{"nothing lost", repeat(0, 300), 0},
+		{"nearly half lost, for ever", repeat(.49, 300), 0},
+		{"half lost", repeat(.5, 300), 31},
+		{"all lost", repeat(1, 300), 31},
+		{"29 s, and good again", slices.Concat(repeat(.9, 30), repeat(0, 300)), 0},
+		{"good seconds are taken off", slices.Concat(repeat(.9, 30), repeat(0, 15), repeat(.9, 30)), 61},
+		{"bad and good in turn", slices.Repeat([]float64{1, 0}, 300), 0},
+		{"two bad for a good one", slices.Repeat([]float64{0, 1, 1}, 300), 87},
+		{"bad, a long time ago", slices.Concat(repeat(1, 29), repeat(0, 60), repeat(1, 29)), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, tripped := NewBreaker(Config{}), 0
+			for i, f := range c.loss {
+				if b.Report(at(time.Duration(i)*time.Second), f); b.Tripped() && tripped == 0 {
+					tripped = i + 1
+				}
+			}
+			require.Equal(t, c.after, tripped)
+			require.Equal(t, c.after > 0, b.Tripped(), "it stays so")
+		})
 	}
-	d := New(Config{})
-	d.Lowest(false)
-	require.NotContains(t, reports(d, 0, lossy...), Leave)
-	d = New(Config{Patience: 10 * time.Second})
-	all := reports(d, 0, lossy[:11]...)
-	require.NotContains(t, all, Leave)
-	require.Contains(t, all, Down)
-	require.Contains(t, reports(d, 11*time.Second, lossy[:6]...), Leave)
-	require.Equal(t, Leave, d.Verdict(at(time.Hour)), "it stays so")
+}
+
+// The time between two reports counts, and one report speaks for a few seconds at
+// most.
+func TestBreakerCountsTime(t *testing.T) {
+	b := NewBreaker(Config{Patience: 10 * time.Second})
+	b.Report(at(0), 1)
+	b.Report(at(time.Hour), 1)
+	require.False(t, b.Tripped())
+	b.Skip(at(2 * time.Hour))
+	b.Report(at(2*time.Hour+time.Second), 1)
+	require.False(t, b.Tripped())
+	b.Report(at(2*time.Hour+2*time.Second), 1)
+	require.True(t, b.Tripped())
+	var none Breaker
+	for i := range 1000 {
+		none.Report(at(time.Duration(i)*time.Second), 1)
+	}
+	require.False(t, none.Tripped())
 }
 
 func TestVerdictsHaveNames(t *testing.T) {
-	for v, name := range map[Verdict]string{Keep: "keep", Down: "down", Up: "up", Leave: "leave", 99: "unknown"} {
+	for v, name := range map[Verdict]string{Keep: "keep", Down: "down", Up: "up", 99: "unknown"} {
 		require.Equal(t, name, v.String())
 	}
 }
