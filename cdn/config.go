@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/internal/ring"

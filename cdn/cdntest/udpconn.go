@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/transport/v4"
-	"github.com/pion/transport/v4/deadline"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/deadline"
 )
 
 // socketBuffer is how much a socket keeps for its reader, with overhead, until

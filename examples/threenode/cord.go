@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/pion/transport/v4"
-	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
 )
 
 // A cord is all that connects a node with others but its web server: its UDP

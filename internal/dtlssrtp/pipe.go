@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/transport/v4/packetio"
+	"github.com/pion/transport/v5/packetio"
 )
 
 // maxQueued bounds the records that wait for the connection.
@@ -42,7 +42,7 @@ func (p *Pipe) Put(record []byte) {
 	p.mu.Lock()
 	p.over = true
 	p.mu.Unlock()
-	_, _ = p.in.Write(record)
+	_, _ = p.in.Write(record, nil)
 }
 
 // Repeat sends the last flight again. The other side drops what it has already
@@ -68,7 +68,7 @@ func (p *Pipe) Mute(yes bool) { p.muted.Store(yes) }
 
 // ReadFrom implements [net.PacketConn].
 func (p *Pipe) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, err := p.in.Read(b)
+	n, _, err := p.in.Read(b, nil)
 	return n, nowhere, err
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
