@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -14,14 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is a socket that Go's poller does not know. What the poller waits for is
-// an epoll instance that watches the socket, and can be told not to.
+// kernel is a socket of which many datagrams are read to a call. If nobody else has
+// hold of it, Go's poller does not know it: what the poller waits for is an epoll
+// instance that watches the socket, and can be told not to.
 type kernel struct {
 	local  net.Addr
-	file   *os.File // the socket, in blocking mode, so that os leaves it alone
+	closer io.Closer // of the socket
 	raw    controller
-	poll   *os.File // the epoll instance
-	waits  syscall.RawConn
+	poll   *os.File        // the epoll instance; nil: Go's poller watches the socket
+	waits  syscall.RawConn // what Go's poller watches
 	closed atomic.Bool
 
 	letters chan *letter // that are not in use
@@ -49,11 +51,44 @@ func newKernel(conn net.PacketConn) (Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	k := &kernel{local: udp.LocalAddr(), file: file}
-	if err := k.watch(); err != nil {
+	k := &kernel{local: udp.LocalAddr(), closer: file}
+	if err := k.watch(file); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("socket: %w", err)
 	}
+	k.prepare()
+	return k, nil
+}
+
+// newShared reads and writes by the file descriptor that conn lends, which stays
+// with Go's poller: conn can be closed by whoever else has hold of it. It returns
+// nil if that is no UDP socket of the kernel's.
+func newShared(conn net.PacketConn) Socket {
+	lends, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := lends.SyscallConn()
+	if err != nil || raw == nil {
+		return nil
+	}
+	udp := false
+	if err := raw.Control(func(fd uintptr) { udp = isUDP(int(fd)) }); err != nil || !udp {
+		return nil
+	}
+	k := &kernel{local: conn.LocalAddr(), closer: conn, raw: controller{raw}, waits: raw}
+	k.prepare()
+	return k
+}
+
+func isUDP(fd int) bool {
+	domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	protocol, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return protocol == unix.IPPROTO_UDP && (domain == unix.AF_INET || domain == unix.AF_INET6)
+}
+
+// prepare makes the buffers.
+func (k *kernel) prepare() {
 	k.letters = make(chan *letter, spareLetters)
 	k.conn = Lend(k.raw)
 	k.try = k.attempt
@@ -62,7 +97,6 @@ func newKernel(conn net.PacketConn) (Socket, error) {
 	for i := range k.messages {
 		k.messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
 	}
-	return k, nil
 }
 
 // release returns the socket of conn, which it closes, as a file that Go's poller
@@ -86,9 +120,10 @@ func release(conn *net.UDPConn) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "udp"), conn.Close()
 }
 
-// watch makes the epoll instance, which Go's poller watches in turn.
-func (k *kernel) watch() error {
-	raw, err := k.file.SyscallConn()
+// watch makes the epoll instance, which Go's poller watches in turn. The socket is
+// in blocking mode, so that os leaves it alone.
+func (k *kernel) watch(socket *os.File) error {
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -136,7 +171,7 @@ func (k *kernel) control(op int, events uint32) error {
 }
 
 func (k *kernel) Rest() bool {
-	if k.more {
+	if k.more || k.poll == nil {
 		return false
 	}
 	if !k.resting {
@@ -206,7 +241,10 @@ func (k *kernel) Close() error {
 	if k.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	return errors.Join(k.poll.Close(), k.file.Close()) // whoever waits for the poller goes first
+	if k.poll == nil {
+		return k.closer.Close()
+	}
+	return errors.Join(k.poll.Close(), k.closer.Close()) // whoever waits for the poller goes first
 }
 
 // A controller lends the file descriptor, as long as it is open.

@@ -53,6 +53,16 @@ func Take(conn net.PacketConn) (Socket, error) {
 	return Wrap(conn), nil
 }
 
+// Share uses conn, which somebody else may have hold of, and closes it. Where conn
+// is a UDP socket of the system's, or lends one ([syscall.Conn]), many datagrams
+// are read to a call, but the socket cannot be let rest.
+func Share(conn net.PacketConn) (Socket, error) {
+	if s := newShared(conn); s != nil {
+		return s, nil
+	}
+	return Wrap(conn), nil
+}
+
 // Wrap returns a Socket that reads and writes by conn, and closes it. Who made it
 // may close it, too.
 func Wrap(conn net.PacketConn) Socket {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +25,9 @@ func listen(t *testing.T, network, ip string) *net.UDPConn {
 // virtual hides what kind of connection it is.
 type virtual struct{ net.PacketConn }
 
+// held is a connection that somebody has hold of.
+type held struct{ *net.UDPConn }
+
 // both runs a test for the kernel's sockets, of several kinds, and for a virtual
 // network's.
 func both(t *testing.T, test func(t *testing.T, s Socket, to netip.AddrPort)) {
@@ -30,13 +35,18 @@ func both(t *testing.T, test func(t *testing.T, s Socket, to netip.AddrPort)) {
 		"IPv4": {"udp4", "127.0.0.1", "127.0.0.1"}, "IPv6": {"udp6", "::1", "::1"},
 		"IPv4 of both": {"udp", "::", "127.0.0.1"}, "IPv6 of both": {"udp", "::", "::1"},
 		"virtual": {"udp4", "127.0.0.1", "127.0.0.1"},
+		"shared":  {"udp4", "127.0.0.1", "127.0.0.1"}, "IPv4 of a shared one of both": {"udp", "::", "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var conn net.PacketConn = listen(t, tc.network, tc.bind)
-			if name == "virtual" {
+			open := Take
+			switch {
+			case name == "virtual":
 				conn = virtual{conn}
+			case strings.Contains(name, "shared"):
+				conn, open = held{conn.(*net.UDPConn)}, Share
 			}
-			s, err := Take(conn)
+			s, err := open(conn)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = s.Close() })
 			port := s.LocalAddr().(*net.UDPAddr).Port
@@ -141,6 +151,56 @@ func TestClose(t *testing.T) {
 		require.NoError(t, err, "the port is free")
 		require.NoError(t, again.Close())
 	})
+}
+
+// Who has hold of a shared socket can close it, and with it all that is done.
+func TestASharedSocketIsClosedFromElsewhere(t *testing.T) {
+	conn := listen(t, "udp4", "127.0.0.1")
+	s, err := Share(held{conn})
+	require.NoError(t, err)
+	at := conn.LocalAddr().(*net.UDPAddr)
+	failed := make(chan error)
+	go func() {
+		_, err := s.ReadBatch()
+		failed <- err
+	}()
+	time.Sleep(time.Millisecond)
+	require.NoError(t, conn.Close())
+	require.ErrorIs(t, <-failed, net.ErrClosed)
+	_, err = s.WriteToUDPAddrPort([]byte("late"), at.AddrPort())
+	require.ErrorIs(t, err, net.ErrClosed)
+	again, err := net.ListenUDP("udp4", at)
+	require.NoError(t, err, "the port is free")
+	require.NoError(t, again.Close())
+	require.ErrorIs(t, s.Close(), net.ErrClosed)
+}
+
+// What has come to a shared socket is read with one call.
+func TestASharedSocketIsReadInBatches(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has such a call")
+	}
+	conn := listen(t, "udp4", "127.0.0.1")
+	s, err := Share(held{conn})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	const n = 8
+	for calls := range 3 {
+		for range n {
+			_, err := s.WriteToUDPAddrPort([]byte("hello"), conn.LocalAddr().(*net.UDPAddr).AddrPort())
+			require.NoError(t, err)
+		}
+		most := 0
+		for got := 0; got < n; {
+			batch, err := s.ReadBatch()
+			require.NoError(t, err)
+			got += len(batch)
+			most = max(most, len(batch))
+		}
+		if calls == 2 { // it has room for as many as come by now
+			require.Equal(t, n, most)
+		}
+	}
 }
 
 func TestOneDatagramDoesNotAllocate(t *testing.T) {
