@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
@@ -30,8 +29,7 @@ func TestICERestart(t *testing.T) {
 		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 
 		var settings webrtc.SettingEngine
-		settings.SetNet(w.network.Host("viewer", path).Net())
-		settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+		w.network.Host("viewer", path).Use(&settings)
 		pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, pc.GracefulClose()) }()

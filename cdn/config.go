@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/internal/ring"
@@ -59,9 +58,9 @@ type Config struct {
 	// Workers is how many goroutines serve viewers. If zero, GOMAXPROCS.
 	Workers int
 
-	// Net is the network. If nil, the operating system's; tests pass a
-	// virtual one ([github.com/deltacdn/delta/cdn/cdntest]).
-	Net transport.Net
+	// Net is the network. If nil, the operating system's ([SystemNetwork]); tests
+	// pass a virtual one ([github.com/deltacdn/delta/cdn/cdntest]).
+	Net Network
 	// Tune may change any of pion's settings for a session, after Delta's own
 	// choices and before the session is made. If nil, they stand.
 	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error

@@ -19,6 +19,7 @@ import (
 
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/pionnet"
 	"github.com/deltacdn/delta/internal/port"
 	"github.com/deltacdn/delta/internal/socket"
 )
@@ -29,7 +30,7 @@ const socketBuffer = 4 << 20
 
 // transportState is the node's UDP port, which all its sessions share.
 type transportState struct {
-	net         transport.Net
+	net         transport.Net // of PeerConnections
 	port        *port.Port
 	mux         *sharedMux
 	cert        webrtc.Certificate
@@ -42,12 +43,10 @@ type transportState struct {
 }
 
 func listen(c Config) (*transportState, error) {
-	t := &transportState{net: c.Net}
-	var err error
-	if t.net == nil {
-		if t.net, err = stdnet.NewNet(); err != nil {
-			return nil, err
-		}
+	t := &transportState{}
+	network, err := t.setNetwork(c.Net)
+	if err != nil {
+		return nil, err
 	}
 	if t.cert, t.tls, err = newCertificate(); err != nil {
 		return nil, err
@@ -57,28 +56,18 @@ func listen(c Config) (*transportState, error) {
 		return nil, err
 	}
 	t.fingerprint = prints[0].Algorithm + " " + strings.ToUpper(prints[0].Value)
-	addr, err := t.net.ResolveUDPAddr("udp", c.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	conn, err := t.net.ListenUDP("udp", addr)
+	addr, err := resolve(c.Addr)
 	if err != nil {
 		return nil, err
 	}
-	// Refused only where the system allows less: then it gives what it allows.
-	_ = conn.SetReadBuffer(socketBuffer)
-	_ = conn.SetWriteBuffer(socketBuffer)
-	sock := socket.Wrap(conn)
-	if c.Net == nil { // whoever gave us a network may have sockets of its own kind, and keep hold of them
-		if sock, err = socket.Take(conn); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
+	sock, err := openSocket(network, addr)
+	if err != nil {
+		return nil, err
 	}
 	t.egress = egress.New(sock, c.Logger)
 	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
 	t.port = port.New(sock, func() { _ = t.reply.Flush() }) // a closed socket is noticed by reading
-	local, err := candidates(t.net, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
+	local, err := candidates(network, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()
 		return nil, err
@@ -90,6 +79,56 @@ func listen(c Config) (*transportState, error) {
 		candidates: local,
 	}
 	return t, nil
+}
+
+// setNetwork returns the network of the node's port, and has PeerConnections use
+// the same one. Where that is the system's, pion has its own way to it, which
+// knows the interfaces.
+func (t *transportState) setNetwork(n Network) (Network, error) {
+	if n == nil {
+		n = SystemNetwork()
+	}
+	if !isSystem(n) {
+		t.net = pionnet.New(n)
+		return n, nil
+	}
+	var err error
+	t.net, err = stdnet.NewNet()
+	return n, err
+}
+
+func isSystem(n Network) bool {
+	_, ok := n.(systemNetwork)
+	return ok
+}
+
+// openSocket opens the node's port.
+func openSocket(n Network, addr netip.AddrPort) (socket.Socket, error) {
+	conn, err := n.ListenUDP(addr)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := conn.LocalAddr().(*net.UDPAddr); !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: a socket at %v, which is no UDP address", ErrInvalid, conn.LocalAddr())
+	}
+	// Refused only where the system allows less: then it gives what it allows.
+	if c, ok := conn.(interface{ SetReadBuffer(bytes int) error }); ok {
+		_ = c.SetReadBuffer(socketBuffer)
+	}
+	if c, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = c.SetWriteBuffer(socketBuffer)
+	}
+	open := socket.Share
+	if isSystem(n) { // nobody else has hold of the socket
+		open = socket.Take
+	}
+	sock, err := open(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return sock, nil
 }
 
 func (t *transportState) close() error { return t.mux.Close() }
@@ -120,7 +159,7 @@ func newCertificate() (webrtc.Certificate, tls.Certificate, error) {
 }
 
 // candidates returns the addresses under which clients reach the port.
-func candidates(network transport.Net, local *net.UDPAddr, public []netip.Addr) ([]net.Addr, error) {
+func candidates(network Network, local *net.UDPAddr, public []netip.Addr) ([]net.Addr, error) {
 	var all []net.Addr
 	add := func(ip net.IP) { all = append(all, &net.UDPAddr{IP: ip, Port: local.Port}) }
 	if len(public) > 0 {
@@ -133,37 +172,19 @@ func candidates(network transport.Net, local *net.UDPAddr, public []netip.Addr) 
 		add(local.IP)
 		return all, nil
 	}
-	interfaces, err := network.Interfaces()
+	addrs, err := network.Addrs()
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range interfaces {
-		addrs, err := i.Addrs()
-		if err != nil || i.Flags&net.FlagUp == 0 {
-			continue // an interface without addresses is no failure
-		}
-		for _, a := range addrs {
-			if ip := ipOf(a); ip != nil && !ip.IsLinkLocalUnicast() {
-				add(ip)
-			}
+	for _, ip := range addrs {
+		if !ip.IsLinkLocalUnicast() {
+			add(ip.Unmap().AsSlice())
 		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%w: no address to be reached at", ErrInvalid)
 	}
 	return all, nil
-}
-
-func ipOf(a net.Addr) net.IP {
-	switch a := a.(type) {
-	case *net.IPNet:
-		return a.IP
-	case *net.IPAddr:
-		return a.IP
-	case *net.UDPAddr:
-		return a.IP
-	}
-	return nil
 }
 
 // sharedMux offers the node's public addresses as candidates, whatever address

@@ -11,11 +11,11 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/logging"
-	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pionnet"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -24,7 +24,7 @@ const endTimeout = 5 * time.Second
 
 // clientConfig is what publishers and viewers have in common.
 type clientConfig struct {
-	net         transport.Net
+	net         cdn.Network
 	dialer      signal.Dialer
 	url         string
 	offer       signal.Offer
@@ -96,17 +96,20 @@ func newClient(c clientConfig, codecs codecSet, interceptors ...interceptor.Fact
 // network returns what the client's sockets come from. On the real network
 // only the loopback address is used.
 func (c clientConfig) network(s *webrtc.SettingEngine) (*muteNet, error) {
-	n := c.net
-	if n == nil {
+	switch n := c.net.(type) {
+	case nil:
 		std, err := stdnet.NewNet()
 		if err != nil {
 			return nil, err
 		}
-		n = std
 		s.SetIncludeLoopbackCandidate(true)
 		s.SetIPFilter(net.IP.IsLoopback)
+		return &muteNet{Net: std}, nil
+	case hostNetwork:
+		return &muteNet{Net: n.host.pion()}, nil
+	default:
+		return &muteNet{Net: pionnet.New(n)}, nil
 	}
-	return &muteNet{Net: n}, nil
 }
 
 func (c clientConfig) certificates() ([]webrtc.Certificate, error) {
@@ -114,7 +117,7 @@ func (c clientConfig) certificates() ([]webrtc.Certificate, error) {
 		return []webrtc.Certificate{*c.certificate}, nil
 	}
 	make := newCertificate
-	if n, ok := c.net.(hostNet); ok {
+	if n, ok := c.net.(hostNetwork); ok {
 		make = n.host.network.Certificate
 	}
 	cert, err := make()

@@ -4,7 +4,11 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v5"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/cdn"
 )
 
 // A Host is a machine on a [Network], with one IPv4 address behind one access
@@ -57,10 +61,22 @@ func (h *Host) Name() string { return h.name }
 // IP returns the host's address.
 func (h *Host) IP() netip.Addr { return h.ip }
 
-// Net returns the host's view of the network, for pion's settings and
-// [github.com/deltacdn/delta/cdn.Config]. It knows UDP over IPv4 alone: for
-// anything else it returns [transport.ErrNotSupported].
-func (h *Host) Net() transport.Net { return hostNet{h} }
+// Net returns the host's view of the network, for [cdn.Config], [PublisherConfig]
+// and [ViewerConfig]. It knows UDP over IPv4 alone. Its sockets have the methods of
+// a [net.UDPConn].
+func (h *Host) Net() cdn.Network { return hostNetwork{h} }
+
+// Use puts a PeerConnection of one's own on the host, by its settings. A host
+// knows no multicast DNS, which pion's agents use unless told not to: Use tells
+// them.
+func (h *Host) Use(s *webrtc.SettingEngine) {
+	s.SetNet(h.pion())
+	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+}
+
+// pion returns the host's view of the network as pion wants it: with names, and
+// connected sockets.
+func (h *Host) pion() transport.Net { return hostNet{h} }
 
 // SetPath changes the host's access path, each way, for packets sent from now
 // on.

@@ -15,6 +15,24 @@ import (
 // name none (RFC 6335 section 6).
 const firstPort = 49152
 
+// hostNetwork is a host's [cdn.Network].
+type hostNetwork struct{ host *Host }
+
+func (n hostNetwork) ListenUDP(at netip.AddrPort) (net.PacketConn, error) {
+	if at.Addr().Is6() && !at.Addr().Is4In6() && !at.Addr().IsUnspecified() {
+		return nil, opError("listen", at, syscall.EADDRNOTAVAIL)
+	}
+	c, err := hostNet(n).listen("udp", net.UDPAddrFromAddrPort(at), nil)
+	if err != nil {
+		return nil, err // not a nil *udpConn in an interface
+	}
+	return c, nil
+}
+
+func (n hostNetwork) Addrs() ([]netip.Addr, error) {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), n.host.ip}, nil
+}
+
 // hostNet is a host's [transport.Net].
 type hostNet struct{ host *Host }
 

@@ -40,7 +40,7 @@ func TestHostNetResolves(t *testing.T) {
 		{"[2001:db8::1]:80", ""},
 	}
 	for _, test := range tests {
-		got, err := a.Net().ResolveUDPAddr("udp", test.address)
+		got, err := a.pion().ResolveUDPAddr("udp", test.address)
 		if test.want == "" {
 			require.Error(t, err, test.address)
 			continue
@@ -48,53 +48,53 @@ func TestHostNetResolves(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, test.want, got.String())
 	}
-	ip, err := a.Net().ResolveIPAddr("ip4", "b")
+	ip, err := a.pion().ResolveIPAddr("ip4", "b")
 	require.NoError(t, err)
 	require.Equal(t, b.IP().String(), ip.String())
-	_, err = a.Net().ResolveIPAddr("ip6", "b")
+	_, err = a.pion().ResolveIPAddr("ip6", "b")
 	require.ErrorIs(t, err, transport.ErrNotSupported)
 }
 
 func TestHostNetInterfaces(t *testing.T) {
 	host := NewNetwork(t, NetworkConfig{MTU: 1280}).Host("a", Path{})
-	all, err := host.Net().Interfaces()
+	all, err := host.pion().Interfaces()
 	require.NoError(t, err)
 	require.Len(t, all, 2)
-	eth, err := host.Net().InterfaceByName("eth0")
+	eth, err := host.pion().InterfaceByName("eth0")
 	require.NoError(t, err)
 	require.Equal(t, 1280, eth.MTU)
 	addrs, err := eth.Addrs()
 	require.NoError(t, err)
 	require.Equal(t, host.IP().String()+"/8", addrs[0].String())
-	lo, err := host.Net().InterfaceByIndex(1)
+	lo, err := host.pion().InterfaceByIndex(1)
 	require.NoError(t, err)
 	require.NotZero(t, lo.Flags&net.FlagLoopback)
-	_, err = host.Net().InterfaceByIndex(9)
+	_, err = host.pion().InterfaceByIndex(9)
 	require.ErrorIs(t, err, transport.ErrInterfaceNotFound)
 }
 
 func TestHostNetListen(t *testing.T) {
 	n := NewNetwork(t, NetworkConfig{})
 	host := n.Host("a", Path{})
-	first, err := host.Net().ListenPacket("udp", ":7000")
+	first, err := host.pion().ListenPacket("udp", ":7000")
 	require.NoError(t, err)
 	require.Equal(t, "0.0.0.0:7000", first.LocalAddr().String())
-	_, err = host.Net().ListenUDP("udp", &net.UDPAddr{IP: host.IP().AsSlice(), Port: 7000})
+	_, err = host.pion().ListenUDP("udp", &net.UDPAddr{IP: host.IP().AsSlice(), Port: 7000})
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	require.NoError(t, first.Close())
 	require.ErrorIs(t, first.Close(), net.ErrClosed)
-	again, err := host.Net().CreateListenConfig(nil).ListenPacket(context.Background(), "udp4", ":7000")
+	again, err := host.pion().CreateListenConfig(nil).ListenPacket(context.Background(), "udp4", ":7000")
 	require.NoError(t, err, "closing frees the port")
 	require.NoError(t, again.Close())
-	_, err = host.Net().ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1)})
+	_, err = host.pion().ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1)})
 	require.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
 	n.Close()
-	_, err = host.Net().ListenUDP("udp", nil)
+	_, err = host.pion().ListenUDP("udp", nil)
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 func TestHostNetKnowsOnlyUDP4(t *testing.T) {
-	network := NewNetwork(t, NetworkConfig{}).Host("a", Path{}).Net()
+	network := NewNetwork(t, NetworkConfig{}).Host("a", Path{}).pion()
 	calls := map[string]func() error{
 		"ListenTCP":      func() error { _, err := network.ListenTCP("tcp", nil); return err },
 		"DialTCP":        func() error { _, err := network.DialTCP("tcp", nil, nil); return err },
@@ -115,18 +115,18 @@ func TestHostNetKnowsOnlyUDP4(t *testing.T) {
 func TestHostNetPortsRunOut(t *testing.T) {
 	host := NewNetwork(t, NetworkConfig{}).Host("a", Path{})
 	for range 1<<16 - firstPort {
-		c, err := host.Net().ListenUDP("udp", nil)
+		c, err := host.pion().ListenUDP("udp", nil)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, c.LocalAddr().(*net.UDPAddr).Port, firstPort)
 	}
-	_, err := host.Net().ListenUDP("udp", nil)
+	_, err := host.pion().ListenUDP("udp", nil)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 }
 
 func TestUDPConnConnected(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWire(t, NetworkConfig{}, Path{}, Path{})
-		c, err := w.from.Net().Dial("udp", "to:7000")
+		c, err := w.from.pion().Dial("udp", "to:7000")
 		require.NoError(t, err)
 		require.Equal(t, w.to.IP().String()+":7000", c.RemoteAddr().String())
 		_, err = c.Write([]byte("ping"))
@@ -136,7 +136,7 @@ func TestUDPConnConnected(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "ping", string(buf[:n]))
 
-		stranger, err := w.to.Net().ListenUDP("udp", nil)
+		stranger, err := w.to.pion().ListenUDP("udp", nil)
 		require.NoError(t, err)
 		_, err = stranger.WriteTo([]byte("spam"), from)
 		require.NoError(t, err)
@@ -161,7 +161,7 @@ func TestUDPConnLoopback(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWire(t, NetworkConfig{}, Path{Delay: time.Hour, Loss: 1}, Path{})
 		w.from.SetDown(Path{})
-		in, err := w.from.Net().ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
+		in, err := w.from.pion().ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
 		require.NoError(t, err)
 		_, err = w.out.WriteTo([]byte("me"), in.LocalAddr())
 		require.NoError(t, err)

@@ -26,8 +26,7 @@ import (
 // concurrently, while packets are on their way: those keep the fate that they
 // met when they were sent.
 //
-// It speaks [transport.Net], as pion's own vnet does, and is not built on vnet,
-// whose routers know one delay for all hosts, keep packets in order under
+// It is not built on pion's vnet, whose routers know one delay for all hosts, keep packets in order under
 // jitter, draw it from unseeded chance while they hold up the whole queue, and
 // whose closed sockets do not say [net.ErrClosed].
 type Network struct {

@@ -35,9 +35,9 @@ func newWire(t *testing.T, c NetworkConfig, from, to Path) *wire {
 	n := NewNetwork(t, c)
 	w := &wire{t: t, network: n, from: n.Host("from", from), to: n.Host("to", to)}
 	var err error
-	w.in, err = w.to.Net().ListenUDP("udp4", &net.UDPAddr{Port: 7000})
+	w.in, err = w.to.pion().ListenUDP("udp4", &net.UDPAddr{Port: 7000})
 	require.NoError(t, err)
-	w.out, err = w.from.Net().ListenUDP("udp4", nil)
+	w.out, err = w.from.pion().ListenUDP("udp4", nil)
 	require.NoError(t, err)
 	return w
 }
@@ -299,9 +299,9 @@ func TestLinkCarry(t *testing.T) {
 func BenchmarkNetwork(b *testing.B) {
 	n := NewNetwork(b, NetworkConfig{})
 	from, to := n.Host("from", Path{}), n.Host("to", Path{})
-	in, err := to.Net().ListenUDP("udp", &net.UDPAddr{Port: 7000})
+	in, err := to.pion().ListenUDP("udp", &net.UDPAddr{Port: 7000})
 	require.NoError(b, err)
-	out, err := from.Net().DialUDP("udp", nil, &net.UDPAddr{IP: to.IP().AsSlice(), Port: 7000})
+	out, err := from.pion().DialUDP("udp", nil, &net.UDPAddr{IP: to.IP().AsSlice(), Port: 7000})
 	require.NoError(b, err)
 	p := make([]byte, 1200)
 	for b.Loop() {

@@ -13,7 +13,6 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
@@ -24,7 +23,7 @@ import (
 // publishers and viewers can be tested with. It is a Handler and, in process,
 // its own Dialer: the URL is "publish" or "view".
 type fakeSFU struct {
-	net     transport.Net
+	host    *Host
 	mangle  func(layer string, p *rtp.Packet) bool // may change p; false drops it
 	refuse  error
 	invited int
@@ -38,9 +37,9 @@ type fakeSFU struct {
 	deletes int
 }
 
-func newFakeSFU(n transport.Net) *fakeSFU {
+func newFakeSFU(h *Host) *fakeSFU {
 	return &fakeSFU{
-		net: n, arrived: make(chan string, 10), pcs: map[*webrtc.PeerConnection]bool{}, tracks: map[string]*webrtc.TrackLocalStaticRTP{},
+		host: h, arrived: make(chan string, 10), pcs: map[*webrtc.PeerConnection]bool{}, tracks: map[string]*webrtc.TrackLocalStaticRTP{},
 	}
 }
 
@@ -59,8 +58,8 @@ func (s *fakeSFU) newPC() (*webrtc.PeerConnection, error) {
 	}
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	if s.net != nil {
-		settings.SetNet(s.net)
+	if s.host != nil {
+		s.host.Use(&settings)
 	} else {
 		settings.SetIncludeLoopbackCandidate(true)
 	}

@@ -30,7 +30,7 @@ func newScene(t *testing.T) *scene {
 		sfuHost:   n.Host("sfu", Path{}),
 		viewer:    n.Host("viewer", Path{Delay: 10 * time.Millisecond}),
 	}
-	s.sfu = newFakeSFU(s.sfuHost.Net())
+	s.sfu = newFakeSFU(s.sfuHost)
 	t.Cleanup(s.sfu.Close)
 	return s
 }

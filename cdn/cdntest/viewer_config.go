@@ -8,7 +8,6 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/logging"
-	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
@@ -19,7 +18,7 @@ import (
 type ViewerConfig struct {
 	// Net is where it receives: a [Host]'s. If nil, the real network's
 	// loopback address.
-	Net transport.Net
+	Net cdn.Network
 	// Dialer carries its offer to URL. Required.
 	Dialer     signal.Dialer
 	URL        string

@@ -4,18 +4,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 
-	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/stdnet"
+	"github.com/deltacdn/delta/cdn"
 )
 
 // A cord is all that connects a node with others but its web server: its UDP
 // sockets and its HTTP client. Once it is cut nothing goes out any more, no
 // goodbye either, and the ports are free: so a node vanishes that has crashed.
-// The sockets are the system's own, so that datagrams still leave in batches.
+// The sockets are the system's own, so that datagrams still come and leave in
+// batches.
 type cord struct {
-	transport.Net
+	cdn.Network
 	http *http.Transport
 
 	mu      sync.Mutex
@@ -23,24 +24,13 @@ type cord struct {
 	sockets []io.Closer
 }
 
-func newCord(client *http.Transport) (*cord, error) {
-	network, err := stdnet.NewNet()
-	if err != nil {
-		return nil, err
-	}
-	return &cord{Net: network, http: client}, nil
+func newCord(client *http.Transport) *cord {
+	return &cord{Network: cdn.SystemNetwork(), http: client}
 }
 
-func (c *cord) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
-	conn, err := c.Net.ListenUDP(network, local)
-	if err != nil {
-		return nil, err
-	}
-	return conn, c.hold(conn)
-}
-
-func (c *cord) ListenPacket(network, address string) (net.PacketConn, error) {
-	conn, err := c.Net.ListenPacket(network, address)
+// ListenUDP opens a socket that severing the cord closes.
+func (c *cord) ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
+	conn, err := c.Network.ListenUDP(addr)
 	if err != nil {
 		return nil, err
 	}

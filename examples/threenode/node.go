@@ -61,10 +61,7 @@ func (c *cluster) listenLocked(p *place) (*node, error) {
 		name: p.name, role: p.role, url: p.url, listener: l, mux: http.NewServeMux(), log: c.log.With("node", p.name),
 		peers: func() []web.Peer { return c.peers(p.name) },
 	}
-	if n.cord, err = newCord(c.transport.Clone()); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
+	n.cord = newCord(c.transport.Clone())
 	config := cdn.Config{
 		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(p.host, p.udp),
 		URL: n.url, Logger: c.log, OnEvent: n.event, Net: n.cord,

@@ -20,7 +20,7 @@ import (
 // socket returns one of a host's, and its address.
 func socket(t *testing.T, host *cdntest.Host) (net.PacketConn, netip.AddrPort) {
 	addr := netip.AddrPortFrom(host.IP(), 9)
-	conn, err := host.Net().ListenPacket("udp4", addr.String())
+	conn, err := host.Net().ListenUDP(addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return conn, addr

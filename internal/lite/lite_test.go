@@ -104,7 +104,7 @@ type client struct {
 func (p *place) client(name string, tune func(*webrtc.SettingEngine)) *client {
 	host := p.network.Host(name, cdntest.Path{Delay: 5 * time.Millisecond})
 	return p.clientOf(func(s *webrtc.SettingEngine) {
-		s.SetNet(host.Net())
+		host.Use(s)
 		if tune != nil {
 			tune(s)
 		}
@@ -267,7 +267,7 @@ func TestSilenceEndsTheSession(t *testing.T) {
 		var host *cdntest.Host
 		c, s := p.join("viewer", func(e *webrtc.SettingEngine) {
 			host = p.network.Host("silent", cdntest.Path{Delay: 5 * time.Millisecond})
-			e.SetNet(host.Net())
+			host.Use(e)
 		})
 		host.Cut()
 		begun := time.Now()

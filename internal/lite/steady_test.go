@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/transport/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -25,7 +24,7 @@ import (
 // goroutine of DTLS there is then, is the session's.
 type lean struct {
 	t    *testing.T
-	conn transport.UDPConn
+	conn net.PacketConn
 	node netip.AddrPort
 	its  cdn.Transport        // whose certificate is good enough for both
 	ice  icecheck.Credentials // its own
@@ -34,7 +33,7 @@ type lean struct {
 }
 
 func newLean(t *testing.T, host *cdntest.Host, node *cdn.Node) *lean {
-	conn, err := host.Net().ListenUDP("udp", &net.UDPAddr{IP: host.IP().AsSlice()})
+	conn, err := host.Net().ListenUDP(netip.AddrPortFrom(host.IP(), 0))
 	require.NoError(t, err)
 	v := &lean{t: t, conn: conn, node: netip.MustParseAddrPort(node.Addr().String()), its: node.Transport(), ice: icecheck.NewCredentials()}
 	v.pipe = dtlssrtp.NewPipe(v.send)

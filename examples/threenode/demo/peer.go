@@ -131,8 +131,8 @@ func (p *publisher) newAPI() (*webrtc.API, error) {
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(3*time.Second, 6*time.Second, time.Second)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
-	if p.cfg.Net != nil {
-		settings.SetNet(p.cfg.Net)
+	if p.cfg.Tune != nil {
+		p.cfg.Tune(&settings)
 	}
 	return webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry),
 		webrtc.WithSettingEngine(settings)), nil

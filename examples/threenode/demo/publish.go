@@ -10,7 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/pion/transport/v5"
+	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
@@ -28,8 +28,9 @@ type Config struct {
 	Stream cdn.StreamID
 	// Credential is the bearer token. If zero, none is sent.
 	Credential string
-	// Net is the network that media takes. If zero, the operating system's.
-	Net transport.Net
+	// Tune may change pion's settings, such as the network that media takes. If
+	// zero, they stand.
+	Tune func(*webrtc.SettingEngine)
 	// Logger is told of connections made and lost. If zero, nobody is.
 	Logger *slog.Logger
 }

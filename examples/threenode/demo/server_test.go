@@ -2,20 +2,18 @@ package demo
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/pion/ice/v4"
-	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp/codecs"
-	"github.com/pion/transport/v5/vnet"
 	"github.com/pion/webrtc/v4"
-	"github.com/stretchr/testify/require"
 
+	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -23,8 +21,8 @@ import (
 // a virtual network, 10 ms away.
 type server struct {
 	t         *testing.T
-	client    *vnet.Net
-	net       *vnet.Net
+	client    *cdntest.Host
+	host      *cdntest.Host
 	connected chan *serverSession
 
 	refuse      []error // the first answers
@@ -42,26 +40,16 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, connected: make(chan *serverSession, 16)}
-	router, err := vnet.NewRouter(&vnet.RouterConfig{
-		CIDR: "10.0.0.0/24", MinDelay: 10 * time.Millisecond,
-		LoggerFactory: logging.NewDefaultLoggerFactory(),
-	})
-	require.NoError(t, err)
-	s.client, err = vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{"10.0.0.1"}})
-	require.NoError(t, err)
-	s.net, err = vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{"10.0.0.2"}})
-	require.NoError(t, err)
-	require.NoError(t, router.AddNet(s.client))
-	require.NoError(t, router.AddNet(s.net))
-	router.AddChunkFilter(s.pass)
-	require.NoError(t, router.Start())
-	t.Cleanup(func() { require.NoError(t, router.Stop()) })
+	network := cdntest.NewNetwork(t, cdntest.NetworkConfig{})
+	path := cdntest.Path{Delay: 5 * time.Millisecond}
+	s.client, s.host = network.Host("client", path), network.Host("server", path)
+	network.SetFilter(s.pass)
 	return s
 }
 
 // pass decides on each datagram. Large ones carry video.
-func (s *server) pass(c vnet.Chunk) bool {
-	if s.dropEvery == 0 || len(c.UserData()) < 500 || c.UserData()[0]>>6 != 2 {
+func (s *server) pass(_, _ netip.AddrPort, payload []byte) bool {
+	if s.dropEvery == 0 || len(payload) < 500 || payload[0]>>6 != 2 {
 		return true
 	}
 	if s.seen.Add(1)%s.dropEvery != 0 {
@@ -78,7 +66,7 @@ func start(ctx context.Context, t *testing.T, s *server) <-chan struct{} {
 	go func() {
 		defer close(ended)
 		err := Publish(ctx, Config{
-			URL: "http://origin/whip/demo", Stream: "demo", Credential: "token", Dialer: s, Net: s.client,
+			URL: "http://origin/whip/demo", Stream: "demo", Credential: "token", Dialer: s, Tune: s.client.Use,
 		})
 		if err != nil {
 			t.Errorf("Publish: %v", err)
@@ -125,8 +113,7 @@ type serverSession struct {
 
 func (s *serverSession) answer(on *server) error {
 	settings := webrtc.SettingEngine{}
-	settings.SetNet(on.net)
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	on.host.Use(&settings)
 	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return err
