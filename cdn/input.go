@@ -9,7 +9,6 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/keyreq"
 	"github.com/deltacdn/delta/internal/nack"
 	"github.com/deltacdn/delta/internal/seqnum"
 )
@@ -111,7 +110,7 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 	li := &LayerInput{
 		input: in, layer: l, back: back,
 		nack:   nack.New(nack.Config{}),
-		keyreq: keyreq.New(keyreq.Config{Window: in.stream.config.KeyframeWindow}),
+		asking: newAsking(in.stream),
 		demand: newDemand(back),
 	}
 	in.mu.Lock()
@@ -153,11 +152,12 @@ type LayerInput struct {
 	ts       seqnum.Time
 	gaps     seqnum.Gaps
 	nack     *nack.Generator
-	keyreq   *keyreq.Arbiter
+	asking   asking
 	demand   demand
 	clock    *Clock  // as its sender reports give it; nil: none came
 	early    *report // that came before any packet
 	first    time.Time
+	heard    time.Time // when something last came
 	firstSeq uint64
 	received uint64 // packets, duplicates aside
 	keyed    bool   // a keyframe was recognised

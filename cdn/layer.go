@@ -102,17 +102,13 @@ func (l *Layer) Clock() (Clock, bool) {
 func (l *Layer) RequestKeyframe() {
 	now := time.Now()
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.stats.keyframeRequests++
-	li := l.active
-	if li == nil {
-		l.wanted = true
-	} else {
-		li.keyreq.Request(now)
+	if l.active == nil {
+		l.wanted = true // until something comes, which may be one
+		return
 	}
-	l.mu.Unlock()
-	if li != nil {
-		l.track.stream.kick()
-	}
+	l.active.asking.keyframe(now)
 }
 
 // addInput makes li known to the layer.
@@ -121,7 +117,7 @@ func (l *Layer) addInput(li *LayerInput) {
 	defer l.mu.Unlock()
 	l.inputs = append(l.inputs, li)
 	if l.wanted || l.out.started && l.track.info.Kind == Video {
-		li.keyreq.Request(time.Now())
+		li.asking.keyframe(time.Now())
 		l.wanted = false
 	}
 	l.setDormantLocked()

@@ -34,6 +34,10 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 		l.stats.duplicates++
 		return false
 	}
+	if !li.heardWithin(now, unheardAfter) {
+		li.asking.resume()
+	}
+	li.heard = now
 	if li.received == 0 {
 		li.firstSeq = seq
 	}
@@ -53,6 +57,7 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 			return false
 		}
 		li.take(now, mapped, ts, p.Payload, ext)
+		li.begin(now, info)
 	}
 	if mapped < li.shift.from {
 		return false
@@ -88,7 +93,7 @@ func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []E
 		info.Keyframe = true
 	}
 	if info.Keyframe {
-		li.keyreq.Keyframe(now)
+		li.asking.arbiter.Keyframe(now)
 		l.stats.keyframes++
 	}
 	return info
@@ -179,11 +184,18 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 	l.active = li
 	l.parameters.Store(nil) // another encoder has its own
 	l.startClock(now, li, ts)
-	if l.wanted {
-		l.wanted = false
-		li.keyreq.Request(now)
-	}
 	l.track.stream.took(li.input)
+}
+
+// begin asks for a keyframe if a layer that nobody could be asked for does not
+// begin with one: its first packets were lost, or its sender began earlier.
+func (li *LayerInput) begin(now time.Time, info codec.Info) {
+	l := li.layer
+	looked := l.track.info.Kind == Video && l.inspect != nil
+	if !info.Keyframe && (l.wanted || looked) {
+		li.asking.keyframe(now)
+	}
+	l.wanted = false
 }
 
 // nextTimestamp returns the timestamp with which the layer continues. Inputs of

@@ -32,6 +32,7 @@ type Stream struct {
 	wake    chan struct{} // for run; room for one
 	wg      sync.WaitGroup
 	tracks  atomic.Pointer[[]*Track]
+	alarm   atomic.Int64 // when consumers are to be served at the latest, in Unix nanoseconds; 0: no matter
 
 	mu      sync.Mutex    // innermost: nothing else is locked under it
 	inputs  []*Input      // the oldest first
@@ -131,6 +132,19 @@ func (s *Stream) AttachBatch(c BatchConsumer) (detach func()) { return s.feed.Ad
 type unbatched struct{ Consumer }
 
 func (u unbatched) Consume(*egress.Batch) { u.Consumer.Consume() }
+
+// WakeAt has the stream's consumers served at t at the latest, though nothing
+// may come until then. Whatever a consumer has to do at a certain time it asks for
+// so, each time that it is served: it has no timer of its own. It does not block.
+func (s *Stream) WakeAt(t time.Time) {
+	at := t.UnixNano()
+	for old := s.alarm.Load(); old == 0 || at < old; old = s.alarm.Load() {
+		if s.alarm.CompareAndSwap(old, at) {
+			s.kick()
+			return
+		}
+	}
+}
 
 // AfterEnd has f called once when the stream has ended, in a goroutine of End's
 // caller or, if that was before, at once. f must not block. stop takes it back;

@@ -39,7 +39,43 @@ func (s *Stream) tend(now time.Time) (next time.Time) {
 			next = earlier(next, l.tend(now))
 		}
 	}
+	next = earlier(next, s.alarmed(now))
 	return earlier(next, s.retire(now))
+}
+
+// dense is how close together packets come where they wake consumers often enough.
+const dense = 50 * time.Millisecond
+
+// alarmed serves the consumers if it is time, and returns when it will be. Where
+// packets come, each of them does.
+func (s *Stream) alarmed(now time.Time) (next time.Time) {
+	alarm := s.alarm.Load()
+	if alarm == 0 {
+		return time.Time{}
+	}
+	at := time.Unix(0, alarm)
+	if last := s.newest().Add(dense); last.After(at) {
+		at = last
+	}
+	if now.Before(at) {
+		return at
+	}
+	if s.alarm.CompareAndSwap(alarm, 0) {
+		s.feed.Wake()
+	}
+	return time.Time{}
+}
+
+// newest returns when something last came.
+func (s *Stream) newest() (at time.Time) {
+	for _, t := range s.Tracks() {
+		for _, l := range t.Layers() {
+			if p := l.Newest(); p != nil && p.Arrival.After(at) {
+				at = p.Arrival
+			}
+		}
+	}
+	return at
 }
 
 // retire ends the inputs before the active one, once nothing is fed by them
@@ -144,8 +180,8 @@ func (li *LayerInput) due(now time.Time) (d due, next time.Time) {
 	if changed {
 		d.chooser = li.demand.chooser
 	}
-	if !li.demand.idle { // otherwise there is no use in asking
-		d.keyframe, at = li.keyreq.Due(now)
+	if !li.demand.idle && !li.leftOut(now) { // otherwise there is no use in asking
+		d.keyframe, at = li.asking.arbiter.Due(now)
 		next = earlier(next, at)
 	}
 	return d, next

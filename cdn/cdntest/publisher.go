@@ -123,7 +123,7 @@ func (p *Publisher) run(t *sendTrack) {
 		return
 	}
 	t.negotiated()
-	for start, n := time.Now(), 0; ; n++ {
+	for start, n := time.Now().Add(t.begins), 0; ; n++ {
 		if !p.sleepUntil(start.Add(t.elapsed(n))) {
 			return
 		}

@@ -63,6 +63,10 @@ type Video struct {
 	// KeyframeInterval is the time from one keyframe to the next if nobody
 	// asks for one. If zero, 2 s.
 	KeyframeInterval time.Duration
+	// Begins is how long after the connection was made the first frame is sent.
+	Begins time.Duration
+	// NoFirstKeyframe: the first frame is no keyframe, as if that had been lost.
+	NoFirstKeyframe bool
 	// NoRequestedKeyframes: it counts requests for keyframes, and does not answer
 	// them.
 	NoRequestedKeyframes bool
@@ -91,6 +95,8 @@ type Audio struct {
 	// Stereo adds "stereo=1;sprop-stereo=1" to the parameters.
 	Stereo  bool
 	Bitrate int // bits a second of RTP payload. If zero, 48,000
+	// Begins is how long after the connection was made the first packet is sent.
+	Begins time.Duration
 	// Extensions are as in [Video].
 	Extensions []string
 }

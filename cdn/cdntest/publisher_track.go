@@ -37,6 +37,7 @@ type sendTrack struct {
 	seed   uint32
 	fps    int
 	packet int // the size of the largest payload
+	begins time.Duration
 	base   uint32
 	layers []*sendLayer
 	sender *webrtc.RTPSender
@@ -72,7 +73,11 @@ type sendLayer struct {
 
 func newVideoTrack(v Video, codec cdn.Codec, seed uint32) *sendTrack {
 	t := &sendTrack{
-		kind: cdn.Video, codec: codec, seed: seed, fps: v.FPS, packet: v.PayloadSize, base: rand.Uint32(),
+		kind: cdn.Video, codec: codec, seed: seed, fps: v.FPS, packet: v.PayloadSize, begins: v.Begins, base: rand.Uint32(),
+	}
+	before := 0 // frames since the last keyframe, ahead of the first that is sent
+	if v.NoFirstKeyframe {
+		before = 1
 	}
 	for i, l := range v.Layers {
 		t.layers = append(t.layers, &sendLayer{
@@ -81,6 +86,7 @@ func newVideoTrack(v Video, codec cdn.Codec, seed uint32) *sendTrack {
 			framing:    newFraming(l.Bitrate, v.FPS, v.KeyframeInterval, v.KeyframeScale),
 			deaf:       v.NoRequestedKeyframes,
 			seq:        uint16(rand.Uint32()),
+			sinceKey:   before,
 		})
 	}
 	return t
@@ -89,7 +95,7 @@ func newVideoTrack(v Video, codec cdn.Codec, seed uint32) *sendTrack {
 func newAudioTrack(a Audio, codec cdn.Codec, seed uint32) *sendTrack {
 	size := max(1, a.Bitrate/8/audioRate)
 	return &sendTrack{
-		kind: cdn.Audio, codec: codec, seed: seed, fps: audioRate, packet: max(size, bodySize+1), base: rand.Uint32(),
+		kind: cdn.Audio, codec: codec, seed: seed, fps: audioRate, packet: max(size, bodySize+1), begins: a.Begins, base: rand.Uint32(),
 		layers: []*sendLayer{{framing: framing{delta: size, key: size, gop: 1}, seq: uint16(rand.Uint32())}},
 	}
 }

@@ -82,6 +82,10 @@ func (a *Arbiter) Keyframe(start time.Time) {
 	}
 }
 
+// Resume notes that the sender is heard again after a silence: that it left
+// requests without an answer meanwhile tells nothing, so the slow pace ends.
+func (a *Arbiter) Resume() { a.tries = 0 }
+
 // Due reports whether to send a request now, which it counts as sent, and
 // returns when it next wants to be called: zero means that nothing is pending.
 func (a *Arbiter) Due(now time.Time) (send bool, next time.Time) {

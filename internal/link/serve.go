@@ -344,6 +344,7 @@ func (s *serving) want(layers []string) {
 	s.wanted = layers
 	if s.started {
 		s.set.Want(layers)
+		s.stream.WakeAt(time.Now())
 	}
 }
 

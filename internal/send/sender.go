@@ -96,6 +96,23 @@ func (s *Sender) goesOn(now time.Time) bool {
 	return true
 }
 
+// dueAt returns when the sender has something to do though nothing comes; zero: it
+// has not.
+func (s *Sender) dueAt(now time.Time) time.Time {
+	switch {
+	case s.idle || s.out.To == nil:
+		return time.Time{}
+	case s.waiting && !s.asked:
+		return s.askAt
+	case s.haste != nil && (s.opening != nil || !s.waiting):
+		return now.Add(tick)
+	}
+	return time.Time{}
+}
+
+// tick is how often a receiver that begins is served where nothing comes.
+const tick = 50 * time.Millisecond
+
 // drain sends what lies before the cursor.
 func (s *Sender) drain(now time.Time) {
 	if s.out.To == nil {

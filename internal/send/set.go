@@ -160,9 +160,15 @@ func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 // lookEvery is how often everything is looked at, though nothing has happened.
 const lookEvery = 100 * time.Millisecond
 
-// settle sees until when there will be nothing to do but to go on.
+// settle sees until when there will be nothing to do but to go on, and has the
+// senders served again when they have something to do though nothing comes.
 func (s *Set) settle(now time.Time) {
 	s.calm, s.look = true, now.Add(lookEvery)
+	for _, snd := range s.senders {
+		if at := snd.dueAt(now); !at.IsZero() {
+			snd.track.Stream().WakeAt(at)
+		}
+	}
 	for _, snd := range s.senders {
 		if snd.idle {
 			continue
