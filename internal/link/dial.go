@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/halfopen"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -127,7 +128,7 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 		r.control = nil // who could have changed the offer could have put them in
 	}
 	l := ls.newLink(false, "")
-	l.asker = asker{from: askedFrom(o.RemoteAddr), proved: proved || ls.trust.Open()}
+	l.asker = halfopen.Asker{From: halfopen.Source(o.RemoteAddr), Known: proved || ls.trust.Open(), Since: l.begun}
 	l.meet(r, verify)
 	if err := ls.add(l); err != nil {
 		return nil, err

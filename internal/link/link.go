@@ -23,6 +23,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/control"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/halfopen"
 	"github.com/deltacdn/delta/internal/icecheck"
 	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/signal"
@@ -56,7 +57,7 @@ type Link struct {
 	media   media
 	path    path
 	starter sync.Once
-	asker   asker // of a link that was not dialled
+	asker   halfopen.Asker // of a link that was not dialled
 
 	mu        sync.Mutex
 	urls      []string // of the other node's signaling, as far as they are known, the newest last

@@ -152,7 +152,7 @@ func (p *path) checked(from netip.AddrPort) {
 	named := slices.Contains(p.peer.candidates, from)
 	switch {
 	case p.released || p.shaken || p.addr == from:
-	case named && p.link.asker.proved:
+	case named && p.link.asker.Known:
 		p.takeLocked(from)
 	default:
 		if named { // the ClientHello that comes with the check is kept

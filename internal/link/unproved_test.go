@@ -123,15 +123,3 @@ func TestALinkThatIsOverIsNotNamed(t *testing.T) {
 		require.ErrorIs(t, l.path.name(), cdn.ErrClosed)
 	})
 }
-
-// Who proves nothing takes no place of those who do.
-func TestPlacesOfThoseWhoProve(t *testing.T) {
-	link := func(from string, proved bool, age time.Duration) *Link {
-		return &Link{asker: asker{askedFrom(from), proved}, begun: time.Unix(1000, 0).Add(-age)}
-	}
-	proved := []*Link{link("192.0.2.1:1", true, 3), link("192.0.2.1:1", true, 4)}
-	require.Nil(t, mostOf(proved, asker{}))
-	require.Same(t, proved[1], mostOf(proved, asker{proved: true}))
-	others := []*Link{link("192.0.2.2:1", false, 9), link("192.0.2.3:1", false, 7), link("192.0.2.3:2", false, 8)}
-	require.Same(t, others[2], mostOf(append(proved, others...), asker{from: askedFrom("192.0.2.4:1"), proved: true}))
-}
