@@ -33,7 +33,13 @@ type AuthRequest struct {
 	Stream     StreamID
 	Credential string // the bearer token; "" if there was none, or it was the proof of the nodes' secret
 	RemoteAddr string // host:port of the signaling client, if known
-	Node       NodeID // the asking node, for ActionFetch
+	Node       NodeID // the asking node, for ActionFetch, as it calls itself
+	// Trusted says that the asker has proved to be a node, by what the node's
+	// [Trust] asks for: over a link, or without one by a proof of the secret. It is
+	// false for clients, and where Trust is zero, since nothing proves anything then.
+	// An asker that is not trusted and shows no credential is refused, before the
+	// Authorizer is asked, wherever Trust is set.
+	Trusted bool
 }
 
 // A Grant is an Authorizer's consent.

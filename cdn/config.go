@@ -68,8 +68,19 @@ type Config struct {
 
 // Limits bound what a node takes on. What goes over one is refused with
 // [ErrOverLimit].
+//
+// Places for sessions are shared out by the address that the client's signaling
+// comes from ([AuthRequest].RemoteAddr), for IPv6 by its /64. One address may have
+// all of them while there is room. When there is none, the oldest half-open
+// session of the address that has the most gives way: one whose client has not
+// yet proved that it receives what is sent to it. A session that has proved that
+// is never ended for another. When such sessions fill Sessions and one address has
+// more than a quarter of them, that address is refused, and others get up to a
+// quarter of Sessions more. What has no address, as in-process signaling, and
+// nodes that are trusted have no share and are never half-open.
 type Limits struct {
 	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
+	HalfOpen int // of Sessions, those whose client has not proved its address. If zero, 500
 	Streams  int // If zero, 1000
 	Links    int // with other nodes, whoever dials. If zero, 1000
 	Tracks   int // of one stream. If zero, 8
@@ -108,6 +119,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.KeyframeWindow, 500*time.Millisecond)
 	setDefault(&c.Workers, runtime.GOMAXPROCS(0))
 	setDefault(&c.Limits.Sessions, 5000)
+	setDefault(&c.Limits.HalfOpen, 500)
 	setDefault(&c.Limits.Streams, 1000)
 	setDefault(&c.Limits.Links, 1000)
 	setDefault(&c.Limits.Tracks, 8)

@@ -69,3 +69,37 @@ func ExampleFirst() {
 	// Output:
 	// true open demo: stream not found
 }
+
+// Nodes know each other by a secret, and clients show a token: an Authorizer leaves
+// nodes to the secret in three lines.
+func ExampleAuthorizer() {
+	authorizer := cdn.AuthorizerFunc(func(_ context.Context, r cdn.AuthRequest) (cdn.Grant, error) {
+		if r.Trusted {
+			return cdn.Grant{}, nil
+		}
+		if r.Credential != "token" {
+			return cdn.Grant{}, cdn.ErrUnauthorized
+		}
+		return cdn.Grant{Subject: "alice"}, nil
+	})
+	node, err := cdn.Listen(cdn.Config{
+		Addr: "127.0.0.1:0", Trust: cdn.Trust{Secret: "0123456789abcdef0123456789abcdef"}, Authorizer: authorizer,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer node.Close()
+	for _, r := range []cdn.AuthRequest{
+		{Action: cdn.ActionFetch, Stream: "live/camera1", Trusted: true}, // a node, over its link
+		{Action: cdn.ActionPlay, Stream: "live/camera1", Credential: "token"},
+		{Action: cdn.ActionPlay, Stream: "live/camera1"},
+	} {
+		_, err := node.Authorize(context.Background(), r)
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// play live/camera1: unauthorized
+}

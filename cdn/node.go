@@ -1,7 +1,6 @@
 package cdn
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,10 +31,11 @@ type Node struct {
 	sharing sync.Mutex // taken before mu
 	shared  map[reflect.Type]io.Closer
 
+	admissions admissions // has a lock of its own, which is taken last
+
 	mu       sync.Mutex
 	streams  map[*Stream]struct{}
 	services []io.Closer
-	sessions int
 	closed   bool
 }
 
@@ -53,7 +53,7 @@ func Listen(c Config) (*Node, error) {
 		config: c, started: time.Now(), transport: t,
 		log:     c.Logger.With("node", string(c.ID)),
 		pool:    fanout.New(c.Workers, t.egress.NewBatch),
-		streams: make(map[*Stream]struct{}),
+		streams: make(map[*Stream]struct{}), admissions: newAdmissions(),
 	}
 	if c.Directory != nil {
 		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease)
@@ -83,47 +83,9 @@ func (n *Node) Emit(e Event) {
 	}
 }
 
-// Authorize asks the node's [Authorizer]; without one all is granted.
-func (n *Node) Authorize(ctx context.Context, r AuthRequest) (Grant, error) {
-	if n.config.Authorizer == nil {
-		return Grant{}, nil
-	}
-	g, err := n.config.Authorizer.Authorize(ctx, r)
-	if err == nil && !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
-		err = fmt.Errorf("%w: the grant has expired", ErrUnauthorized)
-	}
-	if err != nil {
-		return Grant{}, &Error{Op: r.Action.String(), Stream: r.Stream, Err: err}
-	}
-	return g, nil
-}
-
-// Admit counts a session in, and out again when release is called (once). It
-// fails with [ErrOverLimit] when the node has as many as it may.
-func (n *Node) Admit() (release func(), err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case n.closed:
-		return nil, &Error{Op: "admit", Err: ErrClosed}
-	case n.sessions >= n.config.Limits.Sessions:
-		return nil, &Error{Op: "admit", Err: fmt.Errorf("%w: %d sessions", ErrOverLimit, n.sessions), RetryAfter: 5 * time.Second}
-	}
-	n.sessions++
-	return sync.OnceFunc(func() {
-		n.mu.Lock()
-		n.sessions--
-		n.mu.Unlock()
-	}), nil
-}
-
 // Load returns the share of the sessions that the node may have which it has, 0
 // to 1. Links tell it to other nodes.
-func (n *Node) Load() float64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return float64(n.sessions) / float64(n.config.Limits.Sessions)
-}
+func (n *Node) Load() float64 { return n.admissions.load(n.config.Limits.Sessions) }
 
 // Announce puts the stream into the node's Directory, and keeps it there,
 // until stop is called. e needs Publication, Epoch and Hops; the rest is the
@@ -160,6 +122,7 @@ func (n *Node) Close() error {
 	n.closed = true
 	services := n.services
 	n.mu.Unlock()
+	n.admissions.close()
 	for i := len(services) - 1; i >= 0; i-- {
 		if err := services[i].Close(); err != nil {
 			n.log.Warn("closing a service", "err", err)

@@ -91,7 +91,7 @@ func (c *layerCounters) add(now time.Time, n int) (bitrate float64, ok bool) {
 // Stats returns a snapshot of the node and its streams.
 func (n *Node) Stats() NodeStats {
 	n.mu.Lock()
-	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.sessions, Egress: n.transport.egressStats()}
+	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.admissions.size(), Egress: n.transport.egressStats()}
 	streams := make([]*Stream, 0, len(n.streams))
 	for s := range n.streams {
 		streams = append(streams, s)

@@ -6,7 +6,6 @@ package edge
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -106,27 +105,23 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 	if err != nil {
 		return nil, &cdn.Error{Op: "play", Err: err}
 	}
-	grant, err := e.node.Authorize(ctx, cdn.AuthRequest{
+	a, err := e.node.Authorize(ctx, cdn.AuthRequest{
 		Action: cdn.ActionPlay, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr,
 	})
 	if err != nil {
 		return nil, err
 	}
-	release, err := e.node.Admit()
+	making, err := a.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v := &viewer{
-		edge: e, id: id, opening: e.open(id), release: release,
-		begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{}),
-	}
-	defer close(v.told)
-	if err := v.start(ctx, o, grant); err != nil {
+	v := &viewer{edge: e, id: id, opening: e.open(id), admission: a, made: make(chan struct{})}
+	defer close(v.made)
+	if err := v.start(making, o); err != nil {
+		a.Leave(err)
 		return nil, err
 	}
-	e.node.Emit(cdn.SessionStarted{
-		Stream: id, Action: cdn.ActionPlay, Session: v.name, Subject: grant.Subject, RemoteAddr: o.RemoteAddr,
-	})
+	a.Start(v.transport.End)
 	return v, nil
 }
 

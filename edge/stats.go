@@ -56,7 +56,7 @@ func (e *Edge) Stats() Stats {
 		st.Resent += sent.Resent
 		st.Shed += sent.Shed
 		st.Sessions = append(st.Sessions, ViewerStats{
-			Session: v.name, Stream: v.id, Since: v.begun, Layer: sent.Layer, Paused: sent.Paused,
+			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Paused: sent.Paused,
 			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}

@@ -23,14 +23,12 @@ type transport interface {
 // be given back at its end.
 type viewer struct {
 	// static
-	edge    *Edge
-	id      cdn.StreamID
-	release func()
-	begun   time.Time
-	name    string        // for events: the session's id is a secret
-	told    chan struct{} // closed when the start has been told of
+	edge      *Edge
+	id        cdn.StreamID
+	admission *cdn.Admission
+	made      chan struct{} // closed when Offer returns
 
-	// Static when the start has been told of.
+	// Static when made is closed.
 	transport // nil if it failed; set with edge.mu held
 	opening   *opening
 	late      chan struct{} // closed when one that was answered before has its stream; nil: it had
@@ -42,17 +40,17 @@ type viewer struct {
 	cancel func(error) // ends the wait for it; nil: nothing waits
 }
 
-// start makes the transport. On an error everything is given back.
-func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) error {
+// start makes the transport. On an error everything but the admission is given
+// back.
+func (v *viewer) start(ctx context.Context, o signal.Offer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := v.edge.add(v, cancel); err != nil {
-		v.release()
 		return err
 	}
-	t, err := v.connect(ctx, o, grant)
+	t, err := v.connect(ctx, o)
 	if err != nil {
-		v.giveBack()
+		v.opening.close()
 		v.edge.remove(v)
 		return err
 	}
@@ -77,7 +75,7 @@ func (v *viewer) start(ctx context.Context, o signal.Offer, grant cdn.Grant) err
 // connect makes a session of Delta's own, or a PeerConnection where that is
 // wanted, or needed by an offer that is out of the ordinary. Those wait for the
 // stream; the others may get it later.
-func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (transport, error) {
+func (v *viewer) connect(ctx context.Context, o signal.Offer) (transport, error) {
 	e := v.edge
 	c := send.Config{Layer: o.Layer, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
 	if f := e.config.Start; f != nil {
@@ -91,12 +89,12 @@ func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (
 		if err != nil && !errors.Is(err, errNotYet) {
 			return nil, err
 		}
-		t, err := v.answer(c, o, grant)
+		t, err := v.answer(c, o)
 		if errors.Is(err, cdn.ErrUnsupported) && v.stream == nil {
 			if err := v.open(ctx, time.Time{}); err != nil {
 				return nil, err
 			}
-			t, err = v.answer(c, o, grant)
+			t, err = v.answer(c, o)
 		}
 		if err == nil {
 			return t, nil
@@ -110,7 +108,7 @@ func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (
 		return nil, err
 	}
 	t, err := pcsend.Answer(ctx, pcsend.Config{
-		Config: c, Node: e.node, Stream: v.stream, Expires: grant.Expires, Ended: v.ended,
+		Config: c, Node: e.node, Stream: v.stream, Expires: v.admission.Grant().Expires, Connected: v.admission.Proved, Ended: v.ended,
 	}, o.SDP)
 	if err != nil {
 		return nil, v.opening.failed(err)
@@ -118,10 +116,10 @@ func (v *viewer) connect(ctx context.Context, o signal.Offer, grant cdn.Grant) (
 	return t, nil
 }
 
-func (v *viewer) answer(c send.Config, o signal.Offer, grant cdn.Grant) (*lite.Session, error) {
+func (v *viewer) answer(c send.Config, o signal.Offer) (*lite.Session, error) {
 	return lite.Answer(lite.Config{
 		Config: c, Stream: v.stream, Transport: v.edge.node.Transport(), Log: v.edge.node.PionLogger(),
-		Watch: &v.edge.watch, Expires: grant.Expires, Ended: v.ended,
+		Watch: &v.edge.watch, Expires: v.admission.Grant().Expires, Proved: v.admission.Proved, Ended: v.ended,
 	}, o.SDP)
 }
 
@@ -167,26 +165,19 @@ func (v *viewer) end(err error) {
 	}
 }
 
-func (v *viewer) giveBack() {
-	v.opening.close()
-	v.release()
-}
-
 // ended is called when the session is over.
 func (v *viewer) ended(err error, sent send.Stats) {
 	v.sent = sent
-	<-v.told
+	<-v.made
 	if v.late != nil {
 		v.end(err)
 		<-v.late
 	}
-	v.giveBack()
-	v.edge.node.Emit(cdn.SessionEnded{
-		Stream: v.id, Action: cdn.ActionPlay, Session: v.name, Lasted: time.Since(v.begun), Err: err,
-	})
+	v.opening.close()
+	v.admission.Leave(err)
 	v.edge.remove(v)
 }
 
 func (v *viewer) slow(layer string, paused bool) {
-	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.id, Session: v.name, Layer: layer, Paused: paused})
+	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.id, Session: v.admission.Name(), Layer: layer, Paused: paused})
 }

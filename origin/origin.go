@@ -77,7 +77,7 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Err: err}
 	}
-	grant, err := o.node.Authorize(ctx, cdn.AuthRequest{
+	a, err := o.node.Authorize(ctx, cdn.AuthRequest{
 		Action: cdn.ActionPublish, Stream: id, Credential: offer.Credential, RemoteAddr: offer.RemoteAddr,
 	})
 	if err != nil {
@@ -92,15 +92,16 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
-	release, err := o.node.Admit()
+	making, err := a.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := o.publish(ctx, id, grant, plan, offer, release)
+	s, err := o.publish(making, id, a, plan, offer)
 	if err != nil {
-		release()
+		a.Leave(err)
 		return nil, err
 	}
+	a.Start(s.End)
 	return s, nil
 }
 
@@ -109,23 +110,19 @@ func (o *Origin) allows(c cdn.Codec) bool {
 }
 
 // publish gives the session its input and answers.
-func (o *Origin) publish(ctx context.Context, id cdn.StreamID, grant cdn.Grant, plan *pcrecv.Plan, offer signal.Offer, release func()) (*session, error) {
-	p, input, err := o.input(id, grant.Subject, offer.Publication, plan.Tracks)
+func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission, plan *pcrecv.Plan, offer signal.Offer) (*session, error) {
+	p, input, err := o.input(id, a.Grant().Subject, offer.Publication, plan.Tracks)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{published: p, input: input, begun: time.Now(), release: release, name: rand.Text()[:8], told: make(chan struct{})}
-	defer close(s.told)
+	s := &session{published: p, input: input, admission: a}
 	s.Session, err = pcrecv.Answer(ctx, pcrecv.Config{
-		Node: o.node, Input: input, Expires: grant.Expires, Ended: s.ended,
+		Node: o.node, Input: input, Expires: a.Grant().Expires, Connected: a.Proved, Ended: s.ended,
 	}, plan)
 	if err != nil {
 		p.abandon(input, err)
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
-	o.node.Emit(cdn.SessionStarted{
-		Stream: id, Action: cdn.ActionPublish, Session: s.name, Subject: grant.Subject, RemoteAddr: offer.RemoteAddr,
-	})
 	return s, nil
 }
 

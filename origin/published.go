@@ -210,19 +210,11 @@ type session struct {
 	*pcrecv.Session
 	published *published
 	input     *cdn.Input
-	begun     time.Time
-	release   func()
-	name      string        // for events: the id is a secret
-	told      chan struct{} // closed when the start has been told of
+	admission *cdn.Admission
 }
 
 // ended is called when the session is over.
 func (s *session) ended(err error) {
-	s.release()
-	<-s.told
-	s.published.origin.node.Emit(cdn.SessionEnded{
-		Stream: s.published.stream.ID(), Action: cdn.ActionPublish, Session: s.name,
-		Lasted: time.Since(s.begun), Err: err,
-	})
+	s.admission.Leave(err)
 	s.published.leave(s.input, err)
 }

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"sync"
@@ -66,44 +65,51 @@ func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
 	return s.links.Link(ctx, o)
 }
 
-// Invite starts a session for another node that has no link with this one. Without
-// an [cdn.Authorizer] that has to prove that it knows the nodes' secret; where
-// nothing is set by which nodes know each other ([cdn.Trust]), to be on this machine;
-// and where that is something else, it is refused. An Authorizer is not shown the
-// proof.
+// Invite starts a session for another node that has no link with this one. It has
+// to prove that it knows the nodes' secret, or to show a credential that an
+// [cdn.Authorizer] accepts; where nothing is set by which nodes know each other
+// ([cdn.Trust]), it has to be on this machine. An Authorizer is not shown the proof,
+// but told of it ([cdn.AuthRequest].Trusted).
 func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
 	}
-	if s.tickets.take(s.node.Trust().Secret, id, o.Credential, time.Now()) {
+	trusted := s.tickets.take(s.node.Trust().Secret, id, o.Credential, time.Now())
+	if trusted {
 		o.Credential = ""
 	} else if err := s.strange(o); err != nil {
 		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: err}
 	}
-	grant, err := s.node.Authorize(ctx, cdn.AuthRequest{
-		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node,
+	a, err := s.node.Authorize(ctx, cdn.AuthRequest{
+		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node, Trusted: trusted,
 	})
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.node.Admit()
+	making, err := a.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sub, err := s.open(ctx, id, o.Path)
+	v, err := s.invite(making, id, o.Path, a)
 	if err != nil {
-		release()
+		a.Leave(err)
 		return nil, err
 	}
-	v := &serving{server: s, sub: sub, release: release, begun: time.Now(), name: rand.Text()[:8], told: make(chan struct{})}
-	defer close(v.told)
-	if err := v.start(ctx, grant); err != nil {
+	a.Start(v.End)
+	return v, nil
+}
+
+// invite opens the stream and makes the session that offers it.
+func (s *Server) invite(ctx context.Context, id cdn.StreamID, path []cdn.NodeID, a *cdn.Admission) (*serving, error) {
+	sub, err := s.open(ctx, id, path)
+	if err != nil {
 		return nil, err
 	}
-	s.node.Emit(cdn.SessionStarted{
-		Stream: id, Action: cdn.ActionFetch, Session: v.name, Subject: grant.Subject, RemoteAddr: o.RemoteAddr,
-	})
+	v := &serving{server: s, sub: sub, admission: a}
+	if err := v.start(ctx); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 
@@ -172,21 +178,19 @@ func (s *Server) Close() error {
 // serving is the session of one node with one stream.
 type serving struct {
 	*pcsend.Session
-	server  *Server
-	sub     *cdn.Subscription
-	release func()
-	begun   time.Time
-	name    string        // for events: the id is a secret
-	told    chan struct{} // closed when the start has been told of
+	server    *Server
+	sub       *cdn.Subscription
+	admission *cdn.Admission
 }
 
-// start makes the session. On an error everything is given back.
-func (v *serving) start(ctx context.Context, grant cdn.Grant) error {
+// start makes the session. On an error everything but the admission is given
+// back.
+func (v *serving) start(ctx context.Context) error {
 	s := v.server
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		v.giveBack()
+		v.sub.Close()
 		return &cdn.Error{Op: "fetch", Err: cdn.ErrClosed}
 	}
 	s.sessions[v] = struct{}{}
@@ -195,11 +199,11 @@ func (v *serving) start(ctx context.Context, grant cdn.Grant) error {
 
 	stream := v.sub.Stream()
 	session, err := pcsend.Invite(ctx, pcsend.Config{
-		Node: s.node, Stream: stream, Expires: grant.Expires, Ended: v.ended,
+		Node: s.node, Stream: stream, Expires: v.admission.Grant().Expires, Connected: v.admission.Proved, Ended: v.ended,
 	}, describing(s.node.ID(), stream))
 	if err != nil {
 		v.remove()
-		v.giveBack()
+		v.sub.Close()
 		return &cdn.Error{Op: "fetch", Stream: stream.ID(), Err: err}
 	}
 	s.mu.Lock()
@@ -220,11 +224,6 @@ func (v *serving) Accept(ctx context.Context, answer string) error {
 	return v.Session.Accept(ctx, answer)
 }
 
-func (v *serving) giveBack() {
-	v.sub.Close()
-	v.release()
-}
-
 func (v *serving) remove() {
 	v.server.mu.Lock()
 	delete(v.server.sessions, v)
@@ -234,10 +233,7 @@ func (v *serving) remove() {
 
 // ended is called when the session is over.
 func (v *serving) ended(err error, _ send.Stats) {
-	v.giveBack()
-	<-v.told
-	v.server.node.Emit(cdn.SessionEnded{
-		Stream: v.sub.Stream().ID(), Action: cdn.ActionFetch, Session: v.name, Lasted: time.Since(v.begun), Err: err,
-	})
+	v.sub.Close()
+	v.admission.Leave(err)
 	v.remove()
 }

@@ -25,18 +25,28 @@ func TestFetchingWithoutALinkFromElsewhere(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Forwarded"))
 }
 
-// Where nodes know each other by a secret, who does not show it is refused, on
-// this machine, too, unless an Authorizer lets it in.
+// Where nodes know each other by a secret, an asker that does not prove that it
+// knows it is refused, on this machine, too. An Authorizer may accept the
+// credential of one, but is not asked about one that shows nothing: what it grants
+// there is meant for nodes.
 func TestFetchingWithoutALinkNorTheSecret(t *testing.T) {
 	trust := cdn.Trust{Secret: "known to nodes"}
-	require.Equal(t, http.StatusUnauthorized, asking(t, cdn.Config{Trust: trust})("127.0.0.1:7"))
-	require.Equal(t, http.StatusNotFound, asking(t, cdn.Config{Trust: trust, Authorizer: all{}})("192.0.2.1:7"))
+	ask := asking(t, cdn.Config{Trust: trust})
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7"))
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Authorization"))
+
+	leavesNodesToTheSecret := cdn.AuthorizerFunc(func(_ context.Context, r cdn.AuthRequest) (cdn.Grant, error) {
+		if r.Credential != "" && r.Credential != "token" {
+			return cdn.Grant{}, cdn.ErrForbidden
+		}
+		return cdn.Grant{}, nil
+	})
+	ask = asking(t, cdn.Config{Trust: trust, Authorizer: leavesNodesToTheSecret})
+	for _, from := range []string{"127.0.0.1:7", "192.0.2.1:7", ""} {
+		require.Equal(t, http.StatusUnauthorized, ask(from), from)
+	}
+	require.Equal(t, http.StatusNotFound, ask("192.0.2.1:7", "Authorization"), "of a stream that is not there")
 }
-
-// all are let in.
-type all struct{}
-
-func (all) Authorize(context.Context, cdn.AuthRequest) (cdn.Grant, error) { return cdn.Grant{}, nil }
 
 // asking returns what asks a node for a stream that it does not have, from an
 // address and with headers, and returns the status.
@@ -54,6 +64,9 @@ func asking(t *testing.T, c cdn.Config) func(from string, header ...string) int 
 		r.RemoteAddr = from
 		for _, name := range header {
 			r.Header.Set(name, "127.0.0.1")
+			if name == "Authorization" {
+				r.Header.Set(name, "Bearer token")
+			}
 		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)

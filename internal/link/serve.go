@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"math"
 	"net/netip"
@@ -36,9 +35,7 @@ type serving struct {
 	// static
 	link   *Link
 	id     uint64
-	wish   cdn.StreamID // as the other node has it
-	name   string       // for events
-	begun  time.Time
+	wish   cdn.StreamID    // as the other node has it
 	ctx    context.Context // ends with the serving; its cause says why
 	cancel context.CancelCauseFunc
 	done   chan struct{}
@@ -68,7 +65,7 @@ type servedLayer struct {
 
 // serve begins what the other node has asked for.
 func (l *Link) serve(a control.Asked) {
-	s := &serving{link: l, id: a.ID, wish: cdn.StreamID(a.Subscribe.Stream), name: rand.Text()[:8], begun: time.Now(), done: make(chan struct{})}
+	s := &serving{link: l, id: a.ID, wish: cdn.StreamID(a.Subscribe.Stream), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(l.ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +93,8 @@ func (s *serving) run(a control.Subscribe) {
 	l.mu.Unlock()
 }
 
-// serve opens the stream and sends it until that ends, and returns why.
+// serve sends the stream, if the other node may have it, until that ends, and
+// returns why.
 func (s *serving) serve(a control.Subscribe) error {
 	node := s.link.links.node
 	r, err := request(a)
@@ -107,21 +105,29 @@ func (s *serving) serve(a control.Subscribe) error {
 	if source == nil {
 		return cdn.ErrUnsupported // an edge, which serves no nodes
 	}
-	grant, err := node.Authorize(s.ctx, cdn.AuthRequest{
+	admission, err := node.Authorize(s.ctx, cdn.AuthRequest{
 		Action: cdn.ActionFetch, Stream: r.Stream, Credential: a.Credential, RemoteAddr: s.link.path.to().String(), Node: s.link.Peer(),
+		Trusted: !s.link.links.trust.Open(), // or there would be no link
 	})
 	if err != nil {
 		return err
 	}
-	release, err := node.Admit()
+	making, err := admission.Enter(s.ctx)
 	if err != nil {
 		return err
 	}
-	defer release()
+	admission.Proved() // or there would be no link
+	err = s.send(making, source, r, a, admission)
+	admission.Leave(err)
+	return err
+}
+
+// send opens the stream and sends it until that ends, and returns why.
+func (s *serving) send(making context.Context, source cdn.Source, r cdn.Request, a control.Subscribe, admission *cdn.Admission) error {
 	if err := s.link.links.loops(r.Stream, s.link.Peer()); err != nil {
 		return err
 	}
-	sub, err := s.open(source, r, a.Resumes)
+	sub, err := s.open(making, source, r, a.Resumes)
 	if err != nil {
 		return err
 	}
@@ -136,12 +142,8 @@ func (s *serving) serve(a control.Subscribe) error {
 	s.start(a.Layers)
 	defer s.stream.AttachBatch(s)()
 	defer s.stream.AfterEnd(s.end)()
-	node.Emit(cdn.SessionStarted{
-		Stream: r.Stream, Action: cdn.ActionFetch, Session: s.name, Subject: grant.Subject, RemoteAddr: s.link.path.to().String(),
-	})
-	err = s.wait(grant)
-	node.Emit(cdn.SessionEnded{Stream: r.Stream, Action: cdn.ActionFetch, Session: s.name, Lasted: time.Since(s.begun), Err: err})
-	return err
+	admission.Start(s.end)
+	return s.wait(admission.Grant())
 }
 
 func request(a control.Subscribe) (r cdn.Request, err error) {
@@ -161,8 +163,8 @@ func request(a control.Subscribe) (r cdn.Request, err error) {
 // open brings the stream, ready. A node that goes on with it gets it once it
 // comes again, if it has been lost here too: with what is left of it the two
 // would only feed each other.
-func (s *serving) open(source cdn.Source, r cdn.Request, resumes bool) (*cdn.Subscription, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, readyTimeout)
+func (s *serving) open(making context.Context, source cdn.Source, r cdn.Request, resumes bool) (*cdn.Subscription, error) {
+	ctx, cancel := context.WithTimeout(making, readyTimeout)
 	defer cancel()
 	sub, err := source.Open(ctx, r)
 	if err != nil {
@@ -174,6 +176,9 @@ func (s *serving) open(source cdn.Source, r cdn.Request, resumes bool) (*cdn.Sub
 	}
 	if err != nil {
 		sub.Close()
+		if making.Err() != nil {
+			err = context.Cause(making)
+		}
 		return nil, err
 	}
 	return sub, nil

@@ -121,7 +121,11 @@ func (s *Session) receiveAnswer(now time.Time, packet []byte, from netip.AddrPor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id, ok := icecheck.ReadAnswer(packet, s.ice.theirs.Pwd); ok && !s.life.stopped {
-		if early := s.ice.answered(now, from, id); len(early) > 0 && s.dtls.pipe == nil {
+		early := s.ice.answered(now, from, id)
+		if s.config.Proved != nil && s.ice.proved() {
+			s.config.Proved()
+		}
+		if len(early) > 0 && s.dtls.pipe == nil {
 			s.handshakeLocked(early...)
 		}
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	Watch *Watch
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
+	// Proved is called when the viewer has proved its address, perhaps more than
+	// once, with the session's lock held. Nil: nobody is told.
+	Proved func()
 	// Ended is called once, when a session that was returned is over. It must
 	// not block.
 	Ended func(err error, sent send.Stats)

@@ -26,6 +26,9 @@ type Config struct {
 	ByeEnds bool
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
+	// Connected is called once, when media can flow. It must not block. Nil:
+	// nobody is told.
+	Connected func()
 	// Ended is called once, when a session that Answer returned is over. It
 	// must not block.
 	Ended func(err error)
@@ -56,7 +59,7 @@ func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
 	}
 	s := &Session{config: c, plan: p}
 	s.Session = peer.New(pc, peer.Config{
-		Expires: c.Expires,
+		Expires: c.Expires, Connected: c.Connected,
 		Ended: func(err error, kept bool) {
 			c.Input.Close(err)
 			if c.Ended != nil && kept {

@@ -23,6 +23,9 @@ type Config struct {
 	Stream *cdn.Stream // ready
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
+	// Connected is called once, when media can flow. It must not block. Nil:
+	// nobody is told.
+	Connected func()
 	// Ended is called once, when a session that was returned is over. It must
 	// not block.
 	Ended func(err error, sent send.Stats)
@@ -205,6 +208,9 @@ func (s *Session) readRTCP(snd *send.Sender, read func() ([]rtcp.Packet, interce
 
 // connected is called by pion when media can flow.
 func (s *Session) connected() {
+	if s.config.Connected != nil {
+		s.config.Connected()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {

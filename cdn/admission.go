@@ -1,0 +1,375 @@
+package cdn
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/internal/halfopen"
+)
+
+// An Admission is the place that one session of a publisher, a viewer or another
+// node has at a node. Services take one for each session:
+//
+//	a, err := node.Authorize(ctx, request) // may the client do this?
+//	ctx, err = a.Enter(ctx)                // is there a place? Make the session under ctx.
+//	a.Start(session.End)                   // the session is made and can be ended
+//	a.Proved()                             // the client has proved its address
+//	a.Leave(err)                           // the session is over, or could not be made
+//
+// Whoever has called Enter owes a call of Leave. The methods may be called
+// concurrently.
+type Admission struct {
+	// static
+	node    *Node
+	request AuthRequest // without the credential
+	grant   Grant
+	source  netip.Prefix
+	shared  bool // the source counts
+	proved  bool // no address has to be proved
+
+	// guarded by node.admissions.mu
+	name    string
+	begun   time.Time
+	counted bool
+	asked   error       // to end, and why; nil: not yet
+	end     func(error) // ends the session, or what makes it
+	told    telling
+	over    bool
+	err     error // why it is over
+}
+
+// telling is how far a session's events are.
+type telling int
+
+const (
+	toldNothing telling = iota
+	tellingStart
+	toldStart
+)
+
+// Authorize asks the node's [Authorizer] whether a client or another node may do
+// what r says; without one, everything is granted. A fetch by an asker that has
+// neither proved to be a node nor shown a credential is refused where
+// [Config].Trust is set, whatever the Authorizer would say. The caller has to
+// enter the Admission for it to count.
+func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error) {
+	fail := func(err error) (*Admission, error) {
+		return nil, &Error{Op: r.Action.String(), Stream: r.Stream, Err: err}
+	}
+	if r.Action == ActionFetch && !r.Trusted && r.Credential == "" && !n.config.Trust.Open() {
+		return fail(fmt.Errorf("%w: the asker has not proved to be a node and shows no credential", ErrUnauthorized))
+	}
+	var g Grant
+	if n.config.Authorizer != nil {
+		var err error
+		if g, err = n.config.Authorizer.Authorize(ctx, r); err != nil {
+			return fail(err)
+		}
+		if !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
+			return fail(fmt.Errorf("%w: the grant has expired", ErrUnauthorized))
+		}
+	}
+	r.Credential = ""
+	return &Admission{
+		node: n, request: r, grant: g, source: halfopen.Source(r.RemoteAddr),
+		shared: !r.Trusted && r.RemoteAddr != "", proved: r.Trusted,
+	}, nil
+}
+
+// Grant returns the Authorizer's consent.
+func (a *Admission) Grant() Grant { return a.grant }
+
+// Name names the session in events and listings, "" before Enter. It is no
+// secret.
+func (a *Admission) Name() string {
+	a.node.admissions.mu.Lock()
+	defer a.node.admissions.mu.Unlock()
+	return a.name
+}
+
+// Begun returns when Enter was called.
+func (a *Admission) Begun() time.Time {
+	a.node.admissions.mu.Lock()
+	defer a.node.admissions.mu.Unlock()
+	return a.begun
+}
+
+// Enter counts the session in: see [Limits] for who gets a place. It fails with
+// [ErrOverLimit] if there is none, and with [ErrClosed] at a node that is
+// closed. The context returned is for making the session; it is done when ctx is
+// or when the session has been asked to end, which is its cause then.
+func (a *Admission) Enter(ctx context.Context) (context.Context, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	loser, err := a.node.admissions.enter(a, cancel, a.node.config.Limits)
+	if err != nil {
+		cancel(err)
+		return ctx, &Error{Op: a.request.Action.String(), Stream: a.request.Stream, Err: err, RetryAfter: retryAfter(err)}
+	}
+	if loser != nil {
+		loser.ask(fmt.Errorf("%w: the client took too long to connect while others asked", ErrOverLimit))
+	}
+	return ctx, nil
+}
+
+func retryAfter(err error) time.Duration {
+	if errors.Is(err, ErrOverLimit) {
+		return 5 * time.Second
+	}
+	return 0
+}
+
+// Start says that the session is made, and tells the node's OnEvent. From now on
+// end is called, at most once, when the session is asked to end: by
+// [Node.EndSession], or since it was half-open and has given way. It must not
+// block. A session that has been asked to end already is so at once.
+func (a *Admission) Start(end func(error)) {
+	all := &a.node.admissions
+	all.mu.Lock()
+	asked, made := a.asked, a.end
+	a.told = tellingStart
+	if !a.over {
+		a.end = end
+	}
+	all.mu.Unlock()
+	if made != nil {
+		made(nil) // it has nothing left to end
+	}
+	a.node.Emit(SessionStarted{
+		Stream: a.request.Stream, Action: a.request.Action, Session: a.name, Subject: a.grant.Subject, RemoteAddr: a.request.RemoteAddr,
+	})
+	all.mu.Lock()
+	a.told = toldStart
+	over := a.over
+	all.mu.Unlock()
+	switch {
+	case over:
+		a.tellEnd()
+	case asked != nil:
+		end(asked)
+	}
+}
+
+// Proved says that the client has proved that it receives what is sent to its
+// address. The session is not half-open any more.
+func (a *Admission) Proved() { a.node.admissions.prove(a) }
+
+// Leave gives the place back, and tells the node's OnEvent if it was told of the
+// start. err is why the session is over. Only the first call counts.
+func (a *Admission) Leave(err error) {
+	all := &a.node.admissions
+	all.mu.Lock()
+	if a.over {
+		all.mu.Unlock()
+		return
+	}
+	a.over, a.err = true, err
+	all.removeLocked(a)
+	delete(all.byName, a.name)
+	told, made := a.told, a.end
+	a.end = nil
+	all.mu.Unlock()
+	switch {
+	case told == toldStart:
+		a.tellEnd()
+	case told == toldNothing && made != nil:
+		made(err)
+	}
+}
+
+// tellEnd tells that the session is over: once, after its start.
+func (a *Admission) tellEnd() {
+	a.node.Emit(SessionEnded{
+		Stream: a.request.Stream, Action: a.request.Action, Session: a.name, Lasted: time.Since(a.begun), Err: a.err,
+	})
+}
+
+// ask asks the session to end. The first reason counts.
+func (a *Admission) ask(err error) {
+	all := &a.node.admissions
+	all.mu.Lock()
+	end := a.end
+	first := a.asked == nil && !a.over
+	if first {
+		a.asked = err
+	}
+	all.mu.Unlock()
+	if first && end != nil {
+		end(err)
+	}
+}
+
+// A SessionInfo describes a session of a node.
+type SessionInfo struct {
+	Session    string // names it, as in events
+	Stream     StreamID
+	Action     Action
+	Subject    string // as the Authorizer said
+	Node       NodeID // of ActionFetch: the other node, as it calls itself
+	RemoteAddr string // of its signaling
+	Begun      time.Time
+	HalfOpen   bool // the client has not proved its address yet
+}
+
+// Sessions returns a snapshot of the node's sessions, the oldest first.
+func (n *Node) Sessions() []SessionInfo {
+	a := &n.admissions
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]SessionInfo, 0, len(a.byName))
+	for _, s := range a.byName {
+		_, half := a.halfOpen[s]
+		all = append(all, SessionInfo{
+			Session: s.name, Stream: s.request.Stream, Action: s.request.Action, Subject: s.grant.Subject, Node: s.request.Node,
+			RemoteAddr: s.request.RemoteAddr, Begun: s.begun, HalfOpen: half,
+		})
+	}
+	slices.SortFunc(all, func(x, y SessionInfo) int {
+		return cmp.Or(x.Begun.Compare(y.Begun), cmp.Compare(x.Session, y.Session))
+	})
+	return all
+}
+
+// EndSession ends the session of that name, as events and Sessions give it, and
+// does not wait. err is the reason, in the log and in [SessionEnded]; the client
+// is told which sentinel of this package it wraps. It fails with [ErrNotFound] if
+// there is no such session.
+func (n *Node) EndSession(name string, err error) error {
+	n.admissions.mu.Lock()
+	a := n.admissions.byName[name]
+	n.admissions.mu.Unlock()
+	if a == nil {
+		return &Error{Op: "end session", Err: fmt.Errorf("%w: no session %.40q", ErrNotFound, name)}
+	}
+	if err == nil {
+		err = ErrClosed
+	}
+	a.ask(err)
+	return nil
+}
+
+// admissions are all that a node has.
+type admissions struct {
+	mu       sync.Mutex
+	byName   map[string]*Admission
+	count    int // of those that have a place: what has given way has none and is ending
+	halfOpen map[*Admission]struct{}
+	sources  map[netip.Prefix]int
+	closed   bool
+}
+
+func newAdmissions() admissions {
+	return admissions{
+		byName: make(map[string]*Admission), halfOpen: make(map[*Admission]struct{}), sources: make(map[netip.Prefix]int),
+	}
+}
+
+// enter finds a place, and returns the session that has lost it, nil: none has.
+func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (loser *Admission, err error) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.closed {
+		return nil, ErrClosed
+	}
+	a.begun = time.Now()
+	full := all.count >= l.Sessions
+	if full || a.halfOpenAtFirst() && len(all.halfOpen) >= l.HalfOpen {
+		var found bool
+		loser, found = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker())
+		if !found && !all.hasReserveLocked(a, l.Sessions) {
+			return nil, fmt.Errorf("%w: %d sessions", ErrOverLimit, all.count)
+		}
+	}
+	if loser != nil {
+		all.removeLocked(loser)
+	}
+	all.addLocked(a)
+	a.end = cancel
+	return loser, nil
+}
+
+// hasReserveLocked reports whether a session may have a place beyond the limit,
+// all of which have proved their address: so that no source keeps all others
+// out, there is a quarter more for those that have no more than a quarter, while
+// one has more.
+func (all *admissions) hasReserveLocked(a *Admission, limit int) bool {
+	if a.shared && 4*all.sources[a.source] > limit || all.count >= limit+limit/4 {
+		return false
+	}
+	for _, n := range all.sources {
+		if 4*n > limit {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Admission) asker() halfopen.Asker { return halfopen.Asker{From: a.source, Since: a.begun} }
+
+// halfOpenAtFirst reports whether the session counts as half-open until its
+// client has proved its address. Without an address, it came by signaling that
+// is not open to strangers.
+func (a *Admission) halfOpenAtFirst() bool { return a.shared && !a.proved }
+
+func (all *admissions) addLocked(a *Admission) {
+	for a.name == "" || all.byName[a.name] != nil {
+		a.name = rand.Text()[:8]
+	}
+	all.byName[a.name] = a
+	all.count++
+	a.counted = true
+	if a.shared {
+		all.sources[a.source]++
+	}
+	if a.halfOpenAtFirst() {
+		all.halfOpen[a] = struct{}{}
+	}
+}
+
+// removeLocked takes the place of a, once.
+func (all *admissions) removeLocked(a *Admission) {
+	if !a.counted {
+		return
+	}
+	a.counted = false
+	all.count--
+	delete(all.halfOpen, a)
+	if !a.shared {
+		return
+	}
+	if all.sources[a.source]--; all.sources[a.source] == 0 {
+		delete(all.sources, a.source)
+	}
+}
+
+func (all *admissions) prove(a *Admission) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	delete(all.halfOpen, a)
+}
+
+func (all *admissions) close() {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.closed = true
+}
+
+func (all *admissions) size() int {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return all.count
+}
+
+// load returns the share of limit that is in use, 1 at most.
+func (all *admissions) load(limit int) float64 {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return min(1, float64(all.count)/float64(limit))
+}
