@@ -10,7 +10,7 @@ import (
 // BenchmarkCheck is what a check costs: to read it, and to answer it.
 func BenchmarkCheck(b *testing.B) {
 	ours, theirs := NewCredentials(), NewCredentials()
-	raw, err := Nominating(NewID(), theirs, ours)
+	raw, err := Nominating(NewID(), NewTieBreaker(), theirs, ours)
 	require.NoError(b, err)
 	from := netip.MustParseAddrPort("192.0.2.1:5000")
 	var r Reader

@@ -5,6 +5,7 @@ package icecheck
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -93,20 +94,36 @@ func Read(packet []byte, known func(ufrag string) (pwd string, ok bool)) (*Check
 	return new(Reader).Read(packet, known)
 }
 
-// Triggered returns a check of ours for the way that a check came (RFC 8445
-// section 7.3.1.4). A lite agent need not make any, but its answer proves the
-// address, and there are controlling agents that nominate a pair once they have
-// heard from both sides, and otherwise at their next turn, 200 ms later.
-func Triggered(id ID, ours, theirs Credentials) ([]byte, error) {
-	const peerReflexive = 110 // RFC 8445 section 5.1.2.2
-	return build(id, ours, theirs, peerReflexive, ice.AttrControlled(0))
+// A TieBreaker is the number by which agents settle a role conflict. An agent uses
+// the same one in all checks of an ICE session (RFC 8445 section 7.1.3).
+type TieBreaker uint64
+
+// NewTieBreaker returns a random one. It is never 0, which libjuice takes for an
+// attribute that is missing.
+func NewTieBreaker() TieBreaker {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // it does not fail
+		if t := binary.BigEndian.Uint64(b[:]); t != 0 {
+			return TieBreaker(t)
+		}
+	}
 }
 
-// Nominating returns a check of the controlling side that nominates its pair
+// Triggered returns the check of a controlled agent to an address that a check
+// came from (RFC 8445 section 7.3.1.4). A lite agent need not send any, but its
+// answer proves the address, and some controlling agents nominate a pair as soon
+// as both sides have checked it, and otherwise at their next turn, 200 ms later.
+func Triggered(id ID, tie TieBreaker, ours, theirs Credentials) ([]byte, error) {
+	const peerReflexive = 110 // RFC 8445 section 5.1.2.2
+	return build(id, ours, theirs, peerReflexive, ice.AttrControlled(tie))
+}
+
+// Nominating returns the check of a controlling agent that nominates its pair
 // (RFC 8445 section 8.1.1).
-func Nominating(id ID, ours, theirs Credentials) ([]byte, error) {
+func Nominating(id ID, tie TieBreaker, ours, theirs Credentials) ([]byte, error) {
 	const host = 126
-	return build(id, ours, theirs, host, ice.AttrControlling(1), ice.UseCandidate())
+	return build(id, ours, theirs, host, ice.AttrControlling(tie), ice.UseCandidate())
 }
 
 func build(id ID, ours, theirs Credentials, preference uint32, more ...stun.Setter) ([]byte, error) {

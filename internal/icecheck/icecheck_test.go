@@ -1,6 +1,7 @@
 package icecheck
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
@@ -58,6 +59,46 @@ func TestRoleConflict(t *testing.T) {
 	var code stun.ErrorCodeAttribute
 	require.NoError(t, code.GetFrom(&m))
 	require.Equal(t, stun.CodeRoleConflict, code.Code)
+}
+
+// What clients want of our checks (RFC 8445 section 7.1.3): libjuice answers 400 if
+// the tie-breaker is 0, and 487 is settled by comparing it.
+func TestOurChecks(t *testing.T) {
+	ours, theirs, tie := NewCredentials(), NewCredentials(), NewTieBreaker()
+	require.NotEqual(t, tie, NewTieBreaker())
+	for role, k := range map[stun.AttrType]struct {
+		build     func(ID, TieBreaker, Credentials, Credentials) ([]byte, error)
+		nominates bool
+	}{
+		stun.AttrICEControlled:  {Triggered, false},
+		stun.AttrICEControlling: {Nominating, true},
+	} {
+		id := NewID()
+		raw, err := k.build(id, tie, ours, theirs)
+		require.NoError(t, err)
+		var m stun.Message
+		require.NoError(t, stun.Decode(raw, &m))
+		require.Equal(t, stun.BindingRequest, m.Type)
+		require.Equal(t, id, m.TransactionID)
+		var types []stun.AttrType
+		for _, a := range m.Attributes {
+			types = append(types, a.Type)
+		}
+		want := []stun.AttrType{stun.AttrUsername, stun.AttrPriority, role}
+		if k.nominates {
+			want = append(want, stun.AttrUseCandidate)
+		}
+		require.Equal(t, append(want, stun.AttrMessageIntegrity, stun.AttrFingerprint), types)
+		name, err := m.Get(stun.AttrUsername)
+		require.NoError(t, err)
+		require.Equal(t, theirs.Ufrag+":"+ours.Ufrag, string(name))
+		value, err := m.Get(role)
+		require.NoError(t, err)
+		require.Equal(t, uint64(tie), binary.BigEndian.Uint64(value))
+		require.NotZero(t, tie)
+		require.NoError(t, stun.NewShortTermIntegrity(theirs.Pwd).Check(&m))
+		require.NoError(t, stun.Fingerprint.Check(&m))
+	}
 }
 
 func TestUnauthenticChecksAreNotAnswered(t *testing.T) {

@@ -138,7 +138,7 @@ func TestNamedAddressIsNotStolen(t *testing.T) {
 		require.NoError(t, err)
 		r, _, err := open(answer, cdn.Trust{}, nil)
 		require.NoError(t, err)
-		check, err := icecheck.Nominating(icecheck.NewID(), creds, r.ice)
+		check, err := icecheck.Nominating(icecheck.NewID(), icecheck.NewTieBreaker(), creds, r.ice)
 		require.NoError(t, err)
 		// A datagram with a forged source, as the port would hand it on.
 		b.mu.Lock()

@@ -20,7 +20,9 @@ import (
 // who is there, the path stays: who only knows the checks' passwords may not lead
 // it away, and if the other node has moved, it makes another link.
 type path struct {
-	link *Link // static
+	// static
+	link *Link
+	tie  icecheck.TieBreaker
 
 	mu       sync.Mutex
 	peer     remote
@@ -31,7 +33,9 @@ type path struct {
 	released bool
 }
 
-func (p *path) init(l *Link) { p.link, p.ids = l, make(map[icecheck.ID]netip.AddrPort) }
+func (p *path) init(l *Link) {
+	p.link, p.tie, p.ids = l, icecheck.NewTieBreaker(), make(map[icecheck.ID]netip.AddrPort)
+}
 
 // name has the port give us checks, unless the link is over: nothing would take
 // that back.
@@ -95,12 +99,12 @@ func (p *path) checkAll() (answered bool) {
 	return false
 }
 
-func (p *path) checkLocked(to netip.AddrPort, build func(id icecheck.ID, ours, theirs icecheck.Credentials) ([]byte, error)) {
+func (p *path) checkLocked(to netip.AddrPort, build func(id icecheck.ID, tie icecheck.TieBreaker, ours, theirs icecheck.Credentials) ([]byte, error)) {
 	if len(p.ids) >= maxChecks {
 		return
 	}
 	id := icecheck.NewID()
-	raw, err := build(id, p.link.ours, p.peer.ice)
+	raw, err := build(id, p.tie, p.link.ours, p.peer.ice)
 	if err != nil {
 		return // what we make can be built
 	}

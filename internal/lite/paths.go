@@ -54,6 +54,7 @@ type iceState struct {
 
 	ours       []icecheck.Credentials // the present ones first; those before a restart next
 	theirs     icecheck.Credentials
+	tie        icecheck.TieBreaker
 	candidates int  // trickled in this ICE session
 	restarts   rate // of ICE
 
@@ -64,7 +65,7 @@ type iceState struct {
 
 func newICE(p *port.Port, owner port.Endpoint, theirs icecheck.Credentials, now time.Time) iceState {
 	return iceState{
-		port: p, owner: owner, theirs: theirs, heard: now,
+		port: p, owner: owner, theirs: theirs, tie: icecheck.NewTieBreaker(), heard: now,
 		restarts: rate{every: time.Minute / restartsPerMinute, burst: restartsPerMinute},
 	}
 }
@@ -127,7 +128,7 @@ func (s *iceState) ask(now time.Time, p *path) []byte {
 	if p.proved || p.asked == maxAsks || s.asked >= maxPaths*maxAsks || now.Before(p.askAt) {
 		return nil
 	}
-	raw, err := icecheck.Triggered(p.id, s.ours[0], s.theirs)
+	raw, err := icecheck.Triggered(p.id, s.tie, s.ours[0], s.theirs)
 	if err != nil || len(raw) > p.credit { // what we make can be built
 		return nil
 	}
@@ -247,7 +248,7 @@ func (s *iceState) forgetEarly() {
 // restart begins another ICE session with the viewer's new credentials and ours,
 // which the port knows.
 func (s *iceState) restart(ours, theirs icecheck.Credentials) {
-	s.theirs = theirs
+	s.theirs, s.tie = theirs, icecheck.NewTieBreaker()
 	s.port.Forget(s.owner, ufrags(s.ours[1:]), nil)
 	s.ours = []icecheck.Credentials{ours, s.ours[0]}
 	s.askAnew()

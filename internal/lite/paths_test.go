@@ -117,6 +117,25 @@ func TestWhoLives(t *testing.T) {
 	require.Equal(t, at(5), s.heard)
 }
 
+// All our checks of an ICE session carry one tie-breaker (RFC 8445 section 7.1.3).
+func TestTieBreaker(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTestICE(now)
+	tie := func(from netip.AddrPort) (value string) {
+		raw := s.checked(now, from, false, checkLen, answerLen)
+		var m stun.Message
+		require.NoError(t, stun.Decode(raw, &m))
+		b, err := m.Get(stun.AttrICEControlled)
+		require.NoError(t, err)
+		return string(b)
+	}
+	first := tie(here)
+	require.NotEqual(t, string(make([]byte, 8)), first)
+	require.Equal(t, first, tie(there))
+	s.restart(icecheck.NewCredentials(), icecheck.NewCredentials())
+	require.NotEqual(t, first, tie(there), "a restart begins another ICE session")
+}
+
 // Our checks of an address are few, slow, and in proportion to what came from it.
 func TestAsks(t *testing.T) {
 	for name, k := range map[string]struct {

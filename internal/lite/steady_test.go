@@ -77,7 +77,7 @@ func (v *lean) offer() string {
 
 // connect returns what seals for the session, once DTLS is up and set aside.
 func (v *lean) connect(theirs icecheck.Credentials) *dtlssrtp.Sealer {
-	raw, err := icecheck.Nominating(icecheck.NewID(), v.ice, theirs)
+	raw, err := icecheck.Nominating(icecheck.NewID(), icecheck.NewTieBreaker(), v.ice, theirs)
 	require.NoError(v.t, err)
 	require.NoError(v.t, v.send(raw))
 	hash, err := dtlssrtp.ParseHash(v.its.Fingerprint)
