@@ -466,6 +466,7 @@ func (l *Link) Receive(now time.Time, packet []byte, from netip.AddrPort) (routi
 		l.path.receive(packet, from)
 		l.greet()
 	case first >= 20 && first < 64:
+		l.path.heard(packet, from)
 		l.receiveRecord(packet)
 	case first >= 128 && first < 192 && packet[1] >= 192 && packet[1] < 224:
 		l.media.receiveRTCP(now, packet)

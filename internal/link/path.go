@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
 )
 
@@ -163,6 +164,21 @@ func (p *path) checked(from netip.AddrPort) {
 			p.claimLocked(from, false)
 		}
 		p.checkLocked(from, icecheck.Triggered)
+	}
+}
+
+// heard follows a dialling node of several addresses to the one that it has chosen.
+// Its checks and its ClientHello go to all pairs of addresses, and each side may have
+// taken another one; the rest of its handshake goes to the chosen one only. Without
+// this, each side would send to where the other does not listen.
+func (p *path) heard(record []byte, from netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.link.dialed || p.released || p.shaken || !p.addr.IsValid() || p.addr == from:
+	case dtlssrtp.IsClientHello(record) || !slices.Contains(p.claimed, from):
+	default:
+		p.takeLocked(from)
 	}
 }
 

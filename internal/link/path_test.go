@@ -125,6 +125,45 @@ func TestAHandshakeIsNotTurnedOnOthers(t *testing.T) {
 	})
 }
 
+// A dialling node of two addresses checks from both, and chooses one: the node that
+// it has dialled sends to that one.
+func TestTheDialledNodeFollowsTheChoiceOfAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trust := cdn.Trust{Secret: "secret"}
+		network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
+		b := links(t, network, "two", trusting(trust))
+		creds := icecheck.NewCredentials()
+		one, other, stranger := netip.MustParseAddrPort("198.51.100.1:7"), netip.MustParseAddrPort("198.51.100.2:7"), netip.MustParseAddrPort("198.51.100.3:7")
+		_, print := newAuthority(t).issue(t, "one")
+		body, err := seal(description{
+			Node: "one", Instance: "i", Ufrag: creds.Ufrag, Pwd: creds.Pwd, Fingerprint: print, Candidates: []string{one.String(), other.String()},
+		}, trust, nil)
+		require.NoError(t, err)
+		answer, err := b.Link(t.Context(), signal.LinkOffer{Body: body, RemoteAddr: "203.0.113.1:1"})
+		require.NoError(t, err)
+		r, _, err := open(answer, cdn.Trust{}, nil)
+		require.NoError(t, err)
+		hello, flight := clientHello(t, r.hash), []byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 16}
+		var asked *Link
+		b.mu.Lock()
+		for l := range b.all {
+			asked = l
+		}
+		b.mu.Unlock()
+		for _, from := range []netip.AddrPort{one, other} {
+			check, err := icecheck.Nominating(icecheck.NewID(), icecheck.NewTieBreaker(), creds, r.ice)
+			require.NoError(t, err)
+			asked.Receive(time.Now(), check, from)
+			asked.Receive(time.Now(), hello, from)
+		}
+		require.Equal(t, other, asked.path.to())
+		asked.Receive(time.Now(), flight, stranger)
+		require.Equal(t, other, asked.path.to(), "not one that has not checked")
+		asked.Receive(time.Now(), flight, one)
+		require.Equal(t, one, asked.path.to())
+	})
+}
+
 // clientHello returns one, as a node sends it.
 func clientHello(t *testing.T, peer dtlssrtp.Hash) (hello []byte) {
 	_, b := pair(t, cdn.Trust{}, cdn.Trust{})
