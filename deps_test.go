@@ -36,7 +36,7 @@ const webrtcModule = "github.com/pion/webrtc/v4"
 
 // between are the internal packages that stand between pion/webrtc and the
 // services. All others are leaves.
-var between = []string{"internal/pc*/...", "internal/negotiate/...", "internal/peer/...", "internal/send/...", "internal/lite/...", "internal/link/...", "internal/reason/..."}
+var between = []string{"internal/pc*/...", "internal/negotiate/...", "internal/peer/...", "internal/send/...", "internal/endpoint/...", "internal/receive/...", "internal/lite/...", "internal/link/...", "internal/reason/..."}
 
 var importRules = []importRule{
 	{

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/lite"
+	"github.com/deltacdn/delta/internal/endpoint"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/slow"
 	"github.com/deltacdn/delta/signal"
@@ -64,7 +64,7 @@ type PlayoutDelay = send.PlayoutDelay
 type Edge struct {
 	node   *cdn.Node
 	config Config
-	watch  lite.Watch // over sessions of Delta's own
+	watch  endpoint.Watch // over sessions of Delta's own
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}

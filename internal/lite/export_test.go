@@ -10,7 +10,7 @@ import (
 // Arrive has a datagram come as the port's reader does: what is answered leaves at
 // once. It does so by a batch of its own, since the reader runs, too.
 func (s *Session) Arrive(packet []byte, from netip.AddrPort) {
-	own := egress.New(s.config.Transport.Port, nil).NewHastyBatch()
+	own := egress.New(s.Transport().Port, nil).NewHastyBatch()
 	was := s.replies(own)
 	s.Receive(time.Now(), packet, from)
 	_ = own.Flush()
@@ -19,9 +19,6 @@ func (s *Session) Arrive(packet []byte, from netip.AddrPort) {
 
 // replies has what is answered go by a batch.
 func (s *Session) replies(b *egress.Batch) (was *egress.Batch) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	was = s.config.Transport.Reply
-	s.config.Transport.Reply, s.again.batch = b, b
-	return was
+	s.again.batch = b
+	return s.ReplyBy(b)
 }

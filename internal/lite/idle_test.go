@@ -15,16 +15,12 @@ import (
 // viewerOf returns what seals as the viewer of s does, who has reported before.
 func viewerOf(tb testing.TB, s *Session) *srtp.Context {
 	key, salt := make([]byte, 16), make([]byte, 12)
-	in, err := dtlssrtp.NewOpener(srtp.ProtectionProfileAeadAes128Gcm, key, salt, maxSources)
+	in, err := dtlssrtp.NewOpener(srtp.ProtectionProfileAeadAes128Gcm, key, salt, 16)
 	require.NoError(tb, err)
 	theirs, err := srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm)
 	require.NoError(tb, err)
-	s.dtls.keys.in, s.dtls.frozen = in, true
-	tb.Cleanup(func() {
-		s.mu.Lock()
-		s.dtls.frozen = false // there was no DTLS to say goodbye in
-		s.mu.Unlock()
-	})
+	s.Assume(s.To(), in, s.media.out)
+	tb.Cleanup(s.Unassume)
 	return theirs
 }
 
@@ -49,7 +45,7 @@ func BenchmarkReport(b *testing.B) {
 			}
 			b.StartTimer()
 		}
-		s.Receive(time.Now(), sealed[i%len(sealed)], s.ice.addr)
+		s.Receive(time.Now(), sealed[i%len(sealed)], s.To())
 	}
 }
 
@@ -58,13 +54,13 @@ func BenchmarkReport(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	s := newPipeline(b, 1).viewers[0]
 	viewerOf(b, s)
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice.ours[0].Ufrag+":x"),
-		stun.NewShortTermIntegrity(s.ice.ours[0].Pwd), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.Credentials().Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.Credentials().Pwd), stun.Fingerprint)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Receive(time.Now(), m.Raw, s.ice.addr)
-		_ = s.config.Transport.Reply.Flush()
+		s.Receive(time.Now(), m.Raw, s.To())
+		_ = s.Transport().Reply.Flush()
 	}
 }
 
@@ -81,7 +77,7 @@ func TestReportsDoNotAllocate(t *testing.T) {
 		sealed = append(sealed, one)
 	}
 	require.Zero(t, testing.AllocsPerRun(200, func() {
-		s.Receive(time.Now(), sealed[0], s.ice.addr)
+		s.Receive(time.Now(), sealed[0], s.To())
 		sealed = sealed[1:]
 	}))
 }

@@ -2,6 +2,7 @@ package lite_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -194,6 +195,39 @@ func TestPlaysAndParts(t *testing.T) {
 	}
 }
 
+// Either side may begin the DTLS handshake (RFC 8842 section 5.1), whatever is lost
+// of it; who closes is heard of in both roles.
+func TestDTLSRoles(t *testing.T) {
+	for role, answered := range map[string]string{"actpass": "passive", "active": "passive", "passive": "active"} {
+		for _, loss := range []float64{0, 0.2} {
+			t.Run(fmt.Sprint(role, loss), func(t *testing.T) {
+				inPlace(t, func(t *testing.T, p *place) {
+					host := p.network.Host("viewer", cdntest.Path{Delay: 5 * time.Millisecond, Loss: loss})
+					c := p.clientOf(func(s *webrtc.SettingEngine) { host.Use(s) })
+					s, err := p.answer(strings.ReplaceAll(c.offer(t), "a=setup:actpass", "a=setup:"+role))
+					require.NoError(t, err)
+					require.Contains(t, s.SDP(), "a=setup:"+answered+"\r\n")
+					c.accept(t, s.SDP())
+					p.frames(150)
+					require.Positive(t, c.packets.Load())
+					if loss > 0 {
+						require.NoError(t, s.Close())
+						require.NoError(t, c.GracefulClose())
+						return
+					}
+					require.NoError(t, c.GracefulClose())
+					select {
+					case <-s.Done():
+						require.ErrorIs(t, s.Err(), cdn.ErrPeerLost)
+					case <-time.After(100 * time.Millisecond):
+						t.Fatal("a viewer's close is heard at once")
+					}
+				})
+			})
+		}
+	}
+}
+
 // A controlling agent that waits for a check of the other side's, as pion does,
 // need not wait for its next turn: connected means checked (one round trip),
 // nominated (one) and DTLS (two).
@@ -319,7 +353,7 @@ func TestOffersForPeerConnections(t *testing.T) {
 		defer func() { require.NoError(t, c.GracefulClose()) }()
 		offer := c.offer(t)
 		for old, changed := range map[string]string{
-			"a=setup:actpass": "a=setup:passive", "a=rtcp-mux\r\n": "",
+			"a=setup:actpass": "a=setup:holdconn", "a=rtcp-mux\r\n": "",
 		} {
 			require.Contains(t, offer, old)
 			_, err := p.answer(strings.ReplaceAll(offer, old, changed))

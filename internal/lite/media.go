@@ -29,20 +29,14 @@ func (w *writer) WriteRTP(header, payload []byte) (int, error) {
 // it, with its batch.
 func (s *Session) Consume(batch *egress.Batch) {
 	s.media.batch = batch
-	s.media.to = s.to()
+	s.media.to = s.To()
 	if reports := s.set.Consume(batch.Now(), &s.media); len(reports) > 0 {
 		s.sendRTCP(reports)
 	}
 }
 
-func (s *Session) to() netip.AddrPort {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ice.addr
-}
-
-// sendRTCP sends a compound packet (RFC 3550 section 6.1) ahead of media.
-func (s *Session) sendRTCP(packets []rtcp.Packet) {
+// compound returns a compound packet (RFC 3550 section 6.1).
+func (s *Session) compound(packets []rtcp.Packet) []byte {
 	sdes := &rtcp.SourceDescription{}
 	for _, ssrc := range s.ssrcs {
 		sdes.Chunks = append(sdes.Chunks, rtcp.SourceDescriptionChunk{
@@ -51,65 +45,64 @@ func (s *Session) sendRTCP(packets []rtcp.Packet) {
 	}
 	raw, err := rtcp.Marshal(append(packets[:len(packets):len(packets)], sdes))
 	if err != nil {
-		return // what we make can be marshaled
+		return nil // what we make can be marshaled
 	}
-	sealed, err := s.dtls.keys.out.RTCP(raw)
-	if err == nil {
-		_ = s.config.Transport.Port.Send(sealed, s.to()) // the next one is as good
+	return raw
+}
+
+// sendRTCP sends a compound packet ahead of media.
+func (s *Session) sendRTCP(packets []rtcp.Packet) { s.SendRTCP(s.compound(packets)) }
+
+// Connected implements [endpoint.Owner].
+func (s *Session) Connected(_ dtlssrtp.Keys, out *dtlssrtp.Sealer) {
+	s.playing.Lock()
+	defer s.playing.Unlock()
+	s.media.out, s.again.out = out, out
+	s.said.connected = true
+	if s.said.stream != nil {
+		s.startLocked()
 	}
 }
 
-func (s *Session) sendBye() {
-	s.sendRTCP([]rtcp.Packet{
-		&rtcp.ReceiverReport{},
-		&rtcp.Goodbye{Sources: s.ssrcs, Reason: reason.Word(s.Err())},
-	})
-}
+// RTP implements [endpoint.Owner]: a viewer sends no media.
+func (s *Session) RTP(time.Time, []byte) (authentic bool) { return false }
 
-// Receive takes a datagram that the port's reader has found to be ours
-// (RFC 7983 tells them apart by the first byte). It may write over it.
-func (s *Session) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
-	if len(packet) == 0 {
-		return false
-	}
-	connected := false
-	switch first := packet[0]; {
-	case first < 4:
-		connected = s.receiveCheck(now, packet, from)
-	case first >= 20 && first < 64:
-		connected = s.receiveRecord(now, packet, from)
-	case first >= 128 && first < 192 && len(packet) > 1 && packet[1] >= 192 && packet[1] < 224:
-		connected = s.receiveRTCP(now, packet, from)
-	}
-	return connected && s.set.Idle(now) // the viewer waits for media
-}
-
-// receiveRTCP takes the viewer's feedback. That it is authentic shows that the
-// handshake is over on the other side too, and DTLS can be set aside.
-func (s *Session) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
-	k := s.dtls.established.Load()
-	if k == nil {
-		return false
-	}
-	compound := k.open(now, packet)
-	if compound == nil {
-		return false
-	}
-	connected, s.again.to = s.heard(now, from)
+// RTCP takes the viewer's feedback. It implements [endpoint.Owner].
+func (s *Session) RTCP(now time.Time, compound []byte, to netip.AddrPort) {
+	s.again.to = to
 	if s.set.Hear(now, compound) {
 		s.End(cdn.ErrTooSlow)
 	}
 	if answer := send.AnswerTime(s.ssrcs[0], compound); answer != nil {
 		s.sendRTCP(answer)
 	}
-	return connected
 }
 
-// heard notes that the viewer lives, and returns where.
-func (s *Session) heard(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ice.heardFrom(now, from)
-	s.freezeLocked()
-	return s.dtls.frozen, s.ice.addr
+// Idle implements [endpoint.Owner].
+func (s *Session) Idle(now time.Time) bool { return s.set.Idle(now) }
+
+// Ending stops sending, and says goodbye by a BYE. It implements [endpoint.Owner].
+func (s *Session) Ending(err error) (goodbye []byte) {
+	s.playing.Lock()
+	s.said.over = true
+	unwatch, detach := s.said.unwatch, s.said.detach
+	s.playing.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+	if detach != nil {
+		detach()
+	}
+	s.set.Close()
+	return s.compound([]rtcp.Packet{
+		&rtcp.ReceiverReport{},
+		&rtcp.Goodbye{Sources: s.ssrcs, Reason: reason.Word(err)},
+	})
+}
+
+// Ended implements [endpoint.Owner].
+func (s *Session) Ended(err error) {
+	if s.config.Ended != nil {
+		s.config.Ended(err, s.Stats())
+	}
 }

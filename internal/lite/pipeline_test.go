@@ -35,9 +35,6 @@ type noBack struct{}
 func (noBack) RequestKeyframe() {}
 func (noBack) Nack([]uint16)    {}
 
-// unbounded lets a benchmark say what a viewer may not.
-var unbounded = rate{burst: 1}
-
 // pipeline is what lies between a packet's arrival and the socket, for so many
 // viewers who have connected.
 type pipeline struct {
@@ -82,11 +79,9 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
 		require.NoError(tb, err)
-		s.dtls.keys, s.ice.addr = &keys{out: out, pace: unbounded}, netip.MustParseAddrPort("127.0.0.1:9")
+		s.Assume(netip.MustParseAddrPort("127.0.0.1:9"), nil, out)
 		s.media.out, s.again.out = out, out
 		s.replies(egress.New(&sink{}, nil).NewHastyBatch()) // the port's reader has the node's
-		s.dtls.established.Store(s.dtls.keys)
-		s.ice.paths = []*path{{addr: s.ice.addr, proved: true}}
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}
@@ -206,7 +201,7 @@ func BenchmarkSeal(b *testing.B) {
 			require.NoError(b, err)
 			s.media.out, err = dtlssrtp.NewSealer(profile, make([]byte, keyLen), make([]byte, saltLen))
 			require.NoError(b, err)
-			s.media.batch, s.media.to = p.batch, s.ice.addr
+			s.media.batch, s.media.to = p.batch, s.To()
 			h := []byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}
 			b.ReportAllocs()
 			for n := uint16(0); b.Loop(); n++ {
@@ -241,8 +236,8 @@ func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
 	theirs := viewerOf(t, s)
 	out := &stuck{entered: make(chan struct{}), released: make(chan struct{})}
 	batch := egress.New(out, nil).NewBatch()
-	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.ice.ours[0].Ufrag+":x"),
-		stun.NewShortTermIntegrity(s.ice.ours[0].Pwd), stun.Fingerprint)
+	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(s.Credentials().Ufrag+":x"),
+		stun.NewShortTermIntegrity(s.Credentials().Pwd), stun.Fingerprint)
 	require.NoError(t, err)
 	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: s.ssrcs[0], FractionLost: 64}}}})
 	require.NoError(t, err)
@@ -254,8 +249,8 @@ func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
 	<-out.entered
 	read := make(chan struct{})
 	wg.Go(func() {
-		s.Receive(time.Now(), m.Raw, s.ice.addr)
-		s.Receive(time.Now(), sealed, s.ice.addr)
+		s.Receive(time.Now(), m.Raw, s.To())
+		s.Receive(time.Now(), sealed, s.To())
 		close(read)
 	})
 	select {

@@ -9,11 +9,15 @@ import (
 	"github.com/deltacdn/delta/internal/send"
 )
 
-// signaled is what was said to the viewer of what it gets.
+// signaled is what was said to the viewer of what it gets, and how far that is.
 type signaled struct {
 	stream *cdn.Stream // nil before Play
 	open   *open       // what was answered then; nil otherwise
-	sdp    string
+
+	connected bool
+	over      bool   // nothing may begin any more
+	unwatch   func() // of the stream's end
+	detach    func() // from the stream
 }
 
 // open is an answer that leaves open what is sent: of each of the offer's
@@ -45,10 +49,10 @@ func (s *Session) Play(stream *cdn.Stream) error {
 }
 
 func (s *Session) play(stream *cdn.Stream) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life.stopped {
-		return s.life.err
+	s.playing.Lock()
+	defer s.playing.Unlock()
+	if err := s.Err(); err != nil {
+		return err
 	}
 	plan, err := send.PlanAnswer(s.said.open.offer, stream.Tracks())
 	if err != nil {
@@ -62,8 +66,29 @@ func (s *Session) play(stream *cdn.Stream) error {
 	}
 	s.said.stream, s.said.open = stream, nil
 	s.set.Warm()
-	if s.dtls.keys != nil {
+	if s.said.connected {
 		s.startLocked()
 	}
 	return nil
+}
+
+// startLocked begins to send: the stream is there, and the viewer.
+func (s *Session) startLocked() {
+	if s.said.over {
+		return
+	}
+	s.set.Start()
+	s.said.detach = s.said.stream.AttachBatch(s)
+}
+
+// watch has the session end with its stream.
+func (s *Session) watch(stream *cdn.Stream) {
+	unwatch := stream.AfterEnd(s.End)
+	s.playing.Lock()
+	defer s.playing.Unlock()
+	if s.said.over {
+		unwatch()
+		return
+	}
+	s.said.unwatch = unwatch
 }

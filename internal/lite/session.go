@@ -1,12 +1,10 @@
-// Package lite is a viewer's session without a PeerConnection: an ICE-lite
-// responder, a DTLS server and SRTP over the node's port, driven by the port's
-// one reader and the node's workers. In steady state it has no goroutine, and
-// DTLS is set aside until the goodbye.
+// Package lite is a viewer's session without a PeerConnection: an
+// [endpoint.Endpoint] and a [send.Set], driven by the port's one reader and the
+// node's workers.
 package lite
 
 import (
 	"crypto/rand"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +12,7 @@ import (
 	"github.com/pion/logging"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/endpoint"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -29,7 +27,7 @@ type Config struct {
 	Log       logging.LoggerFactory
 	// Watch ends the session if its viewer does not come or is gone. If nil, the
 	// session has one of its own.
-	Watch *Watch
+	Watch *endpoint.Watch
 	// Expires is when the session ends by itself. Zero: never.
 	Expires time.Time
 	// Proved is called when the viewer has proved its address, perhaps more than
@@ -43,19 +41,16 @@ type Config struct {
 // A Session sends a stream to one viewer. It is a signal.Session. Its methods
 // may be called concurrently.
 type Session struct {
-	// What a burst needs stands first, as in the set.
+	// What a burst needs stands first, as in the set and in the endpoint.
 	set   *send.Set // static
 	media writer    // that Consume uses
-	mu    sync.Mutex
-	ice   iceState // guarded by mu, as what follows, but for what says otherwise
-	dtls  dtlsState
-	life  lifetime
-	said  signaled
+	endpoint.Endpoint
+
+	playing sync.Mutex // may be held when the endpoint's is taken, never the reverse
+	said    signaled   // guarded by playing
 
 	// static
-	id     string
 	config Config
-	remote remote
 	cname  string
 	ssrcs  []uint32 // that the answer announces
 	again  writer   // that the port's reader uses
@@ -66,9 +61,6 @@ type Session struct {
 // [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer, or
 // that cannot be answered without a stream.
 func Answer(c Config, offer string) (*Session, error) {
-	if c.Watch == nil {
-		c.Watch = &Watch{}
-	}
 	o, err := negotiate.Parse(offer)
 	if err != nil {
 		return nil, err
@@ -81,12 +73,10 @@ func Answer(c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{
-		id: rand.Text(), config: c, remote: r, cname: rand.Text()[:16], set: send.New(c.Config),
-		said: signaled{stream: c.Stream},
-	}
-	s.life.begin(time.Now())
-	s.ice = newICE(c.Transport.Port, s, r.ice, s.life.begun)
+	s := &Session{config: c, cname: rand.Text()[:16], set: send.New(c.Config), said: signaled{stream: c.Stream}}
+	s.Init(endpoint.Config{
+		Transport: c.Transport, Log: c.Log, Watch: c.Watch, Expires: c.Expires, Proved: c.Proved, Remote: r, Role: endpoint.Role{Client: r.Passive},
+	}, s)
 	s.again.batch = c.Transport.Reply
 	all := sections(plan)
 	for _, one := range all {
@@ -95,19 +85,19 @@ func Answer(c Config, offer string) (*Session, error) {
 	if c.Stream == nil {
 		s.said.open = &open{o, all}
 	} else if err := s.addLines(plan, all); err != nil {
-		s.life.cancel()
 		s.set.Close()
 		return nil, err
 	}
-	cred, err := s.newCredentials()
+	local, err := s.Open()
 	if err != nil {
-		s.life.cancel()
 		s.set.Close()
 		return nil, err
 	}
-	s.ice.ours = []icecheck.Credentials{cred}
-	s.said.sdp = answer(plan.Offer, s.local(cred), all, s.cname)
-	s.begin()
+	s.set.Warm()
+	s.Begin(answer(plan.Offer, local, all, s.cname))
+	if c.Stream != nil {
+		s.watch(c.Stream)
+	}
 	return s, nil
 }
 
@@ -134,8 +124,8 @@ func (s *Session) addLines(plan *send.Plan, sections []*section) error {
 		if l.RTX != 0 {
 			out.RTX = announced.rtx
 		}
-		for _, e := range extensions(choice) {
-			out.Extensions[e.uri] = e.id
+		for _, e := range endpoint.Extensions(choice) {
+			out.Extensions[e.URI] = e.ID
 		}
 		s.set.Add(l, layers[i], "").Bind(out)
 	}
@@ -153,30 +143,6 @@ func newSSRC(sections []*section) uint32 {
 			return n
 		}
 	}
-}
-
-// begin asks for keyframes while the viewer connects, and sets the clocks.
-func (s *Session) begin() {
-	s.set.Warm()
-	s.config.Watch.add(s)
-	s.mu.Lock()
-	if at := s.config.Expires; !at.IsZero() {
-		s.life.expiry = time.AfterFunc(time.Until(at), func() { s.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
-	}
-	s.mu.Unlock()
-	if stream := s.config.Stream; stream != nil {
-		s.watch(stream)
-	}
-}
-
-// ID is unguessable (128 bits).
-func (s *Session) ID() string { return s.id }
-
-// SDP returns the answer, with the credentials of the present ICE session.
-func (s *Session) SDP() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.said.sdp
 }
 
 // Stats returns a snapshot.

@@ -116,13 +116,13 @@ func TestNoGoroutinesInSteadyState(t *testing.T) {
 			synctest.Wait()
 			stacks := make([]byte, 1<<20)
 			for one := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-				if strings.Contains(one, "lite.(*Session)") || strings.Contains(one, "pion/dtls") {
+				if strings.Contains(one, "endpoint.(*Endpoint)") || strings.Contains(one, "pion/dtls") {
 					all = append(all, one)
 				}
 			}
 			return all
 		}
-		sealer := v.connect(s.ice.ours[0])
+		sealer := v.connect(s.Credentials())
 		require.NotEmpty(t, ours(), "DTLS is there until she reports")
 		raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
 		require.NoError(t, err)

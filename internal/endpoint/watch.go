@@ -1,4 +1,4 @@
-package lite
+package endpoint
 
 import (
 	"sync"
@@ -8,40 +8,40 @@ import (
 const (
 	// connectTimeout bounds the time until DTLS is up.
 	connectTimeout = 20 * time.Second
-	// silence is how long nothing authentic may come from a viewer: its checks
+	// silence is how long nothing authentic may come from a peer: its checks
 	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
 	silence = 10 * time.Second
 	// watchEvery is how late it may be noticed.
 	watchEvery = time.Second
 )
 
-// A Watch ends sessions that did not connect, or whose viewer is gone without a
+// A Watch ends endpoints that did not connect, or whose peer is gone without a
 // word. It looks at all of them once a second, so that none needs a timer of its
 // own. The zero value is ready to use. Its methods may be called concurrently.
 type Watch struct {
-	mu       sync.Mutex
-	sessions map[*Session]struct{}
-	timer    *time.Timer // nil: there are no sessions
+	mu        sync.Mutex
+	endpoints map[*Endpoint]struct{}
+	timer     *time.Timer // nil: there are no endpoints
 }
 
-func (w *Watch) add(s *Session) {
+func (w *Watch) add(e *Endpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.sessions == nil {
-		w.sessions = make(map[*Session]struct{})
+	if w.endpoints == nil {
+		w.endpoints = make(map[*Endpoint]struct{})
 	}
-	w.sessions[s] = struct{}{}
+	w.endpoints[e] = struct{}{}
 	if w.timer == nil {
 		w.timer = time.AfterFunc(watchEvery, w.look)
 	}
 }
 
-// remove forgets a session. It waits for a look at it.
-func (w *Watch) remove(s *Session) {
+// remove forgets an endpoint. It waits for a look at it.
+func (w *Watch) remove(e *Endpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.sessions, s)
-	if len(w.sessions) == 0 && w.timer != nil {
+	delete(w.endpoints, e)
+	if len(w.endpoints) == 0 && w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
 	}
@@ -54,9 +54,9 @@ func (w *Watch) look() {
 		return // the last has left meanwhile
 	}
 	now := time.Now()
-	for s := range w.sessions {
-		if err := s.missed(now); err != nil {
-			s.End(err)
+	for e := range w.endpoints {
+		if err := e.missed(now); err != nil {
+			e.End(err)
 		}
 	}
 	w.timer.Reset(watchEvery)

@@ -1,4 +1,4 @@
-package lite
+package endpoint
 
 import (
 	"crypto/tls"
@@ -14,6 +14,7 @@ import (
 // the DTLS connection can be made again.
 type keys struct {
 	state dtls.State // when it was set aside
+	srtp  dtlssrtp.Keys
 	out   *dtlssrtp.Sealer
 
 	// owned by the port's reader
@@ -22,12 +23,12 @@ type keys struct {
 }
 
 // export makes the SRTP contexts of what was agreed.
-func export(conn *dtls.Conn) (*keys, error) {
-	agreed, err := dtlssrtp.Export(conn, false)
+func export(conn *dtls.Conn, client bool) (*keys, error) {
+	agreed, err := dtlssrtp.Export(conn, client)
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{pace: rate{every: time.Second / maxReports, burst: maxBurst}}
+	k := &keys{srtp: agreed, pace: rate{every: time.Second / maxReports, burst: maxBurst}}
 	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
@@ -35,10 +36,12 @@ func export(conn *dtls.Conn) (*keys, error) {
 	return k, err
 }
 
-// maxSources bounds from how many SSRCs a viewer may send RTCP.
-const maxSources = 16
+// maxSources bounds from how many SSRCs a peer may send RTCP. A publisher has one
+// for each layer, and that of its repairs.
+const maxSources = 64
 
-// What a viewer may say a second, and at once: several times what browsers do
+// How many compound packets a peer may send a second, and at once: several times
+// what browsers do
 // when much is lost. A NACK can ask for a lot, and others wait meanwhile.
 const (
 	maxReports = 200

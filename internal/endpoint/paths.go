@@ -1,4 +1,4 @@
-package lite
+package endpoint
 
 import (
 	"net/netip"
@@ -10,9 +10,9 @@ import (
 	"github.com/deltacdn/delta/internal/port"
 )
 
-// A path is an address of the viewer's. That a check carries the right password
+// A path is an address of the peer's. That a check carries the right password
 // does not say that its sender is where it seems to come from: anybody who knows
-// the password, as the viewer does, can have written another's address on it. So
+// the password, as the peer does, can have written another's address on it. So
 // neither media nor the DTLS handshake, which says 25 times what it is told,
 // goes to an address before it is proved: a check of ours was answered from it.
 type path struct {
@@ -27,11 +27,11 @@ type path struct {
 }
 
 const (
-	// maxPaths bounds the addresses that a viewer may have at a time.
+	// maxPaths bounds the addresses that a peer may have at a time.
 	maxPaths = 8
 	// maxAsks bounds our unanswered checks of an address, as RFC 8489 section
 	// 6.2.1 does, with twice the time from each to the next; and those of a session
-	// are bounded by the product. Else a viewer could have us send to others
+	// are bounded by the product. Else a peer could have us send to others
 	// whatever it likes to pay for with checks.
 	maxAsks     = 7
 	askInterval = 50 * time.Millisecond
@@ -44,8 +44,8 @@ const (
 	maxEarlyLen = 1500
 )
 
-// An iceState is a lite agent's: our credentials and the viewer's, and where the
-// viewer is. It reads no clock and sends nothing; it has the port tell whose the
+// An iceState is a lite agent's: our credentials and the peer's, and where the
+// peer is. It reads no clock and sends nothing; it has the port tell whose the
 // datagrams are.
 type iceState struct {
 	addr  netip.AddrPort // in use
@@ -194,7 +194,7 @@ func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) 
 	return p.early
 }
 
-// prove takes it for proved that the viewer is at p: from now on it may be sent to.
+// prove takes it for proved that the peer is at p: from now on it may be sent to.
 func (s *iceState) prove(p *path) {
 	if p.proved {
 		return
@@ -245,7 +245,7 @@ func (s *iceState) forgetEarly() {
 	}
 }
 
-// restart begins another ICE session with the viewer's new credentials and ours,
+// restart begins another ICE session with the peer's new credentials and ours,
 // which the port knows.
 func (s *iceState) restart(ours, theirs icecheck.Credentials) {
 	s.theirs, s.tie = theirs, icecheck.NewTieBreaker()

@@ -1,0 +1,165 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/negotiate"
+)
+
+// newCredentials makes credentials and has the port give us their checks.
+func (e *Endpoint) newCredentials() (icecheck.Credentials, error) {
+	c := icecheck.NewCredentials()
+	return c, e.config.Transport.Port.Name(c.Ufrag, e)
+}
+
+func (e *Endpoint) local(c icecheck.Credentials) Local {
+	t := &e.config.Transport
+	return Local{ICE: c, Fingerprint: t.Fingerprint, Candidates: t.Candidates, Client: e.config.Role.Client}
+}
+
+// Patch takes candidates, which a lite agent does not need, or new ICE
+// credentials, which restart ICE; then it returns our new ones.
+func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
+	f, err := negotiate.ParseFragment(text)
+	if err != nil {
+		return "", err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.stopped {
+		return "", e.life.err
+	}
+	restarts := f.Ufrag != "" && f.Ufrag != e.ice.theirs.Ufrag
+	if restarts {
+		e.ice.candidates = 0
+	}
+	if e.ice.candidates += len(f.Candidates); e.ice.candidates > negotiate.MaxTrickled {
+		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
+	}
+	if !restarts {
+		return "", nil
+	}
+	return e.restartLocked(f.Ufrag, f.Pwd)
+}
+
+// restartsPerMinute bounds how often ICE begins anew, which allows as many checks
+// of ours again as at first. A client does it when its network changes.
+const restartsPerMinute = 5
+
+// restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
+// flows as before until the peer nominates.
+func (e *Endpoint) restartLocked(ufrag, pwd string) (string, error) {
+	now := time.Now()
+	if wait := e.ice.restarts.wait(now); wait > 0 {
+		return "", &cdn.Error{
+			Op: "restart ICE", Err: fmt.Errorf("%w: %d restarts a minute", cdn.ErrOverLimit, restartsPerMinute), RetryAfter: wait,
+		}
+	}
+	e.ice.restarts.take(now)
+	c, err := e.newCredentials()
+	if err != nil {
+		return "", err
+	}
+	old := e.ice.ours[0]
+	e.ice.restart(c, icecheck.Credentials{Ufrag: ufrag, Pwd: pwd})
+	e.sdp = strings.NewReplacer("a=ice-ufrag:"+old.Ufrag, "a=ice-ufrag:"+c.Ufrag, "a=ice-pwd:"+old.Pwd, "a=ice-pwd:"+c.Pwd).Replace(e.sdp)
+	return e.local(c).fragment(e.config.Remote.Mid), nil
+}
+
+// receiveCheck answers a connectivity check, and makes one of our own in return
+// where that is needed. It reports whether the peer is connected.
+func (e *Endpoint) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
+	if icecheck.IsAnswer(packet) {
+		return e.receiveAnswer(now, packet, from)
+	}
+	answer, ours, connected := e.answerCheck(now, packet, from)
+	e.reply(answer, from) // lost, it is asked for again
+	e.reply(ours, from)
+	return connected
+}
+
+// reply sends a datagram, if there is one, with what others are answered who spoke
+// at the same moment.
+func (e *Endpoint) reply(b []byte, to netip.AddrPort) {
+	if b != nil {
+		batch := e.config.Transport.Reply
+		batch.Add(append(batch.Room(len(b)), b...), to)
+	}
+}
+
+// answerCheck returns the answer to a check, nil if it is not authentic, and the
+// check of ours in return, nil: none.
+func (e *Endpoint) answerCheck(now time.Time, packet []byte, from netip.AddrPort) (answer, ours []byte, connected bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.stopped {
+		return nil, nil, false
+	}
+	c, err := e.config.Transport.Checks.Read(packet, e.ice.password)
+	if err != nil {
+		return nil, nil, e.dtls.parked
+	}
+	if answer, err = c.Respond(from); err != nil {
+		return nil, nil, e.dtls.parked
+	}
+	if !c.Controlled {
+		ours = e.ice.checked(now, from, c.Nominates, len(packet), len(answer))
+		if e.config.Role.Client && ours != nil {
+			e.expectLocked(now, from)
+		}
+	}
+	return answer, ours, e.dtls.parked
+}
+
+// expectLocked has our checks of an address repeated after the first one, since our
+// handshake waits for the answer.
+func (e *Endpoint) expectLocked(now time.Time, from netip.AddrPort) {
+	if i := e.ice.find(from); i >= 0 && e.ice.paths[i].asked == 1 {
+		p := e.ice.paths[i]
+		time.AfterFunc(p.askAt.Sub(now), func() { e.askUntilProved(p) })
+	}
+}
+
+// receiveAnswer takes the answer to a check of ours.
+func (e *Endpoint) receiveAnswer(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if id, ok := icecheck.ReadAnswer(packet, e.ice.theirs.Pwd); ok && !e.life.stopped {
+		early := e.ice.answered(now, from, id)
+		if e.config.Proved != nil && e.ice.proved() {
+			e.config.Proved()
+		}
+		begins := len(early) > 0 || e.config.Role.Client && e.ice.proved()
+		if begins && e.dtls.pipe == nil && e.dtls.keys == nil {
+			e.handshakeLocked(early...)
+		}
+	}
+	return e.dtls.parked
+}
+
+// askUntilProved makes our checks of p by itself, since the handshake waits for
+// the answer, and the peer's next check may be seconds away.
+func (e *Endpoint) askUntilProved(p *path) {
+	e.mu.Lock()
+	if e.life.stopped || p.proved || !slices.Contains(e.ice.paths, p) {
+		e.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	raw := e.ice.ask(now, p)
+	wait := p.askAt.Sub(now)
+	e.mu.Unlock()
+	if raw != nil {
+		_ = e.config.Transport.Port.Send(raw, p.addr)
+	}
+	if wait > 0 {
+		time.AfterFunc(wait, func() { e.askUntilProved(p) })
+	}
+}

@@ -1,0 +1,133 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+)
+
+// lifetime is how long an endpoint lasts, and what its end has to undo.
+type lifetime struct {
+	// static
+	begun  time.Time
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+	gone   chan struct{} // closed when the peer has hung up
+	hangUp func()
+	work   sync.WaitGroup // the goroutines that handshake and read DTLS
+
+	// guarded by the endpoint's mu
+	expiry  *time.Timer
+	stopped bool
+	err     error
+}
+
+func (l *lifetime) begin(now time.Time) {
+	l.begun, l.done, l.gone = now, make(chan struct{}), make(chan struct{})
+	l.hangUp = sync.OnceFunc(func() { close(l.gone) })
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+}
+
+// missed returns why the endpoint is to end now, nil: it may go on.
+func (e *Endpoint) missed(now time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch connected := e.dtls.keys != nil; {
+	case connected && now.Sub(e.ice.heard) >= silence:
+		return cdn.ErrPeerLost
+	case !connected && now.Sub(e.life.begun) >= connectTimeout:
+		return fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout)
+	}
+	return nil
+}
+
+// Done is closed when the endpoint is over.
+func (e *Endpoint) Done() <-chan struct{} { return e.life.done }
+
+// Err returns why the endpoint ends or ended, nil while it lives.
+func (e *Endpoint) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.life.err
+}
+
+// End has the endpoint end for the reason given, and does not wait. The first
+// reason stays.
+func (e *Endpoint) End(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.stopped {
+		return
+	}
+	e.life.stopped, e.life.err = true, err
+	go e.finish()
+}
+
+// Close ends the endpoint and waits for it. It is idempotent.
+func (e *Endpoint) Close() error {
+	e.End(cdn.ErrClosed)
+	<-e.life.done
+	return nil
+}
+
+// finish says goodbye and gives back what the endpoint has. Close waits for it.
+func (e *Endpoint) finish() {
+	e.config.Watch.remove(e)
+	e.mu.Lock()
+	if e.life.expiry != nil {
+		e.life.expiry.Stop()
+	}
+	if e.dtls.repeats != nil {
+		e.dtls.repeats.Stop()
+	}
+	keys := e.dtls.keys
+	e.mu.Unlock()
+	bye := e.owner.Ending(e.Err())
+	if keys != nil {
+		e.goodbye(keys, bye)
+	}
+	e.life.cancel()
+	e.mu.Lock()
+	if e.dtls.pipe != nil {
+		_ = e.dtls.pipe.Close()
+	}
+	e.ice.release()
+	e.mu.Unlock()
+	e.life.work.Wait()
+	e.owner.Ended(e.Err())
+	close(e.life.done)
+}
+
+// byeHeadStart is how long ahead of the DTLS close a BYE goes out.
+const byeHeadStart = 20 * time.Millisecond
+
+// goodbye sends the owner's RTCP and a close_notify, unless the peer said goodbye.
+func (e *Endpoint) goodbye(k *keys, bye []byte) {
+	select {
+	case <-e.life.gone:
+		return
+	default:
+	}
+	if bye != nil {
+		e.SendRTCP(bye)
+		select {
+		case <-e.life.gone:
+			return
+		case <-time.After(byeHeadStart):
+		}
+	}
+	e.mu.Lock()
+	parked := e.dtls.parked
+	e.mu.Unlock()
+	if !parked {
+		return // the connection's own reader closes it, and so says goodbye
+	}
+	out := dtlssrtp.NewPipe(e.send)
+	k.sayGoodbye(out, e.config.Transport.Certificate, e.config.Log)
+	_ = out.Close()
+}
