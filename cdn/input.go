@@ -159,9 +159,13 @@ type LayerInput struct {
 	first    time.Time
 	heard    time.Time // when something last came
 	firstSeq uint64
-	received uint64 // packets, duplicates aside
-	keyed    bool   // a keyframe was recognised
-	lastTS   uint64 // newest timestamp, to see where pictures start
+	received uint64        // packets, duplicates aside
+	keyed    bool          // a keyframe was recognised
+	claimed  time.Time     // when one was last recognised, proved or not
+	since    int           // frames since claimed
+	begun    bool          // it took the layer, and what with is known
+	sets     parameterSets // of what came ahead of the keyframe at which it takes the layer
+	lastTS   uint64        // newest timestamp, to see where pictures start
 	shift    shift
 	ahead    bool // it brought what is newer than what the layer has, and waits
 	requests []uint64

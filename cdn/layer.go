@@ -24,8 +24,8 @@ type Layer struct {
 	demand  atomic.Int64               // how many want it
 	bitrate atomic.Uint64              // bits of a float64: that of the last whole window
 	dormant atomic.Pointer[[]dormancy] // nil: of no input
-	// parameters are the newest packets with parameter sets, nil: none came.
-	parameters atomic.Pointer[[]*Packet]
+	// parameters are the newest parameter sets, nil: none came.
+	parameters atomic.Pointer[parameters]
 
 	mu     sync.Mutex
 	active *LayerInput // who writes the ring; nil: nobody now
@@ -75,7 +75,7 @@ func (l *Layer) Lookup(seq uint64) *Packet {
 		return p
 	}
 	if sets := l.parameters.Load(); sets != nil {
-		for _, p := range *sets {
+		for _, p := range sets.packets {
 			if p.Seq == seq {
 				return p
 			}

@@ -1,10 +1,6 @@
 package cdn
 
-import (
-	"cmp"
-	"slices"
-	"time"
-)
+import "time"
 
 // An Opening is what a layer has for those who begin to read it.
 type Opening struct {
@@ -12,7 +8,7 @@ type Opening struct {
 	// none if they are not all here. It is kept until the next keyframe comes.
 	Picture []*Packet
 	// Parameters are the parameter sets (H.264, H.265) that the picture needs
-	// and came without. They belong before it, with its timestamp.
+	// and came without. They belong ahead of it, with its timestamp.
 	Parameters []*Packet
 	// Age is how far the picture is behind what is newest, and Bytes is how much
 	// has come since.
@@ -37,9 +33,7 @@ func (l *Layer) Opening(now time.Time) (o Opening) {
 	}
 	first := o.Picture[0]
 	o.Age = l.age(now, first)
-	if sets := l.parameters.Load(); sets != nil && (*sets)[len(*sets)-1].Seq < first.Seq && (*sets)[0].Timestamp != first.Timestamp {
-		o.Parameters = *sets
-	}
+	o.Parameters = l.parametersAhead(first)
 	return o
 }
 
@@ -53,17 +47,4 @@ func (l *Layer) age(now time.Time, p *Packet) time.Duration {
 		age = max(age, media+now.Sub(newest.Arrival))
 	}
 	return age
-}
-
-// keepParameters notes a packet with parameter sets. Those of one picture may
-// come in several.
-func (l *Layer) keepParameters(p *Packet) {
-	const most = 8
-	var sets []*Packet
-	if old := l.parameters.Load(); old != nil && (*old)[0].Timestamp == p.Timestamp && len(*old) < most {
-		sets = append(sets, *old...)
-	}
-	sets = append(sets, p)
-	slices.SortFunc(sets, func(a, b *Packet) int { return cmp.Compare(a.Seq, b.Seq) })
-	l.parameters.Store(&sets)
 }

@@ -53,10 +53,15 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 	info := li.classify(now, ts, p.Payload, ext)
 	if l.active != li {
 		if !li.mayTake(info) {
+			li.keepSets(ts, p.Payload, info)
 			li.ahead = li.ahead || li.leadsBy(now, ts) > aheadBy
 			return false
 		}
 		li.take(now, mapped, ts, p.Payload, ext)
+		li.storeSets(now, ts, info)
+		li.begun = false
+	}
+	if !li.begun && (info.Keyframe || info.Parameters == 0) { // what follows the sets will tell
 		li.begin(now, info)
 	}
 	if mapped < li.shift.from {
@@ -82,33 +87,66 @@ func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []E
 	if l.track.info.Kind == Audio {
 		return codec.Info{Keyframe: true, FrameStart: true}
 	}
+	if newer {
+		li.since++
+	}
 	info := l.look(payload, ext)
 	info.FrameStart = info.FrameStart || newer
 	switch {
-	case info.Keyframe:
-		li.keyed = true
-		// Parameter sets and the picture behind them are one place to begin.
+	case info.Keyframe && (!info.Unproved || !li.keyed):
+		li.keyed = li.keyed || !info.Unproved
+		li.claimed, li.since = now, 0
+		// A frame is one place to begin, though several of its packets say so.
 		info.Keyframe = newer || !l.hasKeyframeAt(li.shift.at(ts))
-	case !li.keyed && newer && (l.inspect == nil || now.Sub(li.first) > opaqueAfter):
-		info.Keyframe = true
+	case li.opaque(now):
+		info.Keyframe, info.Unproved = newer, true
+	default:
+		info.Keyframe = false
 	}
-	if info.Keyframe {
+	switch {
+	case !info.Keyframe:
+		return info
+	case info.Unproved:
+		li.asking.arbiter.Unseen()
+	default:
 		li.asking.arbiter.Keyframe(now)
-		l.stats.keyframes++
 	}
+	l.stats.keyframes++
 	return info
 }
 
-// look asks the dependency descriptor, where there is one, and else the
-// payload.
-func (l *Layer) look(payload []byte, ext []Ext) codec.Info {
-	if d, ok := l.descriptor(ext); ok {
-		return codec.Info{Keyframe: d.Structure && d.FrameStart, FrameStart: d.FrameStart}
+// After a keyframe that is not proved, an input counts as one whose keyframes can
+// be seen for this long, and for as many frames.
+const (
+	claimedFor    = 12 * time.Second
+	claimedFrames = 100
+)
+
+// opaque reports whether any frame of the input is a place to begin, since its
+// keyframes cannot be told from other frames.
+func (li *LayerInput) opaque(now time.Time) bool {
+	switch {
+	case li.keyed:
+		return false
+	case li.layer.inspect == nil:
+		return true
+	case !li.claimed.IsZero() && (now.Sub(li.claimed) <= claimedFor || li.since <= claimedFrames):
+		return false
 	}
-	if l.inspect == nil {
-		return codec.Info{}
+	return now.Sub(li.first) > opaqueAfter
+}
+
+// look asks the dependency descriptor, where there is one that can be read, and
+// else the payload. Parameter sets are in the payload.
+func (l *Layer) look(payload []byte, ext []Ext) (info codec.Info) {
+	if l.inspect != nil {
+		info = l.inspect(payload)
 	}
-	return l.inspect(payload)
+	if d, ok := l.descriptor(ext); ok && !d.Malformed {
+		info.FrameStart = d.FrameStart
+		info.Keyframe, info.Unproved = d.Structure && d.FrameStart && d.Independent, false
+	}
+	return info
 }
 
 func (l *Layer) descriptor(ext []Ext) (codec.Descriptor, bool) {
@@ -195,7 +233,7 @@ func (li *LayerInput) begin(now time.Time, info codec.Info) {
 	if !info.Keyframe && (l.wanted || looked) {
 		li.asking.keyframe(now)
 	}
-	l.wanted = false
+	l.wanted, li.begun = false, true
 }
 
 // nextTimestamp returns the timestamp with which the layer continues. Inputs of
@@ -245,8 +283,8 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
 		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
 	})
-	if info.Parameters {
-		l.keepParameters(stored)
+	if info.Parameters != 0 {
+		l.keepParameters(stored, info)
 	}
 	if newest {
 		l.out.seq = seq

@@ -9,16 +9,32 @@ import "strings"
 
 // Info is what a payload tells about its place in the stream.
 type Info struct {
-	// Keyframe: the payload begins a picture, or its parameter sets, at which
-	// a decoder can begin. Several payloads of one picture may.
+	// Keyframe: the payload begins a frame that can be decoded without any
+	// other. Parameter sets that the frame needs may be ahead of it, in packets
+	// of their own.
 	Keyframe bool
-	// FrameStart: the payload begins a picture, as far as it tells: with some
+	// Unproved: Keyframe rests on a bit that ciphertext has as often as not. The
+	// frame's own header does not confirm it.
+	Unproved bool
+	// FrameStart: the payload begins a frame, as far as it tells: with some
 	// codecs and senders only a new timestamp does. Every keyframe is one.
 	FrameStart bool
-	// Parameters: the payload holds parameter sets, which later keyframes may
-	// come without.
-	Parameters bool
+	// Parameters are the parameter sets in the payload. Later keyframes may come
+	// without them.
+	Parameters Sets
+	// Mixed: the payload has parts of a frame beside its parameter sets.
+	Mixed bool
 }
+
+// Sets are kinds of parameter sets, as a bit mask.
+type Sets uint8
+
+// The kinds of parameter sets. AV1 calls its one kind a sequence header.
+const (
+	VideoSet    Sets = 1 << iota // VPS of H.265
+	SequenceSet                  // SPS, or sequence header
+	PictureSet                   // PPS
+)
 
 // An Inspector looks into the payloads of one codec. What it cannot read has a
 // zero Info.

@@ -14,9 +14,17 @@ var (
 	nothing  = Info{}
 	start    = Info{FrameStart: true}
 	keyframe = Info{FrameStart: true, Keyframe: true}
-	sets     = Info{FrameStart: true, Keyframe: true, Parameters: true}
-	pps      = Info{Parameters: true}
+	claimed  = Info{FrameStart: true, Keyframe: true, Unproved: true}
+	vps      = Info{FrameStart: true, Parameters: VideoSet}
+	sps      = Info{FrameStart: true, Parameters: SequenceSet}
+	pps      = Info{Parameters: PictureSet}
 )
+
+// with is an Info with more in it.
+func with(info Info, sets Sets, mixed bool) Info {
+	info.Parameters, info.Mixed = sets, mixed
+	return info
+}
 
 // payload reads hexadecimal; spaces part the fields.
 func payload(t testing.TB, s string) []byte {
@@ -75,7 +83,7 @@ func budget(t testing.TB) map[string][]byte {
 func TestNothingIsAllocated(t *testing.T) {
 	for mime, p := range budget(t) {
 		look, pictures := For(mime), PicturesFor(mime)
-		require.True(t, look(p).Keyframe, mime)
+		require.True(t, look(p).FrameStart, mime)
 		assert.Zero(t, testing.AllocsPerRun(100, func() { look(p) }), mime)
 		if pictures == nil {
 			continue
@@ -123,4 +131,31 @@ func BenchmarkDescriptor(b *testing.B) {
 	for b.Loop() {
 		ReadDescriptor(ext)
 	}
+}
+
+// FuzzParameterSets: what is taken out of a payload has its parameter sets and
+// nothing else, and no frame.
+func FuzzParameterSets(f *testing.F) {
+	for mime, all := range map[string][]inspection{
+		"video/H264": h264Payloads(), "video/H265": h265Payloads(), "video/AV1": av1Payloads(),
+	} {
+		for _, one := range all {
+			f.Add(mime, payload(f, one.hex))
+		}
+	}
+	f.Fuzz(func(t *testing.T, mime string, p []byte) {
+		look := For(mime)
+		if look == nil {
+			return
+		}
+		info := look(p)
+		sets := ParameterSets(mime, p, info)
+		if sets == nil {
+			return
+		}
+		got := look(sets)
+		assert.Equal(t, info.Parameters, got.Parameters)
+		assert.False(t, got.Mixed || got.Keyframe)
+		assert.LessOrEqual(t, len(sets), len(p))
+	})
 }

@@ -14,9 +14,9 @@ const (
 	h264FUA        = 28
 )
 
-// h264: an SPS counts as the beginning of the IDR picture that follows it, so
-// that a stream with parameter sets in packets of their own is begun at them.
-// The packets of interleaved mode are unknown: browsers do not take it.
+// h264: a decoder can begin at the first slice of an IDR picture, and nowhere
+// else. Parameter sets may come without one. The packets of interleaved mode are
+// unknown: browsers do not take it.
 func h264(p []byte) Info {
 	if len(p) < 2 {
 		return Info{}
@@ -28,7 +28,9 @@ func h264(p []byte) Info {
 		if p[1]&0x80 == 0 { // S
 			return Info{}
 		}
-		return h264NAL(p[1]&0x1f, p[2:])
+		info := h264NAL(p[1]&0x1f, p[2:])
+		info.Mixed = info.Parameters != 0 // the rest is in other packets
+		return info
 	default:
 		return h264NAL(kind, p[1:])
 	}
@@ -45,9 +47,9 @@ func h264NAL(kind byte, rest []byte) Info {
 	first := rest[0]&0x80 != 0
 	switch kind {
 	case h264SPS:
-		return Info{FrameStart: true, Keyframe: true, Parameters: true}
+		return Info{FrameStart: true, Parameters: SequenceSet}
 	case h264PPS:
-		return Info{Parameters: true}
+		return Info{Parameters: PictureSet}
 	case h264IDR:
 		return Info{FrameStart: first, Keyframe: first}
 	case h264AUD:
@@ -71,7 +73,10 @@ const (
 	h265FU        = 49
 )
 
-// h265 is as h264. Decoding order numbers, which would have to be negotiated by
+// h265 is as h264: a decoder can begin at an IRAP picture (IDR, BLA or CRA), and
+// drops what follows a CRA or BLA picture but refers to pictures ahead of it
+// (RASL, H.265 section 8.1.3). Layers above the base layer may be predicted from
+// it. Decoding order numbers, which would have to be negotiated by
 // sprop-max-don-diff, are taken for absent.
 func h265(p []byte) Info {
 	if len(p) < 3 {
@@ -81,17 +86,22 @@ func h265(p []byte) Info {
 	case h265AP:
 		return aggregate(p[2:], h265Unit)
 	case h265FU:
-		if p[2]&0x80 == 0 { // S
+		if p[2]&0x80 == 0 || !h265Base(p) { // S
 			return Info{}
 		}
-		return h265NAL(p[2]&0x3f, p[3:])
+		info := h265NAL(p[2]&0x3f, p[3:])
+		info.Mixed = info.Parameters != 0 // the rest is in other packets
+		return info
 	default:
-		return h265NAL(kind, p[2:])
+		return h265Unit(p)
 	}
 }
 
+// h265Base reports whether a NAL unit header has nuh_layer_id 0.
+func h265Base(nal []byte) bool { return nal[0]&1 == 0 && nal[1]>>3 == 0 }
+
 func h265Unit(nal []byte) Info {
-	if len(nal) < 2 {
+	if len(nal) < 2 || !h265Base(nal) {
 		return Info{}
 	}
 	return h265NAL(nal[0]>>1&0x3f, nal[2:])
@@ -104,10 +114,12 @@ func h265NAL(kind byte, rest []byte) Info {
 	}
 	first := rest[0]&0x80 != 0 // first_slice_segment_in_pic_flag
 	switch {
-	case kind == h265VPS || kind == h265SPS:
-		return Info{FrameStart: true, Keyframe: true, Parameters: true}
+	case kind == h265VPS:
+		return Info{FrameStart: true, Parameters: VideoSet}
+	case kind == h265SPS:
+		return Info{FrameStart: true, Parameters: SequenceSet}
 	case kind == h265PPS:
-		return Info{Parameters: true}
+		return Info{Parameters: PictureSet}
 	case kind >= h265FirstIRAP && kind <= h265LastIRAP:
 		return Info{FrameStart: first, Keyframe: first}
 	case kind == h265AUD:
@@ -119,9 +131,10 @@ func h265NAL(kind byte, rest []byte) Info {
 }
 
 // aggregate looks into each NAL unit of an aggregation packet: 16 bits of
-// length before each. Receivers drop a packet whose lengths do not add up, so
+// length ahead of each. Receivers drop a packet whose lengths do not add up, so
 // nothing begins with it.
 func aggregate(p []byte, look func(nal []byte) Info) (all Info) {
+	other := false
 	for len(p) > 0 {
 		if len(p) < 2 {
 			return Info{}
@@ -134,8 +147,10 @@ func aggregate(p []byte, look func(nal []byte) Info) (all Info) {
 		info := look(p[:n])
 		all.Keyframe = all.Keyframe || info.Keyframe
 		all.FrameStart = all.FrameStart || info.FrameStart
-		all.Parameters = all.Parameters || info.Parameters
+		all.Parameters |= info.Parameters
+		other = other || info.Parameters == 0
 		p = p[n:]
 	}
+	all.Mixed = other && all.Parameters != 0
 	return all
 }

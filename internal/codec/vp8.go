@@ -46,14 +46,20 @@ func parseVP8(p []byte) (d vp8Descriptor, ok bool) {
 	return d, d.size <= len(p)
 }
 
-// vp8: a picture begins with its first partition, whose payload header has a P
-// bit of 0 in a keyframe (RFC 7741 section 4.3).
+// vp8: a frame begins with its first partition. In a keyframe the P bit of the
+// frame tag is 0, and a start code follows the tag (RFC 6386 section 9.1). The P
+// bit alone is no proof: the payload may be encrypted end to end.
 func vp8(p []byte) Info {
 	d, ok := parseVP8(p)
 	if !ok || !d.start || d.partition != 0 || d.size >= len(p) {
 		return Info{}
 	}
-	return Info{FrameStart: true, Keyframe: p[d.size]&1 == 0}
+	frame := p[d.size:]
+	if frame[0]&1 != 0 {
+		return Info{FrameStart: true}
+	}
+	proved := len(frame) >= 6 && frame[3] == 0x9d && frame[4] == 0x01 && frame[5] == 0x2a
+	return Info{FrameStart: true, Keyframe: true, Unproved: !proved}
 }
 
 func readVP8(p []byte) (Picture, bool) {

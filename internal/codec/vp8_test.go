@@ -23,9 +23,11 @@ func vp8Payloads() []inspection {
 		{"P frame, all identifiers", "90f0 8124 05 63 11 0200", start},
 		{"keyframe, 7-bit picture ID", "9080 11 1002009d012a", keyframe},
 		{"P frame, 7-bit picture ID", "9080 10 1102009d012a", start},
-		{"keyframe, TL0PICIDX only", "9040 01 100200", keyframe},
-		{"keyframe, TID only", "9020 01 100200", keyframe},
+		{"keyframe, TL0PICIDX only", "9040 01 1002009d012a", keyframe},
+		{"keyframe, TID only", "9020 01 1002009d012a", keyframe},
 		{"keyframe, bare descriptor", "10 1002009d012a", keyframe},
+		{"P bit of 0 without a start code", "10 1002009d012b", claimed},
+		{"P bit of 0, cut off ahead of the start code", "10 100200", claimed},
 		{"P frame, bare descriptor", "10 11020000", start},
 		{"droppable P frame", "b080 8005 11020000", start},
 		{"reserved bits are ignored", "58 1002009d012a", keyframe},
@@ -56,7 +58,12 @@ func FuzzVP8(f *testing.F) {
 			return
 		}
 		begins := want.S == 1 && want.PID == 0 && len(data) > 0
-		assert.Equal(t, Info{FrameStart: begins, Keyframe: begins && data[0]&1 == 0}, vp8(p))
+		got := vp8(p)
+		assert.Equal(t, begins, got.FrameStart)
+		assert.Equal(t, begins && data[0]&1 == 0, got.Keyframe)
+		if got.Keyframe && !got.Unproved {
+			assert.Equal(t, []byte{0x9d, 0x01, 0x2a}, data[3:6])
+		}
 
 		picture := Picture{ID: -1, TL0: -1, KeyIdx: -1}
 		if want.I == 1 {
@@ -71,8 +78,8 @@ func FuzzVP8(f *testing.F) {
 		if want.K == 1 {
 			picture.KeyIdx = int16(want.KEYIDX)
 		}
-		got, ok := readVP8(p)
-		assert.Equal(t, picture, got)
+		read, ok := readVP8(p)
+		assert.Equal(t, picture, read)
 		assert.Equal(t, want.I|want.L|want.K == 1, ok)
 	})
 }

@@ -86,6 +86,16 @@ func (a *Arbiter) Keyframe(start time.Time) {
 // requests without an answer meanwhile tells nothing, so the slow pace ends.
 func (a *Arbiter) Resume() { a.tries = 0 }
 
+// Unseen notes a frame of a sender whose keyframes cannot be recognised. Nobody
+// will see whether a request had its effect, so one that was sent is not
+// repeated: receivers ask again.
+func (a *Arbiter) Unseen() {
+	if a.pending && !a.sent.Before(a.earliest) {
+		a.pending = false
+	}
+	a.tries = 0
+}
+
 // Due reports whether to send a request now, which it counts as sent, and
 // returns when it next wants to be called: zero means that nothing is pending.
 func (a *Arbiter) Due(now time.Time) (send bool, next time.Time) {

@@ -163,7 +163,8 @@ type run struct {
 	frameShift uint16
 }
 
-// begin begins a run of layer l at its keyframe p.
+// begin begins a run of layer l at its keyframe p, which the caller sends next.
+// What a decoder needs ahead of p is sent here.
 func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	next, at := &run{layer: l}, place{as: p.Timestamp}
 	if s.run != nil && !s.set.config.Node {
@@ -177,7 +178,22 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 		*next = *s.run
 	}
 	s.layer, s.run, s.waiting = l, next, false
+	s.lead(now, p, at.as)
 	s.arrive(now, next, p, at)
+}
+
+// lead sends the packets that belong ahead of keyframe p, with timestamp as.
+func (s *Sender) lead(now time.Time, p *cdn.Packet, as uint64) {
+	if !s.video {
+		return
+	}
+	all := s.layer.Lead(p)
+	for i, q := range all {
+		if i == 0 || q.Seq != all[i-1].Seq+1 || q.Timestamp != all[i-1].Timestamp {
+			s.munger.Start(s.run, q.Seq, q.Timestamp, as)
+		}
+		s.send(now, q)
+	}
 }
 
 // send gives p the viewer's numbers and writes it.
