@@ -2,8 +2,8 @@
 // repository, with Delta as `go get` brings it, and so shows that what is
 // exported suffices. .ci/goget/run builds and runs it.
 //
-// It composes a network with a signaling and a discovery of its own: see
-// signaling.go and discovery.go.
+// It composes a network with a signaling, a discovery and sockets of its own: see
+// signaling.go, discovery.go and network.go.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 // fetch it, and sees it arrive at a viewer: two nodes, real sockets.
 func run(ctx context.Context) error {
 	const stream = "live/goget"
-	dir, signaling := newDirectory(), newExchange()
+	dir, signaling, sockets := newDirectory(), newExchange(), newNetwork()
 
 	one, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", URL: "memory://origin", Directory: dir})
 	if err != nil {
@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	signaling.serve("memory://origin/publish", live)
 	signaling.serve("memory://origin"+relay.Prefix+stream, nodes)
 
-	two, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	two, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", Net: sockets})
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,9 @@ func run(ctx context.Context) error {
 	defer viewer.Close()
 	if err := viewer.WaitFrames(ctx, 30); err != nil {
 		return err
+	}
+	if n := sockets.sockets.Load(); n < 2 {
+		return fmt.Errorf("the node opened %d sockets: not its port and one to the origin", n)
 	}
 	report := viewer.Report().Video()
 	if report.FaultCount > 0 {
