@@ -159,12 +159,6 @@ func Protected(datagram []byte, resent bool) bool {
 	return true
 }
 
-// IsClientHello reports whether a datagram begins a handshake.
-func IsClientHello(datagram []byte) bool {
-	const header, handshake, clientHello = 13, 22, 1
-	return len(datagram) > header && datagram[0] == handshake && datagram[header] == clientHello
-}
-
 // Resume makes a connection again of the state of one that was set aside. It is
 // reading when this returns.
 func Resume(p net.PacketConn, state dtls.State, cert tls.Certificate, log logging.LoggerFactory) (*dtls.Conn, error) {

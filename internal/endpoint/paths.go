@@ -17,11 +17,11 @@ import (
 // goes to an address before it is proved: a check of ours was answered from it.
 type path struct {
 	addr      netip.AddrPort
-	id        icecheck.ID // of our checks, whose answer is awaited
-	asked     int         // how many there were
-	askAt     time.Time   // the next one is not before
-	credit    int         // bytes that may go there before it is proved
-	early     [][]byte    // records that wait for it to be proved
+	id        icecheck.ID    // of our checks, whose answer is awaited
+	asked     int            // how many there were
+	askAt     time.Time      // the next one is not before
+	credit    int            // bytes that may go there before it is proved
+	early     dtlssrtp.Hello // waits for it to be proved
 	proved    bool
 	nominated bool // the last that was
 }
@@ -39,9 +39,6 @@ const (
 	// that came from there, as QUIC does (RFC 9000 section 8.1): who signals long
 	// credentials cannot have us send others many times what he pays.
 	maxGain = 3
-	// A ClientHello is one record, or two if it has keys against quantum computers.
-	maxEarly    = 2
-	maxEarlyLen = 1500
 )
 
 // An iceState is a lite agent's: our credentials and the peer's, and where the
@@ -191,7 +188,7 @@ func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) 
 	p := s.paths[i]
 	s.prove(p)
 	s.arrived(now, p)
-	return p.early
+	return p.early.Take()
 }
 
 // prove takes it for proved that the peer is at p: from now on it may be sent to.
@@ -220,13 +217,12 @@ func (s *iceState) heardFrom(now time.Time, from netip.AddrPort) {
 // repeated then, without being prompted.
 func (s *iceState) keep(record []byte, from netip.AddrPort) (first *path) {
 	i := s.find(from)
-	if i < 0 || len(s.paths[i].early) == maxEarly || len(record) > maxEarlyLen || !dtlssrtp.IsClientHello(record) {
+	if i < 0 || !s.paths[i].early.Keep(record) {
 		return nil
 	}
 	p := s.paths[i]
 	p.credit += maxGain * len(record)
-	p.early = append(p.early, append([]byte(nil), record...))
-	if len(p.early) > 1 {
+	if p.early.Len() > 1 {
 		return nil
 	}
 	return p
@@ -241,7 +237,7 @@ func (s *iceState) proved() bool {
 // forgetEarly gives up what was kept: the handshake has begun.
 func (s *iceState) forgetEarly() {
 	for _, p := range s.paths {
-		p.early = nil
+		p.early.Take()
 	}
 }
 

@@ -70,10 +70,10 @@ type Link struct {
 	servings  map[uint64]*serving
 	upSince   time.Time
 	rates     rates
-	announced bool   // that it is up
-	shaking   bool   // the handshake has begun
-	hello     []byte // a ClientHello that came before there was an address to answer to
-	chosen    bool   // before another one with the same node, which was not made
+	announced bool           // that it is up
+	shaking   bool           // the handshake has begun
+	hello     dtlssrtp.Hello // came ahead of an address to answer to
+	chosen    bool           // before another one with the same node, which was not made
 	stopped   bool
 	err       error
 	heard     atomic.Int64 // when media last came, since begun
@@ -490,8 +490,8 @@ func (l *Link) receiveRecord(record []byte) {
 	case l.stopped:
 		return
 	case !l.path.usable():
-		if !l.dialed && dtlssrtp.IsClientHello(record) {
-			l.hello = append(l.hello[:0], record...)
+		if !l.dialed {
+			l.hello.Keep(record)
 		}
 		return
 	case l.conn != nil && !dtlssrtp.Protected(record, true):
@@ -507,11 +507,12 @@ func (l *Link) receiveRecord(record []byte) {
 func (l *Link) greet() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.hello == nil || l.stopped || !l.path.usable() {
+	if l.hello.Len() == 0 || l.stopped || !l.path.usable() {
 		return
 	}
-	l.pipe.Put(l.hello)
-	l.hello = nil
+	for _, record := range l.hello.Take() {
+		l.pipe.Put(record)
+	}
 	l.shakeLocked()
 }
 
