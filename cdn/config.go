@@ -24,7 +24,8 @@ type Config struct {
 	// empty, ":0": a free port of all addresses. What a node sends from a port of
 	// all addresses leaves from the one that the system takes for the way to the
 	// client; a node that is to be reached at another (a second address of the
-	// same interface, say) has to name it here.
+	// same interface, say) has to name it here. Firefox sends no media from loopback
+	// addresses, so a node at one of them is out of its reach, on the same machine too.
 	Addr string
 	// PublicIPs are the addresses that clients are told to send to. If empty,
 	// the address of Addr or, where that names none, those of all interfaces.

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
@@ -158,7 +160,9 @@ func newCertificate() (webrtc.Certificate, tls.Certificate, error) {
 	return webrtc.CertificateFromX509(key, parsed), cert, nil
 }
 
-// candidates returns the addresses under which clients reach the port.
+// candidates returns the addresses under which clients reach the port. There are
+// clients that try only the first one (FFmpeg's WHIP muxer), so it is one that most
+// can reach: loopback addresses come last, IPv4 ahead of IPv6.
 func candidates(network Network, local *net.UDPAddr, public []netip.Addr) ([]net.Addr, error) {
 	var all []net.Addr
 	add := func(ip net.IP) { all = append(all, &net.UDPAddr{IP: ip, Port: local.Port}) }
@@ -176,6 +180,7 @@ func candidates(network Network, local *net.UDPAddr, public []netip.Addr) ([]net
 	if err != nil {
 		return nil, err
 	}
+	addrs = slices.SortedStableFunc(slices.Values(addrs), func(a, b netip.Addr) int { return cmp.Compare(reach(a), reach(b)) })
 	for _, ip := range addrs {
 		if !ip.IsLinkLocalUnicast() {
 			add(ip.Unmap().AsSlice())
@@ -185,6 +190,18 @@ func candidates(network Network, local *net.UDPAddr, public []netip.Addr) ([]net
 		return nil, fmt.Errorf("%w: no address to be reached at", ErrInvalid)
 	}
 	return all, nil
+}
+
+// reach orders addresses by how few clients reach them.
+func reach(ip netip.Addr) (rank int) {
+	ip = ip.Unmap()
+	if ip.IsLoopback() {
+		rank += 2
+	}
+	if !ip.Is4() {
+		rank++
+	}
+	return rank
 }
 
 // sharedMux offers the node's public addresses as candidates, whatever address

@@ -15,6 +15,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/examples/internal/media"
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
@@ -47,12 +48,13 @@ func start(o options, log *slog.Logger) (*node, error) {
 	}
 	n := &node{options: o, peers: newPeers(), mux: http.NewServeMux(), failed: make(chan error, 1)}
 	n.url = pageURL(o, l.Addr().(*net.TCPAddr).Port)
-	udp := o.udp
-	if udp == o.http && o.httpNum != "0" {
-		udp = net.JoinHostPort(o.httpHost, o.httpNum)
+	udp, offered, err := mediaAddresses(o)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
 	}
 	n.node, err = cdn.Listen(cdn.Config{
-		ID: cdn.NodeID(o.name), Addr: udp, PublicIPs: o.public, URL: n.url,
+		ID: cdn.NodeID(o.name), Addr: udp, PublicIPs: offered, URL: n.url,
 		Trust: cdn.Trust{Secret: o.secret}, Logger: log,
 	})
 	if err != nil {
@@ -66,6 +68,19 @@ func start(o options, log *slog.Logger) (*node, error) {
 	}
 	n.serve(l)
 	return n, nil
+}
+
+// mediaAddresses returns where the node takes media, and which addresses it offers
+// for that.
+func mediaAddresses(o options) (udp string, offered []netip.Addr, err error) {
+	if o.udp != "" {
+		return o.udp, o.public, nil
+	}
+	host, offered, err := media.Addresses(o.httpHost, cdn.SystemNetwork())
+	if len(o.public) > 0 {
+		offered = o.public
+	}
+	return net.JoinHostPort(host, o.httpNum), offered, err
 }
 
 // pageURL is where others reach the node's web server.

@@ -49,7 +49,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	list := f.String("roles", "origin,edge", "what the node is: origin, relay, edge, or several, with commas between")
 	f.StringVar(&o.name, "name", "", "`name` of the node, unique in the CDN (default: of the host, and a random part)")
 	f.StringVar(&o.http, "http", "127.0.0.1:8080", "`address` for HTTP")
-	f.StringVar(&o.udp, "udp", "", "`address` for media (default: that of -http)")
+	f.StringVar(&o.udp, "udp", "", "`address` for media (default: that of -http, and all addresses if that is a loopback address)")
 	public := f.String("public", "", "`IP` under which others reach this machine, or several, with commas between")
 	entry := f.String("entry", "", "`URL`s of the nodes to fetch from, with commas between")
 	f.StringVar(&o.secret, "secret", "", "`text` that all nodes of the CDN know, and nobody else; without it, other nodes are let in from this machine only")
@@ -125,7 +125,7 @@ func (o *options) setAddresses() (err error) {
 		return fmt.Errorf("-http: %q is no HOST:PORT", o.http)
 	}
 	if o.udp == "" {
-		o.udp = o.http
+		return nil
 	}
 	if _, _, err := net.SplitHostPort(o.udp); err != nil {
 		return fmt.Errorf("-udp: %q is no HOST:PORT", o.udp)

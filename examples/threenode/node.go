@@ -18,6 +18,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/examples/internal/console"
+	"github.com/deltacdn/delta/examples/internal/media"
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/relay"
 )
@@ -62,8 +63,13 @@ func (c *cluster) listenLocked(p *place) (*node, error) {
 		peers: func() []web.Peer { return c.peers(p.name) },
 	}
 	n.cord = newCord(c.transport.Clone())
+	bind, offered, err := media.Addresses(p.host, n.cord)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
 	config := cdn.Config{
-		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(p.host, p.udp),
+		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(bind, p.udp), PublicIPs: offered,
 		URL: n.url, Logger: c.log, OnEvent: n.event, Net: n.cord,
 		Trust: cdn.Trust{Secret: c.secret},
 	}

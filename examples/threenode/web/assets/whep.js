@@ -1,6 +1,7 @@
 // A WHEP client: one session that receives a stream from a node. Whoever uses
 // it decides about trying again.
 
+import { whyNoConnection } from './connectivity.js';
 import { Resource, withOpusParameters, withRoundTrip } from './signaling.js';
 
 export class WhepSession {
@@ -8,6 +9,7 @@ export class WhepSession {
   #events = null;
   #abort = new AbortController();
   #grace;
+  #connected = false; // at any time
   #end;
 
   // options: url, token, events (whether to hear from the server about the
@@ -55,6 +57,7 @@ export class WhepSession {
   #changed() {
     clearTimeout(this.#grace);
     switch (this.pc.connectionState) {
+      case 'connected': this.#connected = true; break;
       case 'failed': this.lost('The connection failed.'); break;
       case 'closed': this.lost('The connection was closed.'); break;
       case 'disconnected':
@@ -62,8 +65,8 @@ export class WhepSession {
     }
   }
 
-  // lost gives the session up.
-  lost(detail) { this.#end({ code: 'lost', detail }); }
+  // lost gives the session up. Where there never was a connection, it says what to do.
+  lost(detail) { this.#end({ code: 'lost', detail: this.#connected ? detail : whyNoConnection(this.pc) }); }
 
   // close ends the session here and at the server. It may be called at any
   // time, and more than once.

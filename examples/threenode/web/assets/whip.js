@@ -1,5 +1,6 @@
 // A WHIP client (RFC 9725): sends a MediaStream to a node.
 
+import { whyNoConnection } from './connectivity.js';
 import { Resource, withOpusParameters } from './signaling.js';
 
 // Video codecs that can be asked for, and which of them this browser sends.
@@ -73,7 +74,8 @@ export class WhipClient extends EventTarget {
 
   #connected() {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('No connection within 15 s: is UDP let through?')), 15000);
+      let connected = false; // at any time
+      const timer = setTimeout(() => reject(new Error(whyNoConnection(this.pc))), 15000);
       const over = (why) => {
         clearTimeout(timer);
         reject(new Error(why));
@@ -82,8 +84,8 @@ export class WhipClient extends EventTarget {
       this.pc.addEventListener('connectionstatechange', () => {
         clearTimeout(this.#grace);
         switch (this.pc.connectionState) {
-          case 'connected': clearTimeout(timer); resolve(); break;
-          case 'failed': over('The connection to the server was lost.'); break;
+          case 'connected': connected = true; clearTimeout(timer); resolve(); break;
+          case 'failed': over(connected ? 'The connection to the server was lost.' : whyNoConnection(this.pc)); break;
           case 'closed': over('The server ended the session.'); break;
           case 'disconnected':
             this.#grace = setTimeout(() => over('The server does not answer any more.'), 5000);
