@@ -81,7 +81,7 @@ type Config struct {
 // nodes that are trusted have no share and are never half-open.
 type Limits struct {
 	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
-	HalfOpen int // of Sessions, those whose client has not proved its address. If zero, 500
+	HalfOpen int // of Sessions, those whose client has not proved its address. If zero, 1000
 	Streams  int // If zero, 1000
 	Links    int // with other nodes, whoever dials. If zero, 1000
 	Tracks   int // of one stream. If zero, 8
@@ -120,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.KeyframeWindow, 500*time.Millisecond)
 	setDefault(&c.Workers, runtime.GOMAXPROCS(0))
 	setDefault(&c.Limits.Sessions, 5000)
-	setDefault(&c.Limits.HalfOpen, 500)
+	setDefault(&c.Limits.HalfOpen, 1000)
 	setDefault(&c.Limits.Streams, 1000)
 	setDefault(&c.Limits.Links, 1000)
 	setDefault(&c.Limits.Tracks, 8)

@@ -37,6 +37,10 @@ var (
 	ErrPeerLost = errors.New("peer lost")
 	// ErrTooSlow: a viewer could not take the stream, even reduced.
 	ErrTooSlow = errors.New("viewer too slow")
+	// ErrUpstream: another node refused to give this one a stream, for a reason that
+	// is not the client's. The error's text has the reason; it wraps no other
+	// sentinel, so that nobody takes it for a refusal of the client.
+	ErrUpstream = errors.New("upstream failed")
 	// ErrLoop: a fetch came by this node already.
 	ErrLoop = errors.New("fetch loop")
 	// ErrStale: a publication of a higher epoch is known.

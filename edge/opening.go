@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/reason"
 )
 
 // An opening is a viewer's wish for a stream, which may not be there yet. One
@@ -34,6 +35,9 @@ var errNotYet = errors.New("edge: the stream is not ready yet")
 func (op *opening) wait(ctx context.Context, until time.Time) error {
 	for {
 		err := op.attempt(ctx, until)
+		if remote(err) { // a Source other than a relay may have it from another node
+			err = op.failed(reason.Upstream(op.id, err))
+		}
 		switch {
 		case err == nil || errors.Is(err, errNotYet):
 			return err
@@ -91,6 +95,17 @@ func (op *opening) attempt(ctx context.Context, until time.Time) error {
 	}
 	op.close()
 	return op.failed(err)
+}
+
+// remote reports whether another node told of err.
+func remote(err error) bool {
+	var e *cdn.Error
+	for at := err; errors.As(at, &e); at = e.Err {
+		if e.Remote() {
+			return true
+		}
+	}
+	return false
 }
 
 func (op *opening) failed(err error) error { return &cdn.Error{Op: "play", Stream: op.id, Err: err} }

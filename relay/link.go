@@ -8,6 +8,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/link"
+	"github.com/deltacdn/delta/internal/reason"
 	"github.com/deltacdn/delta/signal"
 	signallink "github.com/deltacdn/delta/signal/link"
 )
@@ -151,6 +152,9 @@ func (f *Link) noteWay(url string, err error) {
 	case errors.Is(err, link.ErrNone):
 		f.foreign.note(url, foreignFor)
 	default:
+		if reason.Refused(err) != nil && !f.shut.hold(url) {
+			f.node.Logger().Warn("no link with another node, since one of the two refuses the other", "url", url, "err", err)
+		}
 		f.shut.note(url, shutFor)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/reason"
 )
 
 // Config sets up a [Relay].
@@ -85,6 +86,7 @@ type Relay struct {
 	mu      sync.Mutex
 	fetches map[cdn.StreamID]*fetch
 	failed  map[cdn.StreamID]failure
+	warned  beliefs // nodes of whose refusals a warning has been logged
 	closed  bool
 }
 
@@ -108,6 +110,7 @@ func New(node *cdn.Node, c Config) (*Relay, error) {
 		node: node, config: c,
 		fetches: make(map[cdn.StreamID]*fetch),
 		failed:  make(map[cdn.StreamID]failure),
+		warned:  beliefs{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.keepLinks()
@@ -196,6 +199,7 @@ func (r *Relay) startLocked(id cdn.StreamID, path []cdn.NodeID) (*fetch, error) 
 // finish ends the fetch's stream and remembers a failure.
 func (r *Relay) finish(f *fetch, err error) {
 	id := f.stream.ID()
+	err = reason.Upstream(id, err)
 	r.mu.Lock()
 	if r.fetches[id] == f {
 		delete(r.fetches, id)
@@ -209,6 +213,27 @@ func (r *Relay) finish(f *fetch, err error) {
 	f.stopLocked()
 	r.mu.Unlock()
 	f.stream.End(err)
+}
+
+// warnEvery is how often a warning tells of one node's refusals.
+const warnEvery = time.Minute
+
+// refused logs that a node refuses to give this one a stream, if that is why err.
+func (r *Relay) refused(from cdn.Entry, id cdn.StreamID, err error) {
+	why := reason.Refused(err)
+	if why == nil {
+		return
+	}
+	key := from.URL + " " + reason.Word(why)
+	r.mu.Lock()
+	warned := r.warned.hold(key)
+	if !warned {
+		r.warned.note(key, warnEvery)
+	}
+	r.mu.Unlock()
+	if !warned {
+		r.node.Logger().Warn("another node refuses this one", "url", from.URL, "stream", string(id), "err", err)
+	}
 }
 
 // release gives one share of the demand back.

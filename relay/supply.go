@@ -84,6 +84,7 @@ func (f *fetch) supply(ctx context.Context) error {
 		if ctx.Err() != nil || errors.Is(err, cdn.ErrNoCommonCodec) {
 			return err
 		}
+		f.relay.refused(e, f.stream.ID(), err)
 		before = err
 		if newest(f.stream).Sub(begun) > steadyAfter {
 			last = err

@@ -27,7 +27,42 @@ var words = []struct {
 	{"invalid", cdn.ErrInvalid},
 	{"lost", cdn.ErrPeerLost},
 	{"timeout", cdn.ErrTimeout},
+	{"upstream", cdn.ErrUpstream},
 	{"closed", cdn.ErrClosed},
+}
+
+// askers are the reasons that lie with the asker. From another node they are about
+// this one, and not about the client that wants the stream.
+var askers = []error{
+	cdn.ErrUnauthorized, cdn.ErrForbidden, cdn.ErrInvalid, cdn.ErrAlreadyPublishing, cdn.ErrStale, cdn.ErrSuperseded, cdn.ErrTooSlow,
+}
+
+// Refused returns which reason an error has that lies with the asker, nil if none.
+func Refused(err error) error {
+	for _, reason := range askers {
+		if errors.Is(err, reason) {
+			return reason
+		}
+	}
+	return nil
+}
+
+// Upstream returns what err, for which a stream cannot be had from other nodes, is
+// to a client of this node: [cdn.ErrUpstream] if the reason lies with this node as
+// the asker, and err itself otherwise.
+func Upstream(stream cdn.StreamID, err error) error {
+	if Refused(err) == nil {
+		return err
+	}
+	e := &cdn.Error{Op: "fetch", Stream: stream, Err: fmt.Errorf("%w: %v", cdn.ErrUpstream, err)}
+	var told *cdn.Error
+	for at := err; errors.As(at, &told); at = told.Err {
+		if told.Remote() {
+			e.Node = told.Node
+			break
+		}
+	}
+	return e
 }
 
 // Word returns the word for err.

@@ -46,7 +46,8 @@ func (n *Network) Handle(prefix string, h signal.Handler) {
 	n.handlers[prefix] = h
 }
 
-// here is where those in this process are.
+// here is where nodes of this process are, which have to be on this machine where
+// nothing is set by which they know each other. Clients have no address.
 const here = "127.0.0.1:0"
 
 // Dial calls the handler of url. What of url follows the handler's prefix is
@@ -62,7 +63,7 @@ func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.
 	if o.Stream == "" {
 		o.Stream = cdn.StreamID(rest)
 	}
-	if o.RemoteAddr == "" {
+	if o.RemoteAddr == "" && o.SDP == "" {
 		o.RemoteAddr = here
 	}
 	s, err := start(ctx, h, o)

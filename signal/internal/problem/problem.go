@@ -41,6 +41,7 @@ var table = []struct {
 	{cdn.ErrTooSlow, http.StatusGone, "too-slow"},
 	{cdn.ErrSuperseded, http.StatusGone, "superseded"},
 	{cdn.ErrPeerLost, http.StatusBadGateway, "peer-lost"},
+	{cdn.ErrUpstream, http.StatusBadGateway, "upstream"},
 	{cdn.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
 	{cdn.ErrClosed, http.StatusServiceUnavailable, "closed"},
 	{cdn.ErrInvalid, http.StatusBadRequest, "invalid"},
@@ -91,7 +92,7 @@ func detail(err, reason error) string {
 }
 
 // between are the reasons that another node, or the network, had.
-var between = []error{cdn.ErrPeerLost, cdn.ErrTimeout, cdn.ErrClosed, context.DeadlineExceeded}
+var between = []error{cdn.ErrPeerLost, cdn.ErrUpstream, cdn.ErrTimeout, cdn.ErrClosed, context.DeadlineExceeded}
 
 func short(e *cdn.Error, reason error) string {
 	return (&cdn.Error{Op: e.Op, Stream: e.Stream, Err: reason}).Error()
