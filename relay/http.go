@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
@@ -11,22 +12,24 @@ import (
 
 // Handler serves the streams of source to the relays of other nodes over HTTP.
 // Mount it at [Prefix].
-func Handler(node *cdn.Node, source cdn.Source) (http.Handler, error) {
+func Handler(node *cdn.Node, source cdn.Source, proxies ...netip.Prefix) (http.Handler, error) {
 	server, err := NewServer(node, source)
 	if err != nil {
 		return nil, err
 	}
-	return server.Handler()
+	return server.Handler(proxies...)
 }
 
 // Handler takes offers of links over HTTP, and those who fetch stream by stream.
-// Mount it at [Prefix].
-func (s *Server) Handler() (http.Handler, error) {
-	streams, err := whep.New(s, whep.Config{Prefix: Prefix, Logger: s.node.Logger()})
+// Mount it at [Prefix]. proxies are the networks of reverse proxies in front of it,
+// whose word on where a request comes from is taken; a node behind one is not on
+// this machine.
+func (s *Server) Handler(proxies ...netip.Prefix) (http.Handler, error) {
+	streams, err := whep.New(s, whep.Config{Prefix: Prefix, Proxies: proxies, Logger: s.node.Logger()})
 	if err != nil {
 		return nil, err
 	}
-	links := signallink.New(s, s.node.Logger())
+	links := signallink.New(s, s.node.Logger(), proxies...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.TrimPrefix(r.URL.Path, Prefix) == "" {
 			links.ServeHTTP(w, r)

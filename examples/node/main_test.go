@@ -252,6 +252,7 @@ func TestBadFlags(t *testing.T) {
 		"-udp":                  {"-udp", "x"},
 		"-public":               {"-public", "0.0.0.0"},
 		"-name":                 {"-name", "a b"},
+		"-proxy":                {"-proxy", "10.0.0.1,nginx"},
 		"flag provided but":     {"-nothing"},
 		"unexpected argument":   {"more"},
 	} {

@@ -133,7 +133,7 @@ func (n *node) takePublishers() (err error) {
 	if n.live, err = origin.New(n.node, origin.Config{}); err != nil {
 		return err
 	}
-	h, err := whip.New(n.live, whip.Config{Logger: n.node.Logger()})
+	h, err := whip.New(n.live, whip.Config{Proxies: n.options.proxies, Logger: n.node.Logger()})
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (n *node) serveNodes(s cdn.Source) (err error) {
 	if n.server, err = relay.NewServer(n.node, s); err != nil {
 		return err
 	}
-	h, err := n.server.Handler()
+	h, err := n.server.Handler(n.options.proxies...)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (n *node) serveViewers(s cdn.Source) (err error) {
 	if n.view, err = edge.New(n.node, edge.Config{Source: s}); err != nil {
 		return err
 	}
-	h, err := whep.New(n.view, whep.Config{Logger: n.node.Logger()})
+	h, err := whep.New(n.view, whep.Config{Proxies: n.options.proxies, Logger: n.node.Logger()})
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type options struct {
 	name, http, udp   string
 	public            []netip.Addr
 	entry             []string
+	proxies           []netip.Prefix
 	secret            string
 	verbose           bool
 	httpHost, httpNum string
@@ -52,6 +53,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.udp, "udp", "", "`address` for media (default: that of -http, and all addresses if that is a loopback address)")
 	public := f.String("public", "", "`IP` under which others reach this machine, or several, with commas between")
 	entry := f.String("entry", "", "`URL`s of the nodes to fetch from, with commas between")
+	proxies := f.String("proxy", "", "`network` (10.0.0.0/8) or address of the reverse proxies in front of -http, or several, with commas between")
 	f.StringVar(&o.secret, "secret", "", "`text` that all nodes of the CDN know, and nobody else; without it, other nodes are let in from this machine only")
 	f.BoolVar(&o.verbose, "v", false, "log what happens")
 	if err := f.Parse(args); err != nil {
@@ -68,6 +70,7 @@ func parse(args []string, output io.Writer) (options, error) {
 		func() error { return o.setRoles(*list) },
 		func() error { return o.setPublic(*public) },
 		func() error { return o.setEntry(*entry) },
+		func() error { return o.setProxies(*proxies) },
 		o.setAddresses,
 		o.setName,
 	} {
@@ -116,6 +119,20 @@ func (o *options) setEntry(list string) error {
 	}
 	if len(o.entry) == 0 && !o.roles.origin {
 		return errors.New("-entry: a relay or an edge that is no origin has to know whom to fetch from")
+	}
+	return nil
+}
+
+func (o *options) setProxies(list string) error {
+	for _, text := range split(list) {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			text = netip.PrefixFrom(ip, ip.BitLen()).String()
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("-proxy: %q is no network, such as 10.0.0.0/8, and no address", text)
+		}
+		o.proxies = append(o.proxies, p)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
@@ -31,16 +32,18 @@ const maxBody = 32 << 10
 
 // A Handler is an [http.Handler]. Its methods may be called concurrently.
 type Handler struct {
-	nodes signal.LinkHandler
-	log   *slog.Logger
+	nodes  signal.LinkHandler
+	remote *remote.Resolver
+	log    *slog.Logger
 }
 
-// New returns a Handler that has h answer. A nil logger is allowed.
-func New(h signal.LinkHandler, logger *slog.Logger) *Handler {
+// New returns a Handler that has h answer. A nil logger is allowed. proxies are the
+// networks of reverse proxies whose word on where a request comes from is taken.
+func New(h signal.LinkHandler, logger *slog.Logger, proxies ...netip.Prefix) *Handler {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{nodes: h, log: logger}
+	return &Handler{nodes: h, remote: remote.New(proxies, logger), log: logger}
 }
 
 // ServeHTTP answers an offer.
@@ -60,7 +63,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.New(http.StatusRequestEntityTooLarge, "the offer is too long, or broke off").Write(w)
 		return
 	}
-	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: remote.Addr(r)})
+	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: h.remote.Node(r)})
 	if err != nil {
 		h.log.Info("a link is refused", "remote", r.RemoteAddr, "err", err)
 		problem.WriteError(w, err)

@@ -71,5 +71,5 @@ func TestBadRequests(t *testing.T) {
 	require.Equal(t, http.StatusUnsupportedMediaType, ask(http.MethodPost, "application/sdp", "", ""))
 	require.Equal(t, http.StatusRequestEntityTooLarge, ask(http.MethodPost, MediaType, strings.Repeat("x", maxBody+1), ""))
 	require.Equal(t, http.StatusInternalServerError, ask(http.MethodPost, MediaType, "{}", "127.0.0.1"))
-	require.Equal(t, "proxied:0", from, "a proxy's clients are not local")
+	require.Equal(t, "192.0.2.1:1234", from, "whoever forwards without being declared counts as itself")
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
@@ -32,6 +33,11 @@ type Config struct {
 	ICEServers []string
 	// AllowOrigin is which web pages may use the handler (CORS). If empty, all.
 	AllowOrigin string
+	// Proxies are the networks of the reverse proxies in front of the handler. Of
+	// a request from one of them the client's address is the one that it tells, in
+	// Forwarded (RFC 7239) or X-Forwarded-For; see [cdn.Limits] for what it is
+	// used for. If empty, there is none, and such headers are not believed.
+	Proxies []netip.Prefix
 	// Logger gets failures that clients are not told of. If nil, nobody does.
 	Logger *slog.Logger
 }
@@ -45,7 +51,7 @@ func New(h signal.Handler, c Config) (*Handler, error) {
 		c.Prefix = "/whep/"
 	}
 	s, err := resource.New(h, resource.Config{
-		Prefix: c.Prefix, MaxBody: c.MaxBody, Playback: true, Links: c.ICEServers, Origin: c.AllowOrigin, Logger: c.Logger,
+		Prefix: c.Prefix, MaxBody: c.MaxBody, Playback: true, Links: c.ICEServers, Origin: c.AllowOrigin, Proxies: c.Proxies, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -43,12 +43,13 @@ func Switches(c Control, anywhere bool) http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// isHere reports whether a request comes from this machine, and for it. A name
-// that leads here may belong to another site (DNS rebinding), to which the
-// browser would take this node.
+// isHere reports whether a request comes from this machine, and for it. One that a
+// proxy on this machine has forwarded may come from anywhere. A name that leads
+// here may belong to another site (DNS rebinding), to which the browser would take
+// this node.
 func isHere(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() {
+	if err != nil || !from.Addr().Unmap().IsLoopback() || isForwarded(r) {
 		return false
 	}
 	host, _, err := net.SplitHostPort(r.Host)
@@ -57,4 +58,15 @@ func isHere(r *http.Request) bool {
 	}
 	_, err = netip.ParseAddr(host)
 	return err == nil || host == "localhost"
+}
+
+// isForwarded reports whether a proxy has forwarded a request.
+func isForwarded(r *http.Request) bool {
+	for name := range r.Header {
+		switch {
+		case name == "Forwarded", name == "Via", name == "X-Real-Ip", strings.HasPrefix(name, "X-Forwarded"):
+			return true
+		}
+	}
+	return false
 }

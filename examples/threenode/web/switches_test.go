@@ -35,6 +35,7 @@ func TestSwitches(t *testing.T) {
 	const here, there = "127.0.0.1:5000", "192.0.2.7:5000"
 	for name, test := range map[string]struct {
 		method, target, host, from, origin, site string
+		forwarded                                string // a header
 		anywhere                                 bool
 		code                                     int
 	}{
@@ -53,6 +54,10 @@ func TestSwitches(t *testing.T) {
 		"cross-site by its own word":    {target: "/kill?node=a", site: "cross-site", code: 403},
 		"by a name that leads here":     {target: "/kill?node=a", host: "evil.example:8080", origin: "http://evil.example:8080", code: 403},
 		"from elsewhere":                {target: "/kill?node=a", from: there, code: 403},
+		"through a proxy here":          {target: "/kill?node=a", forwarded: "X-Forwarded-For", code: 403},
+		"through a standard proxy here": {target: "/kill?node=a", forwarded: "Forwarded", code: 403},
+		"through any proxy here":        {target: "/kill?node=a", forwarded: "X-Forwarded-Proto", code: 403},
+		"through a proxy, allowed":      {target: "/kill?node=a", forwarded: "X-Forwarded-For", anywhere: true, code: 204},
 		"from elsewhere, allowed":       {target: "/kill?node=a", from: there, anywhere: true, code: 204},
 		"elsewhere, from another site":  {target: "/kill?node=a", from: there, anywhere: true, origin: "http://example.com", code: 403},
 		"elsewhere, another subdomain":  {target: "/kill?node=a", from: there, anywhere: true, site: "same-site", code: 403},
@@ -76,6 +81,9 @@ func TestSwitches(t *testing.T) {
 			}
 			if test.site != "" {
 				r.Header.Set("Sec-Fetch-Site", test.site)
+			}
+			if test.forwarded != "" {
+				r.Header.Set(test.forwarded, "127.0.0.1")
 			}
 			w := httptest.NewRecorder()
 			Switches(p, test.anywhere).ServeHTTP(w, r)

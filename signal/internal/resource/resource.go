@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -34,8 +35,9 @@ type Config struct {
 	// Playback: WHEP. Layers, server offers and event streams are there, and a
 	// PATCH need not say If-Match.
 	Playback bool
-	Links    []string // values of Link headers
-	Origin   string   // for Access-Control-Allow-Origin; "": "*"
+	Links    []string       // values of Link headers
+	Origin   string         // for Access-Control-Allow-Origin; "": "*"
+	Proxies  []netip.Prefix // whose word on where a request comes from is taken
 	Logger   *slog.Logger
 }
 
@@ -43,6 +45,7 @@ type Config struct {
 type Server struct {
 	config  Config
 	handler signal.Handler
+	remote  *remote.Resolver
 	table   table
 }
 
@@ -63,7 +66,7 @@ func New(h signal.Handler, c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{config: c, handler: h, table: newTable()}, nil
+	return &Server{config: c, handler: h, remote: remote.New(c.Proxies, c.Logger), table: newTable()}, nil
 }
 
 // Close ends the sessions and waits for them.
@@ -183,9 +186,9 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 		problem.New(http.StatusUnsupportedMediaType, "an offer is of type "+TypeSDP).Write(w)
 		return o, false
 	}
-	o = signal.Offer{Stream: stream, SDP: string(body), Credential: credential, RemoteAddr: r.RemoteAddr}
+	o = signal.Offer{Stream: stream, SDP: string(body), Credential: credential, RemoteAddr: s.remote.Client(r)}
 	if o.SDP == "" { // a node, perhaps, to which it matters whether it is on this machine
-		o.RemoteAddr = remote.Addr(r)
+		o.RemoteAddr = s.remote.Node(r)
 	}
 	if !s.config.Playback {
 		o.Publication = r.URL.Query().Get("publication")
