@@ -1,7 +1,10 @@
 package delta_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/origin"
+	"github.com/deltacdn/delta/signal"
 )
 
 // logBuffer keeps what is logged.
@@ -73,5 +77,88 @@ func TestARefusedNodeDoesNotBlameItsViewers(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, warnings, log.lines())
+	})
+}
+
+// addressed is a dialer whose signaling comes from an address, as HTTP's does.
+type addressed struct {
+	signal.Dialer
+	from string
+}
+
+func (a addressed) Dial(ctx context.Context, url string, o signal.Offer) (signal.RemoteSession, error) {
+	o.RemoteAddr = a.from
+	return a.Dialer.Dial(ctx, url, o)
+}
+
+// recordedOffer returns a recorded offer, to play or to publish.
+func recordedOffer(t *testing.T, name string, publish bool) string {
+	b, err := os.ReadFile("internal/lite/testdata/offers/" + name)
+	require.NoError(t, err)
+	if publish {
+		return strings.ReplaceAll(string(b), "a=recvonly", "a=sendonly")
+	}
+	return string(b)
+}
+
+// One address that offers and offers, to play and to publish, and never connects,
+// keeps nobody else out: those who come from elsewhere see the stream within a
+// second, publishers get theirs, and those who watch lose nothing.
+func TestAFloodOfOffersKeepsNobodyElseOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(10)}
+		o := w.origin("origin", path, origin.Config{}, func(c *cdn.Config) {
+			c.Limits = cdn.Limits{Sessions: 200, HalfOpen: 100, Streams: 20}
+		})
+		p := w.publish(o, "live", path, cdntest.PublisherConfig{})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		running := w.view(o, "live", "running", path, cdntest.ViewerConfig{})
+		require.NoError(t, running.WaitFrames(w.within(5*time.Second), 30))
+
+		flooding, stop := context.WithCancel(t.Context())
+		var flood sync.WaitGroup
+		play, publish := recordedOffer(t, "chromium-video-audio.sdp", false), recordedOffer(t, "chromium-video-audio.sdp", true)
+		flood.Go(func() {
+			for n := 0; flooding.Err() == nil; n++ {
+				_, _ = o.edge.Offer(flooding, signal.Offer{Stream: "live", SDP: play, RemoteAddr: "203.0.113.1:1"})
+				if n%8 == 0 {
+					_, _ = o.origin.Offer(flooding, signal.Offer{Stream: cdn.StreamID(fmt.Sprint("flood", n)), SDP: publish, RemoteAddr: "203.0.113.1:1"})
+				}
+				time.Sleep(ms(4))
+			}
+		})
+		time.Sleep(2 * time.Second) // every place that the flood can take is taken
+		half := make(map[cdn.Action]int)
+		for _, s := range o.Sessions() {
+			if s.HalfOpen && s.RemoteAddr != "" {
+				half[s.Action]++
+			}
+		}
+		require.Equal(t, map[cdn.Action]int{cdn.ActionPlay: 90, cdn.ActionPublish: 10}, half)
+		for i := range 10 {
+			begun := time.Now()
+			v, err := cdntest.NewViewer(w.within(5*time.Second), cdntest.ViewerConfig{
+				Net: w.network.Host(fmt.Sprint("viewer", i), path).Net(), Dialer: addressed{w.dialer, "192.0.2.1:1"},
+				URL: o.url() + "/whep/live", Stream: "live",
+			})
+			require.NoError(t, err)
+			require.NoError(t, v.WaitFrames(w.within(5*time.Second), 1))
+			require.Less(t, time.Since(begun), time.Second)
+			if i%2 == 0 {
+				defer func() { require.NoError(t, v.Close()) }()
+			} else {
+				require.NoError(t, v.Close())
+			}
+			another := w.publish(o, cdn.StreamID(fmt.Sprint("another", i)), path, cdntest.PublisherConfig{})
+			require.NoError(t, another.WaitConnected(w.within(5*time.Second)))
+			require.NoError(t, another.Stop(w.within(5*time.Second)))
+		}
+		stop()
+		flood.Wait()
+		r := running.Report().Video()
+		require.Zero(t, r.FaultCount+r.Missing+r.Undecodable(), r.Faults)
+		require.Less(t, r.Gap(), ms(100))
+		require.LessOrEqual(t, o.Stats().Sessions, 100+10+7+1)
 	})
 }

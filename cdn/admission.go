@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -33,9 +34,9 @@ type Admission struct {
 	grant   Grant
 	source  netip.Prefix
 	shared  bool // the source counts
-	proved  bool // no address has to be proved
 
 	// guarded by node.admissions.mu
+	proved  bool
 	name    string
 	begun   time.Time
 	counted bool
@@ -161,6 +162,14 @@ func (a *Admission) Start(end func(error)) {
 // address. The session is not half-open any more.
 func (a *Admission) Proved() { a.node.admissions.prove(a) }
 
+// HasProved reports whether Proved has been called, or need not be, since another
+// node has proved to be one.
+func (a *Admission) HasProved() bool {
+	a.node.admissions.mu.Lock()
+	defer a.node.admissions.mu.Unlock()
+	return a.proved
+}
+
 // Leave gives the place back, and tells the node's OnEvent if it was told of the
 // start. err is why the session is over. Only the first call counts.
 func (a *Admission) Leave(err error) {
@@ -279,13 +288,9 @@ func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (loser 
 		return nil, ErrClosed
 	}
 	a.begun = time.Now()
-	full := all.count >= l.Sessions
-	if full || a.halfOpenAtFirst() && len(all.halfOpen) >= l.HalfOpen {
-		var found bool
-		loser, found = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker())
-		if !found && !all.hasReserveLocked(a, l.Sessions) {
-			return nil, fmt.Errorf("%w: %d sessions", ErrOverLimit, all.count)
-		}
+	loser, ok := all.placeLocked(a, l)
+	if !ok {
+		return nil, fmt.Errorf("%w: %d sessions", ErrOverLimit, all.count)
 	}
 	if loser != nil {
 		all.removeLocked(loser)
@@ -293,6 +298,41 @@ func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (loser 
 	all.addLocked(a)
 	a.end = cancel
 	return loser, nil
+}
+
+// placeLocked reports whether there is a place, and which session loses its own
+// then, nil: none. Half-open publishers have no more than half of the streams that
+// the node may have, since each may have made one.
+func (all *admissions) placeLocked(a *Admission, l Limits) (loser *Admission, ok bool) {
+	half := a.halfOpenAtFirst()
+	switch {
+	case half && a.request.Action == ActionPublish && count(all.publishersLocked()) >= l.Streams-l.Streams/2:
+		return halfopen.Oldest(all.publishersLocked(), (*Admission).asker, a.asker())
+	case all.count >= l.Sessions, half && len(all.halfOpen) >= l.HalfOpen:
+		if loser, ok = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker()); ok {
+			return loser, true
+		}
+		return nil, all.hasReserveLocked(a, l.Sessions)
+	}
+	return nil, true
+}
+
+// publishersLocked are the half-open sessions of publishers.
+func (all *admissions) publishersLocked() iter.Seq[*Admission] {
+	return func(yield func(*Admission) bool) {
+		for a := range all.halfOpen {
+			if a.request.Action == ActionPublish && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+func count(all iter.Seq[*Admission]) (n int) {
+	for range all {
+		n++
+	}
+	return n
 }
 
 // hasReserveLocked reports whether a session may have a place beyond the limit,
@@ -352,6 +392,7 @@ func (all *admissions) removeLocked(a *Admission) {
 func (all *admissions) prove(a *Admission) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
+	a.proved = true
 	delete(all.halfOpen, a)
 }
 

@@ -281,3 +281,28 @@ func TestAFetchNeedsAProofOrACredential(t *testing.T) {
 		}
 	})
 }
+
+// Half-open publishers do not use up the streams that the node may have.
+func TestHalfOpenPublishersLeaveStreamsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _ := admitting(t, cdn.Limits{Streams: 9}, nil)
+		ended := 0
+		for i := range 50 {
+			id := cdn.StreamID(fmt.Sprint("flood", i))
+			a := enter(t, n, cdn.AuthRequest{Action: cdn.ActionPublish, Stream: id, RemoteAddr: "203.0.113.1:1"})
+			s, err := n.NewStream(id)
+			require.NoError(t, err)
+			a.Start(func(err error) {
+				ended++
+				s.End(err)
+				a.Leave(err)
+			})
+		}
+		require.Equal(t, 45, ended)
+		viewer := enter(t, n, cdn.AuthRequest{Action: cdn.ActionPlay, RemoteAddr: "203.0.113.1:1"})
+		require.Equal(t, 6, n.Stats().Sessions)
+		enter(t, n, cdn.AuthRequest{Action: cdn.ActionPublish, RemoteAddr: "192.0.2.1:1"}).Proved()
+		require.Equal(t, 46, ended)
+		require.False(t, viewer.HasProved())
+	})
+}

@@ -81,7 +81,7 @@ type Config struct {
 // nodes that are trusted have no share and are never half-open.
 type Limits struct {
 	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
-	HalfOpen int // of Sessions, those whose client has not proved its address. If zero, 1000
+	HalfOpen int // of Sessions, those whose client has not proved its address; publishers have half of Streams at most. If zero, 1000
 	Streams  int // If zero, 1000
 	Links    int // with other nodes, whoever dials. If zero, 1000
 	Tracks   int // of one stream. If zero, 8

@@ -97,8 +97,10 @@ func (p *published) announceLocked() {
 	})
 }
 
-// leave notes that the publisher of input is gone, for the reason given.
-func (p *published) leave(input *cdn.Input, err error) {
+// leave notes that the publisher of input is gone, for the reason given. A stream
+// whose only publisher never connected is not kept for it: strangers could fill the
+// node with such streams.
+func (p *published) leave(input *cdn.Input, connected bool, err error) {
 	defer p.work.Done()
 	p.mu.Lock()
 	p.removeLocked(input)
@@ -107,7 +109,7 @@ func (p *published) leave(input *cdn.Input, err error) {
 		return // another has taken over, or never ceased
 	}
 	goodbye := errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrEnded)
-	if wait := p.origin.config.Grace; wait > 0 && !goodbye {
+	if wait := p.origin.config.Grace; wait > 0 && !goodbye && (connected || p.epoch > 1) {
 		p.startGraceLocked(wait, err)
 		p.mu.Unlock()
 		return
@@ -129,7 +131,7 @@ func (p *published) abandon(input *cdn.Input, err error) {
 	if first {
 		p.end(err)
 	}
-	p.leave(input, cdn.ErrPeerLost)
+	p.leave(input, false, cdn.ErrPeerLost)
 }
 
 // removeLocked takes out the way of input, and those that have come to their
@@ -216,5 +218,5 @@ type session struct {
 // ended is called when the session is over.
 func (s *session) ended(err error) {
 	s.admission.Leave(err)
-	s.published.leave(s.input, err)
+	s.published.leave(s.input, s.admission.HasProved(), err)
 }
