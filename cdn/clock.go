@@ -1,10 +1,17 @@
 package cdn
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/deltacdn/delta/internal/mediaclock"
+	"github.com/deltacdn/delta/internal/seqnum"
+)
 
 // A Clock is a point on the line that maps a layer's RTP timestamps to the
 // publisher's wall clock, as its sender reports give it (RFC 3550 section
-// 6.4.1). It travels through the CDN unchanged, so that audio and video stay
+// 6.4.1), or arrivals where it has sent none. It travels through the CDN unchanged, so that audio and video stay
 // in sync however many nodes they pass.
 type Clock struct {
 	NTP time.Time // publisher's wall clock
@@ -12,7 +19,9 @@ type Clock struct {
 	// Received is when this node learned of it, by its own clock.
 	Received time.Time
 	Rate     uint32 // RTP timestamp units a second
-	// Estimated: no sender report has come yet, NTP is this node's clock.
+	// Estimated: the line follows arrivals at a node, since the publisher has sent
+	// no report for the layer that can be true. NTP is the publisher's wall clock
+	// all the same if another track had one, and the node's otherwise.
 	Estimated bool
 }
 
@@ -32,4 +41,130 @@ func (c Clock) Time(rtp uint64) time.Time {
 func (c Clock) duration(ticks int64) time.Duration {
 	rate := int64(c.Rate)
 	return time.Duration(ticks/rate)*time.Second + time.Duration(ticks%rate*int64(time.Second)/rate)
+}
+
+// A publisherClock is the wall clock of an input's publisher, which all its
+// tracks share. Its mutex is taken below a layer's.
+type publisherClock struct {
+	mu   sync.Mutex
+	wall mediaclock.Wall
+	// Copies of the wall's fields, for readers.
+	offset, set atomic.Int64
+}
+
+// report has a track take a sender report, and returns whether it is believed.
+func (c *publisherClock) report(t *mediaclock.Track, now, ntp time.Time, rtp uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	believed := t.Report(&c.wall, now, ntp, rtp)
+	c.publishLocked()
+	return believed
+}
+
+// begin sets by how much the wall clock is ahead of this node's, as long as no
+// report says so.
+func (c *publisherClock) begin(offset time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wall.Begin(offset) {
+		c.publishLocked()
+	}
+}
+
+func (c *publisherClock) publishLocked() {
+	c.offset.Store(int64(c.wall.Offset))
+	c.set.Store(int64(c.wall.Set))
+}
+
+// A layerClock is a layer's clock, short of what changes for all tracks of a
+// publisher at once.
+type layerClock struct {
+	Clock
+
+	publisher *publisherClock
+	byArrival bool
+	set       time.Duration // of the wall, when the report came
+}
+
+// now returns the clock as it is.
+func (c *layerClock) now() Clock {
+	clock := c.Clock
+	if c.byArrival {
+		clock.NTP = clock.NTP.Add(time.Duration(c.publisher.offset.Load()))
+	} else {
+		clock.NTP = clock.NTP.Add(time.Duration(c.publisher.set.Load()) - c.set)
+	}
+	return clock
+}
+
+// clockAt returns the input's clock of the layer, by its own timestamps. It is
+// false until something has come. The layer's mu is held.
+func (li *LayerInput) clockAt(now time.Time) (layerClock, bool) {
+	r, ok := li.track.Read(now)
+	if !ok {
+		return layerClock{}, false
+	}
+	return layerClock{
+		Clock: Clock{
+			NTP: r.NTP, RTP: r.RTP, Received: r.At, Rate: li.layer.track.info.Codec.ClockRate,
+			Estimated: r.ByArrival || li.facts.EstimatedClock,
+		},
+		publisher: &li.input.clock, byArrival: r.ByArrival, set: r.Set,
+	}, true
+}
+
+// publishClock has those who read the layer see the input's clock. The layer's mu
+// is held.
+func (li *LayerInput) publishClock(now time.Time) {
+	if li.resync.due && li.resync.jump.Time {
+		return // it goes by the numbers of before
+	}
+	if c, ok := li.clockAt(now); ok {
+		c.RTP += li.shift.ts
+		li.layer.clock.Store(&c)
+	}
+}
+
+// SenderReport notes that timestamp rtp is instant ntp of the publisher's wall
+// clock (RFC 3550 section 6.4.1). A report that cannot be true is ignored: one that
+// is zero, says nothing new, is far from what is being sent, or contradicts those
+// before it. Where several in turn agree with each other, the publisher has set its
+// clock, and they are believed.
+func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
+	l := li.layer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := report{now: now, ntp: ntp, rtp: rtp}
+	if li.begins {
+		li.early = &r // there is nothing yet to extend the timestamp by
+		return
+	}
+	li.report(r)
+	if l.active == li {
+		li.publishClock(now)
+	}
+}
+
+// report is a sender report.
+type report struct {
+	now, ntp time.Time
+	rtp      uint32
+}
+
+func (li *LayerInput) report(r report) {
+	li.input.clock.report(&li.track, r.now, r.ntp, seqnum.NearTime(li.lastTS, r.rtp))
+}
+
+// observe notes when the first packet of a frame came, and has the clock follow.
+func (li *LayerInput) observe(now time.Time, ts uint64) {
+	moved := li.track.Observe(now, ts)
+	if li.early != nil {
+		li.report(*li.early)
+		li.early = nil
+	}
+	if l := li.layer; moved && l.active == li {
+		if c, _ := li.clockAt(now); c.byArrival {
+			li.publishClock(now)
+		}
+	}
 }

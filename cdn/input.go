@@ -9,6 +9,7 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/internal/mediaclock"
 	"github.com/deltacdn/delta/internal/nack"
 	"github.com/deltacdn/delta/internal/seqnum"
 )
@@ -37,6 +38,8 @@ type Input struct {
 
 	config atomic.Pointer[InputConfig]
 	video  atomic.Bool // it declared a video track
+
+	clock publisherClock
 
 	mu     sync.Mutex
 	tracks []*Track // of the stream, for those that were declared
@@ -107,8 +110,10 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, relayed := l.track.info, len(in.config.Load().Path) > 0
 	li := &LayerInput{
-		input: in, layer: l, back: back,
+		input: in, layer: l, back: back, begins: true,
+		line: seqnum.NewLine(lineConfig(info, relayed)), track: mediaclock.NewTrack(info.Codec.ClockRate, relayed),
 		nack:   nack.New(nack.Config{}),
 		asking: newAsking(in.stream),
 		demand: newDemand(back),
@@ -147,28 +152,33 @@ type LayerInput struct {
 	back  Back
 
 	// guarded by layer.mu
-	gone     bool // removed: what still comes is not wanted
-	seq      seqnum.Seq
-	ts       seqnum.Time
-	gaps     seqnum.Gaps
-	nack     *nack.Generator
-	asking   asking
-	demand   demand
-	clock    *Clock  // as its sender reports give it; nil: none came
-	early    *report // that came before any packet
-	first    time.Time
-	heard    time.Time // when something last came
-	firstSeq uint64
-	received uint64        // packets, duplicates aside
-	keyed    bool          // a keyframe was recognised
-	claimed  time.Time     // when one was last recognised, proved or not
-	since    int           // frames since claimed
-	begun    bool          // it took the layer, and what with is known
-	sets     parameterSets // of what came ahead of the keyframe at which it takes the layer
-	lastTS   uint64        // newest timestamp, to see where pictures start
-	shift    shift
-	ahead    bool // it brought what is newer than what the layer has, and waits
-	requests []uint64
+	gone      bool // removed: what still comes is not wanted
+	line      *seqnum.Line
+	held      heldPacket // that may be the first of a new numbering
+	resync    resync
+	gaps      seqnum.Gaps
+	nack      *nack.Generator
+	asking    asking
+	demand    demand
+	track     mediaclock.Track
+	early     *report    // that came before any packet
+	facts     LayerFacts // what its sender knows of the layer
+	begins    bool       // the next packet is the first of a numbering
+	first     time.Time  // when the first packet came; zero: none yet
+	heard     time.Time  // when something last came
+	firstSeq  uint64
+	received  uint64        // packets, duplicates aside
+	keyed     bool          // a keyframe was recognised
+	claimed   time.Time     // when one was last recognised, proved or not
+	since     int           // frames since claimed
+	begun     bool          // it took the layer, and what with is known
+	sets      parameterSets // of what came ahead of the keyframe at which it takes the layer
+	lastTS    uint64        // newest timestamp, to see where frames start
+	shift     shift
+	match     sibling
+	continued bool // it took the layer where another input of the same encoder ended
+	ahead     bool // it brought what is newer than what the layer has, and waits
+	requests  []uint64
 }
 
 // shift is what a splice adds to an input's numbers so that they continue
@@ -179,20 +189,10 @@ type shift struct {
 	picture codec.Picture
 	frame   uint16
 	moved   bool // whether picture and frame apply
-	squeeze squeeze
-}
-
-// align sets what is added to timestamps: ts is to be sent as aligned, or, were
-// that not after what was sent last, be squeezed in.
-func (s *shift) align(ts, aligned, last uint64, rate uint32) {
-	s.ts = aligned - ts
-	if int64(aligned-last) <= 0 {
-		s.squeeze = squeezed(ts, last+uint64(rate/1000), s.ts)
-	}
 }
 
 // at returns the timestamp that is sent for ts.
-func (s *shift) at(ts uint64) uint64 { return s.squeeze.at(ts, s.ts) }
+func (s *shift) at(ts uint64) uint64 { return ts + s.ts }
 
 // Ext is one RTP header extension of a packet, with an id of the track's list.
 type Ext struct {
@@ -209,47 +209,21 @@ func (li *LayerInput) Track() *Track { return li.layer.track }
 // p.Payload and ext changed. ext holds the extensions that travel on; p's own
 // are not looked at. Duplicates, padding and what a splice has passed by
 // are dropped. It does not block, and allocates once in many packets.
+//
+// Where the sequence number or the timestamp jumps, the sender has begun anew, and
+// what follows is spliced on as that of another input would be.
 func (li *LayerInput) Write(now time.Time, p *rtp.Packet, ext []Ext) {
 	l := li.layer
 	l.mu.Lock()
 	wrote := li.writeLocked(now, p, ext)
-	gap := li.nack.Missing() > 0
+	due := li.nack.Missing() > 0
 	l.mu.Unlock()
 	if wrote {
 		l.track.stream.feed.Wake()
 	}
-	if gap {
+	if due {
 		l.track.stream.kick()
 	}
-}
-
-// SenderReport notes that timestamp rtp is instant ntp of the publisher's wall
-// clock (RFC 3550 section 6.4.1). estimated marks a mapping that the sender
-// itself only estimated.
-func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
-	l := li.layer
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := report{now: now, ntp: ntp, rtp: rtp}
-	if li.first.IsZero() {
-		li.early = &r // there is nothing yet to extend the timestamp by
-		return
-	}
-	li.clock = r.clock(li.lastTS, l.track.info.Codec.ClockRate)
-	if l.active == li {
-		l.setClock(*li.clock, li.shift.ts)
-	}
-}
-
-// report is a sender report.
-type report struct {
-	now, ntp time.Time
-	rtp      uint32
-}
-
-// clock returns what the report says, near timestamp ts.
-func (r report) clock(ts uint64, rate uint32) *Clock {
-	return &Clock{NTP: r.ntp, RTP: seqnum.NearTime(ts, r.rtp), Received: r.now, Rate: rate}
 }
 
 // Ahead reports whether the input, which another keeps waiting, has brought what is
@@ -265,9 +239,4 @@ func (li *LayerInput) RTT() time.Duration {
 	li.layer.mu.Lock()
 	defer li.layer.mu.Unlock()
 	return li.nack.RTT()
-}
-
-func (l *Layer) setClock(c Clock, shift uint64) {
-	c.RTP += shift
-	l.clock.Store(&c)
 }

@@ -20,7 +20,7 @@ type Layer struct {
 	inspect codec.Inspector // nil: any frame can be joined
 	picture *codec.Pictures // nil: no picture identifiers
 
-	clock   atomic.Pointer[Clock]
+	clock   atomic.Pointer[layerClock]
 	demand  atomic.Int64               // how many want it
 	bitrate atomic.Uint64              // bits of a float64: that of the last whole window
 	dormant atomic.Pointer[[]dormancy] // nil: of no input
@@ -45,6 +45,7 @@ type tail struct {
 	frame   uint16 // dependency descriptor frame number
 	// publication that it came from, and what was added to its timestamps
 	publication string
+	origin      NodeID // that it came through, "" at the origin itself
 	shift       uint64
 }
 
@@ -91,7 +92,7 @@ func (l *Layer) Newest() *Packet { return l.ring.Newest() }
 // clock, and false before anything has come.
 func (l *Layer) Clock() (Clock, bool) {
 	if c := l.clock.Load(); c != nil {
-		return *c, true
+		return c.now(), true
 	}
 	return Clock{}, false
 }

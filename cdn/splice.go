@@ -15,21 +15,30 @@ import (
 // codec): from then on any picture counts as a place to begin.
 const opaqueAfter = 3 * time.Second
 
-// longAway is how long a layer has not come, since nobody wanted it, for its
-// timestamps to be extended by the time that has passed.
-const longAway = time.Hour
-
 // writeLocked follows a packet from its input's numbers into the ring. It
 // reports whether the ring has grown.
 func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool {
 	if li.gone {
 		return false
 	}
-	l := li.layer
-	if away := now.Sub(l.out.arrival); l.active == li && away > longAway {
-		li.ts.Pass(uint64(away.Seconds() * float64(l.track.info.Codec.ClockRate)))
+	switch step, jump := li.line.Step(now, p.SequenceNumber, p.Timestamp); step {
+	case seqnum.Suspect:
+		li.held.keep(now, p, ext)
+		return false
+	case seqnum.Stale:
+		li.layer.stats.duplicates++
+		return false
+	case seqnum.Jumps:
+		return li.jumped(now, p, ext, jump)
+	case seqnum.Follows:
 	}
-	seq, ts := li.seq.Unwrap(p.SequenceNumber), li.ts.Unwrap(p.Timestamp)
+	return li.number(now, p, ext)
+}
+
+// number gives the packet its place in the layer, if it has one.
+func (li *LayerInput) number(now time.Time, p *rtp.Packet, ext []Ext) bool {
+	l := li.layer
+	seq, ts := li.line.Extend(p.SequenceNumber, p.Timestamp)
 	if !li.nack.Received(now, seq) {
 		l.stats.duplicates++
 		return false
@@ -41,6 +50,9 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 	if li.received == 0 {
 		li.firstSeq = seq
 	}
+	if li.begins {
+		li.resync.from = seq
+	}
 	li.received++
 	if len(p.Payload) == 0 && li.gaps.Remove(seq) {
 		l.stats.padding++
@@ -51,15 +63,26 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 		return false
 	}
 	info := li.classify(now, ts, p.Payload, ext)
-	if l.active != li {
-		if !li.mayTake(info) {
+	switch {
+	case l.active != li:
+		if !li.mayTake(now, mapped, ts, info) {
 			li.keepSets(ts, p.Payload, info)
-			li.ahead = li.ahead || li.leadsBy(now, ts) > aheadBy
+			li.wait(now, mapped, ts, p, ext)
 			return false
 		}
 		li.take(now, mapped, ts, p.Payload, ext)
 		li.storeSets(now, ts, info)
 		li.begun = false
+	case li.resync.due:
+		if seq < li.resync.from {
+			return false
+		}
+		if !li.mayResync(now, info.Keyframe, info.FrameStart) {
+			li.keepSets(ts, p.Payload, info)
+			return false
+		}
+		li.goOn(now, mapped, ts, p.Payload, ext, info.Keyframe)
+		li.storeSets(now, ts, info)
 	}
 	if !li.begun && (info.Keyframe || info.Parameters == 0) { // what follows the sets will tell
 		li.begin(now, info)
@@ -75,14 +98,15 @@ func (li *LayerInput) writeLocked(now time.Time, p *rtp.Packet, ext []Ext) bool 
 func (li *LayerInput) classify(now time.Time, ts uint64, payload []byte, ext []Ext) codec.Info {
 	l := li.layer
 	if li.first.IsZero() {
-		li.first, li.lastTS = now, ts-1
-		if li.early != nil {
-			li.clock, li.early = li.early.clock(ts, l.track.info.Codec.ClockRate), nil
-		}
+		li.first = now
+	}
+	if li.begins {
+		li.begins, li.lastTS = false, ts-1
 	}
 	newer := int64(ts-li.lastTS) > 0
 	if newer {
 		li.lastTS = ts
+		li.observe(now, ts)
 	}
 	if l.track.info.Kind == Audio {
 		return codec.Info{Keyframe: true, FrameStart: true}
@@ -132,6 +156,8 @@ func (li *LayerInput) opaque(now time.Time) bool {
 		return true
 	case !li.claimed.IsZero() && (now.Sub(li.claimed) <= claimedFor || li.since <= claimedFrames):
 		return false
+	case li.facts.Opaque || li.facts.Keyframes: // another node knows
+		return li.facts.Opaque
 	}
 	return now.Sub(li.first) > opaqueAfter
 }
@@ -166,8 +192,9 @@ func (l *Layer) hasKeyframeAt(ts uint64) bool {
 }
 
 // mayTake reports whether the input may become the layer's active one with
-// this packet.
-func (li *LayerInput) mayTake(info codec.Info) bool {
+// this packet. What was sent already is not shown again: the input begins with what
+// is newer.
+func (li *LayerInput) mayTake(now time.Time, mapped, ts uint64, info codec.Info) bool {
 	l, s := li.layer, li.layer.track.stream
 	if !s.leads(li.input) {
 		return false
@@ -176,18 +203,33 @@ func (li *LayerInput) mayTake(info codec.Info) bool {
 		return true
 	}
 	if l.track.info.Kind == Video {
-		return info.Keyframe
+		if li.continued = l.active == nil && info.FrameStart && li.continues(mapped, ts); li.continued {
+			return true
+		}
+		return info.Keyframe && !li.isBehind(now, ts)
 	}
 	// Sound follows the picture, unless nothing is heard meanwhile.
-	return l.active == nil || !li.input.video.Load() || s.current() == li.input
+	ready := l.active == nil || !li.input.video.Load() || s.current() == li.input
+	return ready && !li.isBehind(now, ts)
+}
+
+// wait notes what an input brings that cannot take the layer yet.
+func (li *LayerInput) wait(now time.Time, mapped, ts uint64, p *rtp.Packet, ext []Ext) {
+	li.ahead = li.ahead || li.leadsBy(now, ts) > aheadBy
+	li.matches(mapped, ts, p.Payload, ext)
 }
 
 // aheadBy is how much newer what an input brings must be to show that it has more:
 // the last packets of one that was lost may only have been lost with it.
 const aheadBy = 100 * time.Millisecond
 
-// mostBehind is how far behind, at most, what is shared may be that an input brings.
-const mostBehind = 2 * time.Minute
+const (
+	// mostBehind is how far behind, at most, what is shared may be that an input brings.
+	mostBehind = 2 * time.Minute
+	// behindFor is how long an input may begin with what is behind: then it has
+	// caught up, and the clocks disagree.
+	behindFor = 3 * time.Second
+)
 
 // leadsBy returns by how much ts is newer than what the layer has.
 func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
@@ -195,33 +237,109 @@ func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
 	if !l.out.started {
 		return time.Hour
 	}
-	ticks := int64(l.nextTimestamp(now, li, ts, mostBehind) - l.out.ts)
+	next, shared := l.sharedTimestamp(now, li, ts, mostBehind)
+	if !shared {
+		next = l.liveTimestamp(now)
+	}
+	ticks := int64(next - l.out.ts)
 	return time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
+}
+
+// isBehind reports whether what has timestamp ts was sent already.
+func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
+	l := li.layer
+	as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
+	behind := shared && int64(as-l.out.ts) <= 0 && now.Sub(li.first) < behindFor
+	if behind && l.track.info.Kind == Video {
+		li.asking.keyframe(now) // the keyframe that is behind has answered the last request
+	}
+	return behind
+}
+
+// A sibling is the layer's newest frame, as an input has it that waits.
+type sibling struct {
+	found   bool
+	last    uint64 // mapped number of its last packet
+	picture codec.Picture
+	frame   uint16
+}
+
+// matches notes where the layer's newest frame is in what the input brings.
+func (li *LayerInput) matches(mapped, ts uint64, payload []byte, ext []Ext) {
+	l, m := li.layer, &li.match
+	if !l.out.started || l.track.info.Kind != Video || !li.isSibling() || uint32(ts+l.out.shift) != uint32(l.out.ts) {
+		return
+	}
+	if !m.found || mapped > m.last {
+		m.last = mapped
+	}
+	m.found = true
+	if l.picture != nil {
+		m.picture, _ = l.picture.Read(payload)
+	}
+	if d, ok := l.descriptor(ext); ok {
+		m.frame = d.FrameNumber
+	}
+}
+
+// isSibling reports whether the input brings the publication that the layer had.
+func (li *LayerInput) isSibling() bool {
+	p := li.layer.out.publication
+	return p != "" && p == li.input.config.Load().Publication
+}
+
+// continues reports whether a frame that begins at mapped is the one that follows
+// the layer's newest: the same encoder's, that came another way. Then no keyframe is
+// needed.
+func (li *LayerInput) continues(mapped, ts uint64) bool {
+	l := li.layer
+	return li.match.found && mapped == li.match.last+1 && li.isSibling() &&
+		int32(uint32(ts+l.out.shift)-uint32(l.out.ts)) > 0 && l.isWhole()
+}
+
+// isWhole reports whether all of the newest frame has been stored.
+func (l *Layer) isWhole() bool {
+	p := l.ring.Lookup(l.out.seq)
+	if p == nil || !p.Marker {
+		return false
+	}
+	for p != nil && p.Timestamp == l.out.ts {
+		if p.FrameStart {
+			return true
+		}
+		p = l.ring.Lookup(p.Seq - 1)
+	}
+	return false
 }
 
 // take makes li the active input, with numbers that continue the last ones.
 func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext []Ext) {
 	l := li.layer
-	li.shift = shift{from: mapped}
+	li.shift, li.resync.due = shift{from: mapped}, false
 	if l.out.started {
 		li.shift.seq = l.out.seq + 1 - mapped
-		li.shift.align(ts, l.nextTimestamp(now, li, ts, mostSqueezed), l.out.ts, l.track.info.Codec.ClockRate)
-		li.shift.moved = true
-		if l.picture != nil {
-			if next, ok := l.picture.Read(payload); ok {
-				li.shift.picture = codec.Between(l.out.picture, next)
-			}
+		as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
+		if !shared || int64(as-l.out.ts) <= 0 {
+			as = l.liveTimestamp(now)
 		}
-		if d, ok := l.descriptor(ext); ok {
-			li.shift.frame = l.out.frame + 1 - d.FrameNumber
+		li.shift.ts = as - ts
+		if li.continued {
+			li.alignWithMatch()
+		} else {
+			li.alignPictures(payload, ext)
 		}
 		l.stats.splices++
+		li.continueClock(now)
 	} else {
 		li.shift.from = 0 // what the first packet overtook is welcome
 	}
 	l.active = li
-	l.parameters.Store(nil) // another encoder has its own
-	l.startClock(now, li, ts)
+	if li.continued {
+		li.sets = parameterSets{} // they are known
+	} else {
+		l.parameters.Store(nil) // another encoder has its own
+	}
+	li.publishClock(now)
 	l.track.stream.took(li.input)
 }
 
@@ -229,47 +347,90 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 // begin with one: its first packets were lost, or its sender began earlier.
 func (li *LayerInput) begin(now time.Time, info codec.Info) {
 	l := li.layer
-	looked := l.track.info.Kind == Video && l.inspect != nil
+	looked := l.track.info.Kind == Video && l.inspect != nil && !li.continued
 	if !info.Keyframe && (l.wanted || looked) {
 		li.asking.keyframe(now)
 	}
 	l.wanted, li.begun = false, true
 }
 
-// nextTimestamp returns the timestamp with which the layer continues. Inputs of
-// one publication may share its timestamps, if they came through nodes, or its
-// capture clock; else the time that has passed has to do.
-func (l *Layer) nextTimestamp(now time.Time, li *LayerInput, ts uint64, before time.Duration) uint64 {
-	rate := float64(l.track.info.Codec.ClockRate)
-	passed := max(now.Sub(l.out.arrival), time.Millisecond)
-	next := l.out.ts + uint64(passed.Seconds()*rate)
-	if l.out.publication == "" || l.out.publication != li.input.config.Load().Publication {
-		return next
-	}
-	// What disagrees by a second with the time that has passed is not shared; but
-	// it may be from before, so much at most.
-	shared := func(candidate uint64) bool {
-		apart := int64(candidate - next)
-		return apart < int64(rate) && apart > -int64(before.Seconds()*rate)
-	}
-	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
-		return same
-	}
-	if old := l.clock.Load(); old != nil && !old.Estimated && li.clock != nil {
-		ticks := int64(li.clock.Time(ts).Sub(old.NTP).Seconds() * rate)
-		if aligned := old.RTP + uint64(ticks); shared(aligned) {
-			return aligned
+// alignPictures has picture identifiers continue those that were sent last.
+func (li *LayerInput) alignPictures(payload []byte, ext []Ext) {
+	l := li.layer
+	li.shift.moved = true
+	if l.picture != nil {
+		if next, ok := l.picture.Read(payload); ok {
+			li.shift.picture = codec.Between(l.out.picture, next)
 		}
 	}
-	return next
+	if d, ok := l.descriptor(ext); ok {
+		li.shift.frame = l.out.frame + 1 - d.FrameNumber
+	}
 }
 
-func (l *Layer) startClock(now time.Time, li *LayerInput, ts uint64) {
-	if li.clock != nil {
-		l.setClock(*li.clock, li.shift.ts)
+// alignWithMatch has the picture identifiers of the newest frame, as the input has
+// it, become those with which it was sent.
+func (li *LayerInput) alignWithMatch() {
+	out, m := &li.layer.out, &li.match
+	li.shift.moved = true
+	li.shift.frame = out.frame - m.frame
+	if li.layer.picture == nil {
 		return
 	}
-	l.setClock(Clock{NTP: now, RTP: ts, Received: now, Rate: l.track.info.Codec.ClockRate, Estimated: true}, li.shift.ts)
+	by := &li.shift.picture
+	if out.picture.ID >= 0 && m.picture.ID >= 0 {
+		by.ID = out.picture.ID - m.picture.ID
+	}
+	if out.picture.TL0 >= 0 && m.picture.TL0 >= 0 {
+		by.TL0 = out.picture.TL0 - m.picture.TL0
+	}
+	if out.picture.KeyIdx >= 0 && m.picture.KeyIdx >= 0 {
+		by.KeyIdx = out.picture.KeyIdx - m.picture.KeyIdx
+	}
+}
+
+// sharedTimestamp returns the timestamp that the layer's receivers know for what an
+// input has at ts, if that is known. Inputs of one publication may share its
+// timestamps, if they came through nodes, or its capture clock.
+func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind time.Duration) (as uint64, ok bool) {
+	if !li.isSibling() {
+		return 0, false
+	}
+	rate := float64(l.track.info.Codec.ClockRate)
+	next := l.liveTimestamp(now)
+	// What disagrees by a second with the time that has passed is not shared; but
+	// it may be from earlier, by so much at most.
+	shared := func(candidate uint64) bool {
+		apart := int64(candidate - next)
+		return apart < int64(rate) && apart > -int64(behind.Seconds()*rate)
+	}
+	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
+		return same, true
+	}
+	old, known := l.Clock()
+	c, ok := li.clockAt(now)
+	if !known || !ok || old.Estimated != c.Estimated || old.Estimated && !li.sharesOrigin() {
+		return 0, false
+	}
+	ticks := int64(c.now().Time(ts).Sub(old.NTP).Seconds() * rate)
+	aligned := old.RTP + uint64(ticks)
+	return aligned, shared(aligned)
+}
+
+// sharesOrigin reports whether the input comes from the origin that the layer came
+// from: then both have its estimate of the publisher's clock.
+func (li *LayerInput) sharesOrigin() bool {
+	path := li.input.config.Load().Path
+	return len(path) > 0 && path[0] == li.layer.out.origin
+}
+
+// continueClock has the clock of an input whose publisher has sent no report yet go
+// on as the layer's does.
+func (li *LayerInput) continueClock(now time.Time) {
+	if old, ok := li.layer.Clock(); ok {
+		wall, _ := old.At(now)
+		li.input.clock.begin(wall.Sub(now))
+	}
 }
 
 // store appends the packet to the ring under its final numbers.
@@ -293,7 +454,11 @@ func (li *LayerInput) store(now time.Time, seq, ts uint64, p *rtp.Packet, ext []
 		l.out.ts, l.out.arrival = ts, now
 	}
 	l.out.started = true
-	l.out.publication, l.out.shift = li.input.config.Load().Publication, li.shift.ts
+	from := li.input.config.Load()
+	l.out.publication, l.out.shift, l.out.origin = from.Publication, li.shift.ts, ""
+	if len(from.Path) > 0 {
+		l.out.origin = from.Path[0]
+	}
 	if bitrate, ok := l.stats.add(now, len(p.Payload)); ok {
 		l.bitrate.Store(math.Float64bits(bitrate))
 	}

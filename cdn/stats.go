@@ -58,6 +58,7 @@ type LayerStats struct {
 	Nacked     uint64 // asked for again
 	Lost       uint64 // of the present input: have not come, or not yet
 	Splices    uint64 // changes of input
+	Jumps      uint64 // times that the sender's numbers or timestamps jumped
 	Demand     int    // receivers that want it
 	// KeyframeRequests came from receivers; KeyframeRequestsSent went to the
 	// sender.
@@ -66,8 +67,8 @@ type LayerStats struct {
 
 // layerCounters is guarded by its layer's mu.
 type layerCounters struct {
-	packets, bytes, keyframes, duplicates, padding, nacked, splices uint64
-	keyframeRequests, keyframeRequestsSent                          uint64
+	packets, bytes, keyframes, duplicates, padding, nacked, splices, jumps uint64
+	keyframeRequests, keyframeRequestsSent                                 uint64
 
 	windowStart time.Time // of the bitrate
 	windowBytes uint64
@@ -126,11 +127,11 @@ func (l *Layer) Stats() LayerStats {
 	c := &l.stats
 	st := LayerStats{
 		Name: l.name, Bitrate: l.measured(), Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
-		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices,
+		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices, Jumps: c.jumps,
 		Demand: int(l.demand.Load()), KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
 	}
 	if li := l.active; li != nil {
-		if expected := li.seq.Highest() - li.firstSeq + 1; expected > li.received {
+		if expected := li.line.Expected(li.firstSeq); li.received > 0 && expected > li.received {
 			st.Lost = expected - li.received
 		}
 	}

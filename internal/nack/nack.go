@@ -64,6 +64,24 @@ type Generator struct {
 	rtt     roundTrip
 	reorder reordering
 	answers answers
+	burst   burst
+}
+
+// A burst is the newest gap of many packets. It may have been lost, or have never
+// been sent: what was asked for in vain a few times, all of it, was not.
+type burst struct {
+	first, end uint64 // numbers
+	answered   bool   // some of it came
+}
+
+const (
+	minBurst   = 32
+	burstTries = 3
+)
+
+// vain reports whether m is one of a burst of which nothing came.
+func (b *burst) vain(m missing) bool {
+	return !b.answered && m.seq >= b.first && m.seq < b.end && m.tries >= burstTries
 }
 
 // A missing is a packet that has not come.
@@ -121,6 +139,9 @@ func (g *Generator) gap(now time.Time, first, end uint64) {
 	if over := len(g.missing) + n - g.config.MaxMissing; over > 0 {
 		g.missing = slices.Delete(g.missing, 0, over)
 	}
+	if n >= minBurst {
+		g.burst = burst{first: first, end: end}
+	}
 	due := now.Add(g.reorder.wait(now, g.RTT()))
 	if len(g.missing) == 0 || due.Before(g.next) {
 		g.next = due
@@ -138,6 +159,9 @@ func (g *Generator) late(now time.Time, seq uint64) {
 	}
 	m := g.missing[i]
 	g.missing = slices.Delete(g.missing, i, i+1)
+	if seq >= g.burst.first && seq < g.burst.end {
+		g.burst.answered = true
+	}
 	if m.tries == 0 {
 		g.reorder.late(now, now.Sub(m.noticed))
 		return
@@ -232,7 +256,7 @@ func (g *Generator) Due(now time.Time, dst []uint64) ([]uint64, time.Time) {
 
 // hopeless reports whether m, for which a request is due, is given up instead.
 func (g *Generator) hopeless(now time.Time, m missing) bool {
-	return m.tries >= g.config.MaxTries || now.Sub(m.noticed) >= g.config.MaxAge
+	return m.tries >= g.config.MaxTries || now.Sub(m.noticed) >= g.config.MaxAge || g.burst.vain(m)
 }
 
 // Missing returns how many packets are being waited for.

@@ -294,3 +294,32 @@ func BenchmarkReceivedInOrder(b *testing.B) {
 		_, _ = g.Due(epoch, nil)
 	}
 }
+
+// A gap of many numbers of which nothing comes was never sent, and is not asked for
+// over and over. What was lost in a burst is.
+func TestABurstIsAskedForInVainAFewTimes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer bool
+		most   int
+		least  int
+	}{
+		"nothing comes": {most: 3 * 400, least: 2 * 400},
+		"some comes":    {answer: true, most: 12 * 400, least: 4 * 399},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFeed(t, Config{})
+			f.receive(10, 411)
+			asked := 0
+			for i := range 400 {
+				f.pass(5 * ms)
+				got, _ := f.gen.Due(f.now, nil)
+				asked += len(got)
+				if tc.answer && i == 20 {
+					f.receive(200)
+				}
+			}
+			require.LessOrEqual(t, asked, tc.most)
+			require.GreaterOrEqual(t, asked, tc.least)
+		})
+	}
+}

@@ -58,7 +58,7 @@ func onLadder(t *testing.T, f func(l *ladder)) {
 		l := &ladder{t: t, begun: time.Now(), low: &rung{offset: 1 << 20}, high: &rung{offset: 1 << 31}}
 		stream, err := node.NewStream("live")
 		require.NoError(t, err)
-		in, err := stream.NewInput(cdn.InputConfig{})
+		in, err := stream.NewInput(cdn.InputConfig{Path: []cdn.NodeID{"origin"}})
 		require.NoError(t, err)
 		require.NoError(t, in.Start([]cdn.TrackInfo{{
 			ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}, Layers: []string{"l", "h"},

@@ -24,6 +24,13 @@ func (s *Seq) Unwrap(v uint16) uint64 {
 	return ext
 }
 
+// restart returns a number for v that is at least a cycle above all that were
+// seen, and goes on from there.
+func (s *Seq) restart(v uint16) uint64 {
+	s.highest = (s.highest>>16+2)<<16 | uint64(v)
+	return s.highest
+}
+
 // Highest returns the highest number seen; 0 before the first.
 func (s *Seq) Highest() uint64 { return s.highest }
 
@@ -45,14 +52,6 @@ func (t *Time) Unwrap(v uint32) uint64 {
 	}
 	t.latest = NearTime(t.latest, v)
 	return t.latest
-}
-
-// Pass notes that ticks have passed in which nothing came: half a cycle is less
-// than seven hours of video.
-func (t *Time) Pass(ticks uint64) {
-	if t.started {
-		t.latest += ticks
-	}
 }
 
 // NearTime returns the timestamp congruent to v modulo 2^32 that is nearest to ref.

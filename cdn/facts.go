@@ -1,0 +1,44 @@
+package cdn
+
+import "time"
+
+// LayerFacts is what a node has found out about a layer that it sends on, so that
+// the next one need not find it out anew. What is false, or zero, is not known.
+type LayerFacts struct {
+	// Opaque: no keyframe can be recognised in the layer, since its payload is
+	// encrypted, or its codec unknown. A receiver may begin with any frame.
+	Opaque bool
+	// Keyframes: keyframes have been recognised in it.
+	Keyframes bool
+	// EstimatedClock: its sender reports go by arrivals at a node, and not by
+	// reports of the publisher ([Clock].Estimated).
+	EstimatedClock bool
+	// Bitrate is the payload's, in bits a second.
+	Bitrate float64
+}
+
+// Facts returns what the node has found out about the layer, or been told.
+func (l *Layer) Facts() LayerFacts {
+	f := LayerFacts{Bitrate: l.Bitrate()}
+	if c, ok := l.Clock(); ok {
+		f.EstimatedClock = c.Estimated
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if li := l.active; li != nil && l.track.info.Kind == Video {
+		f.Opaque, f.Keyframes = li.opaque(now), li.keyed || li.facts.Keyframes
+	}
+	return f
+}
+
+// SetFacts notes what the node that sends the layer knows of it. It may be called
+// again when that has changed.
+func (li *LayerInput) SetFacts(f LayerFacts) {
+	l := li.layer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	li.facts = f
+	li.demand.told = f.Bitrate
+	l.setDormantLocked()
+}

@@ -1,0 +1,124 @@
+package cdn
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/internal/seqnum"
+)
+
+const (
+	// reorderedFrames is by how much a frame may be older than the one that is
+	// sent ahead of it: an encoder with B-frames reorders them.
+	reorderedFrames = time.Second
+	// reorderedSound is the same for sound, whose timestamps some senders round.
+	reorderedSound = 100 * time.Millisecond
+	// caughtUpBy is by how much faster than time a node may send what it has of a
+	// stream: more than its ring keeps.
+	caughtUpBy = 15 * time.Second
+)
+
+// lineConfig says what to expect of a track's numbers. Relayed media may come
+// faster than in real time, as a node catches up with the stream.
+func lineConfig(info TrackInfo, relayed bool) seqnum.LineConfig {
+	c := seqnum.LineConfig{Rate: info.Codec.ClockRate, Back: reorderedFrames}
+	if info.Kind == Audio {
+		c.Back = reorderedSound
+	}
+	if relayed {
+		c.Ahead = caughtUpBy
+	}
+	return c
+}
+
+// resyncFor is how long a layer waits for a keyframe after a jump behind which
+// packets may be missing: then it goes on with any frame, as a decoder would.
+const resyncFor = 3 * time.Second
+
+// A resync is what is to be done about a jump in the numbers of the layer's active
+// input.
+type resync struct {
+	due   bool
+	from  uint64 // number with which the new numbering begins
+	jump  seqnum.Jump
+	until time.Time
+}
+
+// A heldPacket is a copy of a packet that is written once the next one shows that
+// it is no stray.
+type heldPacket struct {
+	at     time.Time // arrival; zero: there is none
+	packet rtp.Packet
+	ext    []Ext
+}
+
+func (h *heldPacket) keep(now time.Time, p *rtp.Packet, ext []Ext) {
+	h.at = now
+	h.packet = rtp.Packet{
+		Header:  rtp.Header{SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp, Marker: p.Marker},
+		Payload: append([]byte(nil), p.Payload...),
+	}
+	h.ext = nil
+	for _, e := range ext {
+		h.ext = append(h.ext, Ext{ID: e.ID, Data: append([]byte(nil), e.Data...)})
+	}
+}
+
+// jumped writes the first packets of a new numbering.
+func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.Jump) (wrote bool) {
+	l := li.layer
+	l.stats.jumps++
+	li.begins, li.match = true, sibling{}
+	if j.Time {
+		li.track.Restart()
+	}
+	if r := &li.resync; l.active == li {
+		if !r.due {
+			r.due, r.jump, r.until = true, seqnum.Jump{}, now.Add(resyncFor)
+		}
+		r.jump.Time, r.jump.Gap = r.jump.Time || j.Time, r.jump.Gap || j.Gap
+		if l.track.info.Kind == Video {
+			li.asking.keyframe(now) // to heal what may be missing
+		}
+	}
+	if h := li.held; j.Held && !h.at.IsZero() {
+		li.held = heldPacket{}
+		wrote = li.number(h.at, &h.packet, h.ext)
+	}
+	li.held = heldPacket{}
+	return li.number(now, p, ext) || wrote
+}
+
+// mayResync reports whether a new numbering of the active input may go on with
+// this packet.
+func (li *LayerInput) mayResync(now time.Time, keyframe, frameStart bool) bool {
+	switch {
+	case li.layer.track.info.Kind == Audio, keyframe:
+		return true
+	case !li.resync.jump.Gap: // a decoder sees no difference
+		return true
+	}
+	return frameStart && !now.Before(li.resync.until)
+}
+
+// goOn has the active input's new numbering continue what the layer has.
+func (li *LayerInput) goOn(now time.Time, mapped, ts uint64, payload []byte, ext []Ext, keyframe bool) {
+	l, j := li.layer, li.resync.jump
+	li.resync.due = false
+	li.shift.from, li.shift.seq = mapped, l.out.seq+1-mapped
+	if j.Time {
+		li.shift.ts = l.liveTimestamp(now) - ts
+		li.publishClock(now)
+	}
+	if keyframe {
+		li.alignPictures(payload, ext)
+	}
+}
+
+// liveTimestamp returns the timestamp with which the layer goes on by the time that
+// has passed.
+func (l *Layer) liveTimestamp(now time.Time) uint64 {
+	passed := max(now.Sub(l.out.arrival), time.Millisecond)
+	return l.out.ts + uint64(passed.Seconds()*float64(l.track.info.Codec.ClockRate))
+}
