@@ -72,7 +72,7 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 
 // moved reports whether the two clocks say different things.
 func moved(a, b cdn.Clock) bool {
-	if a.Received.Equal(b.Received) {
+	if a == b {
 		return false
 	}
 	apart := a.Time(b.RTP).Sub(b.NTP)
