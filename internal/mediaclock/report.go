@@ -164,7 +164,7 @@ func (t *Track) giveUp(w *Wall) {
 func (t *Track) apart(w *Wall, p point) (d time.Duration, explained bool) {
 	byArrival := p.ntp.Sub(t.byArrival(w, p.rtp))
 	if !t.known {
-		if w.leader == nil || t.trusted {
+		if w.leader == nil || t.trusted && !t.erratic {
 			return 0, true // there is nothing to hold it against
 		}
 		return byArrival, !t.erratic && byArrival.Abs() <= usual
