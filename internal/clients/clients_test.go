@@ -49,8 +49,9 @@ func waitEnough(t *testing.T, what string, read func(*testing.T) counts) {
 func TestClients(t *testing.T) {
 	for _, k := range allClients() {
 		t.Run(k.name, func(t *testing.T) {
-			fmt.Printf("%s: %s\n", k.name, k.client.version(t))
-			n := startNodes(t)
+			version := k.client.version(t)
+			fmt.Printf("%s: %s\n", k.name, version)
+			n := startNodes(t, newRecorder(t, k.name, version))
 			t.Run("publish", func(t *testing.T) { testPublish(t, n, k.client) })
 			t.Run("play", func(t *testing.T) { testPlay(t, n, k.client) })
 		})

@@ -37,8 +37,9 @@ type nodes struct{ origin, hop *place }
 // all returns where viewers can be.
 func (n *nodes) all() []*place { return []*place{n.origin, n.hop} }
 
-func startNodes(t *testing.T) *nodes {
-	n := &nodes{origin: newPlace(t, "origin"), hop: newPlace(t, "hop")}
+// startNodes starts them. The recorder may be nil.
+func startNodes(t *testing.T, r *recorder) *nodes {
+	n := &nodes{origin: newPlace(t, "origin", r), hop: newPlace(t, "hop", nil)}
 
 	live, err := origin.New(n.origin.node, origin.Config{})
 	require.NoError(t, err)
@@ -60,12 +61,19 @@ func startNodes(t *testing.T) *nodes {
 
 // newPlace starts a node on all addresses, since a browser need not use those of
 // the loopback interface.
-func newPlace(t *testing.T, name string) *place {
+func newPlace(t *testing.T, name string, r *recorder) *place {
 	p := &place{name: name, mux: http.NewServeMux()}
-	server := httptest.NewServer(p.mux)
+	handler := http.Handler(p.mux)
+	if r != nil {
+		handler = r.handler(handler)
+	}
+	server := httptest.NewServer(handler)
 	p.url = server.URL
 	config := cdn.Config{
 		ID: cdn.NodeID(name), Addr: "0.0.0.0:0", URL: p.url, Trust: cdn.Trust{Secret: "that the test's nodes share"},
+	}
+	if r != nil {
+		config.Net = r
 	}
 	if os.Getenv("DELTA_CLIENTS_LOG") != "" {
 		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)

@@ -72,7 +72,7 @@ func (r *Reader) Read(packet []byte, known func(ufrag string) (pwd string, ok bo
 	if c.message.Type != stun.BindingRequest {
 		return nil, errIgnored // indications keep a mapping open, and want no answer
 	}
-	name, err := c.message.Get(stun.AttrUsername)
+	name, err := c.signed()
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +84,29 @@ func (r *Reader) Read(packet []byte, known func(ufrag string) (pwd string, ok bo
 	if err := c.integrity.Check(&c.message); err != nil {
 		return nil, err
 	}
-	c.Nominates = c.message.Contains(stun.AttrUseCandidate)
-	c.Controlled = c.message.Contains(stun.AttrICEControlled)
 	return c, nil
+}
+
+// signed reads the attributes ahead of MESSAGE-INTEGRITY, and returns the user name.
+// Those behind it are nobody's word (RFC 8489 section 14.5).
+func (c *Check) signed() (name []byte, err error) {
+	c.Nominates, c.Controlled = false, false
+	for _, a := range c.message.Attributes {
+		switch a.Type {
+		case stun.AttrMessageIntegrity:
+			if name == nil {
+				return nil, stun.ErrAttributeNotFound
+			}
+			return name, nil
+		case stun.AttrUsername:
+			name = a.Value
+		case stun.AttrUseCandidate:
+			c.Nominates = true
+		case stun.AttrICEControlled:
+			c.Controlled = true
+		}
+	}
+	return nil, stun.ErrAttributeNotFound
 }
 
 // Read is [Reader.Read] for those who read few.
