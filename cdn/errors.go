@@ -59,6 +59,11 @@ type Error struct {
 
 	// RetryAfter says when trying again makes sense. Zero: unknown.
 	RetryAfter time.Duration
+	// Detail is a sentence for the client that was refused, such as "The offer
+	// has no section that receives." It is shown to strangers, who see nothing
+	// else of an error: it must not hold addresses, secrets or the text of other
+	// errors. Empty: they are told the general reason alone.
+	Detail string
 }
 
 func (e *Error) Error() string {

@@ -40,7 +40,7 @@ func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
 	if restarts {
 		e.ice.candidates = 0
 	}
-	if e.ice.candidates += len(f.Candidates); e.ice.candidates > negotiate.MaxTrickled {
+	if e.ice.candidates += f.Trickled; e.ice.candidates > negotiate.MaxTrickled {
 		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
 	}
 	if !restarts {

@@ -2,6 +2,8 @@ package negotiate
 
 import (
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
@@ -15,7 +17,11 @@ const MaxTrickled = 64
 // A Fragment is a trickle ICE SDP fragment (RFC 8840 section 9).
 type Fragment struct {
 	Ufrag, Pwd string // both or none
+	// Candidates are those that a check can be sent to. Others are dropped
+	// without a word, as RFC 9725 section 4.3.2 wants it.
 	Candidates []Candidate
+	// Trickled counts all of them.
+	Trickled int
 }
 
 // A Candidate is one of a fragment.
@@ -48,16 +54,42 @@ func ParseFragment(text string) (Fragment, error) {
 		case key == "a=ice-pwd":
 			f.Pwd = value
 		case key == "a=candidate":
-			f.Candidates = append(f.Candidates, Candidate{Candidate: strings.TrimPrefix(line, "a="), Mid: mid, Index: index})
+			f.Trickled++
+			if reachable(value) {
+				f.Candidates = append(f.Candidates, Candidate{Candidate: strings.TrimPrefix(line, "a="), Mid: mid, Index: index})
+			}
 		case len(line) < 2 || line[1] != '=':
-			return f, fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line)
+			return f, badFragment(fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line))
 		}
+	}
+	if f.Trickled > MaxTrickled {
+		return f, badFragment(fmt.Errorf("%w: %d candidates in a fragment", cdn.ErrInvalid, f.Trickled))
 	}
 	if f.Ufrag == "" && f.Pwd == "" {
 		return f, nil
 	}
 	if err := (icecheck.Credentials{Ufrag: f.Ufrag, Pwd: f.Pwd}).Check(); err != nil {
-		return f, fmt.Errorf("%w: sdp fragment: %w", cdn.ErrInvalid, err)
+		return f, badFragment(fmt.Errorf("%w: sdp fragment: %w", cdn.ErrInvalid, err))
 	}
 	return f, nil
+}
+
+func badFragment(err error) error {
+	return &cdn.Error{Op: "read fragment", Err: err, Detail: "The fragment is malformed (RFC 8840 section 9)."}
+}
+
+// reachable reports whether a check can be sent to a candidate (RFC 8839 section
+// 5.1): RTP over UDP to an IP address. A name is never looked up, since the client
+// would choose whom we ask; its own checks show where it is.
+func reachable(candidate string) bool {
+	f := strings.Fields(candidate)
+	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") || f[6] != "typ" {
+		return false
+	}
+	if _, err := strconv.ParseUint(f[3], 10, 32); err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(f[4])
+	port, portErr := strconv.ParseUint(f[5], 10, 16)
+	return err == nil && portErr == nil && port > 0 && !addr.IsUnspecified() && !addr.IsMulticast()
 }

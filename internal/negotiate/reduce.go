@@ -158,9 +158,17 @@ func reduce(section *sdp.MediaDescription, c *Choice) *sdp.MediaDescription {
 			if _, uri, ok := parseExtmap(a.Value); !ok || !slices.Contains(c.Extensions, uri) {
 				continue
 			}
+		case "sendrecv", "sendonly", "recvonly", "inactive":
+			continue
 		}
 		out.Attributes = append(out.Attributes, a)
 	}
+	// Media goes one way (RFC 9725 section 4.2), whatever else the offerer would do.
+	direction := "sendonly"
+	if c.Sends {
+		direction = "recvonly"
+	}
+	out.Attributes = append(out.Attributes, sdp.Attribute{Key: direction})
 	if _, ok := section.Attribute("rtpmap"); !ok || !hasMap(section, keep[0]) {
 		out.Attributes = append(out.Attributes, sdp.Attribute{Key: "rtpmap", Value: keep[0] + " " + Rtpmap(c.Codec.Codec)})
 	}

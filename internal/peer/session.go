@@ -256,7 +256,7 @@ func (s *Session) describe(ctx context.Context, create func() (webrtc.SessionDes
 	case <-ctx.Done():
 		return fmt.Errorf("gathering candidates: %w", ctx.Err())
 	}
-	text := s.pc.LocalDescription().SDP
+	text := withoutRTCP(s.pc.LocalDescription().SDP)
 	if fix != nil {
 		text = fix(text)
 	}

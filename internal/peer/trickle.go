@@ -30,27 +30,23 @@ func (s *Session) Patch(ctx context.Context, text string) (string, error) {
 	if f.Ufrag != "" && f.Ufrag != attribute(remote.SDP, "ice-ufrag") {
 		return s.restart(ctx, remote.SDP, f)
 	}
-	return "", s.addCandidates(f)
+	if s.candidates += f.Trickled; s.candidates > negotiate.MaxTrickled {
+		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
+	}
+	s.addCandidates(f)
+	return "", s.Err()
 }
 
-func (s *Session) addCandidates(f negotiate.Fragment) error {
-	if s.candidates += len(f.Candidates); s.candidates > negotiate.MaxTrickled {
-		return fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
-	}
+// addCandidates adds those that pion understands; the others are dropped without
+// a word (RFC 9725 section 4.3.2).
+func (s *Session) addCandidates(f negotiate.Fragment) {
 	for _, c := range f.Candidates {
-		if strings.Contains(c.Candidate, ".local ") {
-			continue // the client's own checks show where it is
-		}
-		init := webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: c.Mid, SDPMLineIndex: c.Index}
-		if err := s.pc.AddICECandidate(init); err != nil {
-			return s.negotiationError(err)
-		}
+		_ = s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: c.Mid, SDPMLineIndex: c.Index})
 	}
-	return nil
 }
 
 // restart answers the offer that the client would have made with its new
-// credentials (RFC 9725 section 4.3.2).
+// credentials (RFC 9725 section 4.3.3).
 func (s *Session) restart(ctx context.Context, remote string, f negotiate.Fragment) (string, error) {
 	if s.pc.RemoteDescription().Type != webrtc.SDPTypeOffer {
 		return "", fmt.Errorf("%w: ICE restart of an offer of ours", cdn.ErrUnsupported)
@@ -61,10 +57,8 @@ func (s *Session) restart(ctx context.Context, remote string, f negotiate.Fragme
 	if err := s.describe(ctx, func() (webrtc.SessionDescription, error) { return s.pc.CreateAnswer(nil) }, nil); err != nil {
 		return "", err
 	}
-	s.candidates = 0
-	if err := s.addCandidates(f); err != nil {
-		return "", err
-	}
+	s.candidates = f.Trickled
+	s.addCandidates(f)
 	return localFragment(s.SDP()), nil
 }
 
@@ -110,6 +104,22 @@ func localFragment(desc string) string {
 			}
 			b.WriteString(line + "\r\n")
 		}
+	}
+	return b.String()
+}
+
+// withoutRTCP returns our description without the candidates of RTCP's own
+// component: it goes with RTP (RFC 5761), and some clients cannot tell the two
+// apart.
+func withoutRTCP(desc string) string {
+	var b strings.Builder
+	for line := range strings.SplitAfterSeq(desc, "\n") {
+		if c, ok := strings.CutPrefix(line, "a=candidate:"); ok {
+			if f := strings.Fields(c); len(f) > 1 && f[1] != "1" {
+				continue
+			}
+		}
+		b.WriteString(line)
 	}
 	return b.String()
 }
