@@ -40,6 +40,7 @@ type Stream struct {
 	told    *Input        // the one that the last InputChanged was about
 	overlap time.Time     // when those before it have to go
 	fed     chan struct{} // closed while there are inputs
+	unfed   chan struct{} // closed when there are none any more; nil before the first
 	err     error
 	ended   bool
 	after   map[*func(error)]struct{}
@@ -87,6 +88,17 @@ func (s *Stream) Fed(ctx context.Context) error {
 	fed := s.fed
 	s.mu.Unlock()
 	return s.await(ctx, fed, "wait for an input")
+}
+
+// InputsChanged returns a channel that is closed when the stream gets its first
+// input or loses its last. [Stream.Input] then says which.
+func (s *Stream) InputsChanged() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.inputs) > 0 {
+		return s.unfed
+	}
+	return s.fed
 }
 
 func (s *Stream) await(ctx context.Context, what <-chan struct{}, op string) error {
@@ -219,6 +231,7 @@ func (s *Stream) NewInput(c InputConfig) (*Input, error) {
 	}
 	if s.inputs = append(s.inputs, in); len(s.inputs) == 1 {
 		close(s.fed)
+		s.unfed = make(chan struct{})
 	}
 	s.mu.Unlock()
 	if spare != nil {
@@ -248,6 +261,7 @@ func (s *Stream) removeInput(in *Input, err error) {
 	if i := slices.Index(s.inputs, in); i >= 0 {
 		if s.inputs = slices.Delete(slices.Clone(s.inputs), i, i+1); len(s.inputs) == 0 {
 			s.fed = make(chan struct{})
+			close(s.unfed)
 		}
 	}
 	if s.active == in {

@@ -68,6 +68,7 @@ type Edge struct {
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}
+	count   map[cdn.StreamID]int // viewers of each stream
 	closed  bool
 	past    Stats                     // of viewers that have left
 	patient map[cdn.StreamID]struct{} // streams that viewers are not answered before; nil: none
@@ -87,7 +88,7 @@ func New(node *cdn.Node, c Config) (*Edge, error) {
 	if c.AnswerAfter == 0 {
 		c.AnswerAfter = 30 * time.Millisecond
 	}
-	e := &Edge{node: node, config: c, viewers: make(map[*viewer]struct{})}
+	e := &Edge{node: node, config: c, viewers: make(map[*viewer]struct{}), count: make(map[cdn.StreamID]int)}
 	node.Own(e)
 	return e, nil
 }
@@ -149,6 +150,7 @@ func (e *Edge) add(v *viewer, cancel func(error)) error {
 	}
 	v.cancel = cancel
 	e.viewers[v] = struct{}{}
+	e.count[v.id]++
 	e.work.Add(1)
 	return nil
 }
@@ -157,6 +159,9 @@ func (e *Edge) remove(v *viewer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.viewers, v)
+	if e.count[v.id]--; e.count[v.id] == 0 {
+		delete(e.count, v.id)
+	}
 	e.past.Packets += v.sent.Packets
 	e.past.Bytes += v.sent.Bytes
 	e.past.Resent += v.sent.Resent

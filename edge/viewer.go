@@ -33,7 +33,8 @@ type viewer struct {
 	opening   *opening
 	late      chan struct{} // closed when one that was answered before has its stream; nil: it had
 
-	sent send.Stats // at the end
+	sent    send.Stats // at the end
+	changes changes    // of the status
 
 	// guarded by edge.mu
 	stream *cdn.Stream // nil while it is not ready
@@ -129,8 +130,9 @@ func (v *viewer) open(ctx context.Context, until time.Time) error {
 		return err
 	}
 	v.edge.mu.Lock()
-	defer v.edge.mu.Unlock()
 	v.stream = v.opening.sub.Stream()
+	v.edge.mu.Unlock()
+	v.changes.tell()
 	return nil
 }
 
@@ -179,5 +181,6 @@ func (v *viewer) ended(err error, sent send.Stats) {
 }
 
 func (v *viewer) slow(layer string, paused bool) {
+	v.changes.tell()
 	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.id, Session: v.admission.Name(), Layer: layer, Paused: paused})
 }

@@ -239,7 +239,7 @@ func (h *ScriptedHandler) Offer(ctx context.Context, o signal.Offer) (signal.Ses
 }
 
 // plainSession hides Accept: its answer is made.
-type plainSession struct{ signal.Session }
+type plainSession struct{ signal.StatusSession }
 
 // Invite implements [signal.Offerer].
 func (h *ScriptedHandler) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
@@ -260,7 +260,7 @@ func (h *ScriptedHandler) newSession(ctx context.Context, o signal.Offer) (*Scri
 	if refusal != nil {
 		return nil, refusal
 	}
-	s := &ScriptedSession{id: fmt.Sprintf("session-%d", len(h.sessions)), offer: o, done: make(chan struct{}), sdp: scriptedAnswer}
+	s := &ScriptedSession{id: fmt.Sprintf("session-%d", len(h.sessions)), offer: o, done: make(chan struct{}), changed: make(chan struct{}), sdp: scriptedAnswer}
 	h.sessions = append(h.sessions, s)
 	return s, nil
 }
@@ -286,11 +286,13 @@ type ScriptedSession struct {
 	offer signal.Offer
 	done  chan struct{}
 
-	mu     sync.Mutex
-	sdp    string
-	patch  []string
-	answer string
-	err    error
+	mu      sync.Mutex
+	sdp     string
+	patch   []string
+	answer  string
+	err     error
+	status  signal.Status
+	changed chan struct{} // closed, and replaced, when status changes
 }
 
 // Asked returns the offer that the session was made for.
@@ -330,6 +332,41 @@ func (s *ScriptedSession) Accept(_ context.Context, answer string) error {
 	}
 	s.answer = answer
 	return nil
+}
+
+// SetStatus changes what the session tells of itself.
+func (s *ScriptedSession) SetStatus(now signal.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = now
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Status implements [signal.StatusSession].
+func (s *ScriptedSession) Status() signal.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// AwaitStatus implements [signal.StatusSession].
+func (s *ScriptedSession) AwaitStatus(ctx context.Context, seen signal.Status) signal.Status {
+	for {
+		s.mu.Lock()
+		now, changed := s.status, s.changed
+		s.mu.Unlock()
+		if seen.Viewers = now.Viewers; now != seen {
+			return now
+		}
+		select {
+		case <-changed:
+		case <-s.done:
+			return now
+		case <-ctx.Done():
+			return now
+		}
+	}
 }
 
 // Done implements [signal.Session].
