@@ -279,7 +279,7 @@ func TestLateFailuresAreTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		after  time.Duration
 		status int
-	}{"early": {after: ms(29), status: http.StatusNotFound}, "late": {after: ms(31), status: http.StatusCreated}} {
+	}{"early": {after: ms(29), status: http.StatusConflict}, "late": {after: ms(31), status: http.StatusCreated}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -303,8 +303,10 @@ func TestLateFailuresAreTold(t *testing.T) {
 					require.Equal(t, ms(29), time.Since(begun))
 					return
 				}
+				made := httptest.NewRecorder()
+				h.ServeHTTP(made, httptest.NewRequest(http.MethodPost, answer.Header().Get("Location")+"/events", nil))
 				events := httptest.NewRecorder()
-				h.ServeHTTP(events, httptest.NewRequest(http.MethodGet, answer.Header().Get("Location"), nil))
+				h.ServeHTTP(events, httptest.NewRequest(http.MethodGet, made.Header().Get("Location"), nil))
 				require.Equal(t, ms(31), time.Since(begun))
 				require.Contains(t, events.Body.String(), "event: ended\ndata: {\"code\":\"not-found\"")
 				gone := httptest.NewRecorder()

@@ -7,6 +7,7 @@ package signal
 
 import (
 	"context"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 )
@@ -88,7 +89,8 @@ type OfferedSession interface {
 type Dialer interface {
 	// Dial asks the server at url for a session. With o.SDP empty it asks for
 	// an invitation ([Offerer]). ctx bounds the asking. Errors wrap the
-	// sentinels of package cdn wherever the server's answer tells which.
+	// sentinels of package cdn wherever the server's answer tells which; a
+	// [*CounterOffer] can be answered.
 	Dial(ctx context.Context, url string, o Offer) (RemoteSession, error)
 }
 
@@ -103,3 +105,17 @@ type RemoteSession interface {
 	// Close ends the session at the server. ctx bounds the attempt.
 	Close(ctx context.Context) error
 }
+
+// A CounterOffer is the error of a Dialer whose server did not take the client's
+// offer and made one of its own (draft-ietf-wish-whep-04, "406 Not Acceptable").
+// It wraps [cdn.ErrUnsupported]. A caller that can answer it does so by
+// Session.Accept, in time; one that cannot need do nothing.
+type CounterOffer struct {
+	Session RemoteSession // whose SDP is the server's offer
+	Until   time.Time     // when the offer expires
+}
+
+func (c *CounterOffer) Error() string { return "the server made an offer of its own" }
+
+// Unwrap returns [cdn.ErrUnsupported].
+func (c *CounterOffer) Unwrap() error { return cdn.ErrUnsupported }

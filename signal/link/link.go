@@ -13,10 +13,12 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/guard"
 	"github.com/deltacdn/delta/signal/internal/problem"
 	"github.com/deltacdn/delta/signal/internal/remote"
 )
@@ -35,6 +37,7 @@ type Handler struct {
 	nodes  signal.LinkHandler
 	remote *remote.Resolver
 	log    *slog.Logger
+	limits guard.Limits
 }
 
 // New returns a Handler that has h answer. A nil logger is allowed. proxies are the
@@ -47,20 +50,21 @@ func New(h signal.LinkHandler, logger *slog.Logger, proxies ...netip.Prefix) *Ha
 }
 
 // ServeHTTP answers an offer.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.limits.Serve(w, r, h.serve) }
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		problem.New(http.StatusMethodNotAllowed, "offers of links are posted").Write(w)
+		problem.New(problem.Method, "Offers of links are posted.").Write(w)
 		return
 	}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != MediaType {
 		w.Header().Set("Accept-Post", MediaType)
-		problem.New(http.StatusUnsupportedMediaType, "an offer of a link is "+MediaType).Write(w)
+		problem.New(problem.MediaType, "An offer of a link is of type "+MediaType+".").Write(w)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		problem.New(http.StatusRequestEntityTooLarge, "the offer is too long, or broke off").Write(w)
+	body, ok := guard.ReadBody(w, r, maxBody)
+	if !ok {
 		return
 	}
 	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: h.remote.Node(r)})
@@ -70,6 +74,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", MediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(answer) // a node that is gone needs no answer
 }
@@ -121,9 +126,9 @@ func refused(base string, resp *http.Response) error {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType, http.StatusBadRequest:
-		if kind != problem.MediaType || resp.StatusCode != http.StatusBadRequest {
+		if kind != problem.ContentType || resp.StatusCode != http.StatusBadRequest {
 			return &cdn.Error{Op: "link", Node: cdn.NodeID(base), Err: fmt.Errorf("%w: no links there: %s", cdn.ErrUnsupported, resp.Status)}
 		}
 	}
-	return problem.Read("link", "", resp)
+	return problem.Read("link", "", resp, cdn.ErrInvalid)
 }

@@ -2,10 +2,29 @@
 // server of any [signal.Handler], such as an edge; [Client] plays from any
 // server.
 //
-// Beyond the draft's client offer, a client that posts nothing gets the
-// server's offer, if the handler can make one ([signal.Offerer]), and answers
-// it by PATCH; ?layer=NAME asks for a simulcast layer; and GET of the session's
-// URL is an event stream that tells when the session ends, and why.
+// A stream that nobody publishes is answered with "409 Conflict" and Retry-After.
+// Refusals are problem details (RFC 9457); docs/problems.md has their codes.
+//
+// Beyond the draft, ?layer=NAME asks for a simulcast layer, and a node that posts
+// nothing gets the server's offer, if the handler can make one
+// ([signal.Offerer]), and answers it by PATCH.
+//
+// # Events
+//
+// A session's 201 links to its events by the draft's core extension
+// urn:ietf:params:whep:ext:core:server-sent-events: "active", "inactive",
+// "viewercount" and "reconnect", if it is a [signal.StatusSession]. A second link,
+// urn:deltacdn:whep:ext:events, is to the same URL and has events of ours:
+//
+//	ended  {"code", "detail"}             the session is over, and why; as in problem details
+//	layer  {"layer", "paused"}            the simulcast layer that is sent; whether the video pauses
+//	codec  {"kind", "stream", "offered"}  a track that is not sent, since nothing offered decodes it
+//
+// POST of a JSON array of names makes an event stream, of which a session may
+// have four; GET of its Location is the stream, DELETE ends it. It also ends with
+// the session, with [Handler.Close] and with [http.Server.Shutdown]. GET of the
+// session's own URL as text/event-stream, as players of older releases do,
+// redirects to such a stream; that will go.
 package whep
 
 import (
@@ -43,7 +62,7 @@ type Config struct {
 }
 
 // A Handler is an [http.Handler]. Its methods may be called concurrently.
-type Handler struct{ *resource.Server }
+type Handler struct{ server *resource.Server }
 
 // New returns a Handler that asks h for sessions.
 func New(h signal.Handler, c Config) (*Handler, error) {
@@ -59,8 +78,17 @@ func New(h signal.Handler, c Config) (*Handler, error) {
 	return &Handler{s}, nil
 }
 
+// ServeHTTP answers one request. Bodies and answers have deadlines on any server;
+// [signal.ServerDefaults] has those that only the server can keep.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.server.ServeHTTP(w, r) }
+
+// Close ends the sessions and their event streams, and waits for the sessions. Requests for new ones are
+// refused from then on.
+func (h *Handler) Close() error { return h.server.Close() }
+
 // A Client plays from a WHEP server, or fetches from another node. It is a
-// [signal.Dialer]. The zero value is ready; its methods may be called
+// [signal.Dialer] whose error is a [*signal.CounterOffer] where the server answers
+// an offer by one of its own. The zero value is ready; its methods may be called
 // concurrently.
 type Client struct {
 	// HTTP makes the requests. If nil, [http.DefaultClient].
@@ -85,5 +113,5 @@ func (c *Client) Dial(ctx context.Context, target string, o signal.Offer) (signa
 		}
 		header.Set(resource.HeaderPath, strings.Join(path, ", "))
 	}
-	return (&client.Client{HTTP: c.HTTP, Op: "whep"}).Dial(ctx, target, o, header)
+	return (&client.Client{HTTP: c.HTTP, Op: "whep", Conflict: cdn.ErrNotFound}).Dial(ctx, target, o, header)
 }

@@ -1,8 +1,6 @@
 package whep_test
 
 import (
-	"bufio"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,33 +52,6 @@ func TestPlayersThatLeaveIfMatchOutAreServed(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, resp.StatusCode)
 }
 
-// The event stream of a session tells its end, and why; afterwards the session
-// is gone with the same reason.
-func TestEventStreamTellsTheEnd(t *testing.T) {
-	h := &cdntest.ScriptedHandler{}
-	s := serve(t, h)
-	session := s.URL + do(t, "POST", s.URL+"/whep/live", "v=0\r\n", "application/sdp").Header.Get("Location")
-	require.Equal(t, http.StatusOK, do(t, "HEAD", session, "", "").StatusCode)
-	events := do(t, "GET", session, "", "")
-	require.Equal(t, "text/event-stream", events.Header.Get("Content-Type"))
-	lines := bufio.NewScanner(events.Body)
-	require.True(t, lines.Scan())
-	require.Equal(t, ": connected", lines.Text())
-	h.Sessions()[0].End(&cdn.Error{Op: "play", Stream: "live", Err: cdn.ErrEnded})
-	rest := ""
-	for lines.Scan() {
-		rest += lines.Text() + "\n"
-	}
-	require.Equal(t, "\nevent: ended\ndata: {\"code\":\"ended\",\"detail\":\"play live: stream ended\"}\n\n", rest)
-	for _, method := range []string{"GET", "PATCH", "DELETE"} {
-		resp := do(t, method, session, "", "")
-		require.Equal(t, http.StatusGone, resp.StatusCode)
-		body, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		require.Contains(t, string(body), `"code":"ended"`)
-	}
-}
-
 // A handler that makes no offers wants one.
 func TestEmptyPostNeedsAnOfferer(t *testing.T) {
 	s := serve(t, struct{ signal.Handler }{&cdntest.ScriptedHandler{}})
@@ -106,4 +77,25 @@ func TestOtherPrefix(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, do(t, "POST", s.URL+"/whep/a", "", "").StatusCode)
 	_, err = whep.New(nil, whep.Config{})
 	require.ErrorIs(t, err, cdn.ErrInvalid)
+}
+
+// draft-ietf-wish-whep, "Playback session set up": "the WHEP endpoint SHALL return a
+// "409 Conflict" response [...] with a "Retry-After" header". Nodes, which send no
+// offer, are told 404 as ever.
+func TestNobodyPublishes(t *testing.T) {
+	h := &cdntest.ScriptedHandler{}
+	s := serve(t, h)
+	for _, reason := range []error{cdn.ErrNotFound, cdn.ErrEnded} {
+		h.Refuse(&cdn.Error{Op: "play", Stream: "live", Err: reason})
+		resp := do(t, "POST", s.URL+"/whep/live", "v=0\r\n", "application/sdp")
+		require.Equal(t, http.StatusConflict, resp.StatusCode)
+		require.Equal(t, "2", resp.Header.Get("Retry-After"))
+		_, err := (&whep.Client{}).Dial(t.Context(), s.URL+"/whep/live", signal.Offer{SDP: "v=0\r\n"})
+		require.ErrorIs(t, err, reason)
+	}
+	h.Refuse(&cdn.Error{Op: "fetch", Stream: "live", Err: cdn.ErrNotFound})
+	require.Equal(t, http.StatusNotFound, do(t, "POST", s.URL+"/whep/live", "", "").StatusCode)
+	h.Refuse(&cdn.Error{Op: "play", Stream: "live", Err: cdn.ErrAlreadyPublishing})
+	_, err := (&whep.Client{}).Dial(t.Context(), s.URL+"/whep/live", signal.Offer{SDP: "v=0\r\n"})
+	require.ErrorIs(t, err, cdn.ErrAlreadyPublishing, "the code tells two conflicts apart")
 }

@@ -1,5 +1,7 @@
 // Package whip is WHIP (RFC 9725): publishing over HTTP. [New] makes a server
 // of any [signal.Handler], such as an origin; [Client] publishes to any server.
+//
+// Refusals are problem details (RFC 9457); docs/problems.md has their codes.
 package whip
 
 import (
@@ -37,7 +39,7 @@ type Config struct {
 }
 
 // A Handler is an [http.Handler]. Its methods may be called concurrently.
-type Handler struct{ *resource.Server }
+type Handler struct{ server *resource.Server }
 
 // New returns a Handler that asks h for sessions.
 func New(h signal.Handler, c Config) (*Handler, error) {
@@ -52,6 +54,14 @@ func New(h signal.Handler, c Config) (*Handler, error) {
 	}
 	return &Handler{s}, nil
 }
+
+// ServeHTTP answers one request. Bodies and answers have deadlines on any server;
+// [signal.ServerDefaults] has those that only the server can keep.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.server.ServeHTTP(w, r) }
+
+// Close ends the sessions and waits for the sessions. Requests for new ones are
+// refused from then on.
+func (h *Handler) Close() error { return h.server.Close() }
 
 // A Client publishes to a WHIP server. It is a [signal.Dialer]. The zero value
 // is ready; its methods may be called concurrently.
@@ -69,5 +79,5 @@ func (c *Client) Dial(ctx context.Context, url string, o signal.Offer) (signal.R
 	if err != nil {
 		return nil, &cdn.Error{Op: "whip", Stream: o.Stream, Err: err}
 	}
-	return (&client.Client{HTTP: c.HTTP, Op: "whip"}).Dial(ctx, target, o, nil)
+	return (&client.Client{HTTP: c.HTTP, Op: "whip", Conflict: cdn.ErrAlreadyPublishing}).Dial(ctx, target, o, nil)
 }

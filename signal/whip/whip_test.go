@@ -3,8 +3,10 @@ package whip_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -103,12 +105,11 @@ func TestRefusedRequests(t *testing.T) {
 		{name: "bad stream", method: "POST", path: "/whip/a%20b", body: "v=0", header: []string{sdp}, status: 400},
 		{name: "reserved", method: "POST", path: "/whip/a/-", body: "v=0", header: []string{sdp}, status: 400},
 		{name: "escaped slash", method: "POST", path: "/whip/a%2F%2Fb", body: "v=0", header: []string{sdp}, status: 400},
-		{name: "method", method: "GET", path: "/whip/live", status: 405, allow: "POST, OPTIONS"},
-		{name: "scheme", method: "POST", path: "/whip/live", body: "v=0", header: []string{sdp, "Authorization: Basic abc"}, status: 401},
-		{name: "empty token", method: "POST", path: "/whip/live", body: "v=0", header: []string{sdp, "Authorization: Bearer "}, status: 401},
+		{name: "method", method: "PUT", path: "/whip/live", status: 405, allow: "GET, HEAD, POST, OPTIONS"},
 		{name: "unknown session", method: "PATCH", path: "/whip/live/one/-/nobody", status: 404},
 		{name: "other stream's session", method: "DELETE", path: "/whip/live/two/-/session-0", status: 404},
-		{name: "session method", method: "GET", path: session, status: 405, allow: "PATCH, DELETE, OPTIONS"},
+		{name: "session method", method: "PUT", path: session, status: 405, allow: "GET, HEAD, PATCH, DELETE, OPTIONS"},
+		{name: "no events", method: "POST", path: session + "/events", body: "[]", header: []string{"Content-Type: application/json"}, status: 404},
 		{name: "no If-Match", method: "PATCH", path: session, body: "a=x", header: []string{fragment}, status: 428},
 		{name: "stale If-Match", method: "PATCH", path: session, body: "a=x", header: []string{fragment, `If-Match: "old"`}, status: 412},
 		{name: "fragment type", method: "PATCH", path: session, body: "v=0", header: []string{sdp, "If-Match: *"}, status: 415},
@@ -119,12 +120,15 @@ func TestRefusedRequests(t *testing.T) {
 			require.Equal(t, c.status, resp.StatusCode)
 			require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
 			require.Equal(t, c.allow, resp.Header.Get("Allow"))
-			if c.status == 401 {
-				require.Equal(t, "Bearer", resp.Header.Get("WWW-Authenticate"))
+			var problem struct {
+				Status             int
+				Type, Code, Detail string
 			}
-			var problem struct{ Status int }
 			require.NoError(t, json.NewDecoder(resp.Body).Decode(&problem))
 			require.Equal(t, c.status, problem.Status)
+			require.NotEmpty(t, problem.Code)
+			require.Equal(t, "urn:deltacdn:problem:"+problem.Code, problem.Type)
+			require.Regexp(t, `^[A-Z].*\.$`, problem.Detail, "a sentence for people")
 		})
 	}
 }
@@ -156,7 +160,7 @@ func TestDelete(t *testing.T) {
 func TestPreflight(t *testing.T) {
 	s := serve(t, &cdntest.ScriptedHandler{}, whip.Config{AllowOrigin: "https://example.com"})
 	session, _ := post(t, s)
-	for url, methods := range map[string]string{s.URL + "/whip/live": "POST, OPTIONS", session: "PATCH, DELETE, OPTIONS"} {
+	for url, methods := range map[string]string{s.URL + "/whip/live": "GET, HEAD, POST, OPTIONS", session: "GET, HEAD, PATCH, DELETE, OPTIONS"} {
 		resp := request(t, "OPTIONS", url, "", "Origin: https://example.com", "Access-Control-Request-Method: POST")
 		require.Equal(t, http.StatusNoContent, resp.StatusCode)
 		require.Equal(t, "https://example.com", resp.Header.Get("Access-Control-Allow-Origin"))
@@ -168,34 +172,73 @@ func TestPreflight(t *testing.T) {
 	require.Equal(t, "application/sdp", request(t, "OPTIONS", s.URL+"/whip/live", "").Header.Get("Accept-Post"))
 }
 
+// Strangers get a sentence and a code, and never the text of an error.
 func TestErrorsAreProblems(t *testing.T) {
 	h := &cdntest.ScriptedHandler{}
 	s := serve(t, h, whip.Config{})
+	secret := errors.New("dial tcp 10.1.2.3:8080: the password is swordfish")
 	for _, c := range []struct {
 		err    error
 		status int
 		code   string
 		retry  string
+		detail string
 	}{
-		{&cdn.Error{Op: "publish", Stream: "live/one", Err: cdn.ErrAlreadyPublishing, RetryAfter: 1500 * time.Millisecond}, 409, "already-publishing", "2"},
-		{cdn.ErrOverLimit, 503, "over-limit", "5"},
-		{cdn.ErrNoCommonCodec, 422, "no-common-codec", ""},
-		{cdn.ErrLoop, 508, "loop", ""},
-		{fmt.Errorf("made: %w", context.DeadlineExceeded), 504, "timeout", ""},
-		{&cdn.Error{Op: "fetch", Err: fmt.Errorf("%w: Post \"http://swordfish:8080\"", cdn.ErrPeerLost)}, 502, "peer-lost", "5"},
-		{&cdn.Error{Op: "play", Err: &cdn.Error{Op: "fetch", Node: "swordfish", Err: cdn.ErrNotFound}}, 404, "not-found", ""},
-		{fmt.Errorf("the password is swordfish"), 500, "", ""},
+		{err: &cdn.Error{Op: "publish", Stream: "live/one", Err: cdn.ErrAlreadyPublishing, RetryAfter: 1500 * time.Millisecond}, status: 409, code: "already-publishing", retry: "2"},
+		{err: &cdn.Error{Op: "publish", Err: fmt.Errorf("%w: %w", cdn.ErrStale, secret)}, status: 409, code: "stale"},
+		{err: cdn.ErrOverLimit, status: 503, code: "over-limit", retry: "5"},
+		{err: cdn.ErrNoCommonCodec, status: 422, code: "no-common-codec"},
+		{err: fmt.Errorf("%w: %w", cdn.ErrUnsupported, secret), status: 422, code: "unsupported"},
+		{err: cdn.ErrLoop, status: 508, code: "loop"},
+		{err: fmt.Errorf("made: %w", context.DeadlineExceeded), status: 504, code: "timeout"},
+		{err: &cdn.Error{Op: "fetch", Err: fmt.Errorf("%w: %w", cdn.ErrPeerLost, secret)}, status: 502, code: "peer-lost", retry: "5"},
+		{err: &cdn.Error{Op: "play", Err: &cdn.Error{Op: "fetch", Node: "swordfish", Err: cdn.ErrNotFound}}, status: 404, code: "not-found"},
+		{err: fmt.Errorf("%w: offer: %w", cdn.ErrInvalid, secret), status: 400, code: "invalid"},
+		{err: fmt.Errorf("%w: %w", cdn.ErrClosed, secret), status: 503, code: "closed", retry: "5"},
+		{err: fmt.Errorf("write 10.1.2.3: %w", net.ErrClosed), status: 500},
+		{err: fmt.Errorf("%w: user swordfish is not in ldap://10.1.2.3", cdn.ErrUnauthorized), status: 401, code: "unauthorized"},
+		{err: fmt.Errorf("%w: %w", cdn.ErrForbidden, secret), status: 403, code: "forbidden"},
+		{err: secret, status: 500},
+		// What another node was refused is not the client's fault.
+		{err: &cdn.Error{Op: "play", Err: &cdn.Error{Op: "fetch", Err: fmt.Errorf("%w: swordfish: unauthorized", cdn.ErrUpstream)}}, status: 502, code: "upstream", retry: "5"},
+		// What is for the client it gets.
+		{err: &cdn.Error{Op: "publish", Err: fmt.Errorf("%w: %w", cdn.ErrInvalid, secret), Detail: "The offer sends nothing."}, status: 400, code: "invalid", detail: "The offer sends nothing."},
 	} {
 		h.Refuse(c.err)
 		resp := request(t, "POST", s.URL+"/whip/live/one", "v=0", sdp)
 		body, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
-		require.Equal(t, c.status, resp.StatusCode)
-		require.Equal(t, c.retry, resp.Header.Get("Retry-After"))
-		require.NotContains(t, string(body), "swordfish", "what is not known is nobody's business")
-		var problem struct{ Code string }
+		require.Equal(t, c.status, resp.StatusCode, c.err)
+		require.Equal(t, c.retry, resp.Header.Get("Retry-After"), c.err)
+		for _, leak := range []string{"swordfish", "10.1.2.3", "closed network", "dial", "ldap"} {
+			require.NotContains(t, string(body), leak, "it is nobody's business")
+		}
+		var problem struct{ Code, Detail, Title string }
 		require.NoError(t, json.Unmarshal(body, &problem))
 		require.Equal(t, c.code, problem.Code)
+		require.NotEmpty(t, problem.Title)
+		if c.detail != "" {
+			require.Equal(t, c.detail, problem.Detail)
+		}
+		if c.status == 401 {
+			require.Equal(t, "Bearer", resp.Header.Get("WWW-Authenticate"))
+		}
+	}
+}
+
+// Whatever is no bearer token counts as none: a server that asks for nothing does
+// not refuse for it, and one that asks for a token is not shown any.
+func TestCredentials(t *testing.T) {
+	h := &cdntest.ScriptedHandler{}
+	s := serve(t, h, whip.Config{})
+	for header, want := range map[string]string{
+		"Bearer abc": "abc", "bearer abc": "abc", "BEARER  abc ": "abc",
+		"": "", "Bearer": "", "Bearer ": "", "Basic dTpw": "", "Digest x": "", "abc": "", "Bearerabc": "",
+	} {
+		resp := request(t, "POST", s.URL+"/whip/live", "v=0\r\n", sdp, "Authorization: "+header)
+		require.Equal(t, http.StatusCreated, resp.StatusCode, header)
+		all := h.Sessions()
+		require.Equal(t, want, all[len(all)-1].Asked().Credential, header)
 	}
 }
 

@@ -30,10 +30,14 @@ const (
 type Client struct {
 	HTTP *http.Client
 	Op   string // in errors
+	// Conflict is what "409 Conflict" means where the server does not say.
+	Conflict error
 }
 
 // Dial posts the offer to url, with header added, and follows redirects with it
-// (RFC 9725 section 4.5). Credentials do not go to another host than url's.
+// (RFC 9725 section 4.5), but not from https to http. Credentials do not go to
+// another host than url's. Where the server makes an offer of its own in place of
+// an answer, the error is a [*signal.CounterOffer].
 func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header http.Header) (signal.RemoteSession, error) {
 	for range maxRedirects + 1 {
 		resp, err := c.post(ctx, target, o, header)
@@ -46,6 +50,9 @@ func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header
 		}
 		if next == nil {
 			return c.created(resp, o)
+		}
+		if next.Scheme != "https" && resp.Request.URL.Scheme == "https" {
+			return nil, &cdn.Error{Op: c.Op, Stream: o.Stream, Err: fmt.Errorf("%w: redirect from https to %s", cdn.ErrInvalid, next.Scheme)}
 		}
 		if !sameServer(next, resp.Request.URL) {
 			o.Credential = ""
@@ -101,29 +108,60 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	return once.Do(req)
 }
 
-// redirect returns where a response sends us, nil if nowhere.
+// redirect returns where a response sends us; nil if nowhere, as it has what we
+// asked for. Statuses that are not known count as their class does (RFC 9110
+// section 15): any 2xx is success.
 func (c *Client) redirect(resp *http.Response, stream cdn.StreamID) (*url.URL, error) {
-	switch resp.StatusCode {
-	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	switch {
+	case resp.StatusCode == http.StatusTemporaryRedirect, resp.StatusCode == http.StatusPermanentRedirect:
 		discard(resp)
 		next, err := resp.Location()
 		if err != nil {
 			return nil, &cdn.Error{Op: c.Op, Stream: stream, Err: fmt.Errorf("%w: redirect: %w", cdn.ErrInvalid, err)}
 		}
 		return next, nil
-	case http.StatusCreated:
+	case resp.StatusCode/100 == 2, isCounterOffer(resp):
 		return nil, nil
 	}
 	defer discard(resp)
-	return nil, problem.Read(c.Op, stream, resp)
+	return nil, problem.Read(c.Op, stream, resp, c.Conflict)
 }
 
-// created reads the answer, or the offer that we asked for.
+// isCounterOffer reports whether the server makes an offer in place of an answer
+// (draft-ietf-wish-whep-04): "406 Not Acceptable" with a description.
+func isCounterOffer(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusNotAcceptable && contentType(resp) == resource.TypeSDP && resp.Header.Get("Location") != ""
+}
+
+func contentType(resp *http.Response) string {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return kind
+}
+
+// counterOfferLife is how long a counter-offer may be answered where the server
+// does not say.
+const counterOfferLife = 30 * time.Second
+
+// validUntil returns until when a counter-offer may be answered: its media type's
+// parameter valid-until, an HTTP-date, says so.
+func validUntil(resp *http.Response, now time.Time) time.Time {
+	_, parameters, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if at, err := http.ParseTime(parameters["valid-until"]); err == nil {
+		return at
+	}
+	return now.Add(counterOfferLife)
+}
+
+// created reads the answer, or the offer that we asked for or get in its place.
 func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSession, error) {
 	defer discard(resp)
+	counter := isCounterOffer(resp)
 	s := &session{
-		client: c, stream: o.Stream, credential: o.Credential, ufrag: ufragOf(o.SDP),
-		etag: resp.Header.Get("ETag"), invited: o.SDP == "",
+		client: c, stream: o.Stream, credential: o.Credential,
+		etag: resp.Header.Get("ETag"), offered: o.SDP == "" || counter,
+	}
+	if !s.offered {
+		s.ufrag = ufragOf(o.SDP)
 	}
 	fail := func(what string) (signal.RemoteSession, error) {
 		if s.url != nil { // what we cannot use should not stay
@@ -141,7 +179,7 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 	if !sameServer(location, resp.Request.URL) {
 		s.credential = ""
 	}
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != resource.TypeSDP {
+	if contentType(resp) != resource.TypeSDP {
 		return fail("answer of type " + resp.Header.Get("Content-Type"))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -149,6 +187,9 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 		return fail("answer too long or broken off")
 	}
 	s.sdp = string(body)
+	if counter {
+		return nil, &signal.CounterOffer{Session: s, Until: validUntil(resp, time.Now())}
+	}
 	return s, nil
 }
 
@@ -176,25 +217,31 @@ type session struct {
 	stream  cdn.StreamID
 	url     *url.URL
 	sdp     string
-	invited bool
+	offered bool // sdp is the server's offer
 	// credential goes along with every request (RFC 9725 section 4.7)
 	credential string
 
-	mu    sync.Mutex
-	etag  string
-	ufrag string // ours, of the ICE session that etag names
+	mu       sync.Mutex
+	etag     string
+	ufrag    string // ours, of the newest ICE session that we asked for
+	restarts int    // how often we asked for another
 }
 
 func (s *session) SDP() string { return s.sdp }
 
 func (s *session) Accept(ctx context.Context, answer string) error {
-	if !s.invited {
+	if !s.offered {
 		return &cdn.Error{Op: s.client.Op, Stream: s.stream, Err: fmt.Errorf("%w: the server has answered", cdn.ErrInvalid)}
 	}
+	s.mu.Lock()
+	s.ufrag = ufragOf(answer)
+	s.mu.Unlock()
 	_, err := s.request(ctx, http.MethodPatch, resource.TypeSDP, answer)
 	return err
 }
 
+// Patch sends a fragment. What answers a restart that another was sent after is
+// discarded (RFC 9725 section 4.3.3): the error then wraps [cdn.ErrSuperseded].
 func (s *session) Patch(ctx context.Context, fragment string) (string, error) {
 	return s.request(ctx, http.MethodPatch, resource.TypeFragment, fragment)
 }
@@ -212,8 +259,11 @@ func (s *session) request(ctx context.Context, method, kind, body string) (strin
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
+	generation := 0
 	if kind == resource.TypeFragment {
-		req.Header.Set("If-Match", s.match(body))
+		var match string
+		match, generation = s.match(body)
+		req.Header.Set("If-Match", match)
 	}
 	if s.credential != "" {
 		req.Header.Set("Authorization", "Bearer "+s.credential)
@@ -227,33 +277,46 @@ func (s *session) request(ctx context.Context, method, kind, body string) (strin
 		return "", nil // which is what was wanted
 	}
 	if resp.StatusCode >= 300 {
-		return "", problem.Read(s.client.Op, s.stream, resp)
-	}
-	if tag := resp.Header.Get("ETag"); tag != "" {
-		s.mu.Lock()
-		s.etag = tag
-		s.mu.Unlock()
+		return "", problem.Read(s.client.Op, s.stream, resp, s.client.Conflict)
 	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return "", s.client.failed(ctx, s.stream, err)
 	}
+	if kind == resource.TypeFragment && !s.restarted(generation, resp.Header.Get("ETag")) {
+		return "", &cdn.Error{Op: s.client.Op, Stream: s.stream, Err: fmt.Errorf("%w by a later ICE restart", cdn.ErrSuperseded)}
+	}
 	return string(answer), nil
 }
 
 // match returns the If-Match of a fragment: "*" for one that restarts ICE, as
-// other credentials than before do.
-func (s *session) match(fragment string) string {
+// other credentials than before do. generation counts the restarts.
+func (s *session) match(fragment string) (match string, generation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ufrag := ufragOf(fragment); ufrag != "" && ufrag != s.ufrag {
 		s.ufrag = ufrag
-		return "*"
+		s.restarts++
+		return "*", s.restarts
 	}
 	if s.etag == "" {
-		return "*"
+		return "*", s.restarts
 	}
-	return s.etag
+	return s.etag, s.restarts
+}
+
+// restarted takes the entity-tag of an answer. It is false if that answers an
+// older ICE session than the newest that we asked for.
+func (s *session) restarted(generation int, etag string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation != s.restarts {
+		return false
+	}
+	if etag != "" {
+		s.etag = etag
+	}
+	return true
 }
 
 func ufragOf(sdp string) string {

@@ -1,52 +1,30 @@
 // Package problem carries errors over HTTP as problem details (RFC 9457). The
 // member "code" names the sentinel of package cdn, so that both sides of a
-// connection see the same error.
+// connection see the same error; docs/problems.md lists the codes. "detail" is a
+// sentence for people. The text of an error never travels: it may hold
+// addresses, or what an Authorizer said.
 package problem
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 )
 
-// MediaType is the content type of a problem.
-const MediaType = "application/problem+json"
+// ContentType is that of a problem.
+const ContentType = "application/problem+json"
+
+// typePrefix and a code are the type of a problem (RFC 9457 section 3.1.1).
+const typePrefix = "urn:deltacdn:problem:"
 
 // defaultRetry is the Retry-After of an error that passes but does not say when.
 const defaultRetry = 5 * time.Second
-
-var table = []struct {
-	err    error
-	status int
-	code   string
-}{
-	{cdn.ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},
-	{cdn.ErrForbidden, http.StatusForbidden, "forbidden"},
-	{cdn.ErrNotFound, http.StatusNotFound, "not-found"},
-	{cdn.ErrAlreadyPublishing, http.StatusConflict, "already-publishing"},
-	{cdn.ErrStale, http.StatusConflict, "stale"},
-	{cdn.ErrNoCommonCodec, http.StatusUnprocessableEntity, "no-common-codec"},
-	{cdn.ErrOverLimit, http.StatusServiceUnavailable, "over-limit"},
-	{cdn.ErrLoop, http.StatusLoopDetected, "loop"},
-	{cdn.ErrUnsupported, http.StatusNotImplemented, "unsupported"},
-	{cdn.ErrEnded, http.StatusGone, "ended"}, // the first of a status is what it means without a code
-	{cdn.ErrTooSlow, http.StatusGone, "too-slow"},
-	{cdn.ErrSuperseded, http.StatusGone, "superseded"},
-	{cdn.ErrPeerLost, http.StatusBadGateway, "peer-lost"},
-	{cdn.ErrUpstream, http.StatusBadGateway, "upstream"},
-	{cdn.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
-	{cdn.ErrClosed, http.StatusServiceUnavailable, "closed"},
-	{cdn.ErrInvalid, http.StatusBadRequest, "invalid"},
-	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
-}
 
 // Details is the body of a problem.
 type Details struct {
@@ -55,88 +33,102 @@ type Details struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Code   string `json:"code,omitempty"`
+
+	retry time.Duration
 }
 
-// Of returns the problem that err is. What it does not know it does not
-// describe, and of what happened between nodes it names the reason alone: such
-// an error may hold what is nobody's business, such as addresses.
+// New returns a problem of HTTP itself. The detail may be empty.
+func New(k kind, detail string) Details {
+	d := Details{Type: "about:blank", Title: http.StatusText(k.status), Status: k.status, Detail: k.sentence, Code: k.code}
+	if k.code != "" {
+		d.Type = typePrefix + k.code
+	}
+	if detail != "" {
+		d.Detail = detail
+	}
+	return d
+}
+
+// Of returns the problem that err is. Of what it does not know it says nothing
+// but that it failed.
 func Of(err error) Details {
-	for _, row := range table {
-		if errors.Is(err, row.err) {
-			return Details{"about:blank", http.StatusText(row.status), row.status, detail(err, row.err), row.code}
-		}
-	}
-	status := http.StatusInternalServerError
-	return Details{Type: "about:blank", Title: http.StatusText(status), Status: status}
-}
-
-// detail returns what may be told of err, which is a reason.
-func detail(err, reason error) string {
+	k, sentence := kindOf(err)
+	d := New(k, sentence)
 	var e *cdn.Error
-	known := errors.As(err, &e)
-	for at := e; at != nil; {
-		if at.Remote() {
-			return short(e, reason)
+	if errors.As(err, &e) {
+		d.retry = e.RetryAfter
+	}
+	if d.retry == 0 && (d.Status == http.StatusBadGateway || d.Status == http.StatusServiceUnavailable) {
+		d.retry = defaultRetry
+	}
+	return d
+}
+
+// kindOf returns the kind of err and the sentence that it has for its client.
+func kindOf(err error) (kind, string) {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.kind, sentenceOf(err)
 		}
-		var next *cdn.Error
-		errors.As(at.Err, &next)
-		at = next
 	}
-	switch {
-	case !slices.Contains(between, reason):
-		return err.Error()
-	case known:
-		return short(e, reason)
-	}
-	return reason.Error()
+	return internal, ""
 }
 
-// between are the reasons that another node, or the network, had.
-var between = []error{cdn.ErrPeerLost, cdn.ErrUpstream, cdn.ErrTimeout, cdn.ErrClosed, context.DeadlineExceeded}
-
-func short(e *cdn.Error, reason error) string {
-	return (&cdn.Error{Op: e.Op, Stream: e.Stream, Err: reason}).Error()
+// sentenceOf returns the outermost sentence for the client, "" if err has none.
+func sentenceOf(err error) string {
+	var e *cdn.Error
+	for errors.As(err, &e) {
+		if e.Detail != "" {
+			return e.Detail
+		}
+		err = e.Err
+	}
+	return ""
 }
 
-// New returns a problem of HTTP itself.
-func New(status int, detail string) Details {
-	return Details{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+// As returns the problem under another status.
+func (d Details) As(status int) Details {
+	d.Status, d.Title = status, http.StatusText(status)
+	return d
+}
+
+// RetryAfter returns the problem with a time after which to try again, unless
+// it has one.
+func (d Details) RetryAfter(wait time.Duration) Details {
+	if d.retry == 0 {
+		d.retry = wait
+	}
+	return d
 }
 
 // Write answers with the problem.
 func (d Details) Write(w http.ResponseWriter) {
+	body, _ := json.Marshal(d) // strings and a number always can be
 	h := w.Header()
-	h.Set("Content-Type", MediaType)
+	h.Set("Content-Type", ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
 	h.Del("ETag")
+	if d.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((d.retry+time.Second-1)/time.Second)))
+	}
 	if d.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(d.Status)
-	_ = json.NewEncoder(w).Encode(d) // a client that is gone needs no answer
+	_, _ = w.Write(body) // a client that is gone needs no answer
 }
 
 // WriteError answers with the problem that err is.
-func WriteError(w http.ResponseWriter, err error) {
-	d := Of(err)
-	var e *cdn.Error
-	retry := time.Duration(0)
-	if errors.As(err, &e) {
-		retry = e.RetryAfter
-	}
-	if retry == 0 && (d.Status == http.StatusBadGateway || d.Status == http.StatusServiceUnavailable) {
-		retry = defaultRetry
-	}
-	if retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((retry+time.Second-1)/time.Second)))
-	}
-	d.Write(w)
-}
+func WriteError(w http.ResponseWriter, err error) { Of(err).Write(w) }
 
-// maxBody bounds what is read of a problem.
+// maxBody bounds what is read of a problem, in bytes.
 const maxBody = 16 << 10
 
 // Read returns the error that a response with an error status stands for.
-func Read(op string, stream cdn.StreamID, resp *http.Response) error {
+// conflict is what "409 Conflict" means where the server does not say: WHIP and
+// WHEP use it for different things.
+func Read(op string, stream cdn.StreamID, resp *http.Response, conflict error) error {
 	e := &cdn.Error{Op: op, Stream: stream, Node: cdn.NodeID(resp.Request.URL.Host)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		e.RetryAfter = time.Duration(s) * time.Second
@@ -144,7 +136,7 @@ func Read(op string, stream cdn.StreamID, resp *http.Response) error {
 	var d Details
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a broken body says as little as none
 	_ = json.Unmarshal(body, &d)
-	e.Err = sentinel(d.Code, resp.StatusCode)
+	e.Err = sentinel(d.Code, resp.StatusCode, conflict)
 	if d.Detail != "" {
 		e.Err = remote{e.Err, d.Detail}
 	} else {
@@ -162,19 +154,24 @@ type remote struct {
 func (r remote) Error() string { return r.detail }
 func (r remote) Unwrap() error { return r.error }
 
-func sentinel(code string, status int) error {
-	for _, row := range table {
-		if row.code == code {
-			return row.err
+// sentinel returns what an answer means. A code or a status that is not known
+// counts as its class does (RFC 9110 section 15).
+func sentinel(code string, status int, conflict error) error {
+	for _, r := range reasons {
+		if r.code == code {
+			return r.err
 		}
 	}
-	for _, row := range table {
-		if row.status == status {
-			return row.err
+	if status == http.StatusConflict {
+		return conflict
+	}
+	for _, r := range reasons {
+		if r.status == status {
+			return r.err
 		}
 	}
 	switch status {
-	case http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType:
+	case http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
 		return cdn.ErrUnsupported
 	case http.StatusTooManyRequests:
 		return cdn.ErrOverLimit

@@ -1,6 +1,6 @@
 // Package resource is the HTTP server that WHIP (RFC 9725) and WHEP
 // (draft-ietf-wish-whep) have in common: an endpoint that makes a session of an
-// offer, and a resource for each session.
+// offer, a resource for each session, and below it those of its event streams.
 package resource
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/guard"
 	"github.com/deltacdn/delta/signal/internal/problem"
 	"github.com/deltacdn/delta/signal/internal/remote"
 )
@@ -26,6 +27,8 @@ import (
 const (
 	TypeSDP      = "application/sdp"
 	TypeFragment = "application/trickle-ice-sdpfrag"
+	typeJSON     = "application/json"
+	typeEvents   = "text/event-stream"
 )
 
 // Config sets up a Server. Prefix has to be set; the rest has defaults.
@@ -39,6 +42,7 @@ type Config struct {
 	Origin   string         // for Access-Control-Allow-Origin; "": "*"
 	Proxies  []netip.Prefix // whose word on where a request comes from is taken
 	Logger   *slog.Logger
+	Limits   guard.Limits
 }
 
 // A Server is an http.Handler. Its methods may be called concurrently.
@@ -47,6 +51,7 @@ type Server struct {
 	handler signal.Handler
 	remote  *remote.Resolver
 	table   table
+	streams streams
 }
 
 // New returns a server that asks h for sessions.
@@ -66,26 +71,42 @@ func New(h signal.Handler, c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{config: c, handler: h, remote: remote.New(c.Proxies, c.Logger), table: newTable()}, nil
+	return &Server{
+		config: c, handler: h, remote: remote.New(c.Proxies, c.Logger), table: newTable(), streams: newStreams(),
+	}, nil
 }
 
-// Close ends the sessions and waits for them.
-func (s *Server) Close() error { return s.table.close() }
+// Close ends the event streams and the sessions, and waits for the sessions.
+func (s *Server) Close() error {
+	defer s.streams.close() // they tell why their sessions end, if there is time
+	return s.table.close()
+}
 
 // separator stands between the stream and the session in a path.
 const separator = "/-/"
 
+// ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.config.Playback {
+		s.streams.watch(r)
+	}
+	s.config.Limits.Serve(w, r, s.serve)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w)
 	path, ok := strings.CutPrefix(r.URL.Path, s.config.Prefix)
 	if !ok {
-		problem.New(http.StatusNotFound, "nothing is here").Write(w)
+		problem.New(problem.NoResource, "").Write(w)
 		return
 	}
 	name, id, isSession := strings.Cut(path, separator)
+	if !isSession {
+		name = strings.TrimSuffix(name, "/") // as people type it
+	}
 	stream, err := cdn.ParseStreamID(name)
 	if err != nil {
-		problem.WriteError(w, err)
+		problem.New(problem.BadStream, "").Write(w)
 		return
 	}
 	if isSession {
@@ -95,11 +116,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPost:
 		s.create(w, r, stream)
+	case http.MethodGet, http.MethodHead:
+		if s.config.Playback {
+			w.Header().Set("Content-Type", TypeSDP) // by which players know that this is WHEP
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	case http.MethodOptions:
 		w.Header().Set("Accept-Post", TypeSDP)
-		s.options(w, "POST, OPTIONS")
+		s.options(w, "GET, HEAD, POST, OPTIONS")
 	default:
-		notAllowed(w, "POST, OPTIONS")
+		notAllowed(w, "GET, HEAD, POST, OPTIONS")
 	}
 }
 
@@ -109,24 +137,18 @@ func (s *Server) allowOrigin(w http.ResponseWriter) {
 	h.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Server-Timing, Accept-Patch, Retry-After, WWW-Authenticate")
 }
 
+// options answers a preflight. RFC 9725 section 4.6 wants no Links in it.
 func (s *Server) options(w http.ResponseWriter, methods string) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", methods)
 	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, Accept, Last-Event-ID")
 	h.Set("Access-Control-Max-Age", "86400")
-	s.addLinks(h)
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *Server) addLinks(h http.Header) {
-	for _, link := range s.config.Links {
-		h.Add("Link", link)
-	}
 }
 
 func notAllowed(w http.ResponseWriter, methods string) {
 	w.Header().Set("Allow", methods)
-	problem.New(http.StatusMethodNotAllowed, "this answers "+methods).Write(w)
+	problem.New(problem.Method, "This address answers "+methods+".").Write(w)
 }
 
 // create makes a session of an offer: RFC 9725 section 4.2.
@@ -138,10 +160,12 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, stream cdn.Strea
 	}
 	session, err := s.start(r.Context(), offer)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.refuseOffer(w, r, offer, err)
 		return
 	}
-	location, ok := s.table.add(s.config.Prefix+string(stream)+separator, session)
+	e := &entry{Session: session}
+	e.generations.use(ufragOf(offer.SDP))
+	location, ok := s.table.add(s.config.Prefix+string(stream)+separator, e)
 	if !ok || r.Context().Err() != nil {
 		// The server closes, or the client has gone: nobody would end it.
 		s.table.drop(location)
@@ -149,15 +173,27 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, stream cdn.Strea
 		problem.WriteError(w, cdn.ErrClosed)
 		return
 	}
+	answer := session.SDP()
 	h := w.Header()
-	h.Set("Content-Type", TypeSDP)
 	h.Set("Location", location)
-	h.Set("ETag", etag(session))
+	h.Set("ETag", etag(answer))
 	h.Set("Accept-Patch", TypeFragment)
 	h.Set("Server-Timing", "offer;dur="+strconv.FormatFloat(float64(time.Since(begun).Microseconds())/1000, 'f', 3, 64))
-	s.addLinks(h)
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, session.SDP()) // a client that went now is missed by its session
+	for _, link := range s.config.Links {
+		h.Add("Link", link)
+	}
+	if s.config.Playback && offer.SDP != "" {
+		addEventLinks(h, location, session)
+	}
+	write(w, http.StatusCreated, TypeSDP, answer)
+}
+
+// write answers with a body.
+func write(w http.ResponseWriter, status int, kind, body string) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body) // a client that went now is missed by its session
 }
 
 func (s *Server) start(ctx context.Context, o signal.Offer) (signal.Session, error) {
@@ -166,27 +202,23 @@ func (s *Server) start(ctx context.Context, o signal.Offer) (signal.Session, err
 	}
 	inviter, ok := s.handler.(signal.Offerer)
 	if !ok || !s.config.Playback {
-		return nil, &cdn.Error{Op: "offer", Stream: o.Stream, Err: errors.Join(cdn.ErrInvalid, errors.New("an SDP offer is wanted"))}
+		return nil, &cdn.Error{Op: "offer", Stream: o.Stream, Err: cdn.ErrInvalid, Detail: "The body has to be an SDP offer."}
 	}
 	return inviter.Invite(ctx, o)
 }
 
 // readOffer reads the request's offer, or answers why it is none.
 func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.StreamID) (o signal.Offer, ok bool) {
-	credential, ok := bearer(r)
-	if !ok {
-		problem.New(http.StatusUnauthorized, "the Authorization header is no bearer token").Write(w)
-		return o, false
-	}
-	body, ok := s.readBody(w, r)
+	body, ok := guard.ReadBody(w, r, s.config.MaxBody)
 	if !ok {
 		return o, false
 	}
 	if len(body) > 0 && mediaType(r) != TypeSDP {
-		problem.New(http.StatusUnsupportedMediaType, "an offer is of type "+TypeSDP).Write(w)
+		w.Header().Set("Accept-Post", TypeSDP)
+		problem.New(problem.MediaType, "An offer is of type "+TypeSDP+".").Write(w)
 		return o, false
 	}
-	o = signal.Offer{Stream: stream, SDP: string(body), Credential: credential, RemoteAddr: s.remote.Client(r)}
+	o = signal.Offer{Stream: stream, SDP: string(body), Credential: bearer(r), RemoteAddr: s.remote.Client(r)}
 	if o.SDP == "" { // a node, perhaps, to which it matters whether it is on this machine
 		o.RemoteAddr = s.remote.Node(r)
 	}
@@ -210,20 +242,6 @@ const (
 	HeaderPath = "Delta-Path"
 )
 
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.config.MaxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		problem.New(http.StatusRequestEntityTooLarge, "at most "+strconv.FormatInt(s.config.MaxBody, 10)+" bytes are taken").Write(w)
-		return nil, false
-	case err != nil:
-		problem.New(http.StatusBadRequest, "the body could not be read").Write(w)
-		return nil, false
-	}
-	return body, true
-}
-
 func mediaType(r *http.Request) string {
 	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -233,36 +251,61 @@ func mediaType(r *http.Request) string {
 }
 
 // bearer returns the token of the Authorization header (RFC 6750 section 2.1),
-// "" if there is none; false if there is something else.
-func bearer(r *http.Request) (string, bool) {
-	value := r.Header.Get("Authorization")
-	if value == "" {
-		return "", true
+// "" if there is none. Whatever else stands there counts as none: clients send
+// "Bearer" without a token, or a proxy's "Basic", to servers that ask for
+// nothing, and one that does ask refuses what it is not shown.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
 	}
-	scheme, token, ok := strings.Cut(value, " ")
-	token = strings.TrimSpace(token)
-	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
+	return strings.TrimSpace(token)
 }
 
-// refuse answers with err, and logs what the answer does not say.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// retryPlayer is when a player should try again while nobody publishes.
+const retryPlayer = 2 * time.Second
+
+// refuseOffer answers an offer with err.
+func (s *Server) refuseOffer(w http.ResponseWriter, r *http.Request, o signal.Offer, err error) {
+	d := problem.Of(err)
+	// Without a live publisher the answer to a player is "409 Conflict" and when
+	// to try again (draft-ietf-wish-whep, "Playback session set up"). Nodes, which
+	// send no offer, have always been told 404.
+	noPublisher := errors.Is(err, cdn.ErrNotFound) || errors.Is(err, cdn.ErrEnded)
+	if noPublisher && s.config.Playback && o.SDP != "" {
+		d = d.As(http.StatusConflict).RetryAfter(retryPlayer)
+	}
+	s.refuse(w, r, d, err)
+}
+
+// refuse answers with the problem d that err is, and logs what the answer does
+// not say.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, d problem.Details, err error) {
 	path, _, _ := strings.Cut(r.URL.Path, separator) // what follows is a secret
-	switch d := problem.Of(err); {
+	switch {
 	case r.Context().Err() != nil:
 	case d.Code == "":
 		s.config.Logger.Error("request failed", "method", r.Method, "path", path, "err", err)
-	case d.Detail != err.Error():
-		s.config.Logger.Info("request refused", "method", r.Method, "path", path, "err", err)
+	default:
+		s.config.Logger.Info("request refused", "method", r.Method, "path", path, "code", d.Code, "err", err)
 	}
-	problem.WriteError(w, err)
+	d.Write(w)
 }
 
-// etag names the session's present ICE session (RFC 9725 section 4.3.1).
-func etag(s signal.Session) string {
-	for line := range strings.SplitSeq(s.SDP(), "\n") {
-		if ufrag, ok := strings.CutPrefix(strings.TrimSpace(line), "a=ice-ufrag:"); ok {
-			return strconv.Quote(ufrag)
-		}
+// etag names the ICE session of a description of ours (RFC 9725 section 4.3.1).
+func etag(sdp string) string {
+	if ufrag := ufragOf(sdp); ufrag != "" {
+		return strconv.Quote(ufrag)
 	}
 	return `"0"`
+}
+
+// ufragOf returns the first ICE user name fragment in a description or fragment.
+func ufragOf(sdp string) string {
+	for line := range strings.SplitSeq(sdp, "\n") {
+		if ufrag, ok := strings.CutPrefix(strings.TrimSpace(line), "a=ice-ufrag:"); ok {
+			return strings.Clone(ufrag)
+		}
+	}
+	return ""
 }

@@ -1,158 +1,180 @@
 package resource
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/guard"
 	"github.com/deltacdn/delta/signal/internal/problem"
 )
 
-// serveSession answers requests to a session's own URL. To know it is to be
-// allowed to change the session, so no token is asked for.
-func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn.StreamID, id string) {
-	methods := "PATCH, DELETE, OPTIONS"
-	if s.config.Playback {
-		methods = "GET, HEAD, " + methods
+// An entry is a session with what its resource knows of it.
+type entry struct {
+	signal.Session
+	patching    sync.Mutex  // held while a fragment is taken: If-Match and ETag belong together
+	generations generations // guarded by patching
+	events      subscriptions
+}
+
+// generations are the ICE user name fragments that a client has had, the present
+// one last.
+type generations []string
+
+// maxGenerations bounds those that are remembered.
+const maxGenerations = 8
+
+func (g *generations) use(ufrag string) {
+	if ufrag == "" || len(*g) > 0 && (*g)[len(*g)-1] == ufrag {
+		return
 	}
+	if *g = append(*g, ufrag); len(*g) > maxGenerations {
+		*g = (*g)[1:]
+	}
+}
+
+// past reports whether a client has gone over from that one to another.
+func (g generations) past(ufrag string) bool {
+	n := len(g)
+	return n > 0 && g[n-1] != ufrag && slices.Contains(g[:n-1], ufrag)
+}
+
+// serveSession answers requests to a session's own URL, and to what is below it.
+// To know it is to be allowed to change the session, so no token is asked for.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn.StreamID, rest string) {
+	id, below, isBelow := strings.Cut(rest, "/")
+	path := s.config.Prefix + string(stream) + separator + id
+	if isBelow {
+		s.serveEvents(w, r, path, below)
+		return
+	}
+	const methods = "GET, HEAD, PATCH, DELETE, OPTIONS"
 	if r.Method == http.MethodOptions {
 		w.Header().Set("Accept-Patch", TypeFragment)
 		s.options(w, methods)
 		return
 	}
-	path := s.config.Prefix + string(stream) + separator + id
-	session, gone := s.table.find(path)
-	if session == nil {
-		if gone == nil {
-			problem.New(http.StatusNotFound, "there is no such session").Write(w)
-			return
-		}
-		d := problem.Of(gone)
-		d.Status, d.Title = http.StatusGone, http.StatusText(http.StatusGone)
-		d.Write(w)
+	e := s.find(w, path)
+	if e == nil {
 		return
 	}
-	switch {
-	case r.Method == http.MethodPatch:
-		s.patch(w, r, session)
-	case r.Method == http.MethodDelete:
-		if !s.table.drop(path) {
-			problem.New(http.StatusNotFound, "there is no such session").Write(w)
+	switch r.Method {
+	case http.MethodPatch:
+		s.patch(w, r, e)
+	case http.MethodDelete:
+		s.delete(w, path, e)
+	case http.MethodGet, http.MethodHead:
+		if s.config.Playback && strings.Contains(r.Header.Get("Accept"), typeEvents) {
+			// Players of an older release listen here.
+			http.Redirect(w, r, path+eventsPath+"/"+oldStream, http.StatusTemporaryRedirect)
 			return
 		}
-		_ = session.Close() // it has no way to fail that the client could mend
-		w.WriteHeader(http.StatusOK)
-	case s.config.Playback && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		s.events(w, r, session)
+		w.WriteHeader(http.StatusNoContent) // RFC 9725 section 4.1: there is no representation
 	default:
 		notAllowed(w, methods)
 	}
 }
 
+// find returns the session at path, or answers why there is none.
+func (s *Server) find(w http.ResponseWriter, path string) *entry {
+	e, gone := s.table.find(path)
+	switch {
+	case e != nil:
+		return e
+	case gone != nil:
+		problem.Of(gone).As(http.StatusGone).Write(w)
+	default:
+		problem.New(problem.NoSession, "").Write(w)
+	}
+	return nil
+}
+
+func (s *Server) delete(w http.ResponseWriter, path string, e *entry) {
+	if !s.table.drop(path) {
+		problem.New(problem.NoSession, "").Write(w)
+		return
+	}
+	_ = e.Close() // it has no way to fail that the client could mend
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
+}
+
 // patch takes candidates, new ICE credentials, or the answer to our offer.
-func (s *Server) patch(w http.ResponseWriter, r *http.Request, session signal.Session) {
-	body, ok := s.readBody(w, r)
+func (s *Server) patch(w http.ResponseWriter, r *http.Request, e *entry) {
+	body, ok := guard.ReadBody(w, r, s.config.MaxBody)
 	if !ok {
 		return
 	}
 	switch kind := mediaType(r); {
 	case kind == TypeSDP && s.config.Playback:
-		offered, ok := session.(signal.OfferedSession)
+		offered, ok := e.Session.(signal.OfferedSession)
 		if !ok {
-			problem.New(http.StatusUnprocessableEntity, "this session has its answer").Write(w)
+			problem.New(problem.Answered, "").Write(w)
 			return
 		}
 		if err := offered.Accept(r.Context(), string(body)); err != nil {
-			s.refuse(w, r, err)
+			s.refuse(w, r, problem.Of(err), err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	case kind == TypeFragment:
-		if s.matches(w, r, session) {
-			s.trickle(w, r, session, string(body))
-		}
+		s.trickle(w, r, e, string(body))
 	default:
 		w.Header().Set("Accept-Patch", TypeFragment)
-		problem.New(http.StatusUnsupportedMediaType, "a fragment is of type "+TypeFragment).Write(w)
+		problem.New(problem.MediaType, "A fragment is of type "+TypeFragment+".").Write(w)
 	}
 }
 
-// matches checks If-Match (RFC 9725 section 4.3.1): a fragment belongs to one
-// ICE session, and "*" is for a restart.
-func (s *Server) matches(w http.ResponseWriter, r *http.Request, session signal.Session) bool {
-	value := r.Header.Get("If-Match")
-	if value == "" {
-		if s.config.Playback {
-			return true // WHEP players in use leave it out
-		}
-		problem.New(http.StatusPreconditionRequired, "If-Match is wanted").Write(w)
-		return false
+// trickle takes a fragment. Overlapping requests are taken one after the other.
+func (s *Server) trickle(w http.ResponseWriter, r *http.Request, e *entry, fragment string) {
+	e.patching.Lock()
+	defer e.patching.Unlock()
+	conditional := r.Header.Get("If-Match") != ""
+	if !s.matches(w, r, e) {
+		return
 	}
-	current := etag(session)
-	for one := range strings.SplitSeq(value, ",") {
-		// RFC 9725 quotes the asterisk in its examples, RFC 9110 does not.
-		if one = strings.TrimSpace(one); one == "*" || one == `"*"` || one == current {
-			return true
-		}
+	ufrag := ufragOf(fragment)
+	if !conditional && e.generations.past(ufrag) {
+		// Candidates of an ICE session that the client has left came late. With an
+		// entity-tag they would not have matched (RFC 9725 section 4.3.2).
+		w.WriteHeader(http.StatusNoContent)
+		return
 	}
-	problem.New(http.StatusPreconditionFailed, "the ICE session is another one by now").Write(w)
-	return false
-}
-
-func (s *Server) trickle(w http.ResponseWriter, r *http.Request, session signal.Session, fragment string) {
-	answer, err := session.Patch(r.Context(), fragment)
+	answer, err := e.Patch(r.Context(), fragment)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.refuse(w, r, problem.Of(err), err)
 		return
 	}
 	if answer == "" {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	w.Header().Set("ETag", etag(session))
-	w.Header().Set("Content-Type", TypeFragment)
-	w.WriteHeader(http.StatusOK)
-	_, _ = io.WriteString(w, answer) // a client that is gone needs no answer
+	e.generations.use(ufrag)
+	w.Header().Set("ETag", etag(e.SDP()))
+	write(w, http.StatusOK, TypeFragment, answer)
 }
 
-// keepAlive is how often an event stream says that it is there.
-const keepAlive = 15 * time.Second
-
-// events tells a player, as server-sent events, when its session ends and why.
-func (s *Server) events(w http.ResponseWriter, r *http.Request, session signal.Session) {
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("ETag", etag(session))
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return
-	}
-	out := http.NewResponseController(w)
-	_ = out.SetWriteDeadline(time.Time{}) // where the server can, it lasts as long as the session
-	tick := time.NewTicker(keepAlive)
-	defer tick.Stop()
-	message := ": connected\n\n"
-	for {
-		if _, err := io.WriteString(w, message); err != nil || out.Flush() != nil {
-			return
+// matches checks If-Match (RFC 9725 section 4.3.1): a fragment belongs to one
+// ICE session, and "*" is for a restart.
+func (s *Server) matches(w http.ResponseWriter, r *http.Request, e *entry) bool {
+	value := r.Header.Get("If-Match")
+	if value == "" {
+		if s.config.Playback {
+			return true // WHEP players in use leave it out
 		}
-		select {
-		case <-session.Done():
-			d := problem.Of(session.Err())
-			data, _ := json.Marshal(map[string]string{"code": d.Code, "detail": d.Detail}) // strings always can be
-			_, _ = fmt.Fprintf(w, "event: ended\ndata: %s\n\n", data)
-			_ = out.Flush()
-			return
-		case <-r.Context().Done():
-			return
-		case <-tick.C:
-			message = ": keep-alive\n\n"
+		problem.New(problem.NoMatch, "").Write(w)
+		return false
+	}
+	current := etag(e.SDP())
+	for one := range strings.SplitSeq(value, ",") {
+		// RFC 9725 quotes the asterisk in its examples, RFC 9110 does not.
+		if one = strings.TrimSpace(one); one == "*" || one == `"*"` || one == current {
+			return true
 		}
 	}
+	problem.New(problem.OtherMatch, "").Write(w)
+	return false
 }

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/signal"
 )
 
 // What is known of a session that has ended is kept for a while, so that its
@@ -22,7 +21,7 @@ const (
 // for them.
 type table struct {
 	mu       sync.Mutex
-	sessions map[string]signal.Session
+	sessions map[string]*entry
 	ended    map[string]memory
 	sweeper  *time.Timer // runs while there is something to sweep
 	closed   bool
@@ -37,11 +36,11 @@ type memory struct {
 const sweepEvery = 10 * time.Second
 
 func newTable() table {
-	return table{sessions: make(map[string]signal.Session), ended: make(map[string]memory)}
+	return table{sessions: make(map[string]*entry), ended: make(map[string]memory)}
 }
 
 // add returns the path of a new session. It is false when the table is closed.
-func (t *table) add(prefix string, s signal.Session) (path string, ok bool) {
+func (t *table) add(prefix string, s *entry) (path string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -75,7 +74,7 @@ func (t *table) sweep() {
 }
 
 // endedLocked moves a session to the memories if it has ended.
-func (t *table) endedLocked(path string, s signal.Session) bool {
+func (t *table) endedLocked(path string, s *entry) bool {
 	select {
 	case <-s.Done():
 	default:
@@ -94,7 +93,7 @@ func (t *table) endedLocked(path string, s signal.Session) bool {
 }
 
 // find returns the session at path; or why it ended, if that is remembered.
-func (t *table) find(path string) (signal.Session, error) {
+func (t *table) find(path string) (*entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.sessions[path]; s != nil && !t.endedLocked(path, s) {
@@ -121,7 +120,7 @@ func (t *table) close() error {
 	if t.sweeper != nil {
 		t.sweeper.Stop()
 	}
-	all := make([]signal.Session, 0, len(t.sessions))
+	all := make([]*entry, 0, len(t.sessions))
 	for _, s := range t.sessions {
 		all = append(all, s)
 	}

@@ -27,7 +27,7 @@ func (over) Done() <-chan struct{} {
 func TestEndedSessionsAreLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
-		path, ok := table.add("/whip/live/-/", over{})
+		path, ok := table.add("/whip/live/-/", &entry{Session: over{}})
 		require.True(t, ok)
 		time.Sleep(sweepEvery + time.Millisecond)
 		synctest.Wait()
@@ -40,7 +40,7 @@ func TestEndedSessionsAreLetGo(t *testing.T) {
 		require.Empty(t, table.ended)
 		require.Nil(t, table.sweeper)
 		require.NoError(t, table.close())
-		_, ok = table.add("/whip/live/-/", over{})
+		_, ok = table.add("/whip/live/-/", &entry{Session: over{}})
 		require.False(t, ok)
 	})
 }

@@ -1,0 +1,69 @@
+package problem
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// A kind is one line of docs/problems.md: what a code means.
+type kind struct {
+	code     string
+	status   int
+	sentence string // for people, where there is nothing more precise to say
+}
+
+// reasons are the problems that a sentinel of package cdn stands for. Of several
+// with one status, the first is what that status means in an answer without a
+// code.
+var reasons = []struct {
+	err error
+	kind
+}{
+	{cdn.ErrUnauthorized, kind{"unauthorized", http.StatusUnauthorized, "A valid token is needed for this."}},
+	{cdn.ErrForbidden, kind{"forbidden", http.StatusForbidden, "The token does not allow this."}},
+	{cdn.ErrNotFound, kind{"not-found", http.StatusNotFound, "Nobody publishes this stream at the moment."}},
+	{cdn.ErrAlreadyPublishing, kind{"already-publishing", http.StatusConflict, "The stream has a publisher already."}},
+	{cdn.ErrStale, kind{"stale", http.StatusConflict, "The stream is published elsewhere by now."}},
+	{cdn.ErrNoCommonCodec, kind{"no-common-codec", http.StatusUnprocessableEntity, "The two sides have no codec in common."}},
+	{cdn.ErrUnsupported, kind{"unsupported", http.StatusUnprocessableEntity, "The request asks for something that this server does not do."}},
+	{cdn.ErrOverLimit, kind{"over-limit", http.StatusServiceUnavailable, "The server takes no more at the moment."}},
+	{cdn.ErrLoop, kind{"loop", http.StatusLoopDetected, "The stream would come back to where it was asked for."}},
+	{cdn.ErrEnded, kind{"ended", http.StatusGone, "The publisher has ended the stream."}},
+	{cdn.ErrTooSlow, kind{"too-slow", http.StatusGone, "The connection is too slow for this stream."}},
+	{cdn.ErrSuperseded, kind{"superseded", http.StatusGone, "Another publisher has taken the stream over."}},
+	{cdn.ErrPeerLost, kind{"peer-lost", http.StatusBadGateway, "The connection to the other side was lost."}},
+	{cdn.ErrUpstream, kind{"upstream", http.StatusBadGateway, "The stream cannot be fetched at the moment."}},
+	{cdn.ErrTimeout, kind{"timeout", http.StatusGatewayTimeout, "Something did not happen in time."}},
+	{cdn.ErrClosed, kind{"closed", http.StatusServiceUnavailable, "The session was closed."}},
+	{cdn.ErrInvalid, kind{"invalid", http.StatusBadRequest, "The request is malformed."}},
+	{context.DeadlineExceeded, kind{"timeout", http.StatusGatewayTimeout, "Something did not happen in time."}},
+}
+
+// The problems of HTTP itself.
+var (
+	NoResource     = kind{"no-resource", http.StatusNotFound, "There is nothing at this address."}
+	BadStream      = kind{"bad-stream", http.StatusBadRequest, "The address names no stream. A name consists of elements separated by slashes, each of letters, digits and -._~@+=:."}
+	NoSession      = kind{"no-session", http.StatusNotFound, "There is no such session."}
+	NoStream       = kind{"no-event-stream", http.StatusNotFound, "There is no such event stream."}
+	Method         = kind{"method", http.StatusMethodNotAllowed, "This address does not answer that method."}
+	MediaType      = kind{"media-type", http.StatusUnsupportedMediaType, "The body is of a type that is not taken here."}
+	TooLarge       = kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too long."}
+	SlowBody       = kind{"slow-body", http.StatusRequestTimeout, "The body took too long to arrive."}
+	BrokenBody     = kind{"broken-body", http.StatusBadRequest, "The body could not be read."}
+	NoMatch        = kind{"if-match-missing", http.StatusPreconditionRequired, "The request needs an If-Match header."}
+	OtherMatch     = kind{"if-match-stale", http.StatusPreconditionFailed, "The ICE session is another one by now."}
+	Answered       = kind{"answered", http.StatusUnprocessableEntity, "This session has its answer already."}
+	UnknownEvent   = kind{"unknown-event", http.StatusUnprocessableEntity, "There is no event of that name."}
+	TooManyStreams = kind{"too-many-event-streams", http.StatusTooManyRequests, "The session has as many event streams as it may have."}
+)
+
+// ours are all the problems of HTTP itself.
+var ours = []kind{
+	NoResource, BadStream, NoSession, NoStream, Method, MediaType, TooLarge, SlowBody, BrokenBody, NoMatch, OtherMatch,
+	Answered, UnknownEvent, TooManyStreams,
+}
+
+// internal is the problem of an error that says nothing to strangers.
+var internal = kind{"", http.StatusInternalServerError, ""}

@@ -1,0 +1,250 @@
+package resource
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/problem"
+)
+
+const (
+	// keepAlive is how often an event stream says that it is there.
+	keepAlive = 15 * time.Second
+	// countEvery is how often a change of the number of viewers is told at most.
+	countEvery = time.Second
+)
+
+// A subscription is an event stream, read by at most one request at a time.
+type subscription struct {
+	names []string
+
+	mu     sync.Mutex
+	over   bool
+	reader context.CancelFunc // ends the request that reads; nil: none does
+	turn   sync.Mutex         // held by that request
+	told   signal.Status      // guarded by turn
+}
+
+func (sub *subscription) wants(name string) bool { return slices.Contains(sub.names, name) }
+
+// attach gives the stream to a request, and ends the one that reads it: a player
+// that connects again has lost that. It is false when the stream is over. The
+// caller must call detach.
+func (sub *subscription) attach(ctx context.Context) (_ context.Context, detach func(), ok bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	sub.mu.Lock()
+	if sub.over {
+		sub.mu.Unlock()
+		cancel()
+		return nil, nil, false
+	}
+	if sub.reader != nil {
+		sub.reader()
+	}
+	sub.reader = cancel
+	sub.mu.Unlock()
+	sub.turn.Lock()
+	return ctx, func() { cancel(); sub.turn.Unlock() }, true
+}
+
+// end ends the stream for good.
+func (sub *subscription) end() {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	sub.over = true
+	if sub.reader != nil {
+		sub.reader()
+	}
+}
+
+// listen is an event stream for as long as the session, its client and the server
+// last.
+func (s *Server) listen(w http.ResponseWriter, r *http.Request, e *entry, id string) {
+	sub := e.events.find(id, e.Session)
+	if sub == nil {
+		problem.New(problem.NoStream, "").Write(w)
+		return
+	}
+	ctx, stop := s.streams.join(r)
+	defer stop()
+	ctx, detach, ok := sub.attach(ctx)
+	if !ok {
+		problem.New(problem.NoStream, "").Write(w)
+		return
+	}
+	defer detach()
+	h := w.Header()
+	h.Set("Content-Type", typeEvents)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
+	out := s.config.Limits.NewStream(w)
+	if out.Send(": connected\n\n") == nil {
+		sub.tell(ctx, e.Session, out.Send)
+	}
+}
+
+// tell sends what the session's status comes to, until the session or ctx has
+// ended or send fails.
+func (sub *subscription) tell(ctx context.Context, session signal.Session, send func(string) error) {
+	status, _ := session.(signal.StatusSession)
+	// Everything is told anew, since what was told before may not have arrived;
+	// but that nobody publishes is told only where somebody did.
+	sub.told = signal.Status{Active: sub.told.Active}
+	first := true
+	quiet := time.Now()
+	for {
+		select {
+		case <-session.Done(): // first: the handler ends both
+			if sub.wants(eventEnded) {
+				d := problem.Of(session.Err())
+				_ = send(event(eventEnded, map[string]string{"code": d.Code, "detail": d.Detail}))
+			}
+			return
+		default:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		text := ""
+		if status != nil {
+			text = sub.changes(status.Status(), first)
+		}
+		now := time.Now()
+		if text == "" && now.Sub(quiet) >= keepAlive {
+			text = ": keep-alive\n\n"
+		}
+		if text != "" {
+			if send(text) != nil {
+				return
+			}
+			quiet = now
+		}
+		first = false
+		sub.await(ctx, session, status, keepAlive-now.Sub(quiet))
+	}
+}
+
+// await returns when something may be to be told.
+func (sub *subscription) await(ctx context.Context, session signal.Session, status signal.StatusSession, longest time.Duration) {
+	if status != nil && sub.wants(eventViewerCount) {
+		longest = min(longest, countEvery)
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	if status != nil {
+		status.AwaitStatus(ctx, sub.told)
+		return
+	}
+	select {
+	case <-session.Done():
+	case <-ctx.Done():
+	}
+}
+
+// changes returns the events that lead from what was told to now, and notes that
+// they are told.
+func (sub *subscription) changes(now signal.Status, first bool) (text string) {
+	before := sub.told
+	sub.told = now
+	add := func(name string, data any) {
+		if sub.wants(name) {
+			text += event(name, data)
+		}
+	}
+	nothing := struct{}{}
+	switch {
+	case now.Active && (first || !before.Active):
+		add(eventActive, nothing)
+	case !now.Active && before.Active:
+		add(eventInactive, nothing)
+	}
+	if now.Viewers != before.Viewers {
+		add(eventViewerCount, map[string]int{"viewercount": now.Viewers})
+	}
+	if now.Reconnect && (!before.Reconnect || now.ReconnectURL != before.ReconnectURL) {
+		data := map[string]string{}
+		if now.ReconnectURL != "" {
+			data["url"] = now.ReconnectURL
+		}
+		add(eventReconnect, data)
+	}
+	if now.Layer != before.Layer || now.Paused != before.Paused {
+		add(eventLayer, map[string]any{"layer": now.Layer, "paused": now.Paused})
+	}
+	if m := now.Mismatch; m != before.Mismatch && m != (signal.Mismatch{}) {
+		add(eventCodec, map[string]string{"kind": m.Kind, "stream": m.Stream, "offered": m.Offered})
+	}
+	return text
+}
+
+// event is one event, its data in a single line as the extension wants it.
+func event(name string, data any) string {
+	line, _ := json.Marshal(data) // maps of strings always can be
+	return "event: " + name + "\ndata: " + string(line) + "\n\n"
+}
+
+// streams are the requests that listen to events. They end with the handler, and
+// with the server that they came by: [http.Server.Shutdown] waits for requests,
+// and would for ever.
+type streams struct {
+	mu      sync.Mutex
+	servers map[*http.Server]*serving
+	all     serving
+}
+
+// serving is a server, or the handler, for as long as it serves.
+type serving struct {
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+func newServing() *serving {
+	ctx, stop := context.WithCancel(context.Background())
+	return &serving{ctx, stop}
+}
+
+func newStreams() streams {
+	return streams{servers: make(map[*http.Server]*serving), all: *newServing()}
+}
+
+func (s *streams) close() { s.all.stop() }
+
+// watch has the streams of the server that a request came by end with it. It is
+// called for every request, since a server that shuts down takes no notice of new
+// wishes.
+func (s *streams) watch(r *http.Request) {
+	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if server == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.servers[server] == nil {
+		one := newServing()
+		s.servers[server] = one
+		server.RegisterOnShutdown(one.stop)
+	}
+}
+
+// join returns the context of a request that listens.
+func (s *streams) join(r *http.Request) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	stopAll := context.AfterFunc(s.all.ctx, cancel)
+	stopServer := func() bool { return true }
+	if server, _ := r.Context().Value(http.ServerContextKey).(*http.Server); server != nil {
+		s.mu.Lock()
+		one := s.servers[server]
+		s.mu.Unlock()
+		stopServer = context.AfterFunc(one.ctx, cancel)
+	}
+	return ctx, func() { stopAll(); stopServer(); cancel() }
+}
