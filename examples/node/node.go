@@ -19,6 +19,7 @@ import (
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
+	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -167,10 +168,10 @@ func (n *node) serveViewers(s cdn.Source) (err error) {
 
 // serve runs the web server until close.
 func (n *node) serve(l net.Listener) {
-	n.http = &http.Server{
-		Handler: n.mux, ReadHeaderTimeout: 5 * time.Second,
+	n.http = signal.ServerDefaults(&http.Server{
+		Handler:  n.mux,
 		ErrorLog: log.New(quiet{}, "", 0), // clients that go away, and such
-	}
+	})
 	n.work.Go(func() {
 		if err := n.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- err

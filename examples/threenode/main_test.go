@@ -187,7 +187,7 @@ func TestPagesAndPathsOfEachNode(t *testing.T) {
 		for path, serves := range map[string]bool{"/whip/demo": name == "origin", "/whep/demo": !strings.HasPrefix(name, "relay")} {
 			code, _ := get(t, url+path)
 			if serves {
-				require.Equal(t, http.StatusMethodNotAllowed, code, "%s%s takes a POST", name, path)
+				require.Equal(t, 2, code/100, "%s%s", name, path)
 			} else {
 				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, code, "%s%s", name, path)
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/deltacdn/delta/examples/internal/media"
 	"github.com/deltacdn/delta/examples/threenode/web"
 	"github.com/deltacdn/delta/relay"
+	"github.com/deltacdn/delta/signal"
 )
 
 // node is one node of the CDN with its web server.
@@ -122,10 +123,10 @@ func (n *node) mount(path string, h http.Handler) { n.mux.Handle(path, h) }
 
 // serve runs the web server until close.
 func (n *node) serve(files tlsFiles, failed chan<- error) {
-	n.http = &http.Server{
-		Handler: n.mux, ReadHeaderTimeout: 5 * time.Second,
+	n.http = signal.ServerDefaults(&http.Server{
+		Handler:  n.mux,
 		ErrorLog: log.New(discard{}, "", 0), // browsers that refuse a certificate, and such
-	}
+	})
 	n.wg.Go(func() {
 		var err error
 		if files.cert == "" {

@@ -59,6 +59,6 @@ func run(kind, addr, udp string) error {
 		return err
 	}
 	fmt.Println("serving", listener.Addr())
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	return s.Serve(listener)
 }

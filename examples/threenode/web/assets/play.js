@@ -14,12 +14,13 @@ const sparkBitrate = new Spark($('spark'));
 const sparkLatency = new Spark($('spark-latency'), { floor: 50 });
 
 window.delta = {
-  state: 'idle', message: '', stats: null, frames: 0, firstFrame: null, attempts: 0, reconnects: 0, location: null, pc: null,
+  state: 'idle', message: '', mismatch: null, away: false, stats: null, frames: 0, firstFrame: null, attempts: 0, reconnects: 0, location: null, pc: null,
   latency: { p50: undefined, p95: undefined, last: undefined, samples: 0, misreads: 0 },
 };
 
 let layer = query.get('layer') || '';
 let session = null; // the WhepSession that is on
+let elsewhere = ''; // the endpoint that the server has sent us to
 let wanted = false; // whether the person wants to see the stream
 let wake = null; // ends the pause between two attempts
 
@@ -35,14 +36,21 @@ async function run() {
     const outcome = await attempt();
     if (!wanted) break;
     if (outcome.played) failures = 0;
-    tell(outcome);
+    if (outcome.code === 'reconnect') elsewhere = outcome.url || '';
+    explain(outcome);
     if (outcome.at !== 'reload') await pause(failures++, outcome.retryAfter);
   }
 }
 
 // attempt holds one session and resolves with how it went.
 async function attempt() {
-  const mine = new WhepSession({ url: endpoint('whep', stream, { layer }), token: query.get('token') || '', events: query.get('events') !== '0' });
+  const mine = new WhepSession({
+    url: elsewhere || endpoint('whep', stream, { layer }), token: query.get('token') || '',
+    tell, events: query.get('events') !== '0',
+  });
+  elsewhere = '';
+  window.delta.mismatch = null;
+  window.delta.away = false;
   session = mine;
   window.delta.attempts += 1;
   window.delta.pc = mine.pc;
@@ -56,21 +64,37 @@ async function attempt() {
     return { at: end.code === 'closed' ? 'reload' : 'end', ...end, played: watch.frames > 0 };
   } catch (error) {
     const closed = error.name === 'AbortError' || mine.pc.signalingState === 'closed';
-    return { at: closed ? 'reload' : 'refused', status: error.status, detail: error.message, retryAfter: error.retryAfter, played: false };
+    return { at: closed ? 'reload' : 'refused', code: error.code, status: error.status, detail: error.message, retryAfter: error.retryAfter, played: false };
   } finally {
     watch?.stop();
     mine.close();
   }
 }
 
-// tell says why there is no picture now.
-function tell({ at, code, status, detail }) {
-  if ((at === 'refused' && status === 404) || (at === 'end' && code === 'not-found')) {
-    set('waiting', 'Waiting for the stream', 'busy', 'The stream is not there. It will play as soon as it is.');
+// tell takes what the server tells of the session while it lasts.
+function tell(name, data) {
+  if (name === 'codec') {
+    window.delta.mismatch = data;
+    if (data.kind !== 'video') return; // the picture is worth more than a complaint
+    set('unplayable', 'Cannot be played here', 'bad', `The stream's video is ${data.stream}. This browser plays ${data.offered || 'no video'}.`);
+    return;
+  }
+  if (name !== 'active' && name !== 'inactive') return;
+  window.delta.away = name === 'inactive';
+  if (window.delta.away && window.delta.state !== 'playing') set('waiting', 'Waiting for the publisher', 'busy', away);
+}
+
+const away = 'The publisher is gone. The picture continues when it comes back.';
+
+// explain says why there is no picture now.
+function explain({ at, code, status, detail }) {
+  const unpublished = code === 'not-found' || code === 'ended' || status === 404 || (status === 409 && !code);
+  if ((at === 'refused' && unpublished) || (at === 'end' && code === 'not-found')) {
+    set('waiting', 'Waiting for the stream', 'busy', `Waiting for "${stream}". It starts playing as soon as somebody publishes it.`);
   } else if (at === 'refused') {
     set('reconnecting', 'Reconnecting', 'bad', detail);
-  } else if (at === 'end' && code !== 'lost' && code !== 'timeout') {
-    set('ended', 'Ended', 'idle', `The stream has ended${detail ? `: ${detail}` : ''}. Waiting for it to come back.`);
+  } else if (at === 'end' && !['lost', 'timeout', 'reconnect'].includes(code)) {
+    set('ended', 'Ended', 'idle', `${detail || 'The stream has ended.'} Waiting for it to come back.`);
   } else {
     set('reconnecting', 'Reconnecting', 'busy', detail ? `${detail} Connecting again …` : 'Connecting …');
   }
@@ -183,7 +207,7 @@ class Watch {
     showStats(window.delta.stats);
     this.#listen(window.delta.stats.heard);
     if (window.delta.state === 'playing' && performance.now() - this.#lastFrame > 2500) {
-      set('waiting', 'Waiting for pictures', 'busy', 'No pictures are coming.');
+      set('waiting', 'Waiting for pictures', 'busy', window.delta.away ? away : 'No pictures are coming.');
     }
   }
 

@@ -4,21 +4,24 @@
 // A SignalingError is a refusal. Its message is for people: the detail of the
 // server's problem document (RFC 9457) if it sent one.
 export class SignalingError extends Error {
-  constructor(message, status, retryAfter) {
+  constructor(message, status, retryAfter, code = '') {
     super(message);
     this.status = status; // 0: the server was not reached
+    this.code = code; // the problem's, "" if it has none
     this.retryAfter = retryAfter; // seconds, or undefined
   }
 }
 
 async function refusal(response) {
   let detail = '';
+  let code = '';
   if ((response.headers.get('Content-Type') || '').includes('json')) {
     const problem = await response.json().catch(() => ({}));
     detail = problem.detail || problem.title || '';
+    code = problem.code || '';
   }
   const wait = Number.parseInt(response.headers.get('Retry-After'), 10);
-  return new SignalingError(detail || plain(response), response.status, Number.isNaN(wait) ? undefined : wait);
+  return new SignalingError(detail || plain(response), response.status, Number.isNaN(wait) ? undefined : wait, code);
 }
 
 function plain(response) {
@@ -26,7 +29,7 @@ function plain(response) {
     401: 'The server asks for a token.',
     403: 'The token does not allow this.',
     404: 'There is no such stream here.',
-    409: 'The stream has a publisher already.',
+    409: 'The stream is not to be had now.',
     503: 'The server takes no more sessions now.',
   };
   return words[response.status] || `The server answered ${response.status} ${response.statusText}`.trim();
@@ -36,6 +39,7 @@ function plain(response) {
 export class Resource {
   #headers;
   #etag = null;
+  #links = '';
   #queue = []; // candidates not sent yet; null at the end of candidates
   #sending = false;
   #trickles = true;
@@ -81,7 +85,24 @@ export class Resource {
     const location = response.headers.get('Location');
     if (location) this.location = new URL(location, response.url).href;
     this.#etag = response.headers.get('ETag');
+    this.#links = response.headers.get('Link') || '';
     return response.text();
+  }
+
+  // subscribe asks for the session's events of those names and returns the URL of
+  // their stream; null if the server has none. Those that it does not announce are
+  // left out.
+  async subscribe(names, signal) {
+    const links = [coreEvents, ownEvents].map((rel) => findLink(this.#links, rel)).filter((link) => link);
+    if (links.length === 0) return null;
+    const known = links.flatMap(({ events }) => events);
+    const url = new URL(links[0].target, this.location).href;
+    const response = await fetch(url, {
+      method: 'POST', body: JSON.stringify(names.filter((n) => known.includes(n))), signal,
+      headers: { ...this.#headers, 'Content-Type': 'application/json' },
+    });
+    const location = response.headers.get('Location');
+    return response.ok && location ? new URL(location, url).href : null;
   }
 
   // flush sends the candidates that are there, one request at a time.
@@ -109,6 +130,20 @@ export class Resource {
     if (!location) return Promise.resolve();
     return fetch(location, { method: 'DELETE', headers: this.#headers, keepalive: true }).catch(() => {});
   }
+}
+
+// The extensions by which a WHEP server tells of a session, the draft's and ours.
+const coreEvents = 'urn:ietf:params:whep:ext:core:server-sent-events';
+const ownEvents = 'urn:deltacdn:whep:ext:events';
+
+// findLink returns the target and the events of the link of that relation in a
+// Link header (RFC 8288), null if there is none.
+export function findLink(header, rel) {
+  for (const [, target, parameters] of header.matchAll(/<([^>]*)>((?:\s*;\s*[^\s=;,]+=(?:"[^"]*"|[^\s;,]*))*)/g)) {
+    const parameter = (name) => (parameters.match(new RegExp(`;\\s*${name}="?([^";]*)`, 'i')) || [])[1] || '';
+    if (parameter('rel') === rel) return { target, events: parameter('events').split(',').filter((n) => n) };
+  }
+  return null;
 }
 
 // withRoundTrip has the browser measure the round trip (RFC 3611 section 4.4),

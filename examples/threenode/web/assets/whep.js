@@ -12,16 +12,18 @@ export class WhepSession {
   #connected = false; // at any time
   #end;
 
-  // options: url, token, events (whether to hear from the server about the
-  // end: that takes one of the six connections a browser makes to a server).
-  constructor({ url, token, events = true }) {
-    this.options = { events };
+  // options: url, token, tell (called with the name and the data of each of the
+  // server's events but the last), events (whether to hear of them: that takes one
+  // of the six connections that a browser makes to a server).
+  constructor({ url, token, tell = () => {}, events = true }) {
+    this.options = { events, tell };
     this.#resource = new Resource(url, token);
     this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.media = new MediaStream();
     this.posted = 0; // performance.now() of the POST
     // ended resolves with {code, detail} when the session is over: code is the
-    // server's, or "lost" if the connection broke, or "closed" after close.
+    // server's, or "lost" if the connection broke, or "closed" after close; or
+    // "reconnect", with the url if it is another one, if the server asks for that.
     this.ended = new Promise((resolve) => { this.#end = resolve; });
   }
 
@@ -43,15 +45,24 @@ export class WhepSession {
     this.#listen();
   }
 
-  // listen lets the server say at once, and why, when the session ends.
-  #listen() {
-    if (!this.location || !this.options.events) return;
-    this.#events = new EventSource(this.location);
-    this.#events.addEventListener('ended', ({ data }) => {
-      let told = {};
-      try { told = JSON.parse(data); } catch { /* no reason given */ }
-      this.#end({ code: told.code || 'ended', detail: told.detail || '' });
-    });
+  // listen lets the server tell at once, and why, when the session ends, and what
+  // happens until then. It resolves when the server tells, or does not.
+  async #listen() {
+    if (!this.options.events) return;
+    const names = ['ended', 'codec', 'active', 'inactive', 'reconnect'];
+    const url = await this.#resource.subscribe(names, this.#abort.signal).catch(() => null);
+    if (!url || this.#abort.signal.aborted) return;
+    const source = new EventSource(url);
+    this.#events = source;
+    for (const name of names) {
+      source.addEventListener(name, ({ data }) => {
+        let told = {};
+        try { told = JSON.parse(data); } catch { /* nothing more is told */ }
+        if (name === 'ended') this.#end({ code: told.code || 'ended', detail: told.detail || '' });
+        else if (name === 'reconnect') this.#end({ code: 'reconnect', detail: '', url: told.url });
+        else this.options.tell(name, told);
+      });
+    }
   }
 
   #changed() {
