@@ -118,12 +118,3 @@ func (l *Layer) Dormant() (bitrate float64) {
 	}
 	return bitrate
 }
-
-// Told notes the bitrate that the layer has at its sender, 0 if nothing comes of
-// it there either.
-func (li *LayerInput) Told(bitrate float64) {
-	li.layer.mu.Lock()
-	defer li.layer.mu.Unlock()
-	li.demand.told = bitrate
-	li.layer.setDormantLocked()
-}

@@ -73,7 +73,7 @@ func TestADormantLayer(t *testing.T) {
 		li, l, c := newChosen(t, n)
 		li.Write(time.Now(), frame(1, 1, true, 1), nil)
 		time.Sleep(2100 * time.Millisecond)
-		li.Told(1e6)
+		li.SetFacts(cdn.LayerFacts{Bitrate: 1e6})
 		require.InDelta(t, 1e6, l.Bitrate(), 0)
 		require.InDelta(t, 1e6, l.Dormant(), 0)
 		require.Zero(t, l.Stats().Bitrate, "nothing comes")

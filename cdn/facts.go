@@ -26,10 +26,39 @@ func (l *Layer) Facts() LayerFacts {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if li := l.active; li != nil && l.track.info.Kind == Video {
+	switch li := l.active; {
+	case l.track.info.Kind != Video:
+	case li == nil:
+		f.Opaque, f.Keyframes = l.expected.Opaque, l.expected.Keyframes
+	default:
 		f.Opaque, f.Keyframes = li.opaque(now), li.keyed || li.facts.Keyframes
 	}
 	return f
+}
+
+// Expect notes what the sender knows of a layer of the input, which will be asked for
+// by [Input.Layer]. It is for senders that say so ahead of the layer's first packet;
+// track and name are as for Layer.
+func (in *Input) Expect(track int, name string, f LayerFacts) {
+	l, err := in.layerFor(track, name)
+	if err != nil {
+		return // there will be no such layer
+	}
+	l.mu.Lock()
+	l.expected = f
+	l.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.expected == nil {
+		in.expected = make(map[layerKey]LayerFacts)
+	}
+	in.expected[layerKey{track, name}] = f
+}
+
+// layerKey names a layer of an input.
+type layerKey struct {
+	track int
+	name  string
 }
 
 // SetFacts notes what the node that sends the layer knows of it. It may be called
@@ -38,7 +67,7 @@ func (li *LayerInput) SetFacts(f LayerFacts) {
 	l := li.layer
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	li.facts = f
+	li.facts, l.expected = f, f
 	li.demand.told = f.Bitrate
 	l.setDormantLocked()
 }

@@ -45,7 +45,9 @@ type Input struct {
 	tracks []*Track // of the stream, for those that were declared
 	layers []*LayerInput
 	closed bool
-	err    error
+	// expected is what is known of layers that were not asked for yet.
+	expected map[layerKey]LayerFacts
+	err      error
 }
 
 // Update says that what the input's media comes through has changed upstream,
@@ -124,6 +126,7 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 		return nil, in.err
 	}
 	in.layers = append(in.layers, li)
+	li.facts = in.expected[layerKey{track, name}]
 	l.addInput(li)
 	in.stream.kick()
 	return li, nil

@@ -32,7 +32,9 @@ type Layer struct {
 	inputs []*LayerInput
 	wanted bool // a keyframe was asked for while nobody could be asked
 	out    tail
-	stats  layerCounters
+	// expected is what was last said of the layer by a node that sends it.
+	expected LayerFacts
+	stats    layerCounters
 }
 
 // tail is the end of what was written: a splice continues from here.

@@ -370,12 +370,19 @@ func checkTracks(infos []TrackInfo, c streamConfig) error {
 		if t.Codec.ClockRate == 0 || t.Kind != Audio && t.Kind != Video {
 			return fmt.Errorf("%w: track %q has no kind or clock rate", ErrInvalid, t.ID)
 		}
+		if len(t.Extensions) > maxExtensions {
+			return fmt.Errorf("%w: track %q has %d header extensions, %d have an id", ErrOverLimit, t.ID, len(t.Extensions), maxExtensions)
+		}
 		if len(t.Layers) > c.MaxLayers {
 			return fmt.Errorf("%w: %d layers, %d are allowed", ErrOverLimit, len(t.Layers), c.MaxLayers)
 		}
 	}
 	return checkDescription(infos)
 }
+
+// maxExtensions is how many ids there are for header extensions (RFC 8285 section
+// 4.3).
+const maxExtensions = 255
 
 // maxDescription bounds what a stream's tracks are described by, as JSON: on a
 // link that travels in one message of some 64 KiB, with what each node adds.

@@ -127,6 +127,8 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 		input.Close(err)
 		return nil, err
 	}
+	known, _ := plan.Attribute(attrLayers)
+	readFacts(known, input.Expect)
 	return pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
 }
 
@@ -146,6 +148,7 @@ const (
 	attrPublication = "x-delta-publication"
 	attrEpoch       = "x-delta-epoch"
 	attrPath        = "x-delta-path"
+	attrLayers      = "x-delta-layers" // what is known of them
 )
 
 // describe reads what the other node says of the stream. One that is not of
@@ -171,6 +174,9 @@ func describing(node cdn.NodeID, s *cdn.Stream) func(string) string {
 	lines := "a=" + attrPublication + ":" + c.Publication + "\r\n" +
 		"a=" + attrEpoch + ":" + strconv.FormatUint(c.Epoch, 10) + "\r\n" +
 		"a=" + attrPath + ":" + strings.Join(path, " ") + "\r\n"
+	if facts := writeFacts(s); facts != "" {
+		lines += "a=" + attrLayers + ":" + facts + "\r\n"
+	}
 	return func(sdp string) string { return strings.Replace(sdp, "m=", lines+"m=", 1) }
 }
 

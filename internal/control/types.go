@@ -60,12 +60,19 @@ type Layer struct {
 	// Bitrate is what the sender measures of a layer, in bits a second, so that
 	// one that does not travel can be chosen.
 	Bitrate float64 `json:"bitrate,omitempty"`
+	// Opaque: no keyframe can be recognised in it, and any frame is a place to
+	// begin.
+	Opaque bool `json:"opaque,omitempty"`
+	// Keyframes: the sender has recognised some.
+	Keyframes bool `json:"keyframes,omitempty"`
 }
 
 // Clock says that a timestamp is an instant.
 type Clock struct {
 	RTP uint32 `json:"rtp"`
 	NTP uint64 `json:"ntp"` // of the publisher's wall clock, as in RFC 3550 section 4
+	// Estimated: it goes by arrivals at a node. Sender reports do, too, then.
+	Estimated bool `json:"estimated,omitempty"`
 }
 
 // Reason says why something ends.

@@ -39,12 +39,13 @@ type fetching struct {
 
 	last atomic.Int64 // when media last came, since begun
 
-	mu    sync.Mutex
-	input *cdn.Input
-	parts []*part // layers of tracks that have several
-	known bool    // its sources are
-	over  bool
-	err   error
+	mu     sync.Mutex
+	input  *cdn.Input
+	parts  []*part                    // layers of tracks that have several
+	layers map[uint32]*cdn.LayerInput // by SSRC
+	known  bool                       // its sources are
+	over   bool
+	err    error
 }
 
 // FetchConfig says what is fetched.
@@ -71,7 +72,7 @@ var ErrAhead = errors.New("link: there is more")
 // subscribe asks for a stream, at once.
 func (l *Link) subscribe(c FetchConfig, s *cdn.Stream) (*fetching, error) {
 	now := time.Now()
-	f := &fetching{link: l, stream: s, config: c, begun: now, inputs: make(chan *cdn.Input, 1), ahead: make(chan struct{}, 1), done: make(chan struct{})}
+	f := &fetching{link: l, stream: s, config: c, begun: now, inputs: make(chan *cdn.Input, 1), layers: make(map[uint32]*cdn.LayerInput), ahead: make(chan struct{}, 1), done: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
@@ -245,6 +246,10 @@ func (f *fetching) sources(input *cdn.Input, tracks []control.Track) (all []*sou
 			if err != nil {
 				return nil, err
 			}
+			f.mu.Lock()
+			f.layers[l.SSRC] = li
+			f.mu.Unlock()
+			li.SetFacts(facts(l))
 			if c := l.Clock; c != nil {
 				li.SenderReport(time.Now(), ntp.Time(c.NTP), c.RTP)
 			}
@@ -269,7 +274,6 @@ func (f *fetching) layer(input *cdn.Input, track int, l control.Layer, several b
 	if err != nil {
 		return nil, err
 	}
-	li.Told(l.Bitrate)
 	p.input = li
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -277,15 +281,22 @@ func (f *fetching) layer(input *cdn.Input, track int, l control.Layer, several b
 	return li, nil
 }
 
-// told notes what the other node says of layers that may not travel.
+// facts is what the other node knows of a layer.
+func facts(l control.Layer) cdn.LayerFacts {
+	return cdn.LayerFacts{
+		Opaque: l.Opaque, Keyframes: l.Keyframes, EstimatedClock: l.Clock != nil && l.Clock.Estimated, Bitrate: l.Bitrate,
+	}
+}
+
+// told notes what the other node says anew of layers.
 func (f *fetching) told(tracks []control.Track) {
-	f.mu.Lock()
-	parts := f.parts
-	f.mu.Unlock()
 	for _, t := range tracks {
 		for _, l := range t.Layers {
-			if i := slices.IndexFunc(parts, func(p *part) bool { return p.ssrc == l.SSRC }); i >= 0 {
-				parts[i].input.Told(l.Bitrate)
+			f.mu.Lock()
+			li := f.layers[l.SSRC]
+			f.mu.Unlock()
+			if li != nil {
+				li.SetFacts(facts(l))
 			}
 		}
 	}
@@ -323,7 +334,7 @@ func (p *part) Want(yes bool) {
 // another sender may have declared.
 func extensionIDs(ours cdn.TrackInfo, theirs control.Track) (ids []extensionID) {
 	for i, uri := range ours.Extensions {
-		if n := slices.Index(theirs.Extensions, uri); n >= 0 {
+		if n := slices.Index(theirs.Extensions, uri); n >= 0 && n < 255 && i < 255 { // others have no id
 			ids = append(ids, extensionID{theirs: uint8(n + 1), ours: uint8(i + 1)})
 		}
 	}

@@ -45,9 +45,9 @@ type serving struct {
 	set    *send.Set
 	sealer *dtlssrtp.Sealer
 	tracks []control.Track
-	layers []*servedLayer // of tracks that have several
-	media  writer         // that Consume uses
-	again  writer         // that the port's reader uses
+	layers []*servedLayer
+	media  writer // that Consume uses
+	again  writer // that the port's reader uses
 
 	mu      sync.Mutex
 	told    *cdn.InputConfig // what the other node knows of the way the stream takes
@@ -56,11 +56,11 @@ type serving struct {
 	started bool
 }
 
-// A servedLayer is a layer that the other node may want or not.
+// A servedLayer is a layer that the other node has been told of.
 type servedLayer struct {
 	*cdn.Layer
 	sender *send.Sender
-	told   float64 // the bitrate; guarded by the serving's mu
+	told   cdn.LayerFacts // guarded by the serving's mu
 }
 
 // serve begins what the other node has asked for.
@@ -242,9 +242,7 @@ func (s *serving) addTrack(i int, t *cdn.Track) control.Track {
 		ssrc, rtx := s.link.links.newSSRC(), s.link.links.newSSRC()
 		snd := s.set.Add(line, layer, layer.Name())
 		snd.Bind(send.Output{To: &s.again, SSRC: ssrc, RTX: rtx, Extensions: ids})
-		if len(t.Layers()) > 1 {
-			s.layers = append(s.layers, &servedLayer{Layer: layer, sender: snd})
-		}
+		s.layers = append(s.layers, &servedLayer{Layer: layer, sender: snd})
 		out.Layers = append(out.Layers, control.Layer{Name: layer.Name(), SSRC: ssrc, RTX: rtx})
 	}
 	return out
@@ -268,7 +266,7 @@ func trackInfo(t control.Track) cdn.TrackInfo {
 }
 
 // tell says what the stream holds and which way it takes, if that is news, or
-// the bitrates of what is held back are.
+// what is known of its layers is.
 func (s *serving) tell(now time.Time) {
 	if s.set.Outgrown() {
 		s.end(send.ErrOutgrown) // the other node asks anew
@@ -288,7 +286,7 @@ func (s *serving) tell(now time.Time) {
 	}
 	s.told, s.toldAt = &c, now
 	for _, l := range s.layers {
-		l.told = l.Bitrate()
+		l.told = l.Facts()
 	}
 	s.mu.Unlock()
 	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe()}
@@ -298,31 +296,32 @@ func (s *serving) tell(now time.Time) {
 	s.link.do(func(now time.Time, c *control.Conn) { c.Accept(now, s.id, a) })
 }
 
-// tellEvery is how often bitrates may be told.
+// tellEvery is how often it may be told what is known of layers.
 const tellEvery = time.Second
 
-// news reports whether the other node, which cannot measure the layer, has to be
-// told of its bitrate.
+// news reports whether the other node has to be told anew what is known of the
+// layer. It measures the bitrate itself, unless the layer is held back.
 func (l *servedLayer) news() bool {
-	if !l.sender.Holds() {
-		return false
+	f := l.Facts()
+	if f.Opaque != l.told.Opaque || f.Keyframes != l.told.Keyframes || f.EstimatedClock != l.told.EstimatedClock {
+		return true
 	}
-	rate := l.Bitrate()
-	return math.Abs(rate-l.told) > max(rate, l.told)/4
+	return l.sender.Holds() && math.Abs(f.Bitrate-l.told.Bitrate) > max(f.Bitrate, l.told.Bitrate)/4
 }
 
-// describe returns the tracks, with their clocks and bitrates as they are now.
+// describe returns the tracks, with what is known of them now.
 func (s *serving) describe() []control.Track {
+	now := time.Now()
 	tracks := slices.Clone(s.tracks)
 	for i, t := range s.stream.Tracks() {
 		tracks[i].Layers = slices.Clone(tracks[i].Layers)
 		for k := range tracks[i].Layers {
 			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
-				if len(t.Layers()) > 1 {
-					tracks[i].Layers[k].Bitrate = l.Bitrate()
-				}
-				if c, ok := l.Clock(); ok && !c.Estimated {
-					tracks[i].Layers[k].Clock = &control.Clock{RTP: uint32(c.RTP), NTP: ntp.Stamp(c.NTP)}
+				out, f := &tracks[i].Layers[k], l.Facts()
+				out.Bitrate, out.Opaque, out.Keyframes = f.Bitrate, f.Opaque, f.Keyframes
+				if c, ok := l.Clock(); ok {
+					wall, rtp := c.At(now)
+					out.Clock = &control.Clock{RTP: uint32(rtp), NTP: ntp.Stamp(wall), Estimated: c.Estimated}
 				}
 			}
 		}

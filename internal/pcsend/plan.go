@@ -4,7 +4,6 @@ package pcsend
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pion/webrtc/v4"
@@ -92,12 +91,24 @@ func together(t *cdn.Track) (named []*cdn.Layer) {
 	return named
 }
 
+// maxExtensions is how many header extensions pion has ids for in a session
+// (RFC 8285 section 4.2). What is beyond is left out.
+const maxExtensions = 14
+
 func planOffer(tracks []*cdn.Track) (*offerPlan, *webrtc.MediaEngine, error) {
 	p, engine := &offerPlan{}, &webrtc.MediaEngine{}
+	offered := map[string]bool{uriMid: true, uriRid: true}
 	for i, t := range tracks {
 		info := t.Info()
 		c := negotiate.Codec{Codec: info.Codec, PT: firstPayload + uint8(i), Feedback: feedback}
-		extensions := append(slices.Clone(info.Extensions), uriMid)
+		var extensions []string
+		for _, uri := range info.Extensions {
+			if offered[uri] || len(offered) < maxExtensions {
+				offered[uri] = true
+				extensions = append(extensions, uri)
+			}
+		}
+		extensions = append(extensions, uriMid)
 		l := &offerLine{Line: send.Line{Track: t, PT: c.PT}, codec: c, layers: together(t)}
 		if len(l.layers) > 1 {
 			extensions = append(extensions, uriRid)

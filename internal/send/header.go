@@ -58,7 +58,7 @@ func (s *Sender) extend(p *cdn.Packet, r *run, named, again bool) {
 // is ours.
 func (s *Sender) writeExtensions(e *extensions, p *cdn.Packet, r *run, named, again bool) {
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
-		id, data := s.ids[block[0]&15], block[2:2+int(block[1])]
+		id, data := s.id(block[0]), block[2:2+int(block[1])]
 		if id == 0 {
 			continue
 		}

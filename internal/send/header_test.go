@@ -1,6 +1,8 @@
 package send
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,4 +105,45 @@ func TestFillDoesNotAllocate(t *testing.T) {
 			require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, r, 1, 2, false) }))
 		})
 	}
+}
+
+// However many header extensions a track has, each goes out under its own id, or
+// not at all.
+func TestManyHeaderExtensions(t *testing.T) {
+	onShow(t, cdn.RingConfig{}, func(s *show) {
+		many := cdn.TrackInfo{ID: "data", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000}}
+		taken := map[string]uint8{}
+		for i := range 255 {
+			uri := fmt.Sprintf("urn:example:%d", i+1)
+			many.Extensions = append(many.Extensions, uri)
+			if i%3 != 1 {
+				taken[uri] = uint8(i + 1)
+			}
+		}
+		stream, err := s.stream.Node().NewStream("many")
+		require.NoError(t, err)
+		defer stream.End(nil)
+		in, err := stream.NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		more := many
+		more.Extensions = append(slices.Clone(many.Extensions), "urn:example:256")
+		require.ErrorIs(t, in.Start([]cdn.TrackInfo{more}), cdn.ErrOverLimit)
+		require.NoError(t, in.Start([]cdn.TrackInfo{many}))
+		track := stream.Tracks()[0]
+		set := New(Config{Node: true})
+		defer set.Close()
+		snd := set.Add(&Line{Track: track, PT: 96}, track.Layers()[0], "")
+		snd.Bind(Output{To: s, SSRC: 1, Extensions: taken})
+		for _, id := range []uint8{1, 2, 14, 15, 16, 17, 18, 19, 32, 33, 254, 255} {
+			snd.fill(&cdn.Packet{Extensions: []byte{id, 1, id}, Payload: []byte{1}}, &run{}, 1000, 0, false)
+			h := readHeader(snd.header)
+			want := taken[fmt.Sprintf("urn:example:%d", id)]
+			if want == 0 {
+				require.Empty(t, h.GetExtensionIDs(), "%d is not taken", id)
+				continue
+			}
+			require.Equal(t, []uint8{want}, h.GetExtensionIDs())
+			require.Equal(t, []byte{id}, h.GetExtension(want))
+		}
+	})
 }

@@ -34,6 +34,8 @@ type wireState struct {
 	delay  [3]byte
 	ids    [16]uint8 // of the track's extensions, as negotiated
 	out    Output
+	// more has the ids of extensions that are not in ids; nil: there are none.
+	more []uint8
 
 	scratch []byte // of a payload that has to be changed
 }
@@ -43,12 +45,16 @@ func (s *Sender) Bind(o Output) {
 	s.set.change()
 	defer s.set.mu.Unlock()
 	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
+	s.more = nil
 	for i, uri := range s.line.Track.Info().Extensions {
-		if i+1 < len(s.ids) {
-			s.ids[i+1] = o.Extensions[uri]
+		id := o.Extensions[uri]
+		if uri == uriPlayoutDelay && s.set.config.Playout != nil {
+			id = 0 // ours goes out in its place
 		}
-		if uri == uriPlayoutDelay && s.set.config.Playout != nil && i+1 < len(s.ids) {
-			s.ids[i+1] = 0 // ours goes out in its place
+		if i+1 < len(s.ids) {
+			s.ids[i+1] = id
+		} else {
+			s.more = append(s.more, id)
 		}
 	}
 	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
@@ -57,10 +63,21 @@ func (s *Sender) Bind(o Output) {
 	if o.Mid == "" {
 		o.Mid = s.line.Mid
 	}
-	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:])) > 14
+	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:]), slices.Max(append(s.more, 0))) > 14
 	o.Extensions = nil // they are read
 	s.pt, s.header = s.line.PT, s.buffer[:0]
 	s.out = o
+}
+
+// id returns the receiver's id for an extension of the track, 0 if it takes none.
+func (s *wireState) id(ours uint8) uint8 {
+	if int(ours) < len(s.ids) {
+		return s.ids[ours]
+	}
+	if i := int(ours) - len(s.ids); i < len(s.more) {
+		return s.more[i]
+	}
+	return 0
 }
 
 // Unbind says that nothing can be sent any more.
