@@ -37,6 +37,9 @@ func (s *Sender) fill(p *cdn.Packet, r *run, seq uint64, ts uint32, again bool) 
 		s.named = seq + midPackets
 	}
 	named := s.rid != "" || seq < s.named
+	if newest, _ := s.munger.Last(); seq < newest {
+		again = true // late, which changes as little as a repair does
+	}
 	if len(p.Extensions) > 0 || s.delays || named {
 		s.extend(p, r, named, again)
 	}

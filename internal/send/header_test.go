@@ -1,6 +1,7 @@
 package send
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
@@ -146,4 +147,21 @@ func TestManyHeaderExtensions(t *testing.T) {
 			require.Equal(t, []byte{id}, h.GetExtension(want))
 		}
 	})
+}
+
+// The frame numbers of a dependency descriptor go on from the newest packet's, though
+// the publisher's have gone back.
+func TestFrameNumbersGoOnFromTheNewest(t *testing.T) {
+	s := &Sender{set: &Set{}, descriptor: 1, wireState: wireState{ids: [16]uint8{1: 3}}}
+	frame := func(seq uint64, r *run, number uint16) uint16 {
+		s.fill(&cdn.Packet{Extensions: []byte{1, 3, 0x80, byte(number >> 8), byte(number)}}, r, seq, 0, false)
+		h := readHeader(s.header)
+		return binary.BigEndian.Uint16(h.GetExtension(3)[1:])
+	}
+	low := &run{}
+	for i, number := range []uint16{40000, 40001, 7, 8} {
+		require.Equal(t, number, frame(uint64(i+1), low, number))
+	}
+	s.picture.pending = true // another layer begins
+	require.Equal(t, uint16(9), frame(5, &run{}, 1000))
 }

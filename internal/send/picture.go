@@ -28,8 +28,8 @@ func (st *pictureState) descriptor(r *run, data []byte, again bool) []byte {
 		data = st.buf
 		codec.ShiftFrameNumber(data, r.frameShift)
 	}
-	if n := d.FrameNumber + r.frameShift; !again && (int16(n-st.lastFrame) > 0 || st.lastFrame == 0) {
-		st.lastFrame = n
+	if !again {
+		st.lastFrame = d.FrameNumber + r.frameShift
 	}
 	return data
 }

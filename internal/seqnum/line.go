@@ -52,8 +52,9 @@ const (
 	silentAfter   = 500 * time.Millisecond
 	patience      = 200 * time.Millisecond
 	patienceCount = 5
-	// fewLost is how many packets may be lost at any time, and lossFactor how many
-	// times as many as usually come in the time that has passed.
+	// fewLost is how many packets may be lost at any time, besides two of the largest
+	// frames, and lossFactor how many times as many as usually come in the time that
+	// has passed.
 	fewLost    = 64
 	lossFactor = 4
 	// chain is how many numbers the second packet of a new numbering may be ahead
@@ -82,6 +83,8 @@ type Line struct {
 	suspect suspect
 	skipped uint64 // numbers that jumps left out
 	rate    packetRate
+	frame   uint64 // packets of the present frame, by its timestamp
+	largest uint64 // frame
 }
 
 // A mark is a packet that others are compared with.
@@ -215,6 +218,10 @@ func (l *Line) restart(first mark, newTime bool) {
 
 // begin goes on from m, the first packet of a new numbering.
 func (l *Line) begin(m mark) {
+	if l.frame++; m.ts != l.now.ts {
+		l.frame = 1
+	}
+	l.largest = max(l.largest, l.frame)
 	l.now = m
 	if int64(m.ts-l.newest) > 0 {
 		l.newest = m.ts
@@ -256,7 +263,7 @@ func (l *Line) fits(m mark, now time.Time, ts uint32) bool {
 
 // canLose reports whether so many packets may have been lost on the way.
 func (l *Line) canLose(now time.Time, n uint64) bool {
-	return l.comeIn(max(now.Sub(l.now.at), 50*time.Millisecond), n)
+	return n <= 2*l.largest || l.comeIn(max(now.Sub(l.now.at), 50*time.Millisecond), n)
 }
 
 // comeIn reports whether so many packets may come in a time.

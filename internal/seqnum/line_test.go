@@ -109,6 +109,16 @@ func TestWhatIsNoJump(t *testing.T) {
 				require.Equal(s, Follows, step)
 			}
 		},
+		"a large keyframe that was lost": func(s *sender) {
+			s.pass(33 * ms)
+			for range 400 { // the one ahead of it
+				step, _ := s.send()
+				require.Equal(s, Follows, step)
+			}
+			s.run(30)
+			s.pass(33 * ms)
+			s.seq += 420
+		},
 		"a burst that was lost":                    func(s *sender) { s.seq += 60 },
 		"an outage":                                func(s *sender) { s.pass(20 * time.Second); s.seq += 600 },
 		"a mute over which time goes on":           func(s *sender) { s.pass(30 * time.Second) },
