@@ -378,3 +378,10 @@ func withMid(m *webrtc.MediaEngine) {
 		_ = m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: "urn:ietf:params:rtp-hdrext:sdes:mid"}, k)
 	}
 }
+
+// goodbyes returns the reasons of the RTCP BYEs that came.
+func (v *rawViewer) goodbyes() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return append([]string(nil), v.byes...)
+}

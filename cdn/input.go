@@ -70,9 +70,10 @@ func (in *Input) Err() error {
 }
 
 // Start declares the input's tracks. The first input's tracks become the
-// stream's; those of a later one are matched with them by kind and order, and
-// must be of the same format: otherwise Start fails with [ErrNoCommonCodec],
-// since those who receive the stream cannot follow without a new negotiation.
+// stream's; those of a later one are matched with them by kind and order. A
+// decoder of the first input's formats must be able to take those that follow,
+// as one of H.264 High takes Constrained Baseline: otherwise Start fails with
+// [ErrNoCommonCodec], since receivers cannot follow without a new negotiation.
 func (in *Input) Start(tracks []TrackInfo) error {
 	for _, t := range tracks {
 		if t.Kind == Video {

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/deltacdn/delta/internal/codec"
 	"github.com/deltacdn/delta/internal/egress"
 	"github.com/deltacdn/delta/internal/fanout"
+	"github.com/deltacdn/delta/internal/format"
 )
 
 // A Stream is a live stream at this node: the tracks that its inputs feed and
@@ -399,7 +398,8 @@ func checkDescription(infos []TrackInfo) error {
 	return nil
 }
 
-// match pairs infos with the tracks of the same kind, in their order.
+// match pairs infos with the tracks of the same kind, in their order. Whoever was
+// answered for a track has to be able to decode what follows it.
 func match(have []*Track, infos []TrackInfo) ([]*Track, error) {
 	if len(have) != len(infos) {
 		return nil, fmt.Errorf("%w: %d tracks follow %d", ErrNoCommonCodec, len(infos), len(have))
@@ -412,8 +412,7 @@ func match(have []*Track, infos []TrackInfo) ([]*Track, error) {
 			return nil, fmt.Errorf("%w: one %s track more than before", ErrNoCommonCodec, info.Kind)
 		}
 		a, b := left[i].info.Codec, info.Codec
-		if !strings.EqualFold(a.MimeType, b.MimeType) || a.ClockRate != b.ClockRate ||
-			a.Channels != b.Channels || !codec.SameFormat(a.MimeType, a.Fmtp, b.Fmtp) {
+		if _, ok := format.Format(a).Takes(format.Format(b)); !ok {
 			return nil, fmt.Errorf("%w: %s (%s) follows %s (%s)", ErrNoCommonCodec, b.MimeType, b.Fmtp, a.MimeType, a.Fmtp)
 		}
 		tracks = append(tracks, left[i])

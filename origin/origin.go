@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/pcrecv"
 	"github.com/deltacdn/delta/signal"
 )
@@ -42,8 +43,14 @@ type Config struct {
 	// all. A publisher that says goodbye (WHIP DELETE) ends the stream at once.
 	Grace time.Duration
 	// Codecs are the MIME types that may be published, such as "video/H264".
-	// If empty, all. Of what is allowed, the publisher's preference counts.
+	// If empty, all.
 	Codecs []string
+	// Choose decides which codec is taken for a track for which the publisher
+	// offers several. It gets those that Codecs allows, in the publisher's order,
+	// at least one, and returns an index into them; or a negative number if none
+	// is to be taken, and then the track is left out. It is called concurrently,
+	// and should be quick. If nil, [PreferredCodec].
+	Choose func(stream cdn.StreamID, kind cdn.Kind, offered []cdn.Codec) int
 }
 
 // An Origin accepts publishers. Its methods may be called concurrently.
@@ -88,7 +95,7 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 			return nil, &cdn.Error{Op: "publish", Stream: id, Err: fmt.Errorf("%w: publication %.40q", cdn.ErrInvalid, offer.Publication)}
 		}
 	}
-	plan, err := pcrecv.Accept(offer.SDP, o.allows)
+	plan, err := pcrecv.Accept(offer.SDP, o.chooser(id))
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
@@ -103,6 +110,24 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	}
 	a.Start(s.End)
 	return s, nil
+}
+
+// PreferredCodec is what [Config].Choose does if it is nil: it returns the index
+// of the codec that most viewers can decode. For video those are H.264 Constrained
+// Baseline and VP8, in the publisher's order; then come other H.264, VP9, AV1,
+// H.265, and the rest. For audio it is Opus, and then the publisher's first. A
+// Choose of one's own may call it for what it leaves open.
+func PreferredCodec(kind cdn.Kind, offered []cdn.Codec) int {
+	return negotiate.Preferred(kind, offered)
+}
+
+// chooser decides what is taken of an offer to publish a stream.
+func (o *Origin) chooser(id cdn.StreamID) negotiate.Chooser {
+	var choose negotiate.Chooser
+	if f := o.config.Choose; f != nil {
+		choose = func(kind cdn.Kind, offered []cdn.Codec) int { return f(id, kind, offered) }
+	}
+	return negotiate.Only(o.allows, choose)
 }
 
 func (o *Origin) allows(c cdn.Codec) bool {

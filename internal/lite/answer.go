@@ -8,6 +8,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/format"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -58,9 +59,7 @@ func sections(p *send.Plan) (all []*section) {
 		if i < len(p.Lines) {
 			info := p.Lines[i].Track.Info()
 			s.track = info.ID
-			if info.Codec.Fmtp != "" {
-				c.Codec.Fmtp = info.Codec.Fmtp // as published: it may hold what a decoder needs
-			}
+			c.Codec.Fmtp = format.Format(c.Codec.Codec).Answer(format.Format(info.Codec))
 		} else {
 			c.Codec.Fmtp = openFmtp(c.Codec)
 		}
@@ -105,7 +104,7 @@ func trackName(before []*section, kind cdn.Kind) string {
 func openFmtp(c negotiate.Codec) string {
 	const stereo = "sprop-stereo=1"
 	switch {
-	case !c.Is("audio/opus") || c.Channels < 2 || strings.Contains(c.Fmtp, "sprop-stereo="):
+	case !c.Is("audio/opus") || c.Channels == 1 || strings.Contains(c.Fmtp, "sprop-stereo="):
 		return c.Fmtp
 	case c.Fmtp == "":
 		return stereo

@@ -28,10 +28,10 @@ type Plan struct {
 	choices []negotiate.Choice // of Tracks, in the same order
 }
 
-// Accept decides what to receive of an offer: of each m-section that sends,
-// the first codec that allowed permits (nil permits all). Errors wrap
-// [cdn.ErrInvalid] and [cdn.ErrNoCommonCodec].
-func Accept(offer string, allowed func(cdn.Codec) bool) (*Plan, error) {
+// Accept decides what to receive of an offer: of each m-section that sends, the
+// codec that choose says. Errors wrap [cdn.ErrInvalid] and
+// [cdn.ErrNoCommonCodec].
+func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
 	o, err := negotiate.Parse(offer)
 	if err != nil {
 		return nil, err
@@ -43,9 +43,8 @@ func Accept(offer string, allowed func(cdn.Codec) bool) (*Plan, error) {
 			continue
 		}
 		sends = true
-		i := slices.IndexFunc(m.Codecs, func(c negotiate.Codec) bool { return allowed == nil || allowed(c.Codec) })
-		if i >= 0 {
-			p.add(m, m.Codecs[i])
+		if c, ok := m.Choose(choose); ok {
+			p.add(m, c)
 		}
 	}
 	switch {

@@ -1,6 +1,7 @@
 package pcrecv
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,21 +49,25 @@ func TestAccept(t *testing.T) {
 	require.Equal(t, "7", epoch)
 }
 
-func TestAcceptTakesThePublishersFirstAllowedCodec(t *testing.T) {
-	only := func(mimes ...string) func(cdn.Codec) bool {
-		return func(c cdn.Codec) bool {
-			for _, m := range mimes {
-				if c.Is(m) {
-					return true
-				}
-			}
-			return false
-		}
+func TestAcceptTakesTheCodecThatIsChosen(t *testing.T) {
+	only := func(mimes ...string) negotiate.Chooser {
+		return negotiate.Only(func(c cdn.Codec) bool { return slices.ContainsFunc(mimes, c.Is) }, nil)
 	}
 	offer := head + media("video", "VP8/90000 VP9/90000 H264/90000", "a=sendonly", "a=mid:v")
 	p, err := Accept(offer, only("video/H264", "video/VP9"))
 	require.NoError(t, err)
+	require.Equal(t, "video/H264", p.Tracks[0].Codec.MimeType)
+	last := func(_ cdn.Kind, offered []cdn.Codec) int { return len(offered) - 1 }
+	p, err = Accept(offer, last)
+	require.NoError(t, err)
+	require.Equal(t, "video/H264", p.Tracks[0].Codec.MimeType)
+	p, err = Accept(offer, negotiate.Only(func(c cdn.Codec) bool { return !c.Is("video/H264") }, last))
+	require.NoError(t, err)
 	require.Equal(t, "video/VP9", p.Tracks[0].Codec.MimeType)
+	for _, none := range []int{-1, 3} {
+		_, err = Accept(offer, func(cdn.Kind, []cdn.Codec) int { return none })
+		require.ErrorIs(t, err, cdn.ErrNoCommonCodec)
+	}
 	_, err = Accept(offer, only("video/AV1"))
 	require.ErrorIs(t, err, cdn.ErrNoCommonCodec)
 	_, err = Accept(head+media("video", "VP8/90000", "a=recvonly"), nil)

@@ -9,6 +9,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/format"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/send"
 )
@@ -26,9 +27,10 @@ var feedback = []string{"nack", "nack pli", "ccm fir"}
 // stereo).
 func fixAnswer(p *send.Plan, sdp string) string {
 	sdp = p.Offer.Restore(sdp, p.Choices)
-	for _, l := range p.Lines {
-		if published := l.Track.Info().Codec.Fmtp; published != "" {
-			sdp = setFmtp(sdp, l.Mid, l.PT, published)
+	for i, l := range p.Lines {
+		offered := format.Format(p.Choices[i].Codec.Codec)
+		if fmtp := offered.Answer(format.Format(l.Track.Info().Codec)); fmtp != "" {
+			sdp = setFmtp(sdp, l.Mid, l.PT, fmtp)
 		}
 	}
 	return sdp

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/codec"
 	"github.com/deltacdn/delta/internal/negotiate"
 )
 
@@ -111,20 +110,14 @@ func receiving(o *negotiate.Offer) (all []*negotiate.Media) {
 	return all
 }
 
-// common returns the format of an m-section that can take the track.
+// common returns the format of an m-section that can take the track, the nearest
+// if there are several.
 func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
 	want := t.Info()
 	if m.Kind != want.Kind {
 		return negotiate.Codec{}, false
 	}
-	for _, c := range m.Codecs {
-		if c.Is(want.Codec.MimeType) && c.ClockRate == want.Codec.ClockRate &&
-			max(c.Channels, 1) == max(want.Codec.Channels, 1) &&
-			codec.SameFormat(c.MimeType, want.Codec.Fmtp, c.Fmtp) {
-			return c, true
-		}
-	}
-	return negotiate.Codec{}, false
+	return m.Nearest(want.Codec)
 }
 
 func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
