@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,10 +11,11 @@ import (
 
 // The reasons for which an operation of the CDN fails. Test for them with
 // [errors.Is]; errors that reach a caller are usually an [*Error] around one.
+// [ErrorCode] and [ErrorFor] carry them through a protocol.
 var (
 	// ErrNotFound: no node that was asked has the stream.
 	ErrNotFound = errors.New("stream not found")
-	// ErrAlreadyPublishing: the stream has a publisher and the newcomer may not take it over.
+	// ErrAlreadyPublishing: the stream is published and the newcomer may not take it over.
 	ErrAlreadyPublishing = errors.New("stream is already being published")
 	// ErrNoCommonCodec: nothing that one side can send can be received by the other.
 	ErrNoCommonCodec = errors.New("no common codec")
@@ -29,6 +31,8 @@ var (
 	ErrTimeout = errors.New("timed out")
 	// ErrClosed: the object was closed. It wraps [net.ErrClosed].
 	ErrClosed = fmt.Errorf("closed: %w", net.ErrClosed)
+	// ErrLeft: the client of a session said goodbye. It wraps [ErrClosed].
+	ErrLeft = fmt.Errorf("the client left: %w", ErrClosed)
 	// ErrEnded: the publisher ended the stream.
 	ErrEnded = errors.New("stream ended")
 	// ErrSuperseded: another input of the same stream took over.
@@ -83,3 +87,66 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Remote reports whether the failure was told by another node.
 func (e *Error) Remote() bool { return e.Node != "" }
+
+// codes are the words for the reasons. Of reasons that wrap one another, the one
+// that says more stands first.
+var codes = []struct {
+	code string
+	err  error
+}{
+	{"not-found", ErrNotFound},
+	{"already-publishing", ErrAlreadyPublishing},
+	{"no-common-codec", ErrNoCommonCodec},
+	{"unauthorized", ErrUnauthorized},
+	{"forbidden", ErrForbidden},
+	{"over-limit", ErrOverLimit},
+	{"invalid", ErrInvalid},
+	{"ended", ErrEnded},
+	{"superseded", ErrSuperseded},
+	{"too-slow", ErrTooSlow},
+	{"loop", ErrLoop},
+	{"stale", ErrStale},
+	{"unsupported", ErrUnsupported},
+	{"peer-lost", ErrPeerLost},
+	{"timeout", ErrTimeout},
+	{"timeout", context.DeadlineExceeded},
+	{"left", ErrLeft},
+	{"closed", ErrClosed},
+}
+
+// failedCode is the code of an error that says nothing to others.
+const failedCode = "failed"
+
+// ErrorCode returns the code of the reason that err wraps, by which a signaling
+// protocol can carry it: a word of lower-case letters and hyphens that never
+// changes, such as "not-found" for [ErrNotFound]. For nil it is "", and for an
+// error that wraps none of the reasons "failed". [ErrorFor] is its inverse.
+//
+// The rest of an error is for the log: its text may hold what strangers must not
+// see. [Error].RetryAfter is worth carrying, too.
+func ErrorCode(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	return failedCode
+}
+
+// ErrorFor returns the reason that a code of [ErrorCode] stands for, nil for "". A
+// code that is not known, and "failed", stand for an error that wraps
+// [ErrPeerLost]: the other side could not do it, and does not say why.
+func ErrorFor(code string) error {
+	if code == "" {
+		return nil
+	}
+	for _, c := range codes {
+		if c.code == code {
+			return c.err
+		}
+	}
+	return fmt.Errorf("%w: it says %.40q", ErrPeerLost, code)
+}
