@@ -8,9 +8,11 @@ type Event interface{ event() }
 
 // The events.
 type (
-	// StreamStarted says that the node knows a stream, perhaps before its media.
+	// StreamStarted says that a stream has an input and its tracks are known,
+	// perhaps ahead of their media. A name that is asked for and that nobody
+	// publishes starts nothing.
 	StreamStarted struct{ Stream StreamID }
-	// StreamEnded says that the stream is gone from the node.
+	// StreamEnded says that a stream which had started is gone from the node.
 	StreamEnded struct {
 		Stream StreamID
 		Err    error // why, wrapping one of the sentinels
@@ -59,7 +61,10 @@ type (
 		Action  Action
 		Session string
 		Lasted  time.Duration
-		Err     error
+		// Err is why: [ErrLeft] if the client said goodbye by its signaling,
+		// [ErrPeerLost] if it went otherwise, [ErrClosed] if the node or its
+		// service was closed.
+		Err error
 	}
 	// ViewerSlow says that a viewer could not take what it was sent.
 	ViewerSlow struct {

@@ -152,9 +152,21 @@ func (n *Node) addStream(s *Stream) error {
 		return &Error{Op: "open", Stream: s.id, Err: ErrClosed}
 	case len(n.streams) >= n.config.Limits.Streams:
 		return &Error{Op: "open", Stream: s.id, Err: fmt.Errorf("%w: %d streams", ErrOverLimit, len(n.streams)), RetryAfter: 5 * time.Second}
+	case !s.fetched && n.publishesLocked(s.id):
+		return &Error{Op: "open", Stream: s.id, Err: ErrAlreadyPublishing}
 	}
 	n.streams[s] = struct{}{}
 	return nil
+}
+
+// publishesLocked reports whether a stream of that name is published here.
+func (n *Node) publishesLocked(id StreamID) bool {
+	for s := range n.streams {
+		if s.id == id && !s.fetched && s.Err() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) removeStream(s *Stream) {

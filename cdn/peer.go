@@ -72,6 +72,7 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 // Transport is the node's UDP port and certificate, for sessions of Delta's own
 // that are no PeerConnection.
 type Transport struct {
+	Node *Node
 	Port *port.Port
 	// Reply and Checks are for the port's one reader: what it sends, and the checks
 	// that it reads.
@@ -87,7 +88,7 @@ type Transport struct {
 func (n *Node) Transport() Transport {
 	t := n.transport
 	return Transport{
-		Port: t.port, Reply: t.reply, Checks: t.checks, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
+		Node: n, Port: t.port, Reply: t.reply, Checks: t.checks, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
 	}
 }
 

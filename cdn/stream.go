@@ -23,6 +23,7 @@ type Stream struct {
 	// static
 	id      StreamID
 	node    *Node
+	fetched bool // made by NewFetchedStream
 	config  streamConfig
 	started time.Time
 	feed    *fanout.Feed[*egress.Batch]
@@ -43,12 +44,23 @@ type Stream struct {
 	err     error
 	ended   bool
 	after   map[*func(error)]struct{}
+
+	announced bool // run's own until it has returned: StreamStarted was told
 }
 
-// NewStream makes a stream that has no input yet. Its owner must End it.
-func (n *Node) NewStream(id StreamID) (*Stream, error) {
+// NewStream makes a stream that is published at this node and has no input yet.
+// Its owner must End it. It fails with [ErrAlreadyPublishing] while there is
+// another of that name that was made so and has not ended.
+func (n *Node) NewStream(id StreamID) (*Stream, error) { return n.newStream(id, false) }
+
+// NewFetchedStream makes a stream that is fetched from elsewhere: for relays. Its
+// name may be that of a stream which is published here, or of one that was fetched
+// and is about to end. Otherwise it is as one of NewStream.
+func (n *Node) NewFetchedStream(id StreamID) (*Stream, error) { return n.newStream(id, true) }
+
+func (n *Node) newStream(id StreamID, fetched bool) (*Stream, error) {
 	s := &Stream{
-		id: id, node: n, config: n.config.stream(), started: time.Now(),
+		id: id, node: n, fetched: fetched, config: n.config.stream(), started: time.Now(),
 		feed:  n.pool.NewFeed(),
 		ready: make(chan struct{}), done: make(chan struct{}), fed: make(chan struct{}),
 		wake: make(chan struct{}, 1),
@@ -57,7 +69,6 @@ func (n *Node) NewStream(id StreamID) (*Stream, error) {
 		return nil, err
 	}
 	s.wg.Go(s.run)
-	n.Emit(StreamStarted{Stream: id})
 	return s, nil
 }
 
@@ -137,8 +148,29 @@ func (s *Stream) Attach(c Consumer) (detach func()) { return s.feed.Add(unbatche
 // into the worker's batch goes out together with what others do.
 type BatchConsumer = fanout.Consumer[*egress.Batch]
 
-// AttachBatch is Attach for sessions of Delta's own.
-func (s *Stream) AttachBatch(c BatchConsumer) (detach func()) { return s.feed.Add(c) }
+// AttachBatch is Attach for a session of Delta's own that sends from the port of
+// node, which need not be the stream's.
+func (s *Stream) AttachBatch(node *Node, c BatchConsumer) (detach func()) {
+	if node != s.node {
+		c = elsewhere{c, node}
+	}
+	return s.feed.Add(c)
+}
+
+// An elsewhere sends from another node's port than that of the workers that serve
+// it, and so by a batch of that node's.
+type elsewhere struct {
+	BatchConsumer
+	node *Node
+}
+
+func (e elsewhere) Consume(*egress.Batch) {
+	spare := &e.node.transport.spare
+	batch := spare.Get().(*egress.Batch)
+	e.BatchConsumer.Consume(batch)
+	_ = batch.Flush() // a closed socket is noticed by reading
+	spare.Put(batch)
+}
 
 type unbatched struct{ Consumer }
 
@@ -206,7 +238,9 @@ func (s *Stream) End(err error) {
 	s.wg.Wait()
 	if first {
 		s.node.removeStream(s)
-		s.node.Emit(StreamEnded{Stream: s.id, Err: err})
+		if s.announced {
+			s.node.Emit(StreamEnded{Stream: s.id, Err: err})
+		}
 	}
 }
 
@@ -355,6 +389,7 @@ func (s *Stream) declare(infos []TrackInfo) ([]*Track, error) {
 	}
 	s.tracks.Store(&tracks)
 	close(s.ready)
+	s.kick()
 	return tracks, nil
 }
 

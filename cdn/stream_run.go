@@ -34,6 +34,10 @@ func (s *Stream) run() {
 // tend does what is due at now, and returns when something will be next; zero:
 // not before the next kick.
 func (s *Stream) tend(now time.Time) (next time.Time) {
+	if !s.announced && s.Tracks() != nil {
+		s.announced = true
+		s.node.Emit(StreamStarted{Stream: s.id})
+	}
 	for _, t := range s.Tracks() {
 		for _, l := range t.Layers() {
 			next = earlier(next, l.tend(now))

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/pion/ice/v4"
@@ -39,6 +40,7 @@ type transportState struct {
 	tls         tls.Certificate // the same
 	fingerprint string          // of the certificate, as in a=fingerprint
 	egress      *egress.Socket
+	spare       sync.Pool // of *egress.Batch, for consumers that another node's workers serve
 	// of the port's reader
 	reply  *egress.Batch
 	checks *icecheck.Reader
@@ -67,6 +69,7 @@ func listen(c Config) (*transportState, error) {
 		return nil, err
 	}
 	t.egress = egress.New(sock, c.Logger)
+	t.spare.New = func() any { return t.egress.NewBatch() }
 	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
 	t.port = port.New(sock, func() { _ = t.reply.Flush() }) // a closed socket is noticed by reading
 	local, err := candidates(network, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)

@@ -201,7 +201,7 @@ func (o *Origin) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, erro
 	o.mu.Lock()
 	p := o.streams[r.Stream]
 	o.mu.Unlock()
-	if p == nil || p.stream.Tracks() == nil {
+	if p == nil || p.stream.Tracks() == nil || p.stream.Err() != nil {
 		return nil, &cdn.Error{Op: "open", Stream: r.Stream, Err: cdn.ErrNotFound}
 	}
 	return cdn.NewSubscription(p.stream, nil), nil

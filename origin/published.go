@@ -17,6 +17,7 @@ type published struct {
 	stream *cdn.Stream
 	own    string         // names what is published here alone
 	work   sync.WaitGroup // sessions and timers
+	ending sync.Once
 
 	mu      sync.Mutex
 	ways    []way  // the newest last; none while the publisher is waited for
@@ -44,7 +45,7 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.ended:
+	case p.ended || p.stream.Err() != nil: // whoever ended it, and why, is not the newcomer's concern
 		return nil, cdn.ErrEnded
 	case !p.admitsLocked(subject):
 		return nil, &cdn.Error{
@@ -55,11 +56,15 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 		publication = p.publication
 	}
 	input, err := p.stream.NewInput(cdn.InputConfig{Publication: publication, Epoch: p.epoch + 1})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		if err = input.Start(tracks); err != nil {
+			input.Close(err)
+		}
 	}
-	if err := input.Start(tracks); err != nil {
-		input.Close(err)
+	switch {
+	case err != nil && p.stream.Err() != nil: // meanwhile
+		return nil, cdn.ErrEnded
+	case err != nil:
 		return nil, err
 	}
 	p.epoch++
@@ -183,28 +188,25 @@ func (p *published) endUnused(err error) {
 	}
 }
 
-// end ends the stream and everything that belongs to it.
+// end ends the stream and everything that belongs to it. When it returns, whoever
+// has called it, the stream has ended and its name is free.
 func (p *published) end(err error) {
-	p.mu.Lock()
-	if p.ended {
+	p.ending.Do(func() {
+		p.mu.Lock()
+		p.ended = true
+		p.stopGraceLocked()
+		retract := p.retract
 		p.mu.Unlock()
-		return
-	}
-	p.ended = true
-	p.stopGraceLocked()
-	retract := p.retract
-	p.mu.Unlock()
 
-	o := p.origin
-	o.mu.Lock()
-	if o.streams[p.stream.ID()] == p {
+		p.stream.End(err)
+		o := p.origin
+		o.mu.Lock()
 		delete(o.streams, p.stream.ID())
-	}
-	o.mu.Unlock()
-	p.stream.End(err)
-	if retract != nil {
-		retract()
-	}
+		o.mu.Unlock()
+		if retract != nil {
+			retract()
+		}
+	})
 }
 
 // A session is a publisher's. It is a signal.Session.

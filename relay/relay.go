@@ -185,7 +185,7 @@ func (r *Relay) startLocked(id cdn.StreamID, path []cdn.NodeID) (*fetch, error) 
 		}
 		delete(r.failed, id)
 	}
-	s, err := r.node.NewStream(id)
+	s, err := r.node.NewFetchedStream(id)
 	if err != nil {
 		return nil, err
 	}

@@ -62,8 +62,18 @@ type Session interface {
 	// Done is closed when the session has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error
-	// Close ends the session and waits for it. It is idempotent.
+	// Close ends the session, whose client has said goodbye, and waits for it. Err
+	// is [cdn.ErrLeft] then. It is idempotent.
 	Close() error
+}
+
+// An EndableSession is a Session that can be ended for another reason than that its
+// client has said goodbye: the sessions of origins and edges are.
+type EndableSession interface {
+	Session
+	// End has the session end for the reason given, of which its client is told as
+	// far as the connection can say it, and does not wait. The first reason stays.
+	End(err error)
 }
 
 // An Offerer is a Handler that can also make the offer itself, as in WHEP's

@@ -68,9 +68,10 @@ func (e *Endpoint) End(err error) {
 	go e.finish()
 }
 
-// Close ends the endpoint and waits for it. It is idempotent.
+// Close ends the endpoint, whose client has said goodbye, and waits for it. It is
+// idempotent.
 func (e *Endpoint) Close() error {
-	e.End(cdn.ErrClosed)
+	e.End(cdn.ErrLeft)
 	<-e.life.done
 	return nil
 }

@@ -140,7 +140,7 @@ func (s *serving) send(making context.Context, source cdn.Source, r cdn.Request,
 	defer s.link.media.addSenders(s)()
 	s.tell(time.Now())
 	s.start(a.Layers)
-	defer s.stream.AttachBatch(s)()
+	defer s.stream.AttachBatch(s.link.links.node, s)()
 	defer s.stream.AfterEnd(s.end)()
 	admission.Start(s.end)
 	return s.wait(admission.Grant())

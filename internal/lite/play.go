@@ -78,7 +78,7 @@ func (s *Session) startLocked() {
 		return
 	}
 	s.set.Start()
-	s.said.detach = s.said.stream.AttachBatch(s)
+	s.said.detach = s.said.stream.AttachBatch(s.config.Transport.Node, s)
 }
 
 // watch has the session end with its stream.

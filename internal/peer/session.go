@@ -110,9 +110,10 @@ func (s *Session) End(err error) {
 	}
 }
 
-// Close ends the session and waits for it. It is idempotent.
+// Close ends the session, whose client has said goodbye, and waits for it. It is
+// idempotent.
 func (s *Session) Close() error {
-	s.End(cdn.ErrClosed)
+	s.End(cdn.ErrLeft)
 	<-s.done
 	return nil
 }

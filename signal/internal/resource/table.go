@@ -129,7 +129,12 @@ func (t *table) close() error {
 	var g errgroup.Group
 	g.SetLimit(closeAtOnce)
 	for _, s := range all {
-		g.Go(s.Close)
+		g.Go(func() error {
+			if s, ok := s.(signal.EndableSession); ok {
+				s.End(cdn.ErrClosed) // the server closes; no client has said goodbye
+			}
+			return s.Close()
+		})
 	}
 	return g.Wait()
 }
