@@ -94,6 +94,7 @@ var codes = []struct {
 	code string
 	err  error
 }{
+	{"upstream", ErrUpstream}, // whatever another node's reason was
 	{"not-found", ErrNotFound},
 	{"already-publishing", ErrAlreadyPublishing},
 	{"no-common-codec", ErrNoCommonCodec},

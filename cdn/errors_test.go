@@ -23,7 +23,7 @@ var reasons = map[string]error{
 	"ErrUnauthorized": cdn.ErrUnauthorized, "ErrForbidden": cdn.ErrForbidden, "ErrOverLimit": cdn.ErrOverLimit,
 	"ErrInvalid": cdn.ErrInvalid, "ErrTimeout": cdn.ErrTimeout, "ErrClosed": cdn.ErrClosed, "ErrLeft": cdn.ErrLeft,
 	"ErrEnded": cdn.ErrEnded, "ErrSuperseded": cdn.ErrSuperseded, "ErrPeerLost": cdn.ErrPeerLost, "ErrTooSlow": cdn.ErrTooSlow,
-	"ErrLoop": cdn.ErrLoop, "ErrStale": cdn.ErrStale, "ErrUnsupported": cdn.ErrUnsupported,
+	"ErrLoop": cdn.ErrLoop, "ErrStale": cdn.ErrStale, "ErrUnsupported": cdn.ErrUnsupported, "ErrUpstream": cdn.ErrUpstream,
 }
 
 // Every reason has a code of its own, and comes back from it as itself, whatever

@@ -66,8 +66,9 @@ func Of(err error) Details {
 
 // kindOf returns the kind of err and the sentence that it has for its client.
 func kindOf(err error) (kind, string) {
+	code := cdn.ErrorCode(err)
 	for _, r := range reasons {
-		if errors.Is(err, r.err) {
+		if r.code == code {
 			return r.kind, sentenceOf(err)
 		}
 	}

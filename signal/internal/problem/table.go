@@ -1,7 +1,6 @@
 package problem
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/deltacdn/delta/cdn"
@@ -14,31 +13,37 @@ type kind struct {
 	sentence string // for people, where there is nothing more precise to say
 }
 
-// reasons are the problems that a sentinel of package cdn stands for. Of several
-// with one status, the first is what that status means in an answer without a
-// code.
-var reasons = []struct {
+// reasons are the problems that a sentinel of package cdn stands for, under the code
+// that it has there. Of several with one status, the first is what that status means
+// in an answer without a code.
+var reasons = []reason{
+	because(cdn.ErrUnauthorized, http.StatusUnauthorized, "A valid token is needed for this."),
+	because(cdn.ErrForbidden, http.StatusForbidden, "The token does not allow this."),
+	because(cdn.ErrNotFound, http.StatusNotFound, "Nobody publishes this stream at the moment."),
+	because(cdn.ErrAlreadyPublishing, http.StatusConflict, "The stream has a publisher already."),
+	because(cdn.ErrStale, http.StatusConflict, "The stream is published elsewhere by now."),
+	because(cdn.ErrNoCommonCodec, http.StatusUnprocessableEntity, "The two sides have no codec in common."),
+	because(cdn.ErrUnsupported, http.StatusUnprocessableEntity, "The request asks for something that this server does not do."),
+	because(cdn.ErrOverLimit, http.StatusServiceUnavailable, "The server takes no more at the moment."),
+	because(cdn.ErrLoop, http.StatusLoopDetected, "The stream would come back to where it was asked for."),
+	because(cdn.ErrEnded, http.StatusGone, "The publisher has ended the stream."),
+	because(cdn.ErrTooSlow, http.StatusGone, "The connection is too slow for this stream."),
+	because(cdn.ErrSuperseded, http.StatusGone, "Another publisher has taken the stream over."),
+	because(cdn.ErrPeerLost, http.StatusBadGateway, "The connection to the other side was lost."),
+	because(cdn.ErrUpstream, http.StatusBadGateway, "The stream cannot be fetched at the moment."),
+	because(cdn.ErrTimeout, http.StatusGatewayTimeout, "Something did not happen in time."),
+	because(cdn.ErrLeft, http.StatusGone, "The client has ended the session."),
+	because(cdn.ErrClosed, http.StatusServiceUnavailable, "The session was closed."),
+	because(cdn.ErrInvalid, http.StatusBadRequest, "The request is malformed."),
+}
+
+type reason struct {
 	err error
 	kind
-}{
-	{cdn.ErrUnauthorized, kind{"unauthorized", http.StatusUnauthorized, "A valid token is needed for this."}},
-	{cdn.ErrForbidden, kind{"forbidden", http.StatusForbidden, "The token does not allow this."}},
-	{cdn.ErrNotFound, kind{"not-found", http.StatusNotFound, "Nobody publishes this stream at the moment."}},
-	{cdn.ErrAlreadyPublishing, kind{"already-publishing", http.StatusConflict, "The stream has a publisher already."}},
-	{cdn.ErrStale, kind{"stale", http.StatusConflict, "The stream is published elsewhere by now."}},
-	{cdn.ErrNoCommonCodec, kind{"no-common-codec", http.StatusUnprocessableEntity, "The two sides have no codec in common."}},
-	{cdn.ErrUnsupported, kind{"unsupported", http.StatusUnprocessableEntity, "The request asks for something that this server does not do."}},
-	{cdn.ErrOverLimit, kind{"over-limit", http.StatusServiceUnavailable, "The server takes no more at the moment."}},
-	{cdn.ErrLoop, kind{"loop", http.StatusLoopDetected, "The stream would come back to where it was asked for."}},
-	{cdn.ErrEnded, kind{"ended", http.StatusGone, "The publisher has ended the stream."}},
-	{cdn.ErrTooSlow, kind{"too-slow", http.StatusGone, "The connection is too slow for this stream."}},
-	{cdn.ErrSuperseded, kind{"superseded", http.StatusGone, "Another publisher has taken the stream over."}},
-	{cdn.ErrPeerLost, kind{"peer-lost", http.StatusBadGateway, "The connection to the other side was lost."}},
-	{cdn.ErrUpstream, kind{"upstream", http.StatusBadGateway, "The stream cannot be fetched at the moment."}},
-	{cdn.ErrTimeout, kind{"timeout", http.StatusGatewayTimeout, "Something did not happen in time."}},
-	{cdn.ErrClosed, kind{"closed", http.StatusServiceUnavailable, "The session was closed."}},
-	{cdn.ErrInvalid, kind{"invalid", http.StatusBadRequest, "The request is malformed."}},
-	{context.DeadlineExceeded, kind{"timeout", http.StatusGatewayTimeout, "Something did not happen in time."}},
+}
+
+func because(err error, status int, sentence string) reason {
+	return reason{err, kind{cdn.ErrorCode(err), status, sentence}}
 }
 
 // The problems of HTTP itself.

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
 )
 
 // What is known of a session that has ended is kept for a while, so that its
@@ -130,7 +131,7 @@ func (t *table) close() error {
 	g.SetLimit(closeAtOnce)
 	for _, s := range all {
 		g.Go(func() error {
-			if s, ok := s.(signal.EndableSession); ok {
+			if s, ok := s.Session.(signal.EndableSession); ok {
 				s.End(cdn.ErrClosed) // the server closes; no client has said goodbye
 			}
 			return s.Close()
