@@ -27,6 +27,8 @@ type studio struct {
 	began        time.Time
 	ppm          float64 // by how much the sound card is faster than the camera
 	jitter       time.Duration
+	soundShift   time.Duration // of timestamps
+	videoShift   time.Duration
 	rng          *rand.Rand
 }
 
@@ -53,16 +55,22 @@ func (s *studio) view(name string) *rawViewer {
 }
 
 func (s *studio) soundTime(after time.Duration) uint32 {
-	return 1000 + uint32(uint64(after.Seconds()*48000*(1+s.ppm*1e-6)))
+	return 1000 + uint32(int64((after+s.soundShift).Seconds()*48000*(1+s.ppm*1e-6)))
 }
 
 func (s *studio) videoTime(after time.Duration) uint32 {
-	return 0xfff0_0000 + uint32(uint64(after.Seconds()*90000)) // it wraps soon
+	return 0xfff0_0000 + uint32(int64((after+s.videoShift).Seconds()*90000)) // it wraps soon
 }
 
 // play sends until the time is over: 10 packets of sound and 5 frames a second are
 // enough. Each step each is called, with the number of the step.
 func (s *studio) play(d time.Duration, each func(step int, after time.Duration)) {
+	s.playMuted(d, func(time.Duration) bool { return false }, each)
+}
+
+// playMuted is play, and sends nothing while muted says so.
+func (s *studio) playMuted(d time.Duration, muted func(after time.Duration) bool, each func(step int, after time.Duration)) {
+	var seq uint16
 	for n := 0; time.Since(s.began) < d; n++ {
 		at := time.Duration(n) * ms(100)
 		late := time.Duration(0)
@@ -70,9 +78,13 @@ func (s *studio) play(d time.Duration, each func(step int, after time.Duration))
 			late = time.Duration(s.rng.Int64N(int64(s.jitter)))
 		}
 		time.Sleep(time.Until(s.began.Add(at + late)))
-		_ = s.sound.send(rtp.Header{SequenceNumber: uint16(n), Timestamp: s.soundTime(at)}, sound(n))
+		if muted(at) {
+			continue
+		}
+		seq++
+		_ = s.sound.send(rtp.Header{SequenceNumber: seq, Timestamp: s.soundTime(at)}, sound(n))
 		if n%2 == 0 {
-			_ = s.video.send(rtp.Header{SequenceNumber: uint16(n / 2), Timestamp: s.videoTime(at), Marker: true}, vp8Picture(n%20 == 0, n))
+			_ = s.video.send(rtp.Header{SequenceNumber: seq / 2, Timestamp: s.videoTime(at), Marker: true}, vp8Picture(n%20 == 0, n))
 		}
 		if n == 20 {
 			s.viewer = s.view("viewer")
@@ -275,4 +287,43 @@ func (t *rawTrack) wanted() bool {
 	yes := t.requests > 0
 	t.requests = 0
 	return yes
+}
+
+// Neither mutes, over which timestamps go on or stand still, nor jumps in the
+// timestamps of one track part sound and picture for longer than it takes to see it.
+func TestSoundAndPictureStayTogetherAcrossMutesAndJumps(t *testing.T) {
+	for _, reports := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reports: %v", reports), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStudio(t)
+				s.ppm, s.jitter = 300, ms(20)
+				disturbed := time.Duration(0)
+				s.playMuted(4*time.Minute, func(after time.Duration) (muted bool) {
+					at := int(after / ms(100))
+					switch at {
+					case 600:
+						s.videoShift = -10 * time.Minute
+					case 900:
+						s.soundShift = time.Hour
+					case 1500: // both stood still for the ten seconds of the second mute
+						s.videoShift -= 10 * time.Second
+						s.soundShift -= 10 * time.Second
+					default:
+						return at >= 1100 && at < 1300 || at >= 1400 && at < 1500
+					}
+					disturbed = after
+					return false
+				}, func(step int, after time.Duration) {
+					if reports && step%50 == 30 {
+						s.publisher.report(s.sound, ntpOf(s.began.Add(after+17*time.Hour)), s.soundTime(after))
+						s.publisher.report(s.video, ntpOf(s.began.Add(after+17*time.Hour)), s.videoTime(after))
+					}
+					if step < 80 || step%10 != 0 || after-disturbed < 3*time.Second {
+						return
+					}
+					require.LessOrEqual(t, s.apart().Abs(), ms(100), "after %v", after)
+				})
+			})
+		})
+	}
 }

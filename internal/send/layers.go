@@ -114,7 +114,7 @@ func (s *Sender) trySwitch(now time.Time) {
 		if !p.Keyframe {
 			continue
 		}
-		if pl := s.place(now, s.next, p.Timestamp); pl.behind > fresh && comes(now, s.layer) {
+		if pl := s.place(now, s.next, p.Timestamp); pl.behind > fresh {
 			s.next.RequestKeyframe() // the layer catches up; nobody is to see that again
 			continue
 		}

@@ -300,3 +300,23 @@ func TestNothingLeavesDrift(t *testing.T) {
 		})
 	}
 }
+
+// Nor does a viewer whose layer does not come any more see again what it saw: one
+// that catches up is gone over to once it has come so far.
+func TestASwitchShowsNothingOlder(t *testing.T) {
+	onLadder(t, func(l *ladder) {
+		l.high.off = true
+		l.begin()
+		l.low.off = true
+		l.play(1200 * time.Millisecond)
+		count, last := len(l.sent), numbered(l.sent[len(l.sent)-1])
+		l.switchTo(l.high)
+		l.resume(l.high, 120)
+		l.play(5 * time.Second)
+		require.Equal(t, l.high.layer, l.sender.layer)
+		require.Greater(t, len(l.sent), count+100)
+		for _, p := range l.sent[count:] {
+			require.GreaterOrEqual(t, numbered(p), last-int(fresh/pictureTime))
+		}
+	})
+}
