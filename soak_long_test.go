@@ -102,3 +102,24 @@ func TestSoakFailover(t *testing.T) {
 	needLinks(t)
 	testFailovers(t, 200)
 }
+
+// A hundred minutes of a publisher without sender reports, whose sound card and camera drift
+// apart by 1,000 ppm, three hops away: sound and picture stay together.
+func TestSoakClocks(t *testing.T) {
+	for _, ppm := range []float64{1000, -1000} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStudio(t)
+			s.ppm, s.jitter = ppm, ms(50)
+			worst := time.Duration(0)
+			s.play(100*time.Minute, func(step int, after time.Duration) {
+				if step < 60 || step%100 != 0 {
+					return
+				}
+				worst = max(worst, s.apart().Abs())
+				require.LessOrEqual(t, worst, ms(100), "after %v", after)
+				s.viewer.forget()
+			})
+			t.Logf("at most %v apart", worst)
+		})
+	}
+}
