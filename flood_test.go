@@ -26,17 +26,18 @@ import (
 // another address join and leave.
 type flood struct {
 	lasts    time.Duration
-	latest   time.Duration // that a join's answer may come
+	latest   time.Duration // that a join's answer may come; 0: time is not looked at, nor what viewers lose
 	limits   cdn.Limits
 	running  int // viewers
 	joinEach time.Duration
 }
 
-// Over HTTP and on real sockets, in brief: how late joins may be is looked at by
-// the long form, on a machine that does nothing else.
+// Over HTTP and on real sockets, in brief: every join is answered. How late it may
+// be, and what viewers lose, is looked at in virtual time (safety_test.go), and by the long
+// form, on a machine that does nothing else.
 func TestAFloodOfPOSTs(t *testing.T) {
 	testFlood(t, flood{
-		lasts: 2 * time.Second, latest: 10 * time.Second, limits: cdn.Limits{Sessions: 150, HalfOpen: 100},
+		lasts: 2 * time.Second, limits: cdn.Limits{Sessions: 150, HalfOpen: 100},
 		running: 2, joinEach: 100 * time.Millisecond,
 	})
 }
@@ -91,12 +92,12 @@ func testFlood(t *testing.T, f flood) {
 	stranger := from(t, "127.0.0.2")
 	var posts, answered atomic.Int64
 	var work sync.WaitGroup
-	tick := time.NewTicker(time.Second / rate)
-	defer tick.Stop()
-	end := time.Now().Add(f.lasts)
+	over := make(chan struct{})
 	work.Go(func() {
-		for time.Now().Before(end) {
-			<-tick.C
+		defer close(over)
+		begun := time.Now()
+		for at := time.Duration(0); at < f.lasts; at += time.Second / rate {
+			time.Sleep(time.Until(begun.Add(at)))
 			work.Go(func() {
 				posts.Add(1)
 				resp, err := stranger.Post(server.URL+"/whep/live", "application/sdp", strings.NewReader(offer))
@@ -111,7 +112,7 @@ func testFlood(t *testing.T, f flood) {
 	})
 	var worst time.Duration
 	joins := 0
-	for ; time.Now().Before(end); joins++ {
+	for flooding := true; flooding; joins++ {
 		begun := time.Now()
 		v, err := join()
 		if !assert.NoError(t, err, "after %d joins", joins) {
@@ -120,15 +121,23 @@ func testFlood(t *testing.T, f flood) {
 		worst = max(worst, time.Since(begun))
 		assert.NoError(t, v.WaitFrames(ctx, 1))
 		assert.NoError(t, v.Close())
-		time.Sleep(f.joinEach)
+		select {
+		case <-over:
+			flooding = false
+		case <-time.After(f.joinEach):
+		}
 	}
 	work.Wait()
 	t.Logf("%d POSTs, %d answered; %d joins, the latest answer after %v", posts.Load(), answered.Load(), joins, worst)
-	require.Less(t, worst, f.latest)
 	require.Greater(t, answered.Load(), int64(f.limits.HalfOpen), "or nothing was full")
 	for _, v := range running {
 		r := v.Report().Video()
-		require.Zero(t, r.FaultCount+r.Missing, r.Faults)
-		require.Zero(t, r.Undecodable())
+		require.Zero(t, r.FaultCount, r.Faults)
+		if f.latest > 0 {
+			require.Zero(t, r.Missing+r.Undecodable())
+		}
+	}
+	if f.latest > 0 {
+		require.Less(t, worst, f.latest)
 	}
 }
