@@ -23,9 +23,13 @@ type Trust struct {
 	Certificate *tls.Certificate
 	// Secret is known to all nodes, and to nobody else. It does not travel, but
 	// who sees a node's signaling can try guesses against it: 16 random bytes or
-	// more are safe. Without a link, the clocks of two nodes may be two minutes
-	// apart at most. If empty, none.
+	// more are safe. The clocks of two nodes may be two minutes apart at most. If
+	// empty, none.
 	Secret string
+	// RequireTime refuses links to nodes whose proof of Secret does not say when it
+	// was made, as that of older versions of Delta does not. Such a proof, too, is
+	// taken once only, but a node that is started anew does not know that.
+	RequireTime bool
 	// Pins are fingerprints of other nodes' certificates, whatever those call
 	// themselves, as SDP writes them: "sha-256 AB:CD:…" (RFC 8122 section 5).
 	Pins []string

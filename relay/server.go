@@ -26,7 +26,7 @@ type Server struct {
 	source cdn.Source
 	links  *link.Links
 
-	tickets  tickets
+	tickets  *tickets
 	mu       sync.Mutex
 	sessions map[*serving]struct{}
 	closed   bool
@@ -42,7 +42,7 @@ func NewServer(node *cdn.Node, source cdn.Source) (*Server, error) {
 	if err != nil {
 		return nil, &cdn.Error{Op: "new server", Err: err}
 	}
-	s := &Server{node: node, source: source, links: links, sessions: make(map[*serving]struct{})}
+	s := &Server{node: node, source: source, links: links, tickets: newTickets(), sessions: make(map[*serving]struct{})}
 	links.Serve(source)
 	node.Own(s)
 	return s, nil

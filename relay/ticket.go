@@ -1,17 +1,16 @@
 package relay
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/once"
 )
 
 // A ticket is the credential of a node that fetches one stream without a link from
@@ -24,7 +23,7 @@ const (
 	ticketLen    = 8 + nonceLen + sha256.Size
 	// ticketAge is how far a ticket may be from this node's time: clocks differ.
 	ticketAge = 2 * time.Minute
-	// maxTickets is how many are remembered to have been used in that time.
+	// maxTickets is how many are remembered to have been used.
 	maxTickets = 10_000
 )
 
@@ -43,10 +42,11 @@ func ticketMAC(secret string, stream cdn.StreamID, b []byte) []byte {
 	return m.Sum(nil)
 }
 
-// tickets are those that were used. It may be used concurrently.
-type tickets struct {
-	mu   sync.Mutex
-	used map[[nonceLen]byte]time.Time // when it was made
+// tickets are those that were used. They may be used concurrently.
+type tickets struct{ used once.Set }
+
+func newTickets() *tickets {
+	return &tickets{once.Set{For: 2 * ticketAge, Max: maxTickets}} // it may be of the future
 }
 
 // take reports whether a credential is a ticket for a stream, of now, by one who
@@ -61,25 +61,5 @@ func (t *tickets) take(secret string, stream cdn.StreamID, credential string, no
 	if !hmac.Equal(b[8+nonceLen:], ticketMAC(secret, stream, b[:8+nonceLen])) || now.Sub(made).Abs() > ticketAge {
 		return false
 	}
-	return t.once([nonceLen]byte(bytes.Clone(b[8:8+nonceLen])), made, now)
-}
-
-func (t *tickets) once(nonce [nonceLen]byte, made, now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.used) >= maxTickets {
-		for n, at := range t.used {
-			if now.Sub(at) > ticketAge {
-				delete(t.used, n)
-			}
-		}
-	}
-	if _, used := t.used[nonce]; used || len(t.used) >= maxTickets {
-		return false
-	}
-	if t.used == nil {
-		t.used = make(map[[nonceLen]byte]time.Time)
-	}
-	t.used[nonce] = made
-	return true
+	return t.used.Take(now, once.Key(b[8:8+nonceLen]))
 }

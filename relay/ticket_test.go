@@ -35,7 +35,7 @@ func TestTickets(t *testing.T) {
 		"another's bearer": {"secret", "live", "eyJhbGciOiJIUzI1NiJ9", now, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var used tickets
+			used := newTickets()
 			require.Equal(t, tc.ok, used.take(tc.secret, tc.stream, tc.ticket, tc.at))
 			require.False(t, used.take(tc.secret, tc.stream, tc.ticket, tc.at), "twice")
 		})
@@ -45,14 +45,15 @@ func TestTickets(t *testing.T) {
 // What is remembered is bounded, and forgotten when it is of no use.
 func TestTicketsAreForgotten(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	var used tickets
+	used := newTickets()
 	for range maxTickets {
 		require.True(t, used.take("secret", "live", newTicket("secret", "live", now), now))
 	}
-	require.False(t, used.take("secret", "live", newTicket("secret", "live", now), now), "too many")
-	later := now.Add(ticketAge + time.Second)
+	require.True(t, used.take("secret", "live", newTicket("secret", "live", now), now), "the oldest is forgotten")
+	require.Equal(t, maxTickets, used.used.Len())
+	later := now.Add(2*ticketAge + time.Second)
 	require.True(t, used.take("secret", "live", newTicket("secret", "live", later), later))
-	require.Len(t, used.used, 1)
+	require.Equal(t, 1, used.used.Len())
 }
 
 // Nodes that share a secret fetch from each other without a link, too.

@@ -121,6 +121,15 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if proved {
+		now := time.Now()
+		if err := ls.proofs.take(now, r, ls.trust.RequireTime); err != nil {
+			if errors.Is(err, errClocks) && ls.proofs.warn(now) {
+				ls.node.Logger().Warn("a node is refused a link", "peer", string(r.node), "err", err)
+			}
+			return nil, err
+		}
+	}
 	if !ls.reaches(r.candidates) {
 		return nil, fmt.Errorf("%w: of the addresses of node %s none is of this one's kind", cdn.ErrUnsupported, r.node)
 	}

@@ -116,6 +116,7 @@ func (l *Link) description() description {
 	d := description{
 		Node: l.links.node.ID(), URL: l.links.node.URL(), Instance: l.links.instance,
 		Ufrag: l.ours.Ufrag, Pwd: l.ours.Pwd, Fingerprint: l.links.fingerprint,
+		Made: time.Now().Unix(),
 	}
 	for _, c := range t.Candidates {
 		d.Candidates = append(d.Candidates, c.String())

@@ -154,12 +154,15 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// Somebody who has seen an offer, and sends it again, has no key for the
-// certificate: no link comes of it, and what it costs is bounded and passes.
+// With pins an offer proves nothing, and can be sent again by somebody who has seen
+// it and has no key for the certificate: no link comes of it, and what it costs is
+// bounded and passes.
 func TestRepeatedOffersComeToNothing(t *testing.T) {
+	ca := newAuthority(t)
+	one, onePrint := ca.issue(t, "one")
+	two, twoPrint := ca.issue(t, "two")
 	synctest.Test(t, func(t *testing.T) {
-		trust := cdn.Trust{Secret: "secret"}
-		a, b := pair(t, trust, trust)
+		a, b := pair(t, cdn.Trust{Certificate: one, Pins: []string{twoPrint}}, cdn.Trust{Certificate: two, Pins: []string{onePrint}})
 		var seen []byte
 		l, err := a.to(cdn.Entry{URL: "two"}, dialFunc(func(ctx context.Context, _ string, offer []byte) ([]byte, error) {
 			seen = offer

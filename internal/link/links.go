@@ -34,6 +34,7 @@ type Links struct {
 	fingerprint string
 	nextSSRC    atomic.Uint32
 	serves      atomic.Pointer[cdn.Source]
+	proofs      *proofs
 
 	mu  sync.Mutex
 	all map[*Link]struct{}
@@ -50,7 +51,7 @@ type verifier = func([]*x509.Certificate) error
 func New(node *cdn.Node) (*Links, error) {
 	ls := &Links{
 		node: node, trust: node.Trust(), transport: node.Transport(), instance: cryptorand.Text()[:16],
-		all: make(map[*Link]struct{}), doubted: make(map[cdn.NodeID]time.Time),
+		all: make(map[*Link]struct{}), doubted: make(map[cdn.NodeID]time.Time), proofs: newProofs(),
 	}
 	ls.certificate, ls.fingerprint = ls.transport.Certificate, ls.transport.Fingerprint
 	if own := ls.trust.Certificate; own != nil {

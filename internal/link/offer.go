@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/control"
 	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/once"
 )
 
 // A description is what one node tells the other before the first packet: who
@@ -22,6 +24,8 @@ type description struct {
 	Pwd         string     `json:"pwd"`
 	Fingerprint string     `json:"fingerprint"` // of its certificate, as in a=fingerprint
 	Candidates  []string   `json:"candidates"`  // addresses of its port
+	// Made is when it was made, in Unix seconds. 0: by a node that does not say.
+	Made int64 `json:"made,omitempty"`
 	// Control holds the first datagrams of the control protocol, which so travel
 	// with the offer. They count only once DTLS has authenticated the node.
 	Control [][]byte `json:"control,omitempty"`
@@ -50,7 +54,9 @@ type remote struct {
 	hash       dtlssrtp.Hash
 	candidates []netip.AddrPort
 	control    [][]byte
-	vouched    bool // a secret or a CA stands for its name
+	vouched    bool      // a secret or a CA stands for its name
+	made       time.Time // zero: it does not say
+	proof      once.Key  // of an offer that is proved
 }
 
 // is holds what a node says on the link against what was said of it before, by
@@ -89,7 +95,11 @@ func open(body []byte, t cdn.Trust, context []byte) (r remote, proved bool, err 
 	if r, err = d.check(); err != nil {
 		return r, false, err
 	}
-	return r, t.Secret != "" && proves(t.Secret, context, e.Link, e.Proof), nil
+	if t.Secret == "" || !proves(t.Secret, context, e.Link, e.Proof) {
+		return r, false, nil
+	}
+	copy(r.proof[:], e.Proof)
+	return r, true, nil
 }
 
 func (d description) check() (r remote, err error) {
@@ -108,7 +118,11 @@ func (d description) check() (r remote, err error) {
 	case len(d.Control) > maxControl:
 		return r, invalid("%d datagrams", len(d.Control))
 	}
-	r = remote{node: d.Node, url: d.URL, instance: d.Instance, ice: icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}, control: d.Control}
+	if d.Made != 0 {
+		r.made = time.Unix(d.Made, 0)
+	}
+	r.node, r.url, r.instance, r.control = d.Node, d.URL, d.Instance, d.Control
+	r.ice = icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}
 	if r.hash, err = dtlssrtp.ParseHash(d.Fingerprint); err != nil {
 		return r, invalid("%v", err)
 	}
