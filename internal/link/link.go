@@ -66,6 +66,7 @@ type Link struct {
 	control   *control.Conn
 	conn      *dtls.Conn      // nil before the handshake
 	events    []control.Event // for run
+	goodbye   *control.Closed // that is among them, or was; nil: none has come
 	fetches   map[uint64]*fetching
 	servings  map[uint64]*serving
 	upSince   time.Time
@@ -226,7 +227,7 @@ func (l *Link) read(conn *dtls.Conn) {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, dtls.ErrConnClosed):
-			l.end(cdn.ErrPeerLost)
+			l.hungUp()
 			return
 		default:
 			if l.ctx.Err() != nil {
@@ -244,6 +245,18 @@ func (l *Link) read(conn *dtls.Conn) {
 	}
 }
 
+// hungUp ends the link when the other node has closed the connection: for the reason
+// that it has given just ahead of that, which run may not have come to yet.
+func (l *Link) hungUp() {
+	l.mu.Lock()
+	goodbye := l.goodbye
+	l.mu.Unlock()
+	if goodbye != nil {
+		l.handle(*goodbye)
+	}
+	l.end(cdn.ErrPeerLost) // if it has given none
+}
+
 // pumpLocked sends what the protocol has to say, and has run act on its events
 // and mind its deadlines.
 func (l *Link) pumpLocked() {
@@ -259,6 +272,9 @@ func (l *Link) flushLocked() {
 		_, _ = l.conn.Write(d) // lost, it is said again
 	}
 	for e, ok := l.control.Event(); ok; e, ok = l.control.Event() {
+		if c, ok := e.(control.Closed); ok {
+			l.goodbye = &c
+		}
 		l.events = append(l.events, e)
 	}
 }
