@@ -23,10 +23,24 @@ type InputConfig struct {
 	// Path lists the nodes that the media came through, the origin first;
 	// empty at the origin itself.
 	Path []NodeID
+	// Sender says whether somebody sends the media.
+	Sender SenderState
 	// Standby: the input waits, fed and ready, until the active one ends.
 	// Otherwise it takes over as soon as it can, at a keyframe.
 	Standby bool
 }
+
+// A SenderState says whether somebody sends what an input brings: that nothing
+// comes does not tell, since a publisher may be muted, or show a picture that
+// stands still.
+type SenderState uint8
+
+// The states of an input's sender.
+const (
+	SenderPresent SenderState = iota // it is connected
+	SenderUnknown                    // only what comes shows whether it is
+	SenderAbsent                     // the node that the media comes from has no input itself
+)
 
 // An Input is one way in which a stream's media reaches this node: a
 // publisher's session, or a fetch from another node. A stream has one active
@@ -53,6 +67,10 @@ type Input struct {
 // Update says that what the input's media comes through has changed upstream,
 // and so perhaps the publication. Whether the input is on standby stays.
 func (in *Input) Update(c InputConfig) {
+	s := in.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changingLocked()()
 	c.Standby = in.config.Load().Standby
 	in.config.Store(&c)
 }

@@ -14,6 +14,10 @@ type Opening struct {
 	// has come since.
 	Age   time.Duration
 	Bytes int
+	// Silence is how much of Age the publisher, who is there, has sent nothing of
+	// the track: so long, what is newest has been what is live. 0: it has not been
+	// silent.
+	Silence time.Duration
 	// Since reads from the keyframe on, and Whole says that all that followed
 	// is here.
 	Since Cursor
@@ -26,6 +30,7 @@ func (l *Layer) Opening(now time.Time) (o Opening) {
 		o.Since, o.Whole = l.ring.Cursor(k.Index), true
 		o.Age = l.age(now, k)
 	}
+	o.Silence = l.track.silence(now)
 	o.Bytes = l.ring.Group()
 	o.Picture = l.ring.Still()
 	if len(o.Picture) == 0 {
@@ -35,6 +40,25 @@ func (l *Layer) Opening(now time.Time) (o Opening) {
 	o.Age = l.age(now, first)
 	o.Parameters = l.parametersAhead(first)
 	return o
+}
+
+// silenceAfter is how long nothing comes of a track until that is no pause between
+// two pictures.
+const silenceAfter = time.Second
+
+// silence is how long a publisher who is there has sent nothing of the track.
+func (t *Track) silence(now time.Time) time.Duration {
+	var last time.Time
+	for _, l := range t.Layers() {
+		if p := l.Newest(); p != nil && p.Arrival.After(last) {
+			last = p.Arrival
+		}
+	}
+	state, _ := t.stream.Sender()
+	if d := now.Sub(last); state == SenderPresent && !last.IsZero() && d > silenceAfter {
+		return d
+	}
+	return 0
 }
 
 // age is how long ago p was new. It may have come here late, as the first

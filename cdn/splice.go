@@ -399,8 +399,12 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 	rate := float64(l.track.info.Codec.ClockRate)
 	next := l.liveTimestamp(now)
 	// What disagrees by a second with the time that has passed is not shared; but
-	// it may be from earlier, by so much at most.
+	// it may be from earlier, by so much at most: earlier than now or, since the
+	// publisher may have been silent for longer, than what came last.
 	shared := func(candidate uint64) bool {
+		if old := int64(l.out.ts - candidate); old >= 0 && old < int64(behind.Seconds()*rate) {
+			return true
+		}
 		apart := int64(candidate - next)
 		return apart < int64(rate) && apart > -int64(behind.Seconds()*rate)
 	}

@@ -41,6 +41,8 @@ type Stream struct {
 	overlap time.Time     // when those before it have to go
 	fed     chan struct{} // closed while there are inputs
 	unfed   chan struct{} // closed when there are none any more; nil before the first
+	changed chan struct{} // closed at the next change of inputs
+	present time.Time     // when there was last an input whose sender was present, and is not now
 	err     error
 	ended   bool
 	after   map[*func(error)]struct{}
@@ -62,7 +64,7 @@ func (n *Node) newStream(id StreamID, fetched bool) (*Stream, error) {
 	s := &Stream{
 		id: id, node: n, fetched: fetched, config: n.config.stream(), started: time.Now(),
 		feed:  n.pool.NewFeed(),
-		ready: make(chan struct{}), done: make(chan struct{}), fed: make(chan struct{}),
+		ready: make(chan struct{}), done: make(chan struct{}), fed: make(chan struct{}), changed: make(chan struct{}),
 		wake: make(chan struct{}, 1),
 	}
 	if err := n.addStream(s); err != nil {
@@ -262,10 +264,12 @@ func (s *Stream) NewInput(c InputConfig) (*Input, error) {
 			spare = s.inputs[0]
 		}
 	}
+	changed := s.changingLocked()
 	if s.inputs = append(s.inputs, in); len(s.inputs) == 1 {
 		close(s.fed)
 		s.unfed = make(chan struct{})
 	}
+	changed()
 	s.mu.Unlock()
 	if spare != nil {
 		s.removeInput(spare, ErrSuperseded)
@@ -291,6 +295,7 @@ func (s *Stream) removeInput(in *Input, err error) {
 		li.layer.removeInput(li)
 	}
 	s.mu.Lock()
+	changed := s.changingLocked()
 	if i := slices.Index(s.inputs, in); i >= 0 {
 		if s.inputs = slices.Delete(slices.Clone(s.inputs), i, i+1); len(s.inputs) == 0 {
 			s.fed = make(chan struct{})
@@ -300,6 +305,7 @@ func (s *Stream) removeInput(in *Input, err error) {
 	if s.active == in {
 		s.active = nil
 	}
+	changed()
 	s.mu.Unlock()
 	close(in.done)
 	s.kick()
@@ -310,6 +316,10 @@ func (s *Stream) removeInput(in *Input, err error) {
 func (s *Stream) Input() (InputConfig, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.inputLocked()
+}
+
+func (s *Stream) inputLocked() (InputConfig, bool) {
 	switch {
 	case s.active != nil:
 		return *s.active.config.Load(), true
@@ -317,6 +327,46 @@ func (s *Stream) Input() (InputConfig, bool) {
 		return *s.inputs[len(s.inputs)-1].config.Load(), true
 	}
 	return InputConfig{}, false
+}
+
+// Sender says whether somebody sends the stream: as its [Stream.Input] does, and
+// [SenderAbsent] without one. present is when that was last [SenderPresent]: now,
+// if it is; zero, if it never was.
+func (s *Stream) Sender() (state SenderState, present time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state = s.senderLocked(); state == SenderPresent {
+		return state, time.Now()
+	}
+	return state, s.present
+}
+
+func (s *Stream) senderLocked() SenderState {
+	if c, ok := s.inputLocked(); ok {
+		return c.Sender
+	}
+	return SenderAbsent
+}
+
+// Changed returns a channel that is closed when something of the inputs changes:
+// which there are, which is active, or what one of them says of itself.
+func (s *Stream) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// changingLocked is called ahead of a change of the inputs, and what it returns
+// after that.
+func (s *Stream) changingLocked() (changed func()) {
+	before := s.senderLocked()
+	return func() {
+		if before == SenderPresent && s.senderLocked() != SenderPresent {
+			s.present = time.Now()
+		}
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
 }
 
 func (s *Stream) current() *Input {
@@ -350,14 +400,18 @@ func (s *Stream) leads(in *Input) bool {
 // took notes that in has become the active input of a layer.
 func (s *Stream) took(in *Input) {
 	s.mu.Lock()
-	changed := s.active != in
+	news := s.active != in
 	before := s.active
-	s.active = in
+	if news {
+		changed := s.changingLocked()
+		s.active = in
+		changed()
+	}
 	if before != nil {
 		s.overlap = time.Now().Add(s.config.Overlap)
 	}
 	s.mu.Unlock()
-	if changed {
+	if news {
 		s.kick()
 	}
 }

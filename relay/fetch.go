@@ -69,7 +69,7 @@ const (
 // more, and returns why.
 func (f *fetch) run(ctx context.Context) error {
 	pause := firstPause
-	lost := time.Now() // since when nothing comes
+	lost := time.Now() // since when it does not come from anywhere
 	for {
 		err := f.supply(ctx)
 		ready := f.stream.Tracks() != nil
@@ -81,7 +81,7 @@ func (f *fetch) run(ctx context.Context) error {
 		case errors.Is(err, cdn.ErrNoCommonCodec):
 			return err // the stream has other codecs now: viewers must negotiate anew
 		}
-		if at := newest(f.stream); at.After(lost) {
+		if at := f.lively(); at.After(lost) {
 			lost, pause = at, firstPause
 		}
 		if time.Since(lost) > f.relay.config.GiveUp {
@@ -94,6 +94,16 @@ func (f *fetch) run(ctx context.Context) error {
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// lively returns when the stream was last known to come from somewhere: something
+// came, or its sender was there.
+func (f *fetch) lively() time.Time {
+	at := newest(f.stream)
+	if _, present := f.stream.Sender(); present.After(at) {
+		return present
+	}
+	return at
 }
 
 // worse reports whether err says more than last: a node that could not be

@@ -213,7 +213,40 @@ func (v *serving) start(ctx context.Context) error {
 	if closed {
 		session.End(cdn.ErrClosed)
 	}
+	s.work.Go(func() { v.watch(session) })
 	return nil
+}
+
+// absentFor is how long nobody may send a stream that is served without a link
+// until that ends.
+const absentFor = 5 * time.Second
+
+// watch ends the session once nobody has sent the stream for absentFor: the other
+// node waits for that.
+func (v *serving) watch(session *pcsend.Session) {
+	stream := v.sub.Stream()
+	absent := time.NewTimer(absentFor)
+	defer absent.Stop()
+	runs := true
+	for {
+		changed := stream.Changed()
+		state, _ := stream.Sender()
+		switch gone := state == cdn.SenderAbsent; {
+		case gone && !runs:
+			absent.Reset(absentFor)
+		case !gone:
+			absent.Stop()
+		}
+		runs = state == cdn.SenderAbsent
+		select {
+		case <-changed:
+		case <-absent.C:
+			session.End(&cdn.Error{Op: "fetch", Stream: stream.ID(), Err: cdn.ErrTimeout})
+			return
+		case <-session.Done():
+			return
+		}
+	}
 }
 
 // Accept implements signal.OfferedSession.

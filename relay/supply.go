@@ -32,7 +32,8 @@ type Reacher interface {
 
 // A Prober is a [Fetcher] that can find out whether a node has more of a stream than
 // what comes from another, beside that one. Without it, or where Probe fails with an
-// error wrapping [cdn.ErrUnsupported], a silent node is left for the next as it is.
+// error wrapping [cdn.ErrUnsupported], a silent node is left for the next, unless it
+// says that the publisher is there.
 type Prober interface {
 	// Probe returns nil as soon as something comes that s does not have.
 	Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
@@ -86,7 +87,7 @@ func (f *fetch) supply(ctx context.Context) error {
 		}
 		f.relay.refused(e, f.stream.ID(), err)
 		before = err
-		if newest(f.stream).Sub(begun) > steadyAfter {
+		if f.lively().Sub(begun) > steadyAfter {
 			last = err
 			entries, _ = f.find(ctx, refreshTimeout) // the directory may know better; without it the standby is known
 			entries = without(entries, e)
@@ -173,12 +174,12 @@ func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc, stand
 		case now := <-tick.C:
 			last := newest(f.stream)
 			switch {
-			case now.Sub(begun) <= silentFor || now.Before(again):
+			case now.Sub(begun) <= silentFor || now.Before(again) && !f.absent(now):
 				continue
 			case now.Sub(last) <= silentFor:
 				pause = silentFor
 				continue
-			case last.Before(begun), f.hasMore(ctx, standby, last): // there is nothing to lose, or more to have
+			case last.Before(begun) && !f.present(), f.absent(now), f.hasMore(ctx, standby, last): // there is nothing to lose, or more to have
 				cancel(errSilent)
 				return
 			}
@@ -188,12 +189,26 @@ func (f *fetch) watch(ctx context.Context, cancel context.CancelCauseFunc, stand
 	}
 }
 
+// present reports whether the node that the stream comes from says that its
+// sender is there.
+func (f *fetch) present() bool {
+	s, _ := f.stream.Sender()
+	return s == cdn.SenderPresent
+}
+
+// absent reports whether that node has said for silentFor that it has no input
+// itself: in less it would have another, if it could.
+func (f *fetch) absent(now time.Time) bool {
+	s, present := f.stream.Sender()
+	return s == cdn.SenderAbsent && !present.IsZero() && now.Sub(present) > silentFor
+}
+
 // hasMore reports whether the standby has more than what came last, from the node
 // that is silent. If that one is heard again meanwhile, or a moment later, it stays.
 func (f *fetch) hasMore(ctx context.Context, standby cdn.Entry, last time.Time) bool {
 	prober, ok := f.relay.config.Fetcher.(Prober)
 	if !ok {
-		return true
+		return !f.present()
 	}
 	probing, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
@@ -208,7 +223,7 @@ func (f *fetch) hasMore(ctx context.Context, standby cdn.Entry, last time.Time) 
 		return false
 	case err := <-probed:
 		if err != nil {
-			return errors.Is(err, cdn.ErrUnsupported)
+			return errors.Is(err, cdn.ErrUnsupported) && !f.present()
 		}
 	}
 	select {

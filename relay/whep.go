@@ -25,8 +25,9 @@ type WHEPConfig struct {
 	Credential string
 	// SignalTimeout bounds the exchange of offer and answer. If zero, 10 s.
 	SignalTimeout time.Duration
-	// Silence is how long nothing may come before a fetch is given up. If
-	// zero, 5 s.
+	// Silence is how long nothing may come before a fetch is given up, from a node
+	// that does not end the session itself when it has lost the stream. If zero,
+	// 5 s.
 	Silence time.Duration
 }
 
@@ -59,7 +60,7 @@ func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 		return err
 	}
 	defer leave(ctx, remote)
-	watch := time.NewTicker(w.config.Silence / 4)
+	watch := time.NewTicker(min(w.config.Silence/4, lookAfter))
 	defer watch.Stop()
 	begun := time.Now()
 	for {
@@ -70,15 +71,59 @@ func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 			_ = session.Close()
 			return ctx.Err()
 		case now := <-watch.C:
-			if at := newest(s); now.Sub(begun) > w.config.Silence && now.Sub(at) > w.config.Silence {
+			if session.present(now, newest(s)) {
+				continue
+			}
+			if at := newest(s); min(now.Sub(begun), now.Sub(at), now.Sub(session.heard)) > w.config.Silence {
 				session.End(&cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: cdn.ErrTimeout})
 			}
 		}
 	}
 }
 
+// A whepSession is what a stream is fetched by.
+type whepSession struct {
+	*pcrecv.Session
+	input  *cdn.Input
+	config cdn.InputConfig // of the input, as it was told
+	// watched: the other node ends the session once it has lost the stream; see
+	// attrSender.
+	watched bool
+	answers uint64    // to our checks
+	heard   time.Time // that there was one more
+}
+
+const (
+	// lookAfter is how often it is looked at whether a node is there that sends
+	// nothing, and goneAfter how long none of its answers to our checks may have
+	// come, which go out each second: one may be lost.
+	lookAfter = 500 * time.Millisecond
+	goneAfter = 2200 * time.Millisecond
+)
+
+// present reports whether the other node says that the stream's sender is there,
+// and is there itself, and tells the input. last is when something of the stream
+// came.
+func (s *whepSession) present(now, last time.Time) bool {
+	if !s.watched {
+		return false
+	}
+	if n := s.Answers(); n != s.answers {
+		s.answers, s.heard = n, now
+	}
+	state := cdn.SenderPresent
+	if now.Sub(last) > goneAfter && now.Sub(s.heard) > goneAfter {
+		state = cdn.SenderUnknown
+	}
+	if s.config.Sender != state {
+		s.config.Sender = state
+		s.input.Update(s.config)
+	}
+	return state == cdn.SenderPresent
+}
+
 // connect gets the other node's offer and answers it.
-func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (*pcrecv.Session, signal.RemoteSession, error) {
+func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (*whepSession, signal.RemoteSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.SignalTimeout)
 	defer cancel()
 	credential := w.config.Credential
@@ -110,7 +155,7 @@ func leave(ctx context.Context, remote signal.RemoteSession) {
 	_ = remote.Close(ctx)
 }
 
-func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*pcrecv.Session, error) {
+func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*whepSession, error) {
 	plan, err := pcrecv.Accept(remote.SDP(), nil)
 	if err != nil {
 		return nil, err
@@ -129,7 +174,11 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 	}
 	known, _ := plan.Attribute(attrLayers)
 	readFacts(known, input.Expect)
-	return pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
+	session, err := pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
+	if err != nil {
+		return nil, err
+	}
+	return &whepSession{Session: session, input: input, config: c, watched: c.Sender == cdn.SenderPresent}, nil
 }
 
 func newest(s *cdn.Stream) (at time.Time) {
@@ -149,6 +198,10 @@ const (
 	attrEpoch       = "x-delta-epoch"
 	attrPath        = "x-delta-path"
 	attrLayers      = "x-delta-layers" // what is known of them
+	// attrSender says by senderWatched that the node ends the session once nobody
+	// has sent it the stream for absentFor. So that nothing comes is no reason to.
+	attrSender    = "x-delta-sender"
+	senderWatched = "watched"
 )
 
 // describe reads what the other node says of the stream. One that is not of
@@ -157,6 +210,10 @@ func describe(p *pcrecv.Plan) (c cdn.InputConfig) {
 	c.Publication, _ = p.Attribute(attrPublication)
 	epoch, _ := p.Attribute(attrEpoch)
 	c.Epoch, _ = strconv.ParseUint(epoch, 10, 64)
+	c.Sender = cdn.SenderUnknown
+	if sender, _ := p.Attribute(attrSender); sender == senderWatched {
+		c.Sender = cdn.SenderPresent
+	}
 	path, _ := p.Attribute(attrPath)
 	for _, id := range strings.Fields(path) {
 		c.Path = append(c.Path, cdn.NodeID(id))
@@ -173,7 +230,8 @@ func describing(node cdn.NodeID, s *cdn.Stream) func(string) string {
 	}
 	lines := "a=" + attrPublication + ":" + c.Publication + "\r\n" +
 		"a=" + attrEpoch + ":" + strconv.FormatUint(c.Epoch, 10) + "\r\n" +
-		"a=" + attrPath + ":" + strings.Join(path, " ") + "\r\n"
+		"a=" + attrPath + ":" + strings.Join(path, " ") + "\r\n" +
+		"a=" + attrSender + ":" + senderWatched + "\r\n"
 	if facts := writeFacts(s); facts != "" {
 		lines += "a=" + attrLayers + ":" + facts + "\r\n"
 	}

@@ -33,7 +33,16 @@ type Subscribed struct {
 	Epoch       uint64   `json:"epoch,omitempty"`
 	Path        []string `json:"path,omitempty"` // nodes that the stream comes through, the origin first
 	Tracks      []Track  `json:"tracks"`
+	// Sender says whether somebody sends the stream: SenderPresent, though nothing
+	// may come, or SenderAbsent. Nodes of earlier versions do not say ("").
+	Sender string `json:"sender,omitempty"`
 }
+
+// What [Subscribed].Sender says.
+const (
+	SenderPresent = "present"
+	SenderAbsent  = "absent"
+)
 
 // Track describes a track, and under which numbers its packets come.
 type Track struct {

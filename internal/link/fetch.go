@@ -37,7 +37,8 @@ type fetching struct {
 	packet  rtp.Packet
 	ext     []cdn.Ext
 
-	last atomic.Int64 // when media last came, since begun
+	last   atomic.Int64 // when media last came, since begun
+	sender atomic.Int32 // a cdn.SenderState: what the other node says of who sends the stream to it
 
 	mu     sync.Mutex
 	input  *cdn.Input
@@ -57,8 +58,9 @@ type FetchConfig struct {
 	Standby bool
 	// Dialer carries the offer, if the link has to be made.
 	Dialer signal.LinkDialer
-	// Silence is how long nothing may come, unless Excused, if that is not nil, says
-	// that others have no more. Required.
+	// Silence is how long nothing may come, unless the other node says that the
+	// stream's sender is there, or Excused, if that is not nil, that others have no
+	// more. Required.
 	Silence time.Duration
 	Excused func() bool
 	// Accepted is called once, when the other node has said what the stream
@@ -118,7 +120,7 @@ func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
 		case <-unwanted:
 			f.end(input.Err())
 		case now := <-watch.C:
-			if now.Sub(f.heard()) > silence && (f.config.Excused == nil || !f.config.Excused()) {
+			if f.silent(now, silence) {
 				f.end(&cdn.Error{Op: "fetch", Stream: f.stream.ID(), Node: f.link.Peer(), Err: cdn.ErrTimeout})
 			}
 		case <-f.ahead:
@@ -133,6 +135,21 @@ func (f *fetching) wait(ctx context.Context, silence time.Duration) error {
 		if f.ended() {
 			unwanted = nil
 		}
+	}
+}
+
+// silent reports whether nothing has come for so long, and nobody says that
+// there is nothing to come.
+func (f *fetching) silent(now time.Time, d time.Duration) bool {
+	return now.Sub(f.heard()) > d && cdn.SenderState(f.sender.Load()) != cdn.SenderPresent &&
+		(f.config.Excused == nil || !f.config.Excused())
+}
+
+// says notes what the other node says of who sends the stream to it. What comes
+// counts anew from a change on: it may have been silent for long by then.
+func (f *fetching) says(s cdn.SenderState) {
+	if f.sender.Swap(int32(s)) != int32(s) {
+		f.last.Store(int64(time.Since(f.begun)))
 	}
 }
 
@@ -174,7 +191,10 @@ func (f *fetching) waiting() bool {
 // accepted makes the input that the other node has described. Later ones tell of
 // another way that the stream takes before it.
 func (f *fetching) accepted(s control.Subscribed) {
-	c := cdn.InputConfig{Publication: s.Publication, Epoch: s.Epoch, Standby: f.config.Standby}
+	c := cdn.InputConfig{
+		Publication: s.Publication, Epoch: s.Epoch, Sender: senderState(s.Sender), Standby: f.config.Standby,
+	}
+	f.says(c.Sender)
 	for _, id := range s.Path {
 		c.Path = append(c.Path, cdn.NodeID(id))
 	}

@@ -50,7 +50,7 @@ type serving struct {
 	again  writer // that the port's reader uses
 
 	mu      sync.Mutex
-	told    *cdn.InputConfig // what the other node knows of the way the stream takes
+	told    *cdn.InputConfig // what the other node knows of the way that the stream takes
 	toldAt  time.Time
 	wanted  []string // layers; nil: all
 	started bool
@@ -192,11 +192,16 @@ func (s *serving) wait(g cdn.Grant) error {
 		defer t.Stop()
 		expired = t.C
 	}
-	select {
-	case <-expired:
-		return cdn.ErrUnauthorized
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+	for {
+		changed := s.stream.Changed()
+		s.tell(time.Now())
+		select {
+		case <-changed:
+		case <-expired:
+			return cdn.ErrUnauthorized
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		}
 	}
 }
 
@@ -209,7 +214,7 @@ func (s *serving) prepare(resumes bool) (err error) {
 	if resumes {
 		start.Age = resumeAge
 	}
-	s.set = send.New(send.Config{Node: true, Start: start})
+	s.set = send.New(send.Config{Node: true, Resumes: resumes, Start: start})
 	s.media, s.again = writer{serving: s}, writer{serving: s, batch: s.link.links.transport.Reply}
 	if n := len(s.stream.Tracks()); n > maxTracks {
 		return fmt.Errorf("%w: %d tracks, and %d have payload types on a link", cdn.ErrOverLimit, n, maxTracks)
@@ -272,13 +277,17 @@ func (s *serving) tell(now time.Time) {
 		s.end(send.ErrOutgrown) // the other node asks anew
 		return
 	}
-	c, _ := s.stream.Input()
+	c, fed := s.stream.Input()
 	if slices.Contains(c.Path, s.link.Peer()) {
 		s.end(fmt.Errorf("%w: it comes from there", cdn.ErrLoop))
 		return
 	}
 	s.mu.Lock()
-	news := s.told == nil || s.told.Publication != c.Publication || s.told.Epoch != c.Epoch || !slices.Equal(s.told.Path, c.Path)
+	if !fed && s.told != nil {
+		c = *s.told // the way that it took
+	}
+	c.Sender, _ = s.stream.Sender()
+	news := s.told == nil || s.told.Sender != c.Sender || s.told.Publication != c.Publication || s.told.Epoch != c.Epoch || !slices.Equal(s.told.Path, c.Path)
 	news = news || now.Sub(s.toldAt) >= tellEvery && slices.ContainsFunc(s.layers, (*servedLayer).news)
 	if !news {
 		s.mu.Unlock()
@@ -289,11 +298,32 @@ func (s *serving) tell(now time.Time) {
 		l.told = l.Facts()
 	}
 	s.mu.Unlock()
-	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe()}
+	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe(), Sender: senderWord(c.Sender)}
 	for _, id := range append(slices.Clone(c.Path), s.link.links.node.ID()) {
 		a.Path = append(a.Path, string(id))
 	}
 	s.link.do(func(now time.Time, c *control.Conn) { c.Accept(now, s.id, a) })
+}
+
+func senderWord(s cdn.SenderState) string {
+	switch s {
+	case cdn.SenderPresent:
+		return control.SenderPresent
+	case cdn.SenderAbsent:
+		return control.SenderAbsent
+	case cdn.SenderUnknown:
+	}
+	return ""
+}
+
+func senderState(word string) cdn.SenderState {
+	switch word {
+	case control.SenderPresent:
+		return cdn.SenderPresent
+	case control.SenderAbsent:
+		return cdn.SenderAbsent
+	}
+	return cdn.SenderUnknown
 }
 
 // tellEvery is how often it may be told what is known of layers.

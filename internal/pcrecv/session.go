@@ -131,6 +131,19 @@ func (s *Session) midOf(receiver *webrtc.RTPReceiver) string {
 	return ""
 }
 
+// Answers returns how many answers to our ICE checks have come, which go out each
+// second whether or not media comes.
+func (s *Session) Answers() uint64 {
+	for _, t := range s.PC().GetTransceivers() {
+		if dtls := t.Receiver().Transport(); dtls != nil {
+			if pair, ok := dtls.ICETransport().GetSelectedCandidatePairStats(); ok {
+				return pair.ResponsesReceived
+			}
+		}
+	}
+	return 0
+}
+
 // bye ends the session for the reason that a sending node gave.
 func (s *Session) bye(b *rtcp.Goodbye) {
 	if s.config.ByeEnds && b.Reason != "" {

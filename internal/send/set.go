@@ -24,6 +24,8 @@ type Config struct {
 	// Node: the receiver is another node, which gets all layers that it wants,
 	// and repairs for many.
 	Node bool
+	// Resumes: a node has had some of the stream already.
+	Resumes bool
 	// Start says with what a receiver begins. A node that does not say that it
 	// wants to catch up begins as with StartAsk.
 	Start Start

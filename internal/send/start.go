@@ -74,6 +74,9 @@ const (
 // nothing of it may be used. It asks for a keyframe where one is wanted.
 func (s *Sender) choose(now time.Time) (cdn.Opening, StartMode) {
 	o := s.layer.Opening(now)
+	if !s.set.config.Resumes { // what it has already is not sent again because nothing came since
+		o.Age = max(o.Age-o.Silence, 0)
+	}
 	how := s.set.config.Start.with(o)
 	if !comes(now, s.layer) && s.layer.Dormant() > 0 {
 		how = StartAsk // what there is was left out of since
