@@ -94,18 +94,15 @@ func TestViewersFollowTheLayersThatAreSent(t *testing.T) {
 		p.PauseLayer("h")
 		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 		v := w.view(e, "live", "viewer", path, cdntest.ViewerConfig{})
-		named := w.view(e, "live", "viewer of h", path, cdntest.ViewerConfig{Layer: "h"})
 		last := func() int {
 			f := v.Report().Video().Frames
 			return f[len(f)-1].Layer
 		}
 		require.NoError(t, v.WaitFrames(w.within(2*time.Second), 30))
 		require.Equal(t, 0, last())
-		require.Empty(t, named.Report().Video().Frames, "who named a layer gets that one")
 		p.ResumeLayer("h")
 		time.Sleep(5 * time.Second)
 		require.Equal(t, 1, last())
-		require.NotEmpty(t, named.Report().Video().Frames)
 		p.PauseLayer("h")
 		time.Sleep(3 * time.Second)
 		require.Equal(t, 0, last())

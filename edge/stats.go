@@ -24,6 +24,7 @@ type ViewerStats struct {
 	Stream  cdn.StreamID
 	Since   time.Time
 	Layer   string // of video that is sent
+	Named   string // layer that the viewer asked for; "": the best. While it does not come, Layer is another
 	Paused  bool   // video waits for a keyframe
 	Packets uint64
 	Bytes   uint64
@@ -56,7 +57,7 @@ func (e *Edge) Stats() Stats {
 		st.Resent += sent.Resent
 		st.Shed += sent.Shed
 		st.Sessions = append(st.Sessions, ViewerStats{
-			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Paused: sent.Paused,
+			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Named: sent.Named, Paused: sent.Paused,
 			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}

@@ -3,16 +3,19 @@ package send
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 )
 
-// Pick returns the layer named, or the best one.
+// Pick returns the layer to begin with: the one named, or, while nothing comes of
+// it, the nearest that comes; without a name the best one. A name that the
+// publisher has not declared is [cdn.ErrNotFound].
 func Pick(t *cdn.Track, name string) (*cdn.Layer, error) {
 	if t.Info().Kind == cdn.Video && name != "" {
 		if l := t.Layer(name); l != nil {
-			return l, nil
+			return nearest(time.Now(), t, l), nil
 		}
 		return nil, &cdn.Error{Op: "play", Stream: t.Stream().ID(), Err: fmt.Errorf("%w: no layer %q", cdn.ErrNotFound, name)}
 	}
@@ -62,24 +65,98 @@ type switchState struct {
 	check       time.Time  // when to see again which layers are fed
 }
 
-// follow goes over to the best layer that is fed. Publishers begin with the low
-// ones and drop the high ones when they have not the bandwidth.
+// follow goes over to the layer that the viewer is to have now. Publishers begin
+// with the low ones and drop the high ones when they have not the bandwidth.
 func (s *Sender) follow(now time.Time) {
-	choice := s.video && s.rid == "" && !s.set.config.Node && s.set.config.Layer == "" && len(s.line.Track.Layers()) > 1
+	choice := s.video && s.rid == "" && !s.set.config.Node && len(s.line.Track.Layers()) > 1
 	if !choice || now.Before(s.check) {
 		return
 	}
 	s.check = now.Add(checkEvery)
+	var to *cdn.Layer
+	if named := s.line.Track.Layer(s.set.config.Layer); named != nil {
+		to = nearest(now, s.line.Track, named)
+	} else {
+		to = s.best(now)
+	}
+	switch {
+	case s.run == nil && to != s.layer:
+		s.beginWith(now, to)
+	case s.run != nil:
+		s.switchTo(to)
+	}
+}
+
+// best returns the best layer that is fed, or the one that is sent, or is about to
+// be, if that is as good.
+func (s *Sender) best(now time.Time) *cdn.Layer {
+	is := s.layer
+	if s.next != nil {
+		is = s.next // its keyframe is on the way
+	}
 	starved := !fed(now, s.layer)
 	if starved && s.next != nil && fed(now, s.next) {
-		return // its keyframe is on the way
+		return is
 	}
 	top := best(s.line.Track, nil)
-	if !fed(now, top) {
-		return
+	if fed(now, top) && (starved || !s.held && top.Bitrate() > clearly*s.layer.Bitrate()) {
+		return top
 	}
-	if starved || !s.held && top.Bitrate() > clearly*s.layer.Bitrate() {
-		s.switchTo(top)
+	return is
+}
+
+// nearest returns the layer named if it is fed, and else, of those that are, the
+// next one below it, or, if there is none, the next one above.
+func nearest(now time.Time, t *cdn.Track, named *cdn.Layer) *cdn.Layer {
+	if fed(now, named) {
+		return named
+	}
+	all := ranked(t)
+	at := slices.Index(all, named)
+	for i := at - 1; i >= 0; i-- {
+		if fed(now, all[i]) {
+			return all[i]
+		}
+	}
+	for _, l := range all[at+1:] {
+		if fed(now, l) {
+			return l
+		}
+	}
+	return named
+}
+
+// ranked returns a track's layers, the lowest first. That is the order in which they
+// were declared, or the reverse: what is measured of those that come tells.
+func ranked(t *cdn.Track) []*cdn.Layer {
+	all := slices.Clone(t.Layers())
+	rising, falling := 0, 0
+	for i, low := range all {
+		for _, high := range all[i+1:] {
+			switch a, b := low.Bitrate(), high.Bitrate(); {
+			case a == 0 || b == 0:
+			case a < b:
+				rising++
+			case a > b:
+				falling++
+			}
+		}
+	}
+	if falling > rising {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// beginWith has a receiver that has got nothing yet begin with another layer.
+func (s *Sender) beginWith(now time.Time, l *cdn.Layer) {
+	s.aim(nil)
+	s.release()
+	s.layer, s.release = l, s.set.claim(l)
+	s.opening, s.haste, s.waiting = nil, nil, true
+	if s.set.started {
+		s.start(now)
+		s.lost = s.cursor.Lost()
 	}
 }
 

@@ -69,9 +69,10 @@ func onLadder(t *testing.T, f func(l *ladder)) {
 			require.NoError(t, err)
 			r.layer = track.Layer(name)
 		}
-		l.set = New(Config{Layer: "l"}) // only the test switches
+		l.set = New(Config{Layer: "l"})
 		l.sender = l.set.Add(&Line{Track: track, PT: 96, RTX: 97}, l.low.layer, "")
 		l.sender.Bind(Output{To: l, SSRC: 1, RTX: 2})
+		l.sender.check = time.Now().Add(time.Hour) // only the test switches
 		f(l)
 	})
 }

@@ -8,7 +8,8 @@ type Stats struct {
 	Bytes   uint64 // of payload in them
 	Resent  uint64 // repairs
 	Shed    uint64 // times that something was left out since the node was behind
-	Layer   string // of the first video track
+	Layer   string // of the first video track, that is sent
+	Named   string // that the receiver asked for; empty: the best
 	Paused  bool   // its video waits for a keyframe
 	RTT     time.Duration
 	Loss    float64 // share of video packets lost, as last reported
@@ -18,6 +19,7 @@ type Stats struct {
 func (s *Set) Stats() (st Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	st.Named = s.config.Layer
 	video := false
 	for _, snd := range s.senders {
 		r := &snd.reported
