@@ -94,7 +94,7 @@ func (s *Sender) take(now time.Time, m *feedback.Message) bool {
 	case feedback.Report:
 		s.received(now, m)
 	case feedback.Keyframe:
-		s.wantKeyframe()
+		s.wantKeyframe(now)
 	case feedback.Nack:
 		s.repair(now, m.Missing)
 	case feedback.Estimate:
@@ -106,11 +106,23 @@ func (s *Sender) take(now time.Time, m *feedback.Message) bool {
 	return true
 }
 
-func (s *Sender) wantKeyframe() {
+// wantKeyframe takes a request of the receiver's. A viewer has a share, since each
+// keyframe costs all who watch the layer; a node asks for many, and has given each of
+// them a share.
+func (s *Sender) wantKeyframe(now time.Time) {
 	switch {
 	case s.idle:
 		s.begged = true // ahead of the wish for the layer
-	case !s.waiting:
+	case s.waiting:
+	case s.set.config.Node || s.keyframes.Ask(now, s.reported.least):
+		s.layer.RequestKeyframe()
+	}
+}
+
+// catchUpRequests asks for a keyframe that the viewer asked for beyond its share,
+// once it has one again.
+func (s *Sender) catchUpRequests(now time.Time) {
+	if !s.waiting && s.keyframes.Take(now) {
 		s.layer.RequestKeyframe()
 	}
 }

@@ -38,7 +38,9 @@ type Sender struct {
 	switchState
 	picture  pictureState
 	shedding shedState
-	slow     *slow.Detector // nil for what is not judged by itself: sound, and nodes
+	// keyframes is the viewer's share of what is asked of the publisher
+	keyframes budget.Requests
+	slow      *slow.Detector // nil for what is not judged by itself: sound, and nodes
 }
 
 // feedState is what is sent now, and as what.
@@ -104,6 +106,8 @@ func (s *Sender) dueAt(now time.Time) time.Time {
 		return time.Time{}
 	case s.waiting && !s.asked:
 		return s.askAt
+	case !s.waiting && !s.keyframes.Due().IsZero():
+		return s.keyframes.Due()
 	case s.haste != nil && (s.opening != nil || !s.waiting):
 		return now.Add(tick)
 	}
@@ -129,6 +133,7 @@ func (s *Sender) advance(now time.Time) {
 	s.leap()
 	s.shed(now)
 	s.ask(now)
+	s.catchUpRequests(now)
 	for p := s.upcoming(now); p != nil; p = s.upcoming(now) {
 		if lost := s.cursor.Lost(); lost != s.lost {
 			s.lost = lost
@@ -212,6 +217,9 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	s.set.sentAt = now
 	if seq > before {
 		s.newestAt = now
+		if p.Keyframe && s.video {
+			s.keyframes.Keyframe(now)
+		}
 	}
 	s.unaccounted += n
 	s.reported.sent(len(payload))

@@ -1,0 +1,76 @@
+package delta_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+)
+
+// A viewer that asks for keyframes without end has few of them made, at the origin
+// and behind a hop; and what another one asks for, it gets at once.
+func TestAViewersShareOfKeyframes(t *testing.T) {
+	for _, hop := range []bool{false, true} {
+		for _, fir := range []bool{false, true} {
+			t.Run(fmt.Sprint("hop ", hop, " fir ", fir), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const rtt = 60 // from viewer to publisher, at most
+					w := newWorld(t)
+					path := cdntest.Path{Delay: ms(5)}
+					o := w.origin("origin", path, origin.Config{})
+					at := o
+					if hop {
+						at = w.edge("edge", path, edge.Config{}, o)
+					}
+					p := w.publish(o, "live", path, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 200_000, KeyframeInterval: time.Minute}})
+					require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+					hostile := w.view(at, "live", "hostile", path, cdntest.ViewerConfig{})
+					other := w.view(at, "live", "other", path, cdntest.ViewerConfig{})
+					for _, v := range []*cdntest.Viewer{hostile, other} {
+						require.NoError(t, v.WaitFrames(w.within(5*time.Second), 60))
+					}
+					requests := func() int { l := p.Report().Video[0]; return l.PLIs + l.FIRs }
+					ask := hostile.RequestKeyframe
+					if fir {
+						ask = hostile.RequestKeyframeFIR
+					}
+					before := requests()
+					for range 3000 {
+						require.NoError(t, ask())
+						time.Sleep(ms(10))
+					}
+					made := requests() - before
+					t.Logf("%d keyframes in 30 s", made)
+					require.LessOrEqual(t, made, 5+10+1, "a burst of 5, and one each 3 s")
+
+					for range 10 { // while that goes on
+						for range 151 {
+							require.NoError(t, ask())
+							time.Sleep(ms(10))
+						}
+						asked := time.Now()
+						require.NoError(t, other.RequestKeyframe())
+						for range 60 {
+							require.NoError(t, ask())
+							time.Sleep(ms(10))
+						}
+						var took time.Duration
+						for _, f := range other.Report().Video().Frames {
+							if f.Key && f.Done.After(asked) && took == 0 {
+								took = f.Done.Sub(asked)
+							}
+						}
+						require.NotZero(t, took)
+						require.Less(t, took, ms(500+rtt+34), "at once, or at the end of a window that the other one has begun")
+					}
+				})
+			})
+		}
+	}
+}
