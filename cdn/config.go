@@ -62,8 +62,11 @@ type Config struct {
 	// Net is the network. If nil, the operating system's ([SystemNetwork]); tests
 	// pass a virtual one ([github.com/deltacdn/delta/cdn/cdntest]).
 	Net Network
-	// Tune may change any of pion's settings for a session, after Delta's own
-	// choices and before the session is made. If nil, they stand.
+	// Tune may change any of pion's settings for a PeerConnection, after Delta's own
+	// choices and before it is made. It affects publishers and nothing else: with it,
+	// they are received by PeerConnections, which cost several times what Delta's own
+	// sessions do. Viewers and links never are, unless a service is configured so
+	// (edge.Config.PeerConnections). If nil, Delta's choices stand.
 	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
 }
 

@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,7 @@ type Input struct {
 	// expected is what is known of layers that were not asked for yet.
 	expected map[layerKey]LayerFacts
 	err      error
+	after    []func(error)
 }
 
 // Update says that what the input's media comes through has changed upstream,
@@ -85,6 +87,19 @@ func (in *Input) Err() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.err
+}
+
+// AfterDone has f called once when the input is done, in a goroutine of whoever ends
+// it or, if that was before, at once. f must not block.
+func (in *Input) AfterDone(f func(error)) {
+	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		f(in.err)
+		return
+	}
+	in.after = append(in.after, f)
+	in.mu.Unlock()
 }
 
 // Start declares the input's tracks. The first input's tracks become the
@@ -131,14 +146,7 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, relayed := l.track.info, len(in.config.Load().Path) > 0
-	li := &LayerInput{
-		input: in, layer: l, back: back, begins: true,
-		line: seqnum.NewLine(lineConfig(info, relayed)), track: mediaclock.NewTrack(info.Codec.ClockRate, relayed),
-		nack:   nack.New(nack.Config{}),
-		asking: newAsking(in.stream),
-		demand: newDemand(back),
-	}
+	li := in.newLayerInput(l, back)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -149,6 +157,37 @@ func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
 	l.addInput(li)
 	in.stream.kick()
 	return li, nil
+}
+
+// Successor returns the input's end of the same layer for another SSRC, by which the
+// sender goes on in place of the one before. Its first packet continues li's
+// numbers, be it part of a keyframe or not; li takes nothing any more. It fails with
+// the reason of an input that is done.
+func (li *LayerInput) Successor(back Back) (*LayerInput, error) {
+	in, l := li.input, li.layer
+	next := in.newLayerInput(l, back)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return nil, in.err
+	}
+	if i := slices.Index(in.layers, li); i >= 0 {
+		in.layers[i] = next
+	}
+	l.replaceInput(li, next)
+	in.stream.kick()
+	return next, nil
+}
+
+func (in *Input) newLayerInput(l *Layer, back Back) *LayerInput {
+	info, relayed := l.track.info, len(in.config.Load().Path) > 0
+	return &LayerInput{
+		input: in, layer: l, back: back, begins: true,
+		line: seqnum.NewLine(lineConfig(info, relayed)), track: mediaclock.NewTrack(info.Codec.ClockRate, relayed),
+		nack:   nack.New(nack.Config{}),
+		asking: newAsking(in.stream),
+		demand: newDemand(back),
+	}
 }
 
 func (in *Input) layerFor(track int, name string) (*Layer, error) {
@@ -199,6 +238,7 @@ type LayerInput struct {
 	shift     shift
 	match     sibling
 	continued bool // it took the layer where another input of the same encoder ended
+	follows   bool // it takes the place of the active one with its first packet
 	ahead     bool // it brought what is newer than what the layer has, and waits
 	requests  []uint64
 }
@@ -235,17 +275,23 @@ func (li *LayerInput) Track() *Track { return li.layer.track }
 // Where the sequence number or the timestamp jumps, the sender has begun anew, and
 // what follows is spliced on as that of another input would be.
 func (li *LayerInput) Write(now time.Time, p *rtp.Packet, ext []Ext) {
+	if li.write(now, p, ext) {
+		li.layer.track.stream.feed.Wake()
+	}
+}
+
+// write is Write without waking those who receive the stream. It reports whether
+// there is something to wake them for.
+func (li *LayerInput) write(now time.Time, p *rtp.Packet, ext []Ext) (wrote bool) {
 	l := li.layer
 	l.mu.Lock()
-	wrote := li.writeLocked(now, p, ext)
+	wrote = li.writeLocked(now, p, ext)
 	due := li.nack.Missing() > 0
 	l.mu.Unlock()
-	if wrote {
-		l.track.stream.feed.Wake()
-	}
 	if due {
 		l.track.stream.kick()
 	}
+	return wrote
 }
 
 // Ahead reports whether the input, which another keeps waiting, has brought what is

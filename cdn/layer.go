@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +124,22 @@ func (l *Layer) addInput(li *LayerInput) {
 		li.asking.keyframe(time.Now())
 		l.wanted = false
 	}
+	l.setDormantLocked()
+}
+
+// replaceInput has next take the place of li, which cannot write any more then.
+func (l *Layer) replaceInput(li, next *LayerInput) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	li.gone = true
+	if i := slices.Index(l.inputs, li); i >= 0 {
+		l.inputs = slices.Clone(l.inputs)
+		l.inputs[i] = next
+	}
+	if l.active == li {
+		l.active, next.follows = nil, true
+	}
+	next.follows = next.follows || li.follows
 	l.setDormantLocked()
 }
 

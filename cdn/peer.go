@@ -69,15 +69,19 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{n.transport.cert}})
 }
 
+// Tuned reports whether [Config].Tune is set, which only PeerConnections know of.
+func (n *Node) Tuned() bool { return n.config.Tune != nil }
+
 // Transport is the node's UDP port and certificate, for sessions of Delta's own
 // that are no PeerConnection.
 type Transport struct {
 	Node *Node
 	Port *port.Port
-	// Reply and Checks are for the port's one reader: what it sends, and the checks
-	// that it reads.
+	// Reply, Checks and Arrivals are for the port's one reader: what it sends, and the
+	// checks and the media that it reads.
 	Reply       *egress.Batch
 	Checks      *icecheck.Reader
+	Arrivals    *Arrivals
 	Certificate tls.Certificate
 	Fingerprint string // of it, as in a=fingerprint
 	// Candidates are the addresses under which clients reach the port.
@@ -88,7 +92,7 @@ type Transport struct {
 func (n *Node) Transport() Transport {
 	t := n.transport
 	return Transport{
-		Node: n, Port: t.port, Reply: t.reply, Checks: t.checks, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
+		Node: n, Port: t.port, Reply: t.reply, Checks: t.checks, Arrivals: &t.arrivals, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
 	}
 }
 

@@ -17,6 +17,14 @@ type Source interface {
 	Open(ctx context.Context, r Request) (*Subscription, error)
 }
 
+// A Notifier is a [Source] that says when it has a stream more than before, so that
+// nobody who waits for one has to ask again and again.
+type Notifier interface {
+	// Changed returns a channel that is closed when the next stream has come. The
+	// caller takes it before it asks for a stream.
+	Changed() <-chan struct{}
+}
+
 // A Request says which stream is wanted, and how the wish came here.
 type Request struct {
 	Stream StreamID
@@ -56,6 +64,17 @@ func (s *Subscription) Close() {
 func First(sources ...Source) Source { return first(sources) }
 
 type first []Source
+
+// Changed is that of the first source that is a [Notifier]: origins are, and the
+// others are asked again and again.
+func (f first) Changed() <-chan struct{} {
+	for _, s := range f {
+		if n, ok := s.(Notifier); ok {
+			return n.Changed()
+		}
+	}
+	return nil
+}
 
 func (f first) Open(ctx context.Context, r Request) (*Subscription, error) {
 	var last error = &Error{Op: "open", Stream: r.Stream, Err: ErrNotFound}

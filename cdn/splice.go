@@ -199,7 +199,7 @@ func (li *LayerInput) mayTake(now time.Time, mapped, ts uint64, info codec.Info)
 	if !s.leads(li.input) {
 		return false
 	}
-	if !l.out.started {
+	if !l.out.started || li.follows {
 		return true
 	}
 	if l.track.info.Kind == Video {
@@ -333,7 +333,7 @@ func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext
 	} else {
 		li.shift.from = 0 // what the first packet overtook is welcome
 	}
-	l.active = li
+	l.active, li.follows = li, false
 	if li.continued {
 		li.sets = parameterSets{} // they are known
 	} else {

@@ -287,7 +287,8 @@ func (s *Stream) removeInput(in *Input, err error) {
 		return
 	}
 	in.closed, in.err = true, err
-	layers := in.layers
+	layers, after := in.layers, in.after
+	in.after = nil
 	in.mu.Unlock()
 
 	// The layers first: after that nothing of the input can take the stream.
@@ -308,6 +309,9 @@ func (s *Stream) removeInput(in *Input, err error) {
 	changed()
 	s.mu.Unlock()
 	close(in.done)
+	for _, f := range after {
+		f(err)
+	}
 	s.kick()
 }
 

@@ -42,8 +42,9 @@ type transportState struct {
 	egress      *egress.Socket
 	spare       sync.Pool // of *egress.Batch, for consumers that another node's workers serve
 	// of the port's reader
-	reply  *egress.Batch
-	checks *icecheck.Reader
+	reply    *egress.Batch
+	checks   *icecheck.Reader
+	arrivals Arrivals
 }
 
 func listen(c Config) (*transportState, error) {
@@ -71,7 +72,7 @@ func listen(c Config) (*transportState, error) {
 	t.egress = egress.New(sock, c.Logger)
 	t.spare.New = func() any { return t.egress.NewBatch() }
 	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
-	t.port = port.New(sock, func() { _ = t.reply.Flush() }) // a closed socket is noticed by reading
+	t.port = port.New(sock, t.drained) // a closed socket is noticed by reading
 	local, err := candidates(network, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()
@@ -134,6 +135,12 @@ func openSocket(n Network, addr netip.AddrPort) (socket.Socket, error) {
 		return nil, err
 	}
 	return sock, nil
+}
+
+// drained is the end of what the port's reader has read together.
+func (t *transportState) drained() {
+	t.arrivals.Flush()
+	_ = t.reply.Flush() // a closed socket is noticed by reading
 }
 
 func (t *transportState) close() error { return t.mux.Close() }

@@ -34,6 +34,10 @@ var errNotYet = errors.New("edge: the stream is not ready yet")
 // called again.
 func (op *opening) wait(ctx context.Context, until time.Time) error {
 	for {
+		var changed <-chan struct{}
+		if n, ok := op.edge.config.Source.(cdn.Notifier); ok {
+			changed = n.Changed()
+		}
 		err := op.attempt(ctx, until)
 		if remote(err) { // a Source other than a relay may have it from another node
 			err = op.failed(reason.Upstream(op.id, err))
@@ -53,6 +57,8 @@ func (op *opening) wait(ctx context.Context, until time.Time) error {
 		select {
 		case <-ctx.Done():
 			return op.failed(context.Cause(ctx))
+		case <-changed:
+			last = false
 		case <-time.After(pause):
 		}
 		if last {

@@ -103,7 +103,7 @@ func (m *media) receiveRTP(now time.Time, packet []byte) {
 		s = m.hold(now, packet) // it may overtake the end of the handshake, too
 	}
 	if s != nil {
-		m.take(now, s, packet)
+		m.take(now, s, packet, m.link.links.transport.Arrivals)
 	}
 }
 
@@ -126,9 +126,9 @@ func (m *media) hold(now time.Time, packet []byte) *source {
 	return nil
 }
 
-// take opens a packet and writes it into the stream. One goroutine at a time
-// calls it for the sources of a subscription.
-func (m *media) take(now time.Time, s *source, packet []byte) {
+// take opens a packet and writes it into the stream. One goroutine at a
+// time calls it for the sources of a subscription.
+func (m *media) take(now time.Time, s *source, packet []byte, with *cdn.Arrivals) {
 	f := s.fetch
 	f.reading.Lock()
 	defer f.reading.Unlock()
@@ -159,7 +159,7 @@ func (m *media) take(now time.Time, s *source, packet []byte) {
 			f.ext = append(f.ext, cdn.Ext{ID: id.ours, Data: data})
 		}
 	}
-	s.input.Write(now, p, f.ext)
+	with.Write(s.input, now, p, f.ext)
 	if f.config.Standby && s.input.Ahead() {
 		select {
 		case f.ahead <- struct{}{}:
@@ -203,7 +203,7 @@ func (m *media) add(all []*source) {
 		}
 		m.mu.Unlock()
 		for _, h := range early {
-			m.take(h.at, known[binary.BigEndian.Uint32(h.data[8:])], h.data)
+			m.take(h.at, known[binary.BigEndian.Uint32(h.data[8:])], h.data, nil)
 		}
 	}
 }
