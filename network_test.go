@@ -78,6 +78,7 @@ func (w *world) node(name string, path cdntest.Path, tune ...func(*cdn.Config)) 
 func (w *world) origin(name string, path cdntest.Path, c origin.Config, tune ...func(*cdn.Config)) *node {
 	n := w.node(name, path, tune...)
 	var err error
+	c.PeerConnections = peerConnections
 	n.origin, err = origin.New(n.Node, c)
 	require.NoError(w.t, err)
 	w.dialer.Handle(n.url()+"/whip/", n.origin)

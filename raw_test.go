@@ -107,6 +107,11 @@ func rawAPI(t testing.TB, host *cdntest.Host, tune func(*webrtc.MediaEngine)) *w
 
 // rawPublish publishes tracks with an offer that edit may change on its way.
 func rawPublish(t testing.TB, w *world, n *node, stream string, host *cdntest.Host, tune func(*webrtc.MediaEngine), edit func(string) string, tracks ...*rawTrack) (*rawPublisher, error) {
+	return rawPublishAnswered(t, w, n, stream, host, tune, edit, nil, tracks...)
+}
+
+// rawPublishAnswered is rawPublish with an answer that may be changed on its way, too.
+func rawPublishAnswered(t testing.TB, w *world, n *node, stream string, host *cdntest.Host, tune func(*webrtc.MediaEngine), edit, seen func(string) string, tracks ...*rawTrack) (*rawPublisher, error) {
 	pc, err := rawAPI(t, host, tune).NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pc.Close() })
@@ -138,7 +143,11 @@ func rawPublish(t testing.TB, w *world, n *node, stream string, host *cdntest.Ho
 		return nil, err
 	}
 	p.answer = p.remote.SDP()
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: p.answer}); err != nil {
+	answer := p.answer
+	if seen != nil {
+		answer = seen(answer)
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		return nil, err
 	}
 	for _, tr := range tracks {

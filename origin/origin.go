@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/endpoint"
 	"github.com/deltacdn/delta/internal/negotiate"
 	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/internal/receive"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -51,6 +53,11 @@ type Config struct {
 	// is to be taken, and then the track is left out. It is called concurrently,
 	// and should be quick. If nil, [PreferredCodec].
 	Choose func(stream cdn.StreamID, kind cdn.Kind, offered []cdn.Codec) int
+	// PeerConnections: publishers are received by pion's PeerConnection, and not by
+	// Delta's own sessions, which cost a fraction of the memory and time. It is the
+	// reference in tests, and the way out should a client not get along. Where
+	// [cdn.Config].Tune is set, it is always so.
+	PeerConnections bool
 }
 
 // An Origin accepts publishers. Its methods may be called concurrently.
@@ -58,9 +65,15 @@ type Origin struct {
 	node   *cdn.Node
 	config Config
 
-	mu      sync.Mutex
-	streams map[cdn.StreamID]*published
-	closed  bool
+	watch endpoint.Watch // over sessions of Delta's own
+	clock receive.Clock
+
+	mu       sync.Mutex
+	streams  map[cdn.StreamID]*published
+	sessions map[*session]struct{} // of Delta's own
+	changed  chan struct{}         // closed when a stream has come
+	past     receive.Stats         // of sessions that are over
+	closed   bool
 }
 
 // New makes an Origin on node, which closes it when it is closed itself.
@@ -73,7 +86,7 @@ func New(node *cdn.Node, c Config) (*Origin, error) {
 			return nil, &cdn.Error{Op: "new origin", Err: fmt.Errorf("%w: codec %q is no MIME type", cdn.ErrInvalid, mime)}
 		}
 	}
-	o := &Origin{node: node, config: c, streams: make(map[cdn.StreamID]*published)}
+	o := &Origin{node: node, config: c, streams: make(map[cdn.StreamID]*published), sessions: make(map[*session]struct{}), changed: make(chan struct{})}
 	node.Own(o)
 	return o, nil
 }
@@ -95,7 +108,7 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 			return nil, &cdn.Error{Op: "publish", Stream: id, Err: fmt.Errorf("%w: publication %.40q", cdn.ErrInvalid, offer.Publication)}
 		}
 	}
-	plan, err := pcrecv.Accept(offer.SDP, o.chooser(id))
+	plan, err := receive.Accept(offer.SDP, o.chooser(id))
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
@@ -135,20 +148,43 @@ func (o *Origin) allows(c cdn.Codec) bool {
 }
 
 // publish gives the session its input and answers.
-func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission, plan *pcrecv.Plan, offer signal.Offer) (*session, error) {
+func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission, plan *receive.Plan, offer signal.Offer) (*session, error) {
 	p, input, err := o.input(id, a.Grant().Subject, offer.Publication, plan.Tracks)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{published: p, input: input, admission: a}
-	s.Session, err = pcrecv.Answer(ctx, pcrecv.Config{
-		Node: o.node, Input: input, Expires: a.Grant().Expires, Connected: a.Proved, Ended: s.ended,
-	}, plan)
-	if err != nil {
+	if s.transport, err = o.receive(ctx, s, plan); err != nil {
 		p.abandon(input, err)
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
 	return s, nil
+}
+
+// receive makes a session of Delta's own, or a PeerConnection where that is wanted,
+// or needed by an offer that is out of the ordinary.
+func (o *Origin) receive(ctx context.Context, s *session, plan *receive.Plan) (transport, error) {
+	expires := s.admission.Grant().Expires
+	if !o.config.PeerConnections && !o.node.Tuned() {
+		o.add(s)
+		t, err := receive.Answer(receive.Config{
+			Input: s.input, Transport: o.node.Transport(), Log: o.node.Logger().With("stream", string(s.published.stream.ID())),
+			PionLog: o.node.PionLogger(), Watch: &o.watch, Clock: &o.clock, Expires: expires, Proved: s.admission.Proved,
+			Ended: s.received,
+		}, plan)
+		if err == nil {
+			s.own.Store(t)
+			return t, nil
+		}
+		o.remove(s, receive.Stats{})
+		if !errors.Is(err, cdn.ErrUnsupported) {
+			return nil, err
+		}
+		o.node.Logger().Info("a publisher gets a PeerConnection", "stream", string(s.published.stream.ID()), "why", err)
+	}
+	return pcrecv.Answer(ctx, pcrecv.Config{
+		Node: o.node, Input: s.input, Expires: expires, Connected: s.admission.Proved, Ended: s.ended,
+	}, plan)
 }
 
 // input finds or makes the stream and adds a way in. A stream whose codecs the
@@ -163,6 +199,7 @@ func (o *Origin) input(id cdn.StreamID, subject, publication string, tracks []cd
 		input, err := p.newInput(subject, publication, tracks)
 		switch {
 		case err == nil:
+			o.tell()
 			return p, input, nil
 		case errors.Is(err, cdn.ErrNoCommonCodec), errors.Is(err, cdn.ErrEnded):
 			p.end(err) // and another is made
@@ -191,6 +228,21 @@ func (o *Origin) stream(id cdn.StreamID) (*published, error) {
 	p := &published{origin: o, stream: s, own: own, publication: own}
 	o.streams[id] = p
 	return p, nil
+}
+
+// Changed implements [cdn.Notifier].
+func (o *Origin) Changed() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.changed
+}
+
+// tell says that a stream has come.
+func (o *Origin) tell() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.changed)
+	o.changed = make(chan struct{})
 }
 
 // Open returns a stream that is being published here.

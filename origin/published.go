@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/internal/receive"
+	"github.com/deltacdn/delta/signal"
 )
 
 // published is a stream with its publisher, or with one that is waited for.
@@ -209,16 +211,29 @@ func (p *published) end(err error) {
 	})
 }
 
+// transport is what receives a publisher's media.
+type transport interface {
+	signal.Session
+	End(err error) // begins the end and does not wait
+}
+
 // A session is a publisher's. It is a signal.Session.
 type session struct {
-	*pcrecv.Session
+	transport
 	published *published
 	input     *cdn.Input
 	admission *cdn.Admission
+	own       atomic.Pointer[receive.Session] // nil: it is none of Delta's own, or not there yet
 }
 
 // ended is called when the session is over.
 func (s *session) ended(err error) {
 	s.admission.Leave(err)
 	s.published.leave(s.input, s.admission.HasProved(), err)
+}
+
+// received is ended for a session of Delta's own.
+func (s *session) received(err error, stats receive.Stats) {
+	s.published.origin.remove(s, stats)
+	s.ended(err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/internal/receive"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/whep"
 )
@@ -156,7 +157,7 @@ func leave(ctx context.Context, remote signal.RemoteSession) {
 }
 
 func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*whepSession, error) {
-	plan, err := pcrecv.Accept(remote.SDP(), nil)
+	plan, err := receive.Accept(remote.SDP(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ const (
 
 // describe reads what the other node says of the stream. One that is not of
 // Delta says nothing, which is no failure.
-func describe(p *pcrecv.Plan) (c cdn.InputConfig) {
+func describe(p *receive.Plan) (c cdn.InputConfig) {
 	c.Publication, _ = p.Attribute(attrPublication)
 	epoch, _ := p.Attribute(attrEpoch)
 	c.Epoch, _ = strconv.ParseUint(epoch, 10, 64)

@@ -117,6 +117,6 @@ const maxPairs = 250
 // onlyFIR reports whether the sender of a track takes FIR (RFC 5104) but not
 // PLI (RFC 4585).
 func (s *Session) onlyFIR(track int) bool {
-	fb := s.plan.choices[track].Codec.Feedback
+	fb := s.plan.Choices[track].Codec.Feedback
 	return slices.Contains(fb, "ccm fir") && !slices.Contains(fb, "nack pli")
 }

@@ -1,3 +1,5 @@
+// Package pcrecv receives a stream over a PeerConnection into an input of it:
+// from a publisher, or from another node that sends one on.
 package pcrecv
 
 import (
@@ -13,6 +15,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/peer"
 	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/internal/receive"
 )
 
 // Config says how a stream is received.
@@ -38,14 +41,14 @@ type Config struct {
 type Session struct {
 	*peer.Session
 	config Config
-	plan   *Plan
+	plan   *receive.Plan
 }
 
 // Answer starts a session that receives what p planned. The input must be
 // started with p.Tracks already; it is closed when the session ends, and on an
 // error.
-func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
-	offer, engine, err := p.offer.Reduce(p.choices)
+func Answer(ctx context.Context, c Config, p *receive.Plan) (*Session, error) {
+	offer, engine, err := p.Offer.Reduce(p.Choices)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +71,7 @@ func Answer(ctx context.Context, c Config, p *Plan) (*Session, error) {
 		},
 	})
 	pc.OnTrack(s.onTrack)
-	if err := s.Session.Answer(ctx, offer, func(sdp string) string { return p.offer.Restore(sdp, p.choices) }); err != nil {
+	if err := s.Session.Answer(ctx, offer, func(sdp string) string { return p.Offer.Restore(sdp, p.Choices) }); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func (s *Session) watchInput() {
 
 // onTrack is called by pion for each layer as its first packet comes.
 func (s *Session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	i := s.plan.track(s.midOf(receiver))
+	i := s.plan.Track(s.midOf(receiver))
 	if i < 0 {
 		return
 	}
@@ -117,7 +120,7 @@ func (s *Session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		s.config.Node.Logger().Warn("a layer is not received", "rid", remote.RID(), "err", err)
 		return
 	}
-	l := &layer{session: s, remote: remote, input: li, choice: &s.plan.choices[i]}
+	l := &layer{session: s, remote: remote, input: li, choice: &s.plan.Choices[i]}
 	s.Go(l.readRTP)
 	s.Go(func() { l.readRTCP(receiver) })
 }

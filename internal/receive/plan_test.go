@@ -1,4 +1,4 @@
-package pcrecv
+package receive
 
 import (
 	"slices"
@@ -42,8 +42,8 @@ func TestAccept(t *testing.T) {
 		},
 		{ID: "video2", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/AV1", ClockRate: 90000}, Layers: []string{"q", "f"}},
 	}, p.Tracks)
-	require.Equal(t, 1, p.track("v"))
-	require.Equal(t, -1, p.track("r"))
+	require.Equal(t, 1, p.Track("v"))
+	require.Equal(t, -1, p.Track("r"))
 	epoch, ok := p.Attribute("x-delta-epoch")
 	require.True(t, ok)
 	require.Equal(t, "7", epoch)

@@ -1,11 +1,10 @@
-// Package pcrecv receives a stream over a PeerConnection into an input of it:
-// from a publisher, or from another node that sends one on.
-package pcrecv
+package receive
 
 import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/negotiate"
@@ -14,8 +13,8 @@ import (
 // hopWanted are the header extensions of one hop that are taken where offered;
 // the others are not.
 var (
-	hopWanted = []string{negotiate.URIMid, negotiate.URIRid, negotiate.URIRepairedRid, negotiate.URITransportCC}
-	feedback  = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
+	hopWanted      = []string{negotiate.URIMid, negotiate.URIRid, negotiate.URIRepairedRid, negotiate.URITransportCC}
+	feedbackWanted = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
 )
 
 // maxForwarded bounds the extensions of a track that travel on.
@@ -24,8 +23,8 @@ const maxForwarded = 14
 // A Plan is what will be received of an offer.
 type Plan struct {
 	Tracks  []cdn.TrackInfo
-	offer   *negotiate.Offer
-	choices []negotiate.Choice // of Tracks, in the same order
+	Offer   *negotiate.Offer
+	Choices []negotiate.Choice // of Tracks, in the same order
 }
 
 // Accept decides what to receive of an offer: of each m-section that sends, the
@@ -36,7 +35,7 @@ func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{offer: o}
+	p := &Plan{Offer: o}
 	sends := false
 	for _, m := range o.Media {
 		if m.Kind == 0 || m.Rejected || !m.Sends {
@@ -59,9 +58,9 @@ func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
 func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
 	info := cdn.TrackInfo{ID: p.name(m.Kind), Kind: m.Kind, Codec: c.Codec, Layers: m.Rids}
 	if len(info.Layers) == 0 {
-		info.Layers = []string{""}
+		info.Layers = unnamed(m)
 	}
-	choice := negotiate.Choice{Media: m, Codec: c, Feedback: feedback, Extensions: slices.Clone(hopWanted)}
+	choice := negotiate.Choice{Media: m, Codec: c, Feedback: feedbackWanted, Extensions: slices.Clone(hopWanted)}
 	for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
 		id, _ := choice.Extension(uri)
 		if id != 0 && negotiate.TravelsOn(uri) && len(info.Extensions) < maxForwarded {
@@ -70,7 +69,7 @@ func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
 	}
 	choice.Extensions = append(choice.Extensions, info.Extensions...)
 	p.Tracks = append(p.Tracks, info)
-	p.choices = append(p.choices, choice)
+	p.Choices = append(p.Choices, choice)
 }
 
 // name returns "audio", "video", "video2", …
@@ -87,10 +86,24 @@ func (p *Plan) name(kind cdn.Kind) string {
 	return fmt.Sprintf("%s%d", kind, n)
 }
 
-// track returns the index of the track of an m-section, -1 if there is none.
-func (p *Plan) track(mid string) int {
-	return slices.IndexFunc(p.choices, func(c negotiate.Choice) bool { return c.Media.Mid == mid })
+// Track returns the index of the track of an m-section, -1 if there is none.
+func (p *Plan) Track(mid string) int {
+	return slices.IndexFunc(p.Choices, func(c negotiate.Choice) bool { return c.Media.Mid == mid })
 }
 
 // Attribute returns the offer's session-level attribute named.
-func (p *Plan) Attribute(name string) (string, bool) { return p.offer.Attribute(name) }
+func (p *Plan) Attribute(name string) (string, bool) { return p.Offer.Attribute(name) }
+
+// unnamed returns the layers of an m-section that names none: one, or as many as it
+// has SSRCs in a simulcast group, as clients before a=rid had them.
+func unnamed(m *negotiate.Media) []string {
+	n := len(group(m, "SIM"))
+	if n < 2 {
+		return []string{""}
+	}
+	var names []string
+	for i := range n {
+		names = append(names, strconv.Itoa(i))
+	}
+	return names
+}

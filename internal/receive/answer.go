@@ -1,0 +1,117 @@
+package receive
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/negotiate"
+)
+
+// accepted returns the m-sections of the plan, that with the transport first, and
+// those that are accepted for its sake.
+func accepted(p *Plan) (all []*negotiate.Media, bundled bool) {
+	var wanted []*negotiate.Media
+	for i := range p.Choices {
+		wanted = append(wanted, p.Choices[i].Media)
+	}
+	return endpoint.Bundle(p.Offer, wanted)
+}
+
+// readRemote checks that the offer asks for one transport that an endpoint can be
+// the other end of. M-sections that are not bundled have one, too, if they have the
+// same ICE credentials.
+func readRemote(p *Plan) (endpoint.Remote, error) {
+	all, bundled := accepted(p)
+	if !bundled {
+		first, _ := endpoint.First(p.Offer, all[0], "ice-ufrag")
+		for _, m := range all {
+			if ufrag, _ := endpoint.First(p.Offer, m, "ice-ufrag"); ufrag != first {
+				return endpoint.Remote{}, fmt.Errorf("%w: m-sections with a transport each (RFC 9143)", cdn.ErrUnsupported)
+			}
+		}
+	}
+	return endpoint.ReadRemote(p.Offer, all)
+}
+
+func reducedSize(p *Plan) bool {
+	return !slices.ContainsFunc(p.Choices, func(c negotiate.Choice) bool {
+		_, ok := c.Media.Attribute("rtcp-rsize")
+		return !ok
+	})
+}
+
+const (
+	transportCC = "transport-cc"
+	remb        = "goog-remb"
+)
+
+// congestionControl returns the id of the extension that numbers packets across the
+// transport, 0: there is none; or that the sender knows REMB only.
+func congestionControl(p *Plan) (transport uint8, estimates bool) {
+	for i := range p.Choices {
+		c := &p.Choices[i]
+		id, _ := c.Extension(negotiate.URITransportCC)
+		if id != 0 && slices.Contains(c.Codec.Feedback, transportCC) {
+			return id, false
+		}
+		estimates = estimates || slices.Contains(c.Codec.Feedback, remb)
+	}
+	return 0, estimates
+}
+
+// answer writes the SDP answer (RFC 8829 section 5.3): as many m-sections as were
+// offered.
+func answer(p *Plan, l endpoint.Local) string {
+	all, bundled := accepted(p)
+	_, estimates := congestionControl(p)
+	var b strings.Builder
+	if bundled {
+		l.WriteSession(&b, newSSRC(), all)
+	} else {
+		l.WriteSession(&b, newSSRC(), nil)
+	}
+	for _, m := range p.Offer.Media {
+		i := slices.IndexFunc(p.Choices, func(c negotiate.Choice) bool { return c.Media == m })
+		switch {
+		case i >= 0:
+			accept(&b, p, i, l, estimates)
+		case slices.Contains(all, m):
+			l.WriteHeld(&b, m)
+		default:
+			endpoint.WriteRejected(&b, m)
+		}
+		if m == all[0] || i >= 0 && !bundled {
+			l.WriteCandidates(&b)
+		}
+	}
+	return b.String()
+}
+
+func accept(b *strings.Builder, p *Plan, i int, l endpoint.Local, estimates bool) {
+	c := &p.Choices[i]
+	formats := strconv.Itoa(int(c.Codec.PT))
+	if c.Codec.RTX != 0 {
+		formats += " " + strconv.Itoa(int(c.Codec.RTX))
+	}
+	l.WriteSection(b, c.Media, formats)
+	feedback := c.Feedback
+	if estimates {
+		feedback = append(slices.Clone(feedback), remb)
+	}
+	endpoint.WriteFormat(b, c.Codec, feedback)
+	endpoint.WriteExtensions(b, p.Offer, c.Media, endpoint.Extensions(*c))
+	b.WriteString("a=recvonly\r\n")
+	if len(c.Media.Rids) == 0 {
+		return
+	}
+	for _, rid := range c.Media.Rids {
+		b.WriteString("a=rid:" + rid + " recv\r\n")
+	}
+	if _, ok := c.Media.Attribute("simulcast"); ok || len(c.Media.Rids) > 1 {
+		b.WriteString("a=simulcast:recv " + strings.Join(c.Media.Rids, ";") + "\r\n")
+	}
+}

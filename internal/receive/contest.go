@@ -1,0 +1,104 @@
+package receive
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// A contest is a second source of a layer, of which it is not known yet whether it
+// takes the place of the first (an encoder began anew, or chose another SSRC) or
+// sends beside it (a layer that nobody named). What it sends is kept meanwhile, for
+// as long as a frame lasts.
+type contest struct {
+	by     *source
+	begun  time.Time
+	frame  uint32 // its newest timestamp
+	quiet  bool   // nothing new has come of the first source since that frame began
+	ours   uint32 // the first source's newest timestamp since the contest began
+	frames int    // how many there were
+}
+
+const (
+	// twoFrames of the first source show that it goes on; one may have been on its way.
+	twoFrames = 2
+	// quietFor is how long a contest may last while the first source is quiet.
+	quietFor = 250 * time.Millisecond
+)
+
+// compete takes a packet of a source whose layer another feeds. It reports whether
+// the source feeds the layer now.
+func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) bool {
+	l := s.layer
+	c := l.contest
+	switch {
+	case l.source.silent(now):
+		return r.give(now, s, l, out)
+	case c != nil && c.by != s, now.Before(s.refused):
+		r.drop(SecondSource, s.ssrc, p.PayloadType)
+		return false
+	case c == nil:
+		l.contest = &contest{by: s, begun: now, frame: p.Timestamp, quiet: true}
+	case p.Timestamp == c.frame:
+	case c.quiet:
+		return r.give(now, s, l, out)
+	default:
+		c.frame, c.quiet = p.Timestamp, true
+	}
+	if len(s.waiting) >= maxWaiting {
+		r.refuse(now, l)
+		return false
+	}
+	s.waiting = append(s.waiting, hold(now, p))
+	return false
+}
+
+// contested takes note of a packet of the source that feeds a layer, while there is
+// another.
+func (r *receiver) contested(l *layer, p *rtp.Packet) {
+	c := l.contest
+	if !l.source.stats.isNewest(p.SequenceNumber) {
+		return // it was on its way
+	}
+	c.quiet = false
+	if c.frames == 0 || p.Timestamp != c.ours {
+		c.frames++
+		c.ours = p.Timestamp
+	}
+	if c.frames >= twoFrames {
+		r.refuse(l.source.last, l)
+	}
+}
+
+// refuse has the second source of a layer not feed it: the first goes on.
+func (r *receiver) refuse(now time.Time, l *layer) {
+	s := l.contest.by
+	l.contest = nil
+	for range s.waiting {
+		r.drop(SecondSource, s.ssrc, l.section.pt)
+	}
+	s.waiting, s.refused = nil, now.Add(refusedFor)
+}
+
+// settle ends the contests that no packet ends, and those strays that nothing
+// explains.
+func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
+	for _, in := range r.sections {
+		for _, l := range in.layers {
+			if c := l.contest; c != nil && c.quiet && now.Sub(c.begun) >= quietFor && l.source.silentFor(now, quietFor) {
+				r.give(now, c.by, l, out)
+			}
+		}
+	}
+	for len(r.strays) > 0 && now.Sub(r.strays[0].at) > maxHeldFor {
+		old := &r.strays[0].packet
+		r.drop(Unmatched, old.SSRC, old.PayloadType)
+		r.strays = append(r.strays[:0], r.strays[1:]...)
+	}
+}
+
+func (s *source) silentFor(now time.Time, d time.Duration) bool {
+	return s.ended || now.Sub(s.last) >= d
+}

@@ -1,0 +1,205 @@
+package receive
+
+import (
+	"time"
+
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/seqnum"
+)
+
+// reception is what receiver reports say of a source (RFC 3550 appendix A).
+type reception struct {
+	seq      seqnum.Seq
+	first    uint64
+	count    uint64 // packets that came
+	expected uint64 // at the last report, as counted
+	counted  uint64
+	transit  int64 // of the last packet, in ticks
+	begun    time.Time
+	jitter   float64 // in ticks
+}
+
+func (s *reception) received(now time.Time, seq uint16, timestamp, rate uint32) {
+	ext := s.seq.Unwrap(seq)
+	if s.count == 0 {
+		s.first, s.begun = ext, now
+	}
+	s.count++
+	transit := int64(int32(uint32(int64(now.Sub(s.begun))*int64(rate)/int64(time.Second)) - timestamp))
+	if s.count > 1 {
+		d := transit - s.transit
+		if d < 0 {
+			d = -d
+		}
+		s.jitter += (float64(d) - s.jitter) / 16
+	}
+	s.transit = transit
+}
+
+func (s *reception) isNewest(seq uint16) bool { return uint16(s.seq.Highest()) == seq }
+
+// isNear reports whether a number is close to the newest.
+func (s *reception) isNear(seq uint16, n int) bool {
+	behind := int(int16(uint16(s.seq.Highest()) - seq))
+	return s.count > 0 && behind > -n && behind < n
+}
+
+// lost returns the fraction lost since the last report, and all that was.
+func (s *reception) lost() (fraction uint8, total uint32) {
+	expected := s.seq.Highest() - s.first + 1
+	if expected > s.count {
+		total = uint32(min(expected-s.count, 1<<23-1))
+	}
+	interval, came := expected-s.expected, s.count-s.counted
+	s.expected, s.counted = expected, s.count
+	if int64(interval) > 0 && interval > came {
+		fraction = uint8(min((interval-came)*256/interval, 255))
+	}
+	return fraction, total
+}
+
+func (s *source) block(now time.Time) rtcp.ReceptionReport {
+	b := rtcp.ReceptionReport{
+		SSRC: s.ssrc, LastSequenceNumber: uint32(s.stats.seq.Highest() - 1<<16), Jitter: uint32(s.stats.jitter),
+	}
+	b.FractionLost, b.TotalLost = s.stats.lost()
+	if s.report != nil {
+		b.LastSenderReport = ntp.Middle(s.report.ntp)
+		b.Delay = uint32(now.Sub(s.report.at) * 65536 / time.Second)
+	}
+	return b
+}
+
+const (
+	reportEvery    = time.Second
+	transportEvery = 50 * time.Millisecond
+	// A source that was silent for so long is not reported on.
+	reportedFor = 5 * time.Second
+	maxBlocks   = 31 // RFC 3550 section 6.4.2
+)
+
+// feedback is what a sender is told about all that it sends.
+type feedback struct {
+	ssrc    uint32 // ours
+	cname   string
+	reduced bool // reduced-size RTCP was agreed on (RFC 5506)
+
+	// Transport-wide feedback, draft-holmer-rmcat-transport-wide-cc-extensions-01.
+	transport   uint8          // id of the extension, 0: none was agreed on
+	recorder    *twcc.Recorder // nil: none
+	begun       time.Time
+	transportAt time.Time // when feedback was last sent
+	pending     bool
+
+	// REMB, draft-alvestrand-rmcat-remb.
+	remb     bool
+	estimate bandwidth
+
+	reportAt time.Time // when reports were last sent
+	last     time.Time // when a packet came
+}
+
+func (f *feedback) init(now time.Time, ssrc uint32, cname string) {
+	f.ssrc, f.cname, f.begun, f.reportAt = ssrc, cname, now, now
+	if f.transport != 0 {
+		f.recorder = twcc.NewRecorder(ssrc)
+	}
+}
+
+// arrived notes that a packet came.
+func (f *feedback) arrived(now time.Time, h *rtp.Header, size int) {
+	f.last = now
+	f.estimate.bytes += size
+	if f.recorder == nil {
+		return
+	}
+	if data := h.GetExtension(f.transport); len(data) >= 2 {
+		f.recorder.Record(h.SSRC, uint16(data[0])<<8|uint16(data[1]), now.Sub(f.begun).Microseconds())
+		f.pending = true
+	}
+}
+
+// transportDue returns the transport-wide feedback that is due, nil: none.
+func (f *feedback) transportDue(now time.Time) []rtcp.Packet {
+	if !f.pending || now.Sub(f.transportAt) < transportEvery {
+		return nil
+	}
+	f.pending, f.transportAt = false, now
+	return f.recorder.BuildFeedbackPacket()
+}
+
+// reportDue returns the reports that are due, nil: none.
+func (f *feedback) reportDue(now time.Time, sources map[uint32]*source) []rtcp.Packet {
+	if now.Sub(f.reportAt) < reportEvery {
+		return nil
+	}
+	passed := now.Sub(f.reportAt)
+	f.reportAt = now
+	report := &rtcp.ReceiverReport{SSRC: f.ssrc}
+	var ssrcs []uint32
+	lost := uint8(0)
+	for _, s := range sources {
+		if s.media && now.Sub(s.last) < reportedFor && len(report.Reports) < maxBlocks {
+			b := s.block(now)
+			report.Reports = append(report.Reports, b)
+			ssrcs = append(ssrcs, s.ssrc)
+			lost = max(lost, b.FractionLost)
+		}
+	}
+	if len(report.Reports) == 0 {
+		return nil
+	}
+	packets := []rtcp.Packet{report, f.sdes()}
+	if f.remb {
+		packets = append(packets, &rtcp.ReceiverEstimatedMaximumBitrate{
+			SenderSSRC: f.ssrc, Bitrate: float32(f.estimate.next(passed, lost)), SSRCs: ssrcs,
+		})
+	}
+	return packets
+}
+
+func (f *feedback) sdes() *rtcp.SourceDescription {
+	return &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
+		Source: f.ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: f.cname}},
+	}}}
+}
+
+// compound returns packets as they are sent: behind a report, unless reduced-size
+// RTCP was agreed on (RFC 3550 section 6.1).
+func (f *feedback) compound(packets ...rtcp.Packet) []byte {
+	if len(packets) == 0 {
+		return nil
+	}
+	if _, report := packets[0].(*rtcp.ReceiverReport); !report && !f.reduced {
+		packets = append([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: f.ssrc}, f.sdes()}, packets...)
+	}
+	raw, err := rtcp.Marshal(packets)
+	if err != nil {
+		return nil // what we make can be marshaled
+	}
+	return raw
+}
+
+// bandwidth is what a sender that knows nothing better than REMB is told that it may
+// send: twice what came, so that it can grow, or less than that, if much is lost.
+type bandwidth struct{ bytes int }
+
+const (
+	leastEstimate = 500_000 // bits a second
+	mostEstimate  = 50_000_000
+)
+
+// next returns the estimate for the time to come.
+func (b *bandwidth) next(passed time.Duration, lost uint8) (bitsPerSecond float64) {
+	rate := float64(b.bytes) * 8 / passed.Seconds()
+	b.bytes = 0
+	const tenPercent = 26 // of 256
+	if lost > tenPercent {
+		return max(leastEstimate/5, 0.85*rate)
+	}
+	return min(max(leastEstimate, 2*rate), mostEstimate)
+}

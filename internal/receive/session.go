@@ -1,0 +1,238 @@
+package receive
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/rtcp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint"
+)
+
+// Config says how a stream is received.
+type Config struct {
+	// Input is where the media goes. It has been started with the plan's tracks, and
+	// is closed when the session ends.
+	Input     *cdn.Input
+	Transport cdn.Transport
+	Log       *slog.Logger
+	PionLog   logging.LoggerFactory
+	// Watch and Clock are those of all sessions of a service. If nil, the session has
+	// its own.
+	Watch *endpoint.Watch
+	Clock *Clock
+	// Expires is when the session ends by itself. Zero: never.
+	Expires time.Time
+	// Proved is called when the publisher has proved its address, perhaps more than
+	// once, with the session's lock held. Nil: nobody is told.
+	Proved func()
+	// Ended is called once, when a session that was returned is over. It must not
+	// block.
+	Ended func(err error, received Stats)
+}
+
+// A Session receives a stream from one publisher. It is a signal.Session, whose SDP
+// is the answer. Its methods may be called concurrently.
+type Session struct {
+	endpoint.Endpoint
+	receiver *receiver
+	config   Config // static
+	over     atomic.Bool
+
+	warned time.Time // guarded by the receiver's mu
+}
+
+// Answer starts a session that receives what p planned. Errors wrap
+// [cdn.ErrUnsupported] for an offer that only a PeerConnection can answer, and
+// [cdn.ErrInvalid]; then the input is the caller's still.
+func Answer(c Config, p *Plan) (*Session, error) {
+	if c.Clock == nil {
+		c.Clock = &Clock{}
+	}
+	remote, err := readRemote(p)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{config: c, receiver: newReceiver(c.Input, p)}
+	s.Init(endpoint.Config{
+		Transport: c.Transport, Log: c.PionLog, Watch: c.Watch, Expires: c.Expires, Proved: c.Proved,
+		Remote: remote, Role: endpoint.Role{Client: remote.Passive, Receives: true},
+	}, s)
+	r := s.receiver
+	r.warn = s.warn
+	r.back = func(of *source) cdn.Back { return &back{session: s, ssrc: of.ssrc, section: of.section} }
+	r.feedback.reduced = reducedSize(p)
+	r.feedback.transport, r.feedback.remb = congestionControl(p)
+	r.feedback.init(time.Now(), newSSRC(), rand.Text()[:16])
+	local, err := s.Open()
+	if err != nil {
+		return nil, err
+	}
+	s.Begin(answer(p, local))
+	c.Input.AfterDone(s.End)
+	return s, nil
+}
+
+func newSSRC() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // it does not fail
+	return binary.BigEndian.Uint32(b[:]) | 1
+}
+
+// Stats returns a snapshot.
+func (s *Session) Stats() Stats {
+	s.receiver.mu.Lock()
+	defer s.receiver.mu.Unlock()
+	return s.receiver.stats
+}
+
+// Connected implements [endpoint.Owner].
+func (s *Session) Connected(keys dtlssrtp.Keys, _ *dtlssrtp.Sealer) {
+	opener, err := keys.PacketOpener(4 * maxSources)
+	if err != nil {
+		s.End(fmt.Errorf("%w: %w", cdn.ErrPeerLost, err)) // the keys are as long as their profile says
+		return
+	}
+	s.receiver.mu.Lock()
+	s.receiver.opener = opener
+	s.receiver.mu.Unlock()
+	s.config.Clock.add(s)
+	if s.over.Load() {
+		s.config.Clock.remove(s)
+	}
+}
+
+// RTP implements [endpoint.Owner]: the port's reader writes the packet into the ring.
+func (s *Session) RTP(now time.Time, packet []byte) (authentic bool) {
+	r := s.receiver
+	r.mu.Lock()
+	if r.opener == nil || s.over.Load() {
+		r.mu.Unlock()
+		return false
+	}
+	authentic = r.rtp(now, packet, s.config.Transport.Arrivals)
+	transport := r.feedback.transportDue(now)
+	var compound []byte
+	if transport != nil {
+		compound = r.feedback.compound(transport...)
+	}
+	r.mu.Unlock()
+	if compound != nil {
+		s.ReplyRTCP(compound)
+	}
+	return authentic
+}
+
+// RTCP implements [endpoint.Owner].
+func (s *Session) RTCP(now time.Time, compound []byte, _ netip.AddrPort) {
+	s.receiver.mu.Lock()
+	defer s.receiver.mu.Unlock()
+	if !s.over.Load() {
+		s.receiver.rtcp(now, compound)
+	}
+}
+
+// idleAfter is how long nothing has to come until that is no pause between two
+// packets.
+const idleAfter = time.Second
+
+// Idle implements [endpoint.Owner].
+func (s *Session) Idle(now time.Time) bool {
+	s.receiver.mu.Lock()
+	defer s.receiver.mu.Unlock()
+	return now.Sub(s.receiver.feedback.last) > idleAfter
+}
+
+// Ending implements [endpoint.Owner]. There is no BYE: that is for those who send.
+func (s *Session) Ending(err error) (goodbye []byte) {
+	s.over.Store(true)
+	s.config.Clock.remove(s)
+	s.receiver.mu.Lock()
+	s.receiver.strays = nil
+	s.receiver.mu.Unlock()
+	s.config.Input.Close(err)
+	return nil
+}
+
+// Ended implements [endpoint.Owner].
+func (s *Session) Ended(err error) {
+	if s.config.Ended != nil {
+		s.config.Ended(err, s.Stats())
+	}
+}
+
+// tick does what is due though no packet comes. A [Clock] calls it.
+func (s *Session) tick(now time.Time) {
+	r := s.receiver
+	r.mu.Lock()
+	r.settle(now, nil)
+	packets := r.feedback.reportDue(now, r.sources)
+	transport := r.feedback.transportDue(now)
+	compound := r.feedback.compound(append(packets, transport...)...)
+	r.mu.Unlock()
+	if compound != nil {
+		s.SendRTCP(compound)
+	}
+}
+
+// warnEvery is how often a session warns of packets that are not taken.
+const warnEvery = time.Minute
+
+// warn warns of a packet that is not taken: of the first one, and then seldom.
+func (s *Session) warn(reason Drop, ssrc uint32, pt uint8) {
+	now := time.Now()
+	if s.config.Log == nil || now.Sub(s.warned) < warnEvery {
+		return
+	}
+	s.warned = now
+	s.config.Log.Warn("packets of a publisher are dropped", "why", reason.String(), "ssrc", ssrc, "payload type", pt,
+		"dropped", s.receiver.stats.Dropped[reason])
+}
+
+// back asks the sender of one SSRC.
+type back struct {
+	session *Session
+	ssrc    uint32
+	section *section // as it was
+	seq     uint8    // of the last FIR
+}
+
+// RequestKeyframe implements [cdn.Back].
+func (b *back) RequestKeyframe() {
+	f := &b.session.receiver.feedback
+	if b.section.fir {
+		b.seq++
+		b.send(&rtcp.FullIntraRequest{
+			SenderSSRC: f.ssrc, MediaSSRC: b.ssrc, FIR: []rtcp.FIREntry{{SSRC: b.ssrc, SequenceNumber: b.seq}},
+		})
+		return
+	}
+	b.send(&rtcp.PictureLossIndication{SenderSSRC: f.ssrc, MediaSSRC: b.ssrc})
+}
+
+// maxPairs keeps a NACK below the MTU: a pair has four bytes.
+const maxPairs = 250
+
+// Nack implements [cdn.Back].
+func (b *back) Nack(seqs []uint16) {
+	if !b.section.nack {
+		return
+	}
+	slices.Sort(seqs)
+	for pairs := range slices.Chunk(rtcp.NackPairsFromSequenceNumbers(seqs), maxPairs) {
+		b.send(&rtcp.TransportLayerNack{SenderSSRC: b.session.receiver.feedback.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
+	}
+}
+
+func (b *back) send(p rtcp.Packet) {
+	b.session.SendRTCP(b.session.receiver.feedback.compound(p)) // lost, it is repeated
+}
