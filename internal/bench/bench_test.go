@@ -126,3 +126,20 @@ func TestLimits(t *testing.T) {
 		t.Error("the load generator's limit was taken for the server's")
 	}
 }
+
+func TestPublishers(t *testing.T) {
+	t.Parallel()
+	b, out := tiny(t)
+	b.publishers = 10
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out)
+	got := rows(t, out.String())
+	if len(got) != 2 || got[0][0] != "delta-publishers-pc" || got[1][0] != "delta" || got[1][1] != "10" {
+		t.Fatalf("no row for each: %q", got)
+	}
+	if goroutines, _, _ := strings.Cut(got[1][4], " "); goroutines > "0.3" && goroutines[0] != '-' {
+		t.Errorf("a publisher has %s goroutines", goroutines)
+	}
+}

@@ -4,7 +4,7 @@
 //	go -C internal/bench run .
 //
 // or, with -joins, how long those wait who join, or, with -saturate, how many
-// viewers a server carries.
+// viewers a server carries, or, with -publishers, what publishers take.
 //
 // Each server has the first core for itself, the load generator the second. The
 // floor is what the same packets cost at the least. Machines differ and change:
@@ -34,17 +34,18 @@ func main() {
 	sound := flag.Bool("sound", false, "viewers take only the sound")
 	busy := flag.Int("hogs", 0, "other processes that keep the server's core busy: with 9 it is a tenth as fast")
 	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
+	publishers := flag.Int("publishers", 0, "instead of the table: so many publishers, received by PeerConnections and by sessions of Delta's own, and what they take")
 	saturate := flag.Bool("saturate", false, "instead of the table: more and more viewers, until packets get lost or the core is full")
 	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, full: *saturate, load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
 		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
 	}}
-	if *viewers == "" && !*saturate {
+	if *viewers == "" && !*saturate && *publishers == 0 {
 		*viewers = "1,50,100,200"
 	}
 	var err error
@@ -88,7 +89,9 @@ type bench struct {
 	counts []int // of viewers
 	joins  int   // a second; 0: they are not what is measured
 	full   bool  // the servers are filled
-	load   load
+	// publishers are what is measured, if there are any.
+	publishers int
+	load       load
 }
 
 // run builds the servers, and measures them.
@@ -104,6 +107,9 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.joins > 0 {
 		return b.joinTable(ctx, b.joins)
+	}
+	if b.publishers > 0 {
+		return b.publisherTable(ctx, b.publishers)
 	}
 	if b.full {
 		return b.saturate(ctx)

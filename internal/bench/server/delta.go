@@ -5,6 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
@@ -14,20 +19,20 @@ import (
 )
 
 // newDelta is an origin and an edge on one node.
-func newDelta(udp string, peerConnections bool) (http.Handler, func() error, error) {
+func newDelta(udp string, viewersPC, publishersPC bool) (http.Handler, func() error, error) {
 	log := slog.New(slog.DiscardHandler)
-	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log})
+	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log, Limits: cdn.Limits{Sessions: 100_000}})
 	if err != nil {
 		return nil, nil, err
 	}
 	fail := func(err error) (http.Handler, func() error, error) {
 		return nil, nil, fmt.Errorf("%w (closing: %w)", err, node.Close())
 	}
-	o, err := origin.New(node, origin.Config{})
+	o, err := origin.New(node, origin.Config{PeerConnections: publishersPC})
 	if err != nil {
 		return fail(err)
 	}
-	e, err := edge.New(node, edge.Config{Source: o, PeerConnections: peerConnections})
+	e, err := edge.New(node, edge.Config{Source: o, PeerConnections: viewersPC})
 	if err != nil {
 		return fail(err)
 	}
@@ -50,5 +55,70 @@ func newDelta(udp string, peerConnections bool) (http.Handler, func() error, err
 			Viewers edge.Stats
 		}{node.Stats(), viewers})
 	})
+	mux.HandleFunc("GET /meters", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(readMeters()) })
+	mux.HandleFunc("POST /streams", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		m, err := bareStreams(node, n)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(m)
+	})
 	return mux, node.Close, nil
 }
+
+// meters are what is in use of memory, after a garbage collection.
+type meters struct {
+	Bytes      uint64 // of heap and stacks
+	Goroutines int
+}
+
+func readMeters() meters {
+	runtime.GC()
+	runtime.GC() // what finalizers have freed, too
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return meters{m.HeapAlloc + m.StackInuse, runtime.NumGoroutine()}
+}
+
+// bareStreams returns what so many streams take by themselves, as the benchmark's
+// publishers have them: of two tracks, with two packets of sound.
+func bareStreams(node *cdn.Node, n int) (m meters, err error) {
+	before := readMeters()
+	var all []*cdn.Stream
+	for i := range n {
+		s, err := node.NewStream(cdn.StreamID(fmt.Sprintf("bare%d", i)))
+		if err != nil {
+			return m, err
+		}
+		all = append(all, s)
+		in, err := s.NewInput(cdn.InputConfig{})
+		if err != nil {
+			return m, err
+		}
+		if err := in.Start([]cdn.TrackInfo{
+			{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}},
+			{ID: "audio", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2}},
+		}); err != nil {
+			return m, err
+		}
+		li, err := in.Layer(1, "", quiet{})
+		if err != nil {
+			return m, err
+		}
+		for seq := range uint16(2) {
+			li.Write(time.Now(), &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq}, Payload: make([]byte, 120)}, nil)
+		}
+	}
+	after := readMeters()
+	for _, s := range all {
+		s.End(nil)
+	}
+	return meters{after.Bytes - before.Bytes, after.Goroutines - before.Goroutines}, nil
+}
+
+type quiet struct{}
+
+func (quiet) RequestKeyframe() {}
+func (quiet) Nack([]uint16)    {}

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections), pion (a textbook fan-out), floor (prints what a packet costs at the least) or hog (takes processor time)")
+	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), floor (prints what a packet costs at the least) or hog (takes processor time)")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
@@ -38,8 +38,8 @@ func run(kind, addr, udp string) error {
 	var h http.Handler
 	var err error
 	switch kind {
-	case "delta", "delta-pc":
-		h, _, err = newDelta(udp, kind == "delta-pc") // it lives as long as the process
+	case "delta", "delta-pc", "delta-publishers-pc":
+		h, _, err = newDelta(udp, kind == "delta-pc", kind == "delta-publishers-pc") // it lives as long as the process
 	case "pion":
 		h = newPion()
 	case "hog":
