@@ -1,18 +1,34 @@
 package cdn
 
 import (
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/pion/rtp"
 )
 
+// gatherFor is how long receivers are not woken for a frame of which more packets
+// are about to come.
+const gatherFor = time.Millisecond
+
 // Arrivals are packets that were read together. They are written at once, and
-// those who receive their streams are woken once, at the end: so what was read
-// together leaves together. It is not safe for concurrent use; that of a node
-// ([Transport]) is for the port's one reader, which flushes it. By a nil one packets
-// are written by themselves.
-type Arrivals struct{ streams []*Stream }
+// those who receive their streams are woken once, at the end, and where many do,
+// when a frame is complete, or soon: so what came together leaves together. One
+// goroutine at a time uses it; that of a node ([Transport]) is for the port's one
+// reader, which flushes it. By a nil one packets are written by themselves.
+type Arrivals struct {
+	mu      sync.Mutex
+	streams []arrival
+	timer   *time.Timer // that wakes for incomplete frames; nil: none has been
+	armed   bool
+}
+
+// An arrival is what has come of one stream and nobody was woken for.
+type arrival struct {
+	stream *Stream
+	since  time.Time
+	whole  bool // the frame is complete, as far as can be seen
+}
 
 // Write is [LayerInput.Write], but for waking: Flush does that.
 func (a *Arrivals) Write(li *LayerInput, now time.Time, p *rtp.Packet, ext []Ext) {
@@ -20,16 +36,61 @@ func (a *Arrivals) Write(li *LayerInput, now time.Time, p *rtp.Packet, ext []Ext
 		li.Write(now, p, ext)
 		return
 	}
-	if s := li.layer.track.stream; li.write(now, p, ext) && !slices.Contains(a.streams, s) {
-		a.streams = append(a.streams, s)
+	if !li.write(now, p, ext) {
+		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	track := li.layer.track
+	for i := range a.streams {
+		if one := &a.streams[i]; one.stream == track.stream {
+			if track.info.Kind == Video {
+				one.whole = p.Marker
+			}
+			return
+		}
+	}
+	a.streams = append(a.streams, arrival{track.stream, now, p.Marker || track.info.Kind == Audio})
 }
 
 // Flush wakes those who receive what was written.
 func (a *Arrivals) Flush() {
-	for i, s := range a.streams {
-		s.feed.Wake()
-		a.streams[i] = nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var now time.Time
+	rest := a.streams[:0]
+	for _, one := range a.streams {
+		if !one.whole && !one.stream.feed.Direct() {
+			if now.IsZero() {
+				now = time.Now()
+			}
+			if now.Sub(one.since) < gatherFor {
+				rest = append(rest, one)
+				continue
+			}
+		}
+		one.stream.feed.Wake()
+	}
+	clear(a.streams[len(rest):])
+	a.streams = rest
+	switch {
+	case len(rest) == 0 || a.armed:
+	case a.timer == nil:
+		a.timer, a.armed = time.AfterFunc(gatherFor, a.late), true
+	default:
+		a.timer.Reset(gatherFor)
+		a.armed = true
+	}
+}
+
+// late wakes for frames that are not complete in time.
+func (a *Arrivals) late() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.armed = false
+	for i, one := range a.streams {
+		one.stream.feed.Wake()
+		a.streams[i] = arrival{}
 	}
 	a.streams = a.streams[:0]
 }

@@ -133,11 +133,14 @@ func (p *Pool[B]) NewFeed() *Feed[B] {
 	return f
 }
 
+// Direct reports whether whoever calls Wake serves the consumers itself.
+func (f *Feed[B]) Direct() bool { return f.pool.consumers.Load() <= few }
+
 // Wake has every consumer of the feed served soon. It is cheap, does not block
 // and may be called from any goroutine that holds no lock which a consumer
 // needs.
 func (f *Feed[B]) Wake() {
-	alone := f.pool.consumers.Load() <= few
+	alone := f.Direct()
 	for _, g := range f.groups {
 		if g.empty() {
 			continue

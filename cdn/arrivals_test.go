@@ -1,0 +1,90 @@
+package cdn_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/egress"
+)
+
+type served struct{ times int }
+
+func (s *served) Consume(*egress.Batch) { s.times++ }
+
+type unasked struct{}
+
+func (unasked) RequestKeyframe() {}
+func (unasked) Nack([]uint16)    {}
+
+// What is read together wakes receivers once. Where there are many, they are woken
+// for a frame when it is complete, or a millisecond after its first packet.
+func TestArrivalsWakeOnce(t *testing.T) {
+	for name, k := range map[string]struct{ consumers, first, second, later int }{
+		"few":  {1, 1, 2, 2},
+		"many": {5, 0, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := cdntest.NewNetwork(t, cdntest.NetworkConfig{}).Host("node", cdntest.Path{})
+				node, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
+				require.NoError(t, err)
+				defer func() { require.NoError(t, node.Close()) }()
+				stream, err := node.NewStream("live")
+				require.NoError(t, err)
+				in, err := stream.NewInput(cdn.InputConfig{})
+				require.NoError(t, err)
+				require.NoError(t, in.Start([]cdn.TrackInfo{
+					{ID: "video", Kind: cdn.Video, Codec: cdn.Codec{MimeType: "video/VP8", ClockRate: 90000}},
+					{ID: "audio", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2}},
+				}))
+				video, err := in.Layer(0, "", unasked{})
+				require.NoError(t, err)
+				audio, err := in.Layer(1, "", unasked{})
+				require.NoError(t, err)
+				var one served
+				detach := stream.AttachBatch(&one)
+				defer detach()
+				for range k.consumers - 1 {
+					defer stream.AttachBatch(&served{})()
+				}
+				synctest.Wait()
+				var a cdn.Arrivals
+				seq := uint16(0)
+				write := func(li *cdn.LayerInput, marker bool) {
+					seq++
+					a.Write(li, time.Now(), &rtp.Packet{
+						Header: rtp.Header{SequenceNumber: seq, Timestamp: 3000, Marker: marker}, Payload: []byte{0x10, 0, 0, 0, 0},
+					}, nil)
+				}
+				times := func() (n int) {
+					a.Flush()
+					synctest.Wait()
+					n, one.times = one.times, 0
+					return n
+				}
+				times()
+				sum := 0
+				write(video, false)
+				write(video, false)
+				sum += times()
+				require.Equal(t, k.first, sum, "the frame is not complete")
+				write(video, true)
+				sum += times()
+				require.Equal(t, k.second, sum)
+				require.Zero(t, times())
+				write(audio, false)
+				require.Equal(t, 1, times(), "sound does not wait")
+				write(video, false)
+				n := times()
+				time.Sleep(time.Millisecond)
+				require.Equal(t, 1, n+times(), "nor does the rest of a frame for long")
+			})
+		})
+	}
+}
