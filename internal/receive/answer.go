@@ -23,13 +23,15 @@ func accepted(p *Plan) (all []*negotiate.Media, bundled bool) {
 
 // readRemote checks that the offer asks for one transport that an endpoint can be
 // the other end of. M-sections that are not bundled have one, too, if they have the
-// same ICE credentials.
+// same ICE credentials and candidates.
 func readRemote(p *Plan) (endpoint.Remote, error) {
 	all, bundled := accepted(p)
 	if !bundled {
 		first, _ := endpoint.First(p.Offer, all[0], "ice-ufrag")
 		for _, m := range all {
-			if ufrag, _ := endpoint.First(p.Offer, m, "ice-ufrag"); ufrag != first {
+			ufrag, _ := endpoint.First(p.Offer, m, "ice-ufrag")
+			candidates := m.Attributes("candidate")
+			if ufrag != first || len(candidates) > 0 && !slices.Equal(candidates, all[0].Attributes("candidate")) {
 				return endpoint.Remote{}, fmt.Errorf("%w: m-sections with a transport each (RFC 9143)", cdn.ErrUnsupported)
 			}
 		}
