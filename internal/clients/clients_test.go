@@ -19,6 +19,7 @@ func allClients() []struct {
 	}{
 		{"Chromium", browserClient{"Chromium", findChromium, startChromium, ""}},
 		{"Firefox", browserClient{"Firefox", findFirefox, startFirefox, ""}},
+		{"whip-whep", whipWhep{browserClient{"Chromium", findChromium, startChromium, ""}}},
 		{"aiortc", aiortc},
 		{"libdatachannel", nodeScript("node_datachannel", "node-datachannel")},
 		{"werift", nodeScript("werift", "werift")},

@@ -38,8 +38,8 @@ type nodes struct{ origin, hop *place }
 func (n *nodes) all() []*place { return []*place{n.origin, n.hop} }
 
 // startNodes starts them. The recorder may be nil.
-func startNodes(t *testing.T, r *recorder) *nodes {
-	n := &nodes{origin: newPlace(t, "origin", r), hop: newPlace(t, "hop", nil)}
+func startNodes(t *testing.T, r *recorder, tune ...func(*cdn.Config)) *nodes {
+	n := &nodes{origin: newPlace(t, "origin", r, tune...), hop: newPlace(t, "hop", nil, tune...)}
 
 	live, err := origin.New(n.origin.node, origin.Config{})
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func startNodes(t *testing.T, r *recorder) *nodes {
 
 // newPlace starts a node on all addresses, since a browser need not use those of
 // the loopback interface.
-func newPlace(t *testing.T, name string, r *recorder) *place {
+func newPlace(t *testing.T, name string, r *recorder, tune ...func(*cdn.Config)) *place {
 	p := &place{name: name, mux: http.NewServeMux()}
 	handler := http.Handler(p.mux)
 	if r != nil {
@@ -77,6 +77,9 @@ func newPlace(t *testing.T, name string, r *recorder) *place {
 	}
 	if os.Getenv("DELTA_CLIENTS_LOG") != "" {
 		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+	}
+	for _, f := range tune {
+		f(&config)
 	}
 	var err error
 	p.node, err = cdn.Listen(config)

@@ -104,6 +104,7 @@ func (c *Check) signed() (name []byte, err error) {
 			c.Nominates = true
 		case stun.AttrICEControlled:
 			c.Controlled = true
+		default: // says nothing that matters here
 		}
 	}
 	return nil, stun.ErrAttributeNotFound

@@ -3,6 +3,7 @@
 
 let pc = null;
 let resource = null;
+let library = null; // the session of whip-whep, where that is used
 let failure = '';
 
 addEventListener('error', (e) => { failure = e.message; });
@@ -14,6 +15,17 @@ async function signal(url) {
   if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`);
   resource = new URL(answer.headers.get('Location'), url);
   await pc.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
+}
+
+function receive() {
+  pc = new RTCPeerConnection();
+  const media = new MediaStream();
+  pc.ontrack = (e) => media.addTrack(e.track);
+  pc.addTransceiver('video', { direction: 'recvonly' });
+  pc.addTransceiver('audio', { direction: 'recvonly' });
+  const video = document.getElementById('video');
+  video.srcObject = media;
+  video.play().catch(() => {});
 }
 
 window.client = {
@@ -33,16 +45,37 @@ window.client = {
   },
 
   async play(url) {
-    pc = new RTCPeerConnection();
-    const media = new MediaStream();
-    pc.ontrack = (e) => media.addTrack(e.track);
-    pc.addTransceiver('video', { direction: 'recvonly' });
-    pc.addTransceiver('audio', { direction: 'recvonly' });
-    const video = document.getElementById('video');
-    video.srcObject = media;
+    receive();
     await signal(url);
-    video.play().catch(() => {});
     return 'ok';
+  },
+
+  // playByLibrary and publishByLibrary leave the signaling to whip-whep, as npm has it.
+  async playByLibrary(url) {
+    const { WHEPClient } = await import('/npm/whip-whep/whep.js');
+    receive();
+    library = new WHEPClient();
+    await library.view(pc, url);
+    return 'ok';
+  },
+
+  async publishByLibrary(url) {
+    const { WHIPClient } = await import('/npm/whip-whep/whip.js');
+    pc = new RTCPeerConnection();
+    const media = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
+    for (const track of media.getTracks()) pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
+    library = new WHIPClient();
+    await library.publish(pc, url);
+    return 'ok';
+  },
+
+  // restart begins ICE anew, and resolves with the user name fragments that the
+  // server had before and has now.
+  async restart() {
+    const fragment = () => pc.remoteDescription.sdp.match(/^a=ice-ufrag:(.*?)\r?$/m)[1];
+    const before = fragment();
+    await library.restart();
+    return JSON.stringify([before, fragment()]);
   },
 
   // counts returns what has been sent or received: frames encoded or decoded.
@@ -65,6 +98,10 @@ window.client = {
   },
 
   async stop() {
+    if (library) {
+      await library.stop();
+      return 'ok';
+    }
     pc.close();
     if (resource) await fetch(resource, { method: 'DELETE' });
     return 'ok';
