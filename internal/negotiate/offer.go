@@ -54,8 +54,17 @@ type Codec struct {
 // repeat theirs in each m-section.
 const maxCandidates = 256
 
-// Parse reads an offer. Errors wrap [cdn.ErrInvalid].
+// Parse reads an offer, however carelessly it is written ([tidy]). Errors wrap
+// [cdn.ErrInvalid].
 func Parse(offer string) (*Offer, error) {
+	o, err := parseOffer(tidy(offer))
+	if err != nil {
+		return nil, &cdn.Error{Op: "read offer", Err: err, Detail: "The offer is malformed (RFC 8866), or has nothing in it."}
+	}
+	return o, nil
+}
+
+func parseOffer(offer string) (*Offer, error) {
 	o := &Offer{}
 	if strings.ContainsAny(strings.ReplaceAll(offer, "\r\n", "\n"), "\r\x00") { // values are repeated in answers
 		return nil, fmt.Errorf("%w: sdp: a line that does not end in a line feed", cdn.ErrInvalid)

@@ -48,7 +48,10 @@ func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
 	}
 	switch {
 	case !sends:
-		return nil, fmt.Errorf("%w: the offer sends nothing", cdn.ErrInvalid)
+		return nil, &cdn.Error{
+			Op: "read offer", Err: fmt.Errorf("%w: the offer sends nothing", cdn.ErrInvalid),
+			Detail: "The offer sends nothing: a section of a publisher is sendonly or sendrecv.",
+		}
 	case len(p.Tracks) == 0:
 		return nil, fmt.Errorf("%w: nothing offered is allowed here", cdn.ErrNoCommonCodec)
 	}

@@ -63,7 +63,10 @@ func PlanAnswer(o *negotiate.Offer, tracks []*cdn.Track) (*Plan, error) {
 	return p, nil
 }
 
-var errReceivesNothing = fmt.Errorf("%w: the offer receives nothing", cdn.ErrInvalid)
+var errReceivesNothing = &cdn.Error{
+	Op: "read offer", Err: fmt.Errorf("%w: the offer receives nothing", cdn.ErrInvalid),
+	Detail: "The offer receives nothing: a section of a player is recvonly or sendrecv.",
+}
 
 // maxOpen bounds the m-sections that are accepted before it is known what the
 // stream has: as many tracks a stream may have, unless a node says otherwise.

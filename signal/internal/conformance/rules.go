@@ -64,8 +64,12 @@ func created(ctx context.Context, t *Target) error {
 func refusesOtherBodies(ctx context.Context, t *Target) error {
 	var bad error
 	for _, c := range []struct{ body, kind string }{
-		{t.offer(), "text/plain"}, {t.offer(), "application/json"}, {"{}", "application/sdp"}, {"v=0", "application/sdp"},
-		{"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "application/sdp"}, {"\x00\xff", "application/sdp"},
+		{t.offer(), "text/plain"},
+		{t.offer(), "application/json"},
+		{"{}", "application/sdp"},
+		{"v=0", "application/sdp"},
+		{"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "application/sdp"},
+		{"\x00\xff", "application/sdp"},
 	} {
 		resp, err := t.do(ctx, http.MethodPost, t.Endpoint, c.body, "Content-Type: "+c.kind)
 		if err == nil {
@@ -185,7 +189,9 @@ func refusesOtherFragments(ctx context.Context, t *Target) error {
 	}
 	var bad error
 	for _, c := range []struct{ body, kind string }{
-		{candidate, "text/plain"}, {candidate, "application/json"}, {"nonsense", "application/trickle-ice-sdpfrag"},
+		{candidate, "text/plain"},
+		{candidate, "application/json"},
+		{"nonsense", "application/trickle-ice-sdpfrag"},
 		{"a=ice-ufrag:half", "application/trickle-ice-sdpfrag"},
 	} {
 		resp, err := t.do(ctx, http.MethodPatch, s.url, c.body, "Content-Type: "+c.kind, "If-Match: "+s.etag)
