@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/signal"
 )
 
 // A Viewer receives what a [Publisher] sent and checks every packet. Its methods
@@ -48,7 +49,8 @@ func View(t testing.TB, c ViewerConfig) *Viewer {
 
 // NewViewer starts a viewer, which the caller must close. It returns when
 // server and viewer have exchanged descriptions; the connection is then being
-// made. Its error is the Dialer's where the server refused.
+// made. Where the server makes an offer of its own ([signal.CounterOffer]), the
+// viewer answers that. Its error is the Dialer's where the server refused.
 func NewViewer(ctx context.Context, c ViewerConfig) (*Viewer, error) {
 	c = c.withDefaults()
 	set, err := c.codecs()
@@ -65,9 +67,21 @@ func NewViewer(ctx context.Context, c ViewerConfig) (*Viewer, error) {
 	}
 	if err := v.start(ctx); err != nil {
 		v.end(func() error { return v.leave(ctx) })
+		var counter *signal.CounterOffer
+		if errors.As(err, &counter) && !c.Invited {
+			c.Invited, c.Dialer = true, offered{counter.Session}
+			return NewViewer(ctx, c)
+		}
 		return nil, err
 	}
 	return v, nil
+}
+
+// offered dials a session that is there already, whose SDP is the server's offer.
+type offered struct{ session signal.RemoteSession }
+
+func (o offered) Dial(context.Context, string, signal.Offer) (signal.RemoteSession, error) {
+	return o.session, nil
 }
 
 func (v *Viewer) start(ctx context.Context) error {

@@ -70,13 +70,23 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	answer, err := h.nodes.Link(r.Context(), signal.LinkOffer{Body: body, RemoteAddr: h.remote.Node(r)})
 	if err != nil {
 		h.log.Info("a link is refused", "remote", r.RemoteAddr, "err", err)
-		problem.WriteError(w, err)
+		refusal(err).Write(w)
 		return
 	}
 	w.Header().Set("Content-Type", MediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(answer) // a node that is gone needs no answer
+}
+
+// refusal returns the problem that err is. Its sentence is for the operator of the
+// other node, in whose log it stands.
+func refusal(err error) problem.Details {
+	d := problem.Of(err)
+	if errors.Is(err, cdn.ErrUnauthorized) {
+		d.Detail = "This node does not trust yours: have both the same secret?"
+	}
+	return d
 }
 
 // A Client is a [signal.LinkDialer]. The zero value is ready; its methods may be
