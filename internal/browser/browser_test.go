@@ -96,6 +96,7 @@ func testCamera(t *testing.T, codec string) {
 	for _, p := range []*page{one, two} {
 		p.wait(`document.body.dataset.state !== "playing"`)
 		p.wait(`/ended|not there|waiting/i.test(document.body.innerText)`)
+		p.wait(`performance.getEntriesByType("resource").some((r) => /\/-\/\w+\/events\/1$/.test(r.name))`) // the event stream, which is over
 	}
 	one.shoot("ended")
 
