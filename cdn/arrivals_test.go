@@ -48,10 +48,10 @@ func TestArrivalsWakeOnce(t *testing.T) {
 				audio, err := in.Layer(1, "", unasked{})
 				require.NoError(t, err)
 				var one served
-				detach := stream.AttachBatch(&one)
+				detach := stream.AttachBatch(node, &one)
 				defer detach()
 				for range k.consumers - 1 {
-					defer stream.AttachBatch(&served{})()
+					defer stream.AttachBatch(node, &served{})()
 				}
 				synctest.Wait()
 				var a cdn.Arrivals

@@ -46,6 +46,7 @@ type way struct {
 func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.removeLocked(nil) // what has come to its end keeps nobody out
 	switch {
 	case p.ended || p.stream.Err() != nil: // whoever ended it, and why, is not the newcomer's concern
 		return nil, cdn.ErrEnded
@@ -141,8 +142,8 @@ func (p *published) abandon(input *cdn.Input, err error) {
 	p.leave(input, false, cdn.ErrPeerLost)
 }
 
-// removeLocked takes out the way of input, and those that have come to their
-// end without having left yet: they do not keep the stream.
+// removeLocked takes out the way of input (nil: of none), and those that have come
+// to their end without having left yet: they do not keep the stream.
 func (p *published) removeLocked(input *cdn.Input) {
 	p.ways = slices.DeleteFunc(p.ways, func(w way) bool {
 		select {
