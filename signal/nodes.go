@@ -21,12 +21,17 @@ type LinkOffer struct {
 }
 
 // A LinkDialer is the client side: it carries an offer to the node at url, a
-// signaling base URL as in [cdn.Entry], and brings back the answer. [link.Client]
-// is one over HTTP.
+// signaling base URL as in [cdn.Entry], with or without a slash at its end, and
+// brings back the answer. DialLink is called concurrently. [link.Client] is one over
+// HTTP; cdntest.TestLinkDialer tests one together with its server.
 //
 // [link.Client]: https://pkg.go.dev/github.com/deltacdn/delta/signal/link#Client
 type LinkDialer interface {
-	// DialLink fails with an error wrapping [cdn.ErrUnsupported] where the other
-	// side knows no links.
+	// DialLink carries offer, and the answer back, to the byte: each of 32 KiB at
+	// the most. It fails with an error wrapping [cdn.ErrUnsupported] where the
+	// other side knows no links, and in no other case, since the stream is then
+	// fetched in another way. Errors of the other side's LinkHandler arrive as
+	// those of a [Handler] do ([Dialer]). ctx bounds the asking: when it ends,
+	// DialLink fails at once.
 	DialLink(ctx context.Context, url string, offer []byte) (answer []byte, err error)
 }

@@ -96,24 +96,53 @@ type OfferedSession interface {
 // A Dialer is the client side: it carries an offer to a server and brings back
 // what it says. The HTTP clients of whip and whep are Dialers; so is whatever
 // a user's own nodes speak to each other.
+//
+// cdntest.TestSignaling tests what is said here of a Dialer and its sessions,
+// together with the server side of the protocol.
 type Dialer interface {
 	// Dial asks the server at url for a session. With o.SDP empty it asks for
-	// an invitation ([Offerer]). ctx bounds the asking. Errors wrap the
-	// sentinels of package cdn wherever the server's answer tells which; a
-	// [*CounterOffer] can be answered.
+	// an invitation ([Offerer]). Descriptions and fragments arrive to the byte,
+	// both ways, and so do the offer's other fields where the protocol has a place
+	// for them; the server fills in RemoteAddr.
+	//
+	// Errors of the server's Handler arrive as a [*cdn.Error] that wraps the same
+	// sentinel of package cdn ([cdn.ErrorCode] and [cdn.ErrorFor] can carry it) and
+	// has the same RetryAfter, to the second. One that wraps no sentinel is an
+	// error all the same; its text stays at the server. A [*CounterOffer] can be
+	// answered.
+	//
+	// ctx bounds the asking: when it ends, Dial fails at once, and the server closes
+	// a session that it has made or is making.
 	Dial(ctx context.Context, url string, o Offer) (RemoteSession, error)
 }
 
-// A RemoteSession is a session seen from the client's side.
+// A RemoteSession is a session seen from the client's side. Its methods may be
+// called concurrently. Errors are as those of [Dialer].
 type RemoteSession interface {
 	// SDP returns the server's answer, or its offer if it was invited to make one.
 	SDP() string
-	// Accept answers the server's offer; only where the server made one.
+	// Accept answers the server's offer; only where the server made one. It can
+	// succeed once; after that it fails with [cdn.ErrInvalid].
 	Accept(ctx context.Context, answer string) error
-	// Patch sends a trickle ICE fragment and returns the server's, if any.
+	// Patch sends a trickle ICE fragment and returns the server's, if any. Once
+	// the server has ended the session, it fails with the reason.
 	Patch(ctx context.Context, fragment string) (string, error)
-	// Close ends the session at the server. ctx bounds the attempt.
+	// Close ends the session at the server. ctx bounds the attempt. It is
+	// idempotent, and that the server has ended the session already is no error.
 	Close(ctx context.Context) error
+}
+
+// A NotifyingSession is a RemoteSession whose client hears of its end. The
+// sessions of a [Dialer] are such where its protocol and the server can tell.
+type NotifyingSession interface {
+	RemoteSession
+	// Done is closed when the session has ended: when the server said so, or when
+	// Close was called here. Some listen to the server from the first call of Done
+	// on, until then: who has called Done has to call Close.
+	Done() <-chan struct{}
+	// Err returns why the session ended, nil while it has not: what the server
+	// said, wrapping a sentinel of package cdn, and [cdn.ErrLeft] after Close.
+	Err() error
 }
 
 // A CounterOffer is the error of a Dialer whose server did not take the client's

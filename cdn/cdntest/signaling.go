@@ -25,8 +25,10 @@ const signalingPatience = 10 * time.Second
 
 // TestSignaling tests that a signaling protocol carries what passes between a
 // [signal.Handler] and a [signal.Dialer]: descriptions to the byte, fragments,
-// errors that [errors.Is] still knows, and the end. setup makes h reachable and
-// returns what dials it, at which URL; "/live/one" is appended for the stream.
+// errors that [errors.Is] still knows, and the end: what the documentation of
+// [signal.Dialer], [signal.RemoteSession] and [signal.NotifyingSession] says, and
+// nothing beyond. setup makes h reachable and returns what dials it, at which URL;
+// "/live/one" is appended for the stream.
 func TestSignaling(t *testing.T, setup func(t *testing.T, h signal.Handler) (signal.Dialer, string), o SignalingOptions) {
 	start := func(t *testing.T) (*ScriptedHandler, signal.Dialer, string) {
 		h := &ScriptedHandler{}
@@ -38,6 +40,7 @@ func TestSignaling(t *testing.T, setup func(t *testing.T, h signal.Handler) (sig
 	t.Run("fragments", func(t *testing.T) { testFragments(t, start) })
 	t.Run("close", func(t *testing.T) { testClose(t, start) })
 	t.Run("cancel", func(t *testing.T) { testCancel(t, start) })
+	t.Run("notification", func(t *testing.T) { testNotification(t, start) })
 	if !o.PublishOnly {
 		t.Run("invitation", func(t *testing.T) { testInvitation(t, start) })
 	}
@@ -176,6 +179,61 @@ func testCancel(t *testing.T, start signalingStart) {
 	if s := h.last(); s != nil {
 		s.waitClosed(t)
 	}
+}
+
+// testNotification: a client whose session is a [signal.NotifyingSession] hears of
+// its end, and why.
+func testNotification(t *testing.T, start signalingStart) {
+	h, d, url := start(t)
+	dial := func() signal.NotifyingSession {
+		s, err := d.Dial(t.Context(), url, wishes(SignalingOptions{PublishOnly: true}))
+		if err != nil {
+			t.Fatalf("Dial: %v", err)
+		}
+		n, _ := s.(signal.NotifyingSession)
+		return n
+	}
+	ends := func(s signal.NotifyingSession, want error) {
+		t.Helper()
+		select {
+		case <-s.Done():
+		case <-time.After(signalingPatience):
+			t.Fatalf("a client is not told that its session has ended: %v", want)
+		}
+		if err := s.Err(); !errors.Is(err, want) {
+			t.Errorf("the session ended with %v, and its client was told: %v", want, err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	first := dial()
+	if first == nil {
+		return // the protocol cannot tell
+	}
+	for _, want := range []error{cdn.ErrEnded, cdn.ErrSuperseded, cdn.ErrTooSlow, cdn.ErrForbidden, cdn.ErrClosed} {
+		s := dial()
+		at := h.last()
+		select {
+		case <-s.Done():
+			t.Fatal("the session has not ended")
+		case <-time.After(10 * time.Millisecond):
+		}
+		if err := s.Err(); err != nil {
+			t.Errorf("the session has not ended: %v", err)
+		}
+		at.End(want)
+		ends(s, want)
+	}
+	select {
+	case <-first.Done():
+		t.Error("another session has ended")
+	default:
+	}
+	if err := first.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	ends(first, cdn.ErrLeft)
 }
 
 func testInvitation(t *testing.T, start signalingStart) {
@@ -381,7 +439,7 @@ func (s *ScriptedSession) Err() error {
 
 // Close implements [signal.Session].
 func (s *ScriptedSession) Close() error {
-	s.End(cdn.ErrClosed)
+	s.End(cdn.ErrLeft)
 	return nil
 }
 

@@ -133,7 +133,8 @@ func (n *Network) wait(ctx context.Context) error {
 	}
 }
 
-// remote is the client's view of a session.
+// remote is the client's view of a session. It hears of its end as soon as it has
+// ended.
 type remote struct {
 	network *Network
 	session signal.Session
@@ -164,6 +165,18 @@ func (r remote) Patch(ctx context.Context, fragment string) (string, error) {
 	default:
 	}
 	return r.session.Patch(ctx, fragment)
+}
+
+// Done and Err implement [signal.NotifyingSession].
+func (r remote) Done() <-chan struct{} { return r.session.Done() }
+
+func (r remote) Err() error {
+	select {
+	case <-r.session.Done():
+		return r.session.Err()
+	default:
+		return nil
+	}
 }
 
 func (r remote) Close(ctx context.Context) error {

@@ -22,6 +22,24 @@ func TestConformance(t *testing.T) {
 	}, cdntest.SignalingOptions{})
 }
 
+// noLinks is a handler that knows none.
+type noLinks struct{ signal.Handler }
+
+func TestLinks(t *testing.T) {
+	cdntest.TestLinkDialer(t, func(_ *testing.T, h signal.LinkHandler) (signal.LinkDialer, string) {
+		n := inproc.New(inproc.Config{})
+		if h == nil {
+			n.Handle("http://server/link/", noLinks{})
+			return n, "http://server"
+		}
+		n.Handle("http://server/link/", struct {
+			signal.Handler
+			signal.LinkHandler
+		}{nil, h})
+		return n, "http://server"
+	})
+}
+
 func TestTheLongestPrefixAnswers(t *testing.T) {
 	n := inproc.New(inproc.Config{})
 	short, long := &cdntest.ScriptedHandler{}, &cdntest.ScriptedHandler{}

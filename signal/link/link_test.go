@@ -11,12 +11,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/signal"
 )
 
 type handler func(o signal.LinkOffer) ([]byte, error)
 
 func (h handler) Link(_ context.Context, o signal.LinkOffer) ([]byte, error) { return h(o) }
+
+func TestConformance(t *testing.T) {
+	cdntest.TestLinkDialer(t, func(t *testing.T, h signal.LinkHandler) (signal.LinkDialer, string) {
+		mux := http.NewServeMux()
+		if h != nil {
+			mux.Handle(Path, New(h, nil))
+		}
+		s := httptest.NewServer(mux)
+		t.Cleanup(s.Close)
+		return &Client{HTTP: s.Client()}, s.URL
+	})
+}
 
 func TestOfferAndAnswer(t *testing.T) {
 	s := httptest.NewServer(New(handler(func(o signal.LinkOffer) ([]byte, error) {

@@ -1,6 +1,7 @@
 package whep_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/whep"
 )
@@ -173,4 +175,36 @@ func TestRedirectionsDoNotDowngrade(t *testing.T) {
 	_, err := (&whep.Client{HTTP: secure.Client()}).Dial(t.Context(), secure.URL+"/whep/live", signal.Offer{SDP: "v=0\r\n"})
 	require.ErrorIs(t, err, cdn.ErrInvalid)
 	require.Empty(t, plain.asked)
+}
+
+// A session's client hears of the end although the event stream broke off
+// meanwhile, and of one that it missed.
+func TestSessionsNotifyAfterTheStreamBroke(t *testing.T) {
+	h := &cdntest.ScriptedHandler{}
+	inner, err := whep.New(h, whep.Config{})
+	require.NoError(t, err)
+	listening := make(chan context.CancelFunc, 10) // of each request that listens
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			ctx, cancel := context.WithCancel(r.Context())
+			listening <- cancel
+			r = r.WithContext(ctx)
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	defer func() { require.NoError(t, inner.Close()) }()
+	session, err := (&whep.Client{HTTP: s.Client()}).Dial(t.Context(), s.URL+"/whep/live", signal.Offer{SDP: "v=0\r\n"})
+	require.NoError(t, err)
+	n := session.(signal.NotifyingSession)
+	done := n.Done()
+	(<-listening)()
+	h.Sessions()[0].End(cdn.ErrSuperseded)
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the end of the session was not heard of")
+	}
+	require.ErrorIs(t, n.Err(), cdn.ErrSuperseded)
+	require.NoError(t, n.Close(t.Context()))
 }

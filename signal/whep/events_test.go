@@ -188,7 +188,7 @@ func TestEventStreamIsDeleted(t *testing.T) {
 	stream = subscribe(t, s, events, `["ended"]`)
 	l = listen(t, stream)
 	require.Equal(t, http.StatusOK, do(t, "DELETE", session, "", "").StatusCode)
-	require.Equal(t, `ended {"code":"closed","detail":"The session was closed."}`, l.next())
+	require.Equal(t, `ended {"code":"left","detail":"The client has ended the session."}`, l.next())
 	require.Empty(t, l.next())
 	require.Equal(t, http.StatusNotFound, do(t, "GET", stream, "", "").StatusCode)
 	require.Equal(t, http.StatusNotFound, do(t, "POST", events, "[]", "application/json").StatusCode)

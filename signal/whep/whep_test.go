@@ -32,6 +32,15 @@ func TestConformance(t *testing.T) {
 	}, cdntest.SignalingOptions{})
 }
 
+// A player hears of the end of its session, and so the test above tests it.
+func TestSessionsNotify(t *testing.T) {
+	s := serve(t, &cdntest.ScriptedHandler{})
+	session, err := (&whep.Client{HTTP: s.Client()}).Dial(t.Context(), s.URL+"/whep/live", signal.Offer{SDP: "v=0\r\n"})
+	require.NoError(t, err)
+	require.Implements(t, (*signal.NotifyingSession)(nil), session)
+	require.NoError(t, session.Close(t.Context()))
+}
+
 func do(t *testing.T, method, url, body, kind string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))

@@ -187,10 +187,11 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 		return fail("answer too long or broken off")
 	}
 	s.sdp = string(body)
+	remote := s.notifying(resp.Header)
 	if counter {
-		return nil, &signal.CounterOffer{Session: s, Until: validUntil(resp, time.Now())}
+		return nil, &signal.CounterOffer{Session: remote, Until: validUntil(resp, time.Now())}
 	}
-	return s, nil
+	return remote, nil
 }
 
 // failed wraps what kept a request from being answered.

@@ -22,7 +22,7 @@ import (
 // The extensions and their events.
 const (
 	relEvents    = "urn:ietf:params:whep:ext:core:server-sent-events"
-	relOwnEvents = "urn:deltacdn:whep:ext:events"
+	RelOwnEvents = "urn:deltacdn:whep:ext:events"
 )
 
 // The names of events.
@@ -31,7 +31,7 @@ const (
 	eventInactive    = "inactive"
 	eventViewerCount = "viewercount"
 	eventReconnect   = "reconnect"
-	eventEnded       = "ended" // ours, as those that follow
+	EventEnded       = "ended" // ours, as those that follow
 	eventLayer       = "layer"
 	eventCodec       = "codec"
 )
@@ -39,7 +39,7 @@ const (
 var (
 	coreEvents = []string{eventActive, eventInactive, eventViewerCount, eventReconnect}
 	// ownEvents need a session that tells its status, but for the first.
-	ownEvents = []string{eventEnded, eventLayer, eventCodec}
+	ownEvents = []string{EventEnded, eventLayer, eventCodec}
 )
 
 // announced returns the events that a session can tell.
@@ -59,7 +59,7 @@ func addEventLinks(h http.Header, location string, session signal.Session) {
 	for _, l := range []struct {
 		rel    string
 		events []string
-	}{{relEvents, core}, {relOwnEvents, own}} {
+	}{{relEvents, core}, {RelOwnEvents, own}} {
 		if len(l.events) > 0 {
 			h.Add("Link", "<"+location+eventsPath+`>; rel="`+l.rel+`"; events="`+strings.Join(l.events, ",")+`"`)
 		}

@@ -104,9 +104,9 @@ func (sub *subscription) tell(ctx context.Context, session signal.Session, send 
 	for {
 		select {
 		case <-session.Done(): // first: the handler ends both
-			if sub.wants(eventEnded) {
+			if sub.wants(EventEnded) {
 				d := problem.Of(session.Err())
-				_ = send(event(eventEnded, map[string]string{"code": d.Code, "detail": d.Detail}))
+				_ = send(event(EventEnded, map[string]string{"code": d.Code, "detail": d.Detail}))
 			}
 			return
 		default:

@@ -21,7 +21,7 @@ func TestStreamsStayAlive(t *testing.T) {
 		session, err := h.Offer(t.Context(), signal.Offer{})
 		require.NoError(t, err)
 		scripted := h.Sessions()[0]
-		for names, want := range map[string]int{eventEnded: 3, eventViewerCount: 50} {
+		for names, want := range map[string]int{EventEnded: 3, eventViewerCount: 50} {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 			var sent []string
 			sub := &subscription{names: []string{names}}
@@ -36,7 +36,7 @@ func TestStreamsStayAlive(t *testing.T) {
 				return nil
 			})
 			cancel()
-			if names == eventEnded {
+			if names == EventEnded {
 				require.Equal(t, []string{": keep-alive", ": keep-alive", ": keep-alive"}, sent)
 			} else {
 				require.InDelta(t, want, len(sent), 2)
