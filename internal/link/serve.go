@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -86,11 +87,24 @@ func (s *serving) run(a control.Subscribe) {
 	err := s.serve(a)
 	s.cancel(err)
 	l := s.link
+	s.log(err)
 	l.do(func(now time.Time, c *control.Conn) { c.End(now, s.id, control.Reason{Code: reason.Word(err)}) })
 	l.mu.Lock()
 	delete(l.servings, s.id)
 	l.countLocked()
 	l.mu.Unlock()
+}
+
+// log says why a node does not get a stream where that may be somebody's mistake: the
+// other node is told a word.
+func (s *serving) log(err error) {
+	log := s.link.links.node.Logger().With("peer", string(s.link.Peer()), "stream", string(s.wish))
+	switch {
+	case reason.Word(err) == reason.Failed:
+		log.Warn("serving another node failed", "err", err)
+	case reason.Refused(err) != nil, errors.Is(err, cdn.ErrOverLimit):
+		log.Info("another node is refused a stream", "err", err)
+	}
 }
 
 // serve sends the stream, if the other node may have it, until that ends, and

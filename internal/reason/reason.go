@@ -54,7 +54,7 @@ func Upstream(stream cdn.StreamID, err error) error {
 	if Refused(err) == nil {
 		return err
 	}
-	e := &cdn.Error{Op: "fetch", Stream: stream, Err: fmt.Errorf("%w: %v", cdn.ErrUpstream, err)}
+	e := &cdn.Error{Op: "fetch", Stream: stream, Err: fmt.Errorf("%w: %s", cdn.ErrUpstream, err.Error())}
 	var told *cdn.Error
 	for at := err; errors.As(at, &told); at = told.Err {
 		if told.Remote() {
@@ -65,14 +65,18 @@ func Upstream(stream cdn.StreamID, err error) error {
 	return e
 }
 
-// Word returns the word for err.
+// Failed is the word for an error that wraps no sentinel of package cdn, such as a
+// failure of an Authorizer.
+const Failed = "failed"
+
+// Word returns the word for err. Of its text the word has nothing.
 func Word(err error) string {
 	for _, w := range words {
 		if errors.Is(err, w.err) {
 			return w.word
 		}
 	}
-	return "failed"
+	return Failed
 }
 
 // Error returns the error that a word stands for. One that is not known counts
