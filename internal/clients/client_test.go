@@ -3,6 +3,7 @@ package clients
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -73,21 +74,37 @@ func nodeScript(name, module string) script {
 	}}
 }
 
-// aiortc is Debian's, whose Python need not be the first one in the path.
-var aiortc = script{"aiortc", func(t *testing.T) []string {
-	for _, python := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(python, "-c", "import aiortc, aiohttp").Run() == nil {
-			return []string{python, filepath.Join("drivers", "aiortc_client.py")}
+// pythonScript is one that Debian's Python runs, which need not be the first one in
+// the path, if it has the modules.
+func pythonScript(name, file, test string, packages string) script {
+	return script{name, func(t *testing.T) []string {
+		for _, python := range []string{"/usr/bin/python3", "python3"} {
+			if exec.Command(python, "-c", test).Run() == nil {
+				return []string{python, filepath.Join("drivers", file)}
+			}
 		}
-	}
-	missing(t, "aiortc", "apt-get install python3-aiortc python3-aiohttp")
-	return nil
-}}
+		missing(t, name, "apt-get install "+packages)
+		return nil
+	}}
+}
+
+// The check of GStreamer asks for each plugin that its script uses.
+const gstreamerCheck = `
+import gi
+for name in ("Gst", "GstSdp", "GstWebRTC"):
+    gi.require_version(name, "1.0")
+from gi.repository import Gst, GstSdp, GstWebRTC
+Gst.init(None)
+for name in ("webrtcbin", "nicesrc", "dtlsdec", "srtpdec", "vp8enc", "opusenc", "rtpvp8pay", "videotestsrc", "audiotestsrc"):
+    assert Gst.ElementFactory.find(name), name
+`
 
 func (s script) version(t *testing.T) string {
 	// It tells its version ahead of failing to reach anybody.
 	command := s.command(t)
-	out, _ := exec.Command(command[0], append(command[1:], "play", "http://127.0.0.1:1/")...).Output()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, command[0], append(command[1:], "play", "http://127.0.0.1:1/")...).Output()
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	var said struct{ Version string }
 	require.NoError(t, json.Unmarshal(line, &said), "%s", out)

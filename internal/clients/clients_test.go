@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const gstreamerPackages = "gstreamer1.0-nice gstreamer1.0-plugins-bad gstreamer1.0-plugins-good gir1.2-gst-plugins-bad-1.0 python3-gst-1.0"
+
 // clients are the programs of the table, with what they publish.
 func allClients() []struct {
 	name   string
@@ -20,7 +22,8 @@ func allClients() []struct {
 		{"Chromium", browserClient{"Chromium", findChromium, startChromium, ""}},
 		{"Firefox", browserClient{"Firefox", findFirefox, startFirefox, ""}},
 		{"whip-whep", whipWhep{browserClient{"Chromium", findChromium, startChromium, ""}}},
-		{"aiortc", aiortc},
+		{"aiortc", pythonScript("aiortc", "aiortc_client.py", "import aiortc, aiohttp", "python3-aiortc python3-aiohttp")},
+		{"GStreamer", pythonScript("GStreamer", "gstreamer_client.py", gstreamerCheck, gstreamerPackages)},
 		{"libdatachannel", nodeScript("node_datachannel", "node-datachannel")},
 		{"werift", nodeScript("werift", "werift")},
 	}

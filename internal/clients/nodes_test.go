@@ -85,6 +85,9 @@ func newPlace(t *testing.T, name string, r *recorder, tune ...func(*cdn.Config))
 	p.node, err = cdn.Listen(config)
 	require.NoError(t, err)
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s: %+v", name, p.node.Stats().Streams)
+		}
 		require.NoError(t, p.node.Close())
 		server.CloseClientConnections()
 		server.Close()
