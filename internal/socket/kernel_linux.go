@@ -189,7 +189,9 @@ func (k *kernel) rise() error {
 }
 
 func (k *kernel) ReadBatch() ([]Datagram, error) {
-	if !k.attempt(0) {
+	// Where there was nothing left, what waits for more looks once by itself: to look
+	// here, too, would be a system call more each time that something comes.
+	if !k.more && !k.resting || !k.attempt(0) {
 		if err := k.rise(); err != nil {
 			return nil, err
 		}
