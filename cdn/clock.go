@@ -116,7 +116,7 @@ func (li *LayerInput) clockAt(now time.Time) (layerClock, bool) {
 // publishClock has those who read the layer see the input's clock. The layer's mu
 // is held.
 func (li *LayerInput) publishClock(now time.Time) {
-	if li.resync.due && li.resync.jump.Time {
+	if li.numbers.resync.due && li.numbers.resync.jump.Time {
 		return // it goes by the numbers of before
 	}
 	if c, ok := li.clockAt(now); ok {
@@ -135,7 +135,7 @@ func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := report{now: now, ntp: ntp, rtp: rtp}
-	if li.begins {
+	if li.numbers.begins {
 		li.early = &r // there is nothing yet to extend the timestamp by
 		return
 	}
@@ -152,7 +152,7 @@ type report struct {
 }
 
 func (li *LayerInput) report(r report) {
-	li.input.clock.report(&li.track, r.now, r.ntp, seqnum.NearTime(li.lastTS, r.rtp))
+	li.input.clock.report(&li.track, r.now, r.ntp, seqnum.NearTime(li.numbers.newest, r.rtp))
 }
 
 // observe notes when the first packet of a frame came, and has the clock follow.

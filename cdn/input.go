@@ -22,7 +22,9 @@ type InputConfig struct {
 	Publication string
 	Epoch       uint64
 	// Path lists the nodes that the media came through, the origin first;
-	// empty at the origin itself.
+	// empty at the origin itself. What came through a node may come faster than
+	// in real time, as the node catches up, and its sender reports have been
+	// judged there.
 	Path []NodeID
 	// Sender says whether somebody sends the media.
 	Sender SenderState
@@ -182,11 +184,12 @@ func (li *LayerInput) Successor(back Back) (*LayerInput, error) {
 func (in *Input) newLayerInput(l *Layer, back Back) *LayerInput {
 	info, relayed := l.track.info, len(in.config.Load().Path) > 0
 	return &LayerInput{
-		input: in, layer: l, back: back, begins: true,
-		line: seqnum.NewLine(lineConfig(info, relayed)), track: mediaclock.NewTrack(info.Codec.ClockRate, relayed),
-		nack:   nack.New(nack.Config{}),
-		asking: newAsking(in.stream),
-		demand: newDemand(back),
+		input: in, layer: l, back: back,
+		numbers: numbering{line: seqnum.NewLine(lineConfig(info, relayed)), begins: true},
+		track:   mediaclock.NewTrack(info.Codec.ClockRate, relayed),
+		nack:    nack.New(nack.Config{}),
+		asking:  newAsking(in.stream),
+		demand:  newDemand(back),
 	}
 }
 
@@ -214,27 +217,20 @@ type LayerInput struct {
 
 	// guarded by layer.mu
 	gone      bool // removed: what still comes is not wanted
-	line      *seqnum.Line
-	held      heldPacket // that may be the first of a new numbering
-	resync    resync
-	gaps      seqnum.Gaps
+	numbers   numbering
 	nack      *nack.Generator
 	asking    asking
 	demand    demand
 	track     mediaclock.Track
-	early     *report    // that came before any packet
-	facts     LayerFacts // what its sender knows of the layer
-	begins    bool       // the next packet is the first of a numbering
-	first     time.Time  // when the first packet came; zero: none yet
-	heard     time.Time  // when something last came
-	firstSeq  uint64
-	received  uint64        // packets, duplicates aside
+	early     *report       // that came before any packet
+	facts     LayerFacts    // what its sender knows of the layer
+	first     time.Time     // when the first packet came; zero: none yet
+	heard     time.Time     // when something last came
 	keyed     bool          // a keyframe was recognised
 	claimed   time.Time     // when one was last recognised, proved or not
 	since     int           // frames since claimed
 	begun     bool          // it took the layer, and what with is known
 	sets      parameterSets // of what came ahead of the keyframe at which it takes the layer
-	lastTS    uint64        // newest timestamp, to see where frames start
 	shift     shift
 	match     sibling
 	continued bool // it took the layer where another input of the same encoder ended

@@ -8,6 +8,18 @@ import (
 	"github.com/deltacdn/delta/internal/seqnum"
 )
 
+// A numbering is how an input's numbers and timestamps become 64 bits long.
+type numbering struct {
+	line     *seqnum.Line
+	gaps     seqnum.Gaps // of padding
+	held     heldPacket  // that may be the first of a new numbering
+	resync   resync
+	begins   bool   // the next packet is the first of a numbering
+	first    uint64 // number
+	received uint64 // packets, duplicates aside
+	newest   uint64 // timestamp, to see where frames start
+}
+
 const (
 	// reorderedFrames is by how much a frame may be older than the one that is
 	// sent ahead of it: an encoder with B-frames reorders them.
@@ -69,11 +81,11 @@ func (h *heldPacket) keep(now time.Time, p *rtp.Packet, ext []Ext) {
 func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.Jump) (wrote bool) {
 	l := li.layer
 	l.stats.jumps++
-	li.begins, li.match = true, sibling{}
+	li.numbers.begins, li.match = true, sibling{}
 	if j.Time {
 		li.track.Restart()
 	}
-	if r := &li.resync; l.active == li {
+	if r := &li.numbers.resync; l.active == li {
 		if !r.due {
 			r.due, r.jump, r.until = true, seqnum.Jump{}, now.Add(resyncFor)
 		}
@@ -82,11 +94,11 @@ func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.J
 			li.asking.keyframe(now) // to heal what may be missing
 		}
 	}
-	if h := li.held; j.Held && !h.at.IsZero() {
-		li.held = heldPacket{}
+	if h := li.numbers.held; j.Held && !h.at.IsZero() {
+		li.numbers.held = heldPacket{}
 		wrote = li.number(h.at, &h.packet, h.ext)
 	}
-	li.held = heldPacket{}
+	li.numbers.held = heldPacket{}
 	return li.number(now, p, ext) || wrote
 }
 
@@ -96,16 +108,16 @@ func (li *LayerInput) mayResync(now time.Time, keyframe, frameStart bool) bool {
 	switch {
 	case li.layer.track.info.Kind == Audio, keyframe:
 		return true
-	case !li.resync.jump.Gap: // a decoder sees no difference
+	case !li.numbers.resync.jump.Gap: // a decoder sees no difference
 		return true
 	}
-	return frameStart && !now.Before(li.resync.until)
+	return frameStart && !now.Before(li.numbers.resync.until)
 }
 
 // goOn has the active input's new numbering continue what the layer has.
 func (li *LayerInput) goOn(now time.Time, mapped, ts uint64, payload []byte, ext []Ext, keyframe bool) {
-	l, j := li.layer, li.resync.jump
-	li.resync.due = false
+	l, j := li.layer, li.numbers.resync.jump
+	li.numbers.resync.due = false
 	li.shift.from, li.shift.seq = mapped, l.out.seq+1-mapped
 	if j.Time {
 		li.shift.ts = l.liveTimestamp(now) - ts

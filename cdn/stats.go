@@ -131,8 +131,8 @@ func (l *Layer) Stats() LayerStats {
 		Demand: int(l.demand.Load()), KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
 	}
 	if li := l.active; li != nil {
-		if expected := li.line.Expected(li.firstSeq); li.received > 0 && expected > li.received {
-			st.Lost = expected - li.received
+		if expected := li.numbers.line.Expected(li.numbers.first); li.numbers.received > 0 && expected > li.numbers.received {
+			st.Lost = expected - li.numbers.received
 		}
 	}
 	return st
