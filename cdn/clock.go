@@ -61,6 +61,13 @@ func (c *publisherClock) report(t *mediaclock.Track, now, ntp time.Time, rtp uin
 	return believed
 }
 
+// restart has a track forget its timestamps. Others look at what it leads by.
+func (c *publisherClock) restart(t *mediaclock.Track) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.Restart()
+}
+
 // begin sets by how much the wall clock is ahead of this node's, as long as no
 // report says so.
 func (c *publisherClock) begin(offset time.Duration) {

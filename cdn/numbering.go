@@ -83,7 +83,7 @@ func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.J
 	l.stats.jumps++
 	li.numbers.begins, li.match = true, sibling{}
 	if j.Time {
-		li.track.Restart()
+		li.input.clock.restart(&li.track)
 	}
 	if r := &li.numbers.resync; l.active == li {
 		if !r.due {

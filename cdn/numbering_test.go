@@ -3,6 +3,7 @@ package cdn_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -294,4 +295,33 @@ func TestNumbersUnderAnyJumps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Tracks of one publisher share its wall clock, each from a goroutine of its own.
+func TestTracksThatJumpAndReportAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		s := newStream(t, n)
+		in := newInput(t, s, cdn.InputConfig{}, vp8, opus)
+		var wg sync.WaitGroup
+		for track := range 2 {
+			li, _ := newLayer(t, in, track)
+			layer := s.Tracks()[track].Layers()[0]
+			wg.Go(func() {
+				for i := range uint32(2000) {
+					ts := i*960 + i/100*12345678
+					li.Write(time.Now(), frame(uint16(i), ts, i%50 == 0, uint16(i)), nil)
+					li.SenderReport(time.Now(), time.Now().Add(time.Hour), ts)
+					layer.Clock()
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		for _, track := range s.Tracks() {
+			c, ok := track.Layers()[0].Clock()
+			require.True(t, ok)
+			wall, _ := c.At(time.Now())
+			require.InDelta(t, time.Hour.Seconds(), time.Until(wall).Seconds(), 0.1)
+		}
+	})
 }

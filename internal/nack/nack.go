@@ -206,14 +206,6 @@ func (g *Generator) duplicate(now time.Time, seq uint64) {
 	}
 }
 
-// Forget stops asking for seq, if it is missing. Should it come after all, it
-// is as new as any.
-func (g *Generator) Forget(seq uint64) {
-	if i, ok := g.find(seq); ok {
-		g.missing = slices.Delete(g.missing, i, i+1)
-	}
-}
-
 func (g *Generator) find(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(g.missing, seq, func(m missing, seq uint64) int {
 		return cmp.Compare(m.seq, seq)

@@ -166,16 +166,6 @@ func TestGivesUpByAge(t *testing.T) {
 	require.Zero(t, f.gen.Missing())
 }
 
-func TestForget(t *testing.T) {
-	f := newFeed(t, Config{})
-	f.receive(10, 13)
-	f.gen.Forget(11)
-	f.gen.Forget(99)
-	f.pass(5 * ms)
-	f.due(12)
-	f.receive(11)
-}
-
 func TestRoundTripIsLearned(t *testing.T) {
 	for _, rtt := range []time.Duration{ms, 10 * ms, 60 * ms, 85 * ms} {
 		f := newFeed(t, Config{})
