@@ -47,6 +47,9 @@ const (
 	// behindFor is how long an input may begin with what is behind: then it has
 	// caught up, and the clocks disagree.
 	behindFor = 3 * time.Second
+	// alongside is by how much an input may be behind one that still comes: their
+	// paths are not equally long.
+	alongside = 250 * time.Millisecond
 )
 
 // leadsBy returns by how much ts is newer than what the layer has.
@@ -68,6 +71,9 @@ func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
 	l := li.layer
 	as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
 	behind := shared && int64(as-l.out.ts) <= 0 && now.Sub(li.first) < behindFor
+	if ticks := float64(l.out.ts - as); behind && l.active != nil && ticks < alongside.Seconds()*float64(l.track.info.Codec.ClockRate) {
+		return false
+	}
 	if behind && l.track.info.Kind == Video {
 		li.asking.keyframe(now) // the keyframe that is behind has answered the last request
 	}
