@@ -4,7 +4,8 @@
 //	go -C internal/bench run .
 //
 // or, with -joins, how long those wait who join, or, with -saturate, how many
-// viewers a server carries, or, with -publishers, what publishers take.
+// viewers a server carries, or, with -publishers, what publishers take, or, with
+// -against, how this tree's server compares with that of another commit.
 //
 // Each server has the first core for itself, the load generator the second. The
 // floor is what the same packets cost at the least. Machines differ and change:
@@ -37,11 +38,13 @@ func main() {
 	publishers := flag.Int("publishers", 0, "instead of the table: so many publishers, received by PeerConnections and by sessions of Delta's own, and what they take")
 	saturate := flag.Bool("saturate", false, "instead of the table: more and more viewers, until packets get lost or the core is full")
 	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
+	against := flag.String("against", "", "instead of the table: a commit whose server is measured in turn with this tree's")
+	pairs := flag.Int("pairs", 9, "with -against: how many pairs")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, against: *against, pairs: *pairs, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
 		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
 	}}
@@ -91,7 +94,10 @@ type bench struct {
 	full   bool  // the servers are filled
 	// publishers are what is measured, if there are any.
 	publishers int
-	load       load
+	// against is a commit to compare with, in so many pairs; "": none.
+	against string
+	pairs   int
+	load    load
 }
 
 // run builds the servers, and measures them.
@@ -113,6 +119,9 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.full {
 		return b.saturate(ctx)
+	}
+	if b.against != "" {
+		return b.compare(ctx, b.against, b.pairs)
 	}
 	return b.table(ctx)
 }
