@@ -162,3 +162,38 @@ func TestAFloodOfOffersKeepsNobodyElseOut(t *testing.T) {
 		require.LessOrEqual(t, o.Stats().Sessions, 100+10+7+1)
 	})
 }
+
+// Whoever holds a session can have ICE begin anew a few times a minute, and not in
+// a storm, whatever serves the session.
+func TestICERestartsAreFew(t *testing.T) {
+	for name, c := range map[string]edge.Config{"own session": {}, "PeerConnection": {PeerConnections: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				o := w.origin("origin", cdntest.Path{}, origin.Config{})
+				p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
+				require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+				c.Source = o.origin
+				e, err := edge.New(o.Node, c)
+				require.NoError(t, err)
+				s, err := e.Offer(t.Context(), signal.Offer{Stream: "live", SDP: recordedOffer(t, "chromium-video-audio.sdp", false)})
+				require.NoError(t, err)
+				restart := func(n int) error {
+					_, err := s.Patch(t.Context(), fmt.Sprintf("a=ice-ufrag:abc%d\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n", n))
+					return err
+				}
+				for n := range 5 {
+					require.NoError(t, restart(n))
+				}
+				for n := range 100 {
+					err := restart(100 + n)
+					require.ErrorIs(t, err, cdn.ErrOverLimit)
+					var e *cdn.Error
+					require.ErrorAs(t, err, &e)
+					require.NotZero(t, e.RetryAfter)
+				}
+				require.NoError(t, s.Close())
+			})
+		})
+	}
+}

@@ -48,6 +48,7 @@ type Session struct {
 	negotiation sync.Mutex // one exchange of descriptions at a time
 	answered    bool       // the remote description is there; guarded by negotiation
 	candidates  int        // trickled in this ICE session; guarded by negotiation
+	restarts    restarts   // of ICE; guarded by negotiation
 
 	mu        sync.Mutex
 	err       error

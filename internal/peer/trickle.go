@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -51,6 +52,11 @@ func (s *Session) restart(ctx context.Context, remote string, f negotiate.Fragme
 	if s.pc.RemoteDescription().Type != webrtc.SDPTypeOffer {
 		return "", fmt.Errorf("%w: ICE restart of an offer of ours", cdn.ErrUnsupported)
 	}
+	if wait := s.restarts.take(time.Now()); wait > 0 {
+		return "", &cdn.Error{
+			Op: "restart ICE", Err: fmt.Errorf("%w: %d restarts a minute", cdn.ErrOverLimit, restartsPerMinute), RetryAfter: wait,
+		}
+	}
 	if err := s.setRemote(webrtc.SDPTypeOffer, withCredentials(remote, f)); err != nil {
 		return "", err
 	}
@@ -60,6 +66,28 @@ func (s *Session) restart(ctx context.Context, remote string, f negotiate.Fragme
 	s.candidates = f.Trickled
 	s.addCandidates(f)
 	return localFragment(s.SDP()), nil
+}
+
+// restartsPerMinute bounds how often ICE begins anew. A client does it when its
+// network changes.
+const restartsPerMinute = 5
+
+// restarts are a session's. The first restartsPerMinute may come at once.
+type restarts struct {
+	due time.Time // when the next one would be, if they came evenly
+}
+
+// take counts a restart now, or returns how long it has to wait.
+func (r *restarts) take(now time.Time) (wait time.Duration) {
+	const every = time.Minute / restartsPerMinute
+	if wait = r.due.Add(-(restartsPerMinute - 1) * every).Sub(now); wait > 0 {
+		return wait
+	}
+	if now.After(r.due) {
+		r.due = now
+	}
+	r.due = r.due.Add(every)
+	return 0
 }
 
 // withCredentials returns the description with other ICE credentials and

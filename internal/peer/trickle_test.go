@@ -2,6 +2,7 @@ package peer
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,4 +21,21 @@ func TestLocalFragment(t *testing.T) {
 	f, err := negotiate.ParseFragment(localFragment(desc))
 	require.NoError(t, err)
 	require.Equal(t, "EsAw", f.Ufrag)
+}
+
+func TestRestartsAreSpread(t *testing.T) {
+	var r restarts
+	now := time.Unix(1_800_000_000, 0)
+	for range restartsPerMinute {
+		require.Zero(t, r.take(now))
+	}
+	require.Equal(t, 12*time.Second, r.take(now))
+	require.Equal(t, 2*time.Second, r.take(now.Add(10*time.Second)), "one that is refused does not count")
+	require.Zero(t, r.take(now.Add(12*time.Second)))
+	require.NotZero(t, r.take(now.Add(12*time.Second)))
+	later := now.Add(time.Hour)
+	for range restartsPerMinute {
+		require.Zero(t, r.take(later))
+	}
+	require.NotZero(t, r.take(later))
 }
