@@ -186,44 +186,61 @@ func uint24(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }
 
 func putUint24(b []byte, v int) { b[0], b[1], b[2] = byte(v>>16), byte(v>>8), byte(v) }
 
-// A ClientHello that travels in two datagrams costs a viewer no more than one that
-// travels in one, however they arrive, and whether its address is proved by then or
-// not. Where one of them is lost, it is as if a ClientHello were.
+// A ClientHello that travels in two datagrams costs a viewer or a publisher no more
+// than one that travels in one, however they arrive, and whether its address is
+// proved by then or not. Where one of them is lost, it is as if a ClientHello were.
 func TestClientHelloInTwoDatagrams(t *testing.T) {
 	if peerConnections {
 		t.Skip("a PeerConnection answers as the client of DTLS")
 	}
-	// connected returns how long a viewer takes to connect.
-	connected := func(t *testing.T, deliver func([][]byte) [][]byte, holdUp time.Duration) (took time.Duration) {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			path := cdntest.Path{Delay: ms(10)}
-			o := w.origin("origin", path, origin.Config{})
-			p := w.publish(o, "live", path, cdntest.PublisherConfig{})
+	// Each connects a client by n, and returns how long that took.
+	clients := map[string]func(t *testing.T, w *world, o *node, n cdn.Network) time.Duration{
+		"viewer": func(t *testing.T, w *world, o *node, n cdn.Network) time.Duration {
+			p := w.publish(o, "live", cdntest.Path{Delay: ms(10)}, cdntest.PublisherConfig{})
 			require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
-			n := &helloNetwork{Network: w.network.Host("viewer", path).Net(), deliver: deliver, holdUp: holdUp}
 			begun := time.Now()
 			v := cdntest.View(t, cdntest.ViewerConfig{
 				Net: n, Tune: offerHybridShare, Dialer: w.dialer, URL: o.url() + "/whep/live", Stream: "live",
 			})
 			require.NoError(t, v.WaitConnected(w.within(10*time.Second)))
-			took = time.Since(begun)
-			require.Greater(t, n.longest, 1380)
-			require.Equal(t, 1, n.hellos)
+			took := time.Since(begun)
 			require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
-		})
-		return took
+			return took
+		},
+		"publisher": func(t *testing.T, w *world, o *node, n cdn.Network) time.Duration {
+			begun := time.Now()
+			p := w.publishFrom(o, "live", cdntest.PublisherConfig{Net: n, Tune: offerHybridShare})
+			require.NoError(t, p.WaitConnected(w.within(10*time.Second)))
+			took := time.Since(begun)
+			v := w.view(o, "live", "viewer", cdntest.Path{}, cdntest.ViewerConfig{})
+			require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
+			return took
+		},
 	}
-	for late, holdUp := range lateness {
-		atOnce := connected(t, inOne, holdUp)
-		for _, d := range deliveries {
-			t.Run(d.name+late, func(t *testing.T) {
-				if d.lost {
-					require.LessOrEqual(t, connected(t, d.deliver, holdUp), atOnce+time.Second, "pion's client sends it again")
-					return
-				}
-				require.Equal(t, atOnce, connected(t, d.deliver, holdUp))
+	for who, connect := range clients {
+		connected := func(t *testing.T, deliver func([][]byte) [][]byte, holdUp time.Duration) (took time.Duration) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				path := cdntest.Path{Delay: ms(10)}
+				o := w.origin("origin", path, origin.Config{})
+				n := &helloNetwork{Network: w.network.Host("client", path).Net(), deliver: deliver, holdUp: holdUp}
+				took = connect(t, w, o, n)
+				require.Greater(t, n.longest, 1380)
+				require.Equal(t, 1, n.hellos)
 			})
+			return took
+		}
+		for late, holdUp := range lateness {
+			atOnce := connected(t, inOne, holdUp)
+			for _, d := range deliveries {
+				t.Run(who+", "+d.name+late, func(t *testing.T) {
+					if d.lost {
+						require.LessOrEqual(t, connected(t, d.deliver, holdUp), atOnce+time.Second, "pion's client sends it again")
+						return
+					}
+					require.Equal(t, atOnce, connected(t, d.deliver, holdUp))
+				})
+			}
 		}
 	}
 }

@@ -1,7 +1,8 @@
 // Package edge serves viewers. An [Edge] answers their offers (it is a
 // [signal.Handler], for WHEP or any other signaling) with streams of a
-// [cdn.Source]: an origin on the same node, a relay that fetches them, or
-// both.
+// [cdn.Source]: an origin, a relay that fetches them, or both, on the same node or
+// on another node of the process. It sends audio and video. Data channels that a
+// viewer offers are declined.
 package edge
 
 import (
