@@ -446,3 +446,39 @@ func TestPublishersSessionsEnd(t *testing.T) {
 		}
 	})
 }
+
+// A publisher that has another address restarts ICE by PATCH, and its media goes on in
+// the same session.
+func TestPublishersRestartICE(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := cdntest.Path{Delay: ms(5)}
+		o := w.origin("origin", path, origin.Config{})
+		video := videoTrack(webrtc.MimeTypeVP8)
+		p, err := rawPublish(t, w, o, "live", w.network.Host("pub", path), nil, nil, video)
+		require.NoError(t, err)
+		n := 0
+		send := func(d time.Duration) (came uint64) {
+			layers := o.Stats().Streams[0].Tracks[0].Layers
+			before := layers[0].Packets
+			for end := time.Now().Add(d); time.Now().Before(end); n++ {
+				_ = video.send(rtp.Header{SequenceNumber: uint16(n), Timestamp: uint32(n * 2970), Marker: true}, vp8Picture(n%30 == 0, n))
+				time.Sleep(ms(33))
+			}
+			return o.Stats().Streams[0].Tracks[0].Layers[0].Packets - before
+		}
+		require.Greater(t, send(2*time.Second), uint64(50))
+		offer := offerOf(t, p.pc, true)
+		fragment, err := p.remote.Patch(t.Context(), "a=ice-ufrag:"+attr(offer, "ice-ufrag")+"\r\na=ice-pwd:"+attr(offer, "ice-pwd")+"\r\n")
+		require.NoError(t, err)
+		answer := strings.NewReplacer(
+			"a=ice-ufrag:"+attr(p.answer, "ice-ufrag"), "a=ice-ufrag:"+attr(fragment, "ice-ufrag"),
+			"a=ice-pwd:"+attr(p.answer, "ice-pwd"), "a=ice-pwd:"+attr(fragment, "ice-pwd"),
+		).Replace(p.answer)
+		require.NotEqual(t, p.answer, answer)
+		require.NoError(t, p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}))
+		send(2 * time.Second)
+		require.Greater(t, send(30*time.Second), uint64(880))
+		require.Len(t, o.Stats().Streams, 1)
+	})
+}

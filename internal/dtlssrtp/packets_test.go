@@ -41,7 +41,7 @@ func TestOpensWhatPionSeals(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		type one struct{ packet, payload []byte }
 		seqs := map[uint32]uint16{1: 32000, 1 << 31: 0, 0xdeadbeef: 65000}
-		for range 300 {
+		for range 80 {
 			var burst []one
 			for ssrc := range seqs {
 				for range 40 {
@@ -57,10 +57,7 @@ func TestOpensWhatPionSeals(t *testing.T) {
 					burst = append(burst, one{sealed(t, theirs, p), payload})
 				}
 				if rng.IntN(20) == 0 { // what is lost
-					for range rng.IntN(5000) {
-						sealed(t, theirs, rtp.Packet{Header: rtp.Header{Version: 2, SSRC: ssrc, SequenceNumber: seqs[ssrc]}})
-						seqs[ssrc]++
-					}
+					seqs[ssrc] += uint16(rng.IntN(5000))
 				}
 			}
 			rng.Shuffle(len(burst), func(i, j int) { burst[i], burst[j] = burst[j], burst[i] })

@@ -35,7 +35,7 @@ func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arr
 	c := l.contest
 	switch {
 	case l.source.silent(now):
-		return r.give(now, s, l, out)
+		return r.give(s, l, out)
 	case c != nil && c.by != s, now.Before(s.refused):
 		r.drop(SecondSource, s.ssrc, p.PayloadType)
 		return false
@@ -43,7 +43,7 @@ func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arr
 		l.contest = &contest{by: s, begun: now, frame: p.Timestamp, quiet: true}
 	case p.Timestamp == c.frame:
 	case c.quiet:
-		return r.give(now, s, l, out)
+		return r.give(s, l, out)
 	default:
 		c.frame, c.quiet = p.Timestamp, true
 	}
@@ -88,7 +88,7 @@ func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
 	for _, in := range r.sections {
 		for _, l := range in.layers {
 			if c := l.contest; c != nil && c.quiet && now.Sub(c.begun) >= quietFor && l.source.silentFor(now, quietFor) {
-				r.give(now, c.by, l, out)
+				r.give(c.by, l, out)
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func (r *receiver) match(now time.Time, p *rtp.Packet) *source {
 		r.stray(now, p)
 		return nil
 	}
-	return r.moveTo(now, s, in, p)
+	return r.moveTo(s, in, p)
 }
 
 // namedSection returns the m-section that a packet names, nil: it names none. It is
@@ -100,7 +100,7 @@ func (r *receiver) stray(now time.Time, p *rtp.Packet) {
 }
 
 // moveTo notes that an SSRC, which may be a new one, belongs to a section.
-func (r *receiver) moveTo(now time.Time, s *source, in *section, p *rtp.Packet) *source {
+func (r *receiver) moveTo(s *source, in *section, p *rtp.Packet) *source {
 	if s == nil {
 		s = r.add(p.SSRC)
 	}

@@ -200,7 +200,7 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 	l := s.layer
 	switch {
 	case l.source == nil:
-		if !r.give(now, s, l, out) {
+		if !r.give(s, l, out) {
 			return
 		}
 	case l.source != s:
@@ -225,7 +225,7 @@ func (r *receiver) write(now time.Time, l *layer, p *rtp.Packet, out *cdn.Arriva
 }
 
 // give has a source feed a layer from now on, which another may have fed before.
-func (r *receiver) give(now time.Time, s *source, l *layer, out *cdn.Arrivals) bool {
+func (r *receiver) give(s *source, l *layer, out *cdn.Arrivals) bool {
 	var err error
 	before := l.input
 	if before == nil {

@@ -216,7 +216,9 @@ func TestPacketsAreMatched(t *testing.T) {
 		"repairs by repaired rid": {
 			sections: []string{simulcast},
 			packets: []a{
-				{ssrc: 1, pt: 96, seq: 10, ext: "2=l0"}, {ssrc: 2, pt: 96, seq: 10, ext: "2=l1"}, {ssrc: 2, pt: 96, seq: 12},
+				{ssrc: 1, pt: 96, seq: 10, ext: "2=l0"},
+				{ssrc: 2, pt: 96, seq: 10, ext: "2=l1"},
+				{ssrc: 2, pt: 96, seq: 12},
 				{ssrc: 3, pt: 97, seq: 5, osn: 11, ext: "3=l1"},
 			},
 			want: "video/l0:1 video/l1:3",
@@ -232,7 +234,9 @@ func TestPacketsAreMatched(t *testing.T) {
 		"repairs by their numbers": {
 			sections: []string{simulcast},
 			packets: []a{
-				{ssrc: 1, pt: 96, seq: 10, ext: "2=l0"}, {ssrc: 2, pt: 96, seq: 30010, ext: "2=l1"}, {ssrc: 2, pt: 96, seq: 30012},
+				{ssrc: 1, pt: 96, seq: 10, ext: "2=l0"},
+				{ssrc: 2, pt: 96, seq: 30010, ext: "2=l1"},
+				{ssrc: 2, pt: 96, seq: 30012},
 				{ssrc: 3, pt: 97, seq: 5, osn: 30011},
 			},
 			want: "video/l0:1 video/l1:3",
