@@ -24,7 +24,7 @@ func (m *Media) Choose(choose Chooser) (Codec, bool) {
 	if choose == nil {
 		choose = Preferred
 	}
-	i := choose(m.Kind, m.offered())
+	i := choose(m.Kind, m.Offered())
 	if i < 0 || i >= len(m.Codecs) {
 		return Codec{}, false
 	}
@@ -58,14 +58,15 @@ func Only(allowed func(cdn.Codec) bool, choose Chooser) Chooser {
 // Nearest returns the codec of the m-section by which a receiver can take what is
 // sent; the nearest to it, if there are several.
 func (m *Media) Nearest(sent cdn.Codec) (Codec, bool) {
-	i := format.Nearest(format.Format(sent), formats(m.offered()))
+	i := format.Nearest(format.Format(sent), formats(m.Offered()))
 	if i < 0 {
 		return Codec{}, false
 	}
 	return m.Codecs[i], true
 }
 
-func (m *Media) offered() (all []cdn.Codec) {
+// Offered returns the codecs of the m-section, in the offerer's order.
+func (m *Media) Offered() (all []cdn.Codec) {
 	for _, c := range m.Codecs {
 		all = append(all, c.Codec)
 	}

@@ -54,8 +54,8 @@ type Codec struct {
 // repeat theirs in each m-section.
 const maxCandidates = 256
 
-// Parse reads an offer, however carelessly it is written ([tidy]). Errors wrap
-// [cdn.ErrInvalid].
+// Parse reads an offer, however carelessly it is written ([tidy]). What counts for
+// all m-sections is in each of them then. Errors wrap [cdn.ErrInvalid].
 func Parse(offer string) (*Offer, error) {
 	o, err := parseOffer(tidy(offer))
 	if err != nil {
@@ -72,6 +72,7 @@ func parseOffer(offer string) (*Offer, error) {
 	if err := o.desc.UnmarshalString(offer); err != nil {
 		return nil, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
 	}
+	inherit(&o.desc)
 	candidates := 0
 	for _, section := range o.desc.MediaDescriptions {
 		for _, a := range section.Attributes {
@@ -155,7 +156,8 @@ func parseMedia(section *sdp.MediaDescription) (*Media, error) {
 	m.Mid, _ = section.Attribute("mid")
 	_, bundleOnly := section.Attribute("bundle-only")
 	m.Rejected = section.MediaName.Port.Value == 0 && !bundleOnly
-	m.Sends, m.Receives = direction(section)
+	way := direction(section.Attributes, "sendrecv")
+	m.Sends, m.Receives = way == "sendrecv" || way == "sendonly", way == "sendrecv" || way == "recvonly"
 	if msid, ok := section.Attribute("msid"); ok {
 		_, m.Track, _ = strings.Cut(msid, " ")
 	}
@@ -173,20 +175,6 @@ func parseMedia(section *sdp.MediaDescription) (*Media, error) {
 	var err error
 	m.Codecs, err = parseCodecs(section, m.Kind)
 	return m, err
-}
-
-func direction(section *sdp.MediaDescription) (sends, receives bool) {
-	for _, a := range section.Attributes {
-		switch a.Key {
-		case "sendonly":
-			return true, false
-		case "recvonly":
-			return false, true
-		case "inactive":
-			return false, false
-		}
-	}
-	return true, true
 }
 
 // parseExtmap reads "3 URI" or "3/sendonly URI attributes" (RFC 8285 section 8).

@@ -145,7 +145,7 @@ func reduce(section *sdp.MediaDescription, c *Choice) *sdp.MediaDescription {
 	}
 	out.MediaName.Formats = keep
 	out.Attributes = nil
-	for _, a := range section.Attributes {
+	for _, a := range oneSource(section.Attributes) {
 		pt, _, _ := strings.Cut(a.Value, " ")
 		switch a.Key {
 		case "rtpmap", "fmtp":

@@ -24,7 +24,11 @@ func (o *Offer) Restore(answer string, choices []Choice) string {
 			sections[i+1] = strings.Join(lines, "\r\n")
 			continue
 		}
-		sections[i+1] = m.Rejection() + "\r\nc=IN IP4 0.0.0.0\r\na=mid:" + m.Mid + "\r\na=inactive"
+		sections[i+1] = m.Rejection() + "\r\nc=IN IP4 0.0.0.0\r\n"
+		if m.Mid != "" {
+			sections[i+1] += "a=mid:" + m.Mid + "\r\n"
+		}
+		sections[i+1] += "a=inactive"
 		rejected = append(rejected, m.Mid)
 	}
 	sections[0] = withoutBundled(sections[0], rejected)
