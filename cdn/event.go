@@ -73,6 +73,16 @@ type (
 		Layer   string // what it is sent from now on; "" with Paused: sound only
 		Paused  bool   // until the next keyframe
 	}
+	// TrackUnplayable says that a viewer wanted a track of a stream, and offers no
+	// codec that decodes it. It gets the others.
+	TrackUnplayable struct {
+		Stream  StreamID
+		Session string
+		Track   string  // its ID
+		Kind    Kind    // of the track
+		Codec   Codec   // of the track
+		Offered []Codec // by the viewer, for such a track
+	}
 )
 
 func (StreamStarted) event()   {}
@@ -84,3 +94,4 @@ func (LinkDown) event()        {}
 func (SessionStarted) event()  {}
 func (SessionEnded) event()    {}
 func (ViewerSlow) event()      {}
+func (TrackUnplayable) event() {}

@@ -121,9 +121,13 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 	defer close(v.made)
 	if err := v.start(making, o); err != nil {
 		a.Leave(err)
+		e.warnOfCodecs(id, err)
 		return nil, err
 	}
 	a.Start(v.transport.End)
+	if v.late == nil {
+		v.tellMismatches()
+	}
 	return v, nil
 }
 

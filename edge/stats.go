@@ -32,6 +32,8 @@ type ViewerStats struct {
 	Shed    uint64        // times that video or sound was left out because the node was behind
 	RTT     time.Duration // 0 before it is known
 	Loss    float64       // share of video packets, as the viewer last reported
+	// Mismatches are the tracks that the viewer wanted and cannot decode.
+	Mismatches []Mismatch
 }
 
 // Stats returns a snapshot of the edge and its viewers.
@@ -56,9 +58,14 @@ func (e *Edge) Stats() Stats {
 		st.Bytes += sent.Bytes
 		st.Resent += sent.Resent
 		st.Shed += sent.Shed
+		var misses []Mismatch
+		for _, m := range v.transport.Mismatches() {
+			misses = append(misses, mismatch(m))
+		}
 		st.Sessions = append(st.Sessions, ViewerStats{
 			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Named: sent.Named, Paused: sent.Paused,
-			Packets: sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
+			Mismatches: misses,
+			Packets:    sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}
 	return st

@@ -41,7 +41,7 @@ func (v *viewer) Status() signal.Status {
 		_, status.Active = stream.Input()
 	}
 	sent := v.transport.Stats()
-	status.Layer, status.Paused = sent.Layer, sent.Paused
+	status.Layer, status.Paused, status.Mismatch = sent.Layer, sent.Paused, v.mismatch()
 	return status
 }
 

@@ -17,6 +17,7 @@ type transport interface {
 	signal.Session
 	End(err error) // begins the end and does not wait
 	Stats() send.Stats
+	Mismatches() []send.Mismatch // known when the stream is
 }
 
 // A viewer is one viewer's session: what carries the stream, and what has to
@@ -150,8 +151,12 @@ func (v *viewer) playLate(ctx context.Context, s *lite.Session) {
 		}
 	}
 	if err != nil {
+		v.edge.warnOfCodecs(v.id, err)
 		s.End(err)
+		return
 	}
+	<-v.made
+	v.tellMismatches()
 }
 
 // end begins the viewer's end; one that is still being made ends when it is.

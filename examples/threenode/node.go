@@ -201,6 +201,7 @@ func (n *node) event(e cdn.Event) {
 		n.log.Info("another upstream", "stream", e.Stream, "from", e.URL, "standby", e.Standby, "err", e.Err)
 	case cdn.InputChanged:
 		n.log.Info("another input", "stream", e.Stream, "epoch", e.Epoch)
+	case cdn.TrackUnplayable: // the edge logs it
 	case cdn.ViewerSlow:
 		n.log.Info("a viewer is slow", "stream", e.Stream, "session", e.Session, "layer", e.Layer, "paused", e.Paused)
 	}

@@ -13,6 +13,7 @@ import (
 type signaled struct {
 	stream *cdn.Stream // nil before Play
 	open   *open       // what was answered then; nil otherwise
+	misses []send.Mismatch
 
 	connected bool
 	over      bool   // nothing may begin any more
@@ -36,6 +37,14 @@ func (o *open) video() bool {
 // browser waits for the first picture and plays no sound before it, so it has to
 // come again. It wraps [cdn.ErrTimeout]: the stream was not ready in time.
 var ErrNoVideo = fmt.Errorf("%w: the answer was given before it was known that there is no video to send: try again", cdn.ErrTimeout)
+
+// Mismatches returns the tracks of the stream that the viewer wanted and cannot
+// take; none before the stream is known.
+func (s *Session) Mismatches() []send.Mismatch {
+	s.playing.Lock()
+	defer s.playing.Unlock()
+	return s.said.misses
+}
 
 // Play begins to send a stream, once, to a viewer who was answered before it was
 // ready. It fails with the errors of [Answer] or with [ErrNoVideo]; then the
@@ -64,7 +73,7 @@ func (s *Session) play(stream *cdn.Stream) error {
 	if err := s.addLines(plan, s.said.open.sections); err != nil {
 		return err
 	}
-	s.said.stream, s.said.open = stream, nil
+	s.said.stream, s.said.open, s.said.misses = stream, nil, plan.Mismatches
 	s.set.Warm()
 	if s.said.connected {
 		s.startLocked()

@@ -73,7 +73,7 @@ func Answer(c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{config: c, cname: rand.Text()[:16], set: send.New(c.Config), said: signaled{stream: c.Stream}}
+	s := &Session{config: c, cname: rand.Text()[:16], set: send.New(c.Config), said: signaled{stream: c.Stream, misses: plan.Mismatches}}
 	s.Init(endpoint.Config{
 		Transport: c.Transport, Log: c.Log, Watch: c.Watch, Expires: c.Expires, Proved: c.Proved, Remote: r, Role: endpoint.Role{Client: r.Passive},
 	}, s)

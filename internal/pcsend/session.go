@@ -37,6 +37,7 @@ type Session struct {
 	config Config
 	set    *send.Set
 	hungUp <-chan struct{} // the other side has closed the connection
+	misses []send.Mismatch // static when Answer returns
 
 	mu     sync.Mutex
 	detach func() // nil until media can flow
@@ -62,6 +63,7 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.misses = plan.Mismatches
 	for i, l := range plan.Lines {
 		layer, err := send.Pick(l.Track, c.Layer)
 		if err == nil {
@@ -132,6 +134,10 @@ func newSession(c Config, engine *webrtc.MediaEngine) (*Session, *webrtc.PeerCon
 // CatchUp has a node begin as send.StartCatchUp says. It is in time until the
 // node's answer is there.
 func (s *Session) CatchUp() { s.set.CatchUp() }
+
+// Mismatches returns the tracks of the stream that the viewer wanted and cannot
+// take.
+func (s *Session) Mismatches() []send.Mismatch { return s.misses }
 
 // Stats returns a snapshot.
 func (s *Session) Stats() send.Stats { return s.set.Stats() }

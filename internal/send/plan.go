@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/format"
 	"github.com/deltacdn/delta/internal/negotiate"
 )
 
@@ -37,6 +38,14 @@ type Plan struct {
 	Offer   *negotiate.Offer
 	Lines   []*Line
 	Choices []negotiate.Choice // what was chosen of the offer, for each line; see PlanOpen
+	// Mismatches are the tracks that the viewer wanted and cannot take.
+	Mismatches []Mismatch
+}
+
+// A Mismatch is a track that a viewer has an m-section for, and no codec.
+type Mismatch struct {
+	Track   *cdn.Track
+	Offered []cdn.Codec // in that m-section
 }
 
 // PlanAnswer gives each m-section that receives the next track of its kind
@@ -58,9 +67,32 @@ func PlanAnswer(o *negotiate.Offer, tracks []*cdn.Track) (*Plan, error) {
 	case len(receives) == 0:
 		return nil, errReceivesNothing
 	case len(p.Lines) == 0:
-		return nil, fmt.Errorf("%w: the stream has %s", cdn.ErrNoCommonCodec, formats(tracks))
+		has, offers := formats(tracks), offered(receives)
+		return nil, &cdn.Error{
+			Op: "plan", Err: fmt.Errorf("%w: the stream has %s, and the offer has %s", cdn.ErrNoCommonCodec, has, offers),
+			Detail: fmt.Sprintf("The stream has %s. The player offers %s.", has, offers),
+		}
 	}
+	p.Mismatches = mismatches(receives, tracks, p.Choices, used)
 	return p, nil
+}
+
+// mismatches pairs the m-sections that get no track with the tracks of their kind
+// that nobody gets.
+func mismatches(receives []*negotiate.Media, tracks []*cdn.Track, chosen []negotiate.Choice, used map[*cdn.Track]bool) (all []Mismatch) {
+	for _, m := range receives {
+		if slices.ContainsFunc(chosen, func(c negotiate.Choice) bool { return c.Media == m }) {
+			continue
+		}
+		for _, t := range tracks {
+			if t.Info().Kind == m.Kind && !used[t] {
+				used[t] = true
+				all = append(all, Mismatch{Track: t, Offered: m.Offered()})
+				break
+			}
+		}
+	}
+	return all
 }
 
 var errReceivesNothing = &cdn.Error{
@@ -129,11 +161,22 @@ func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
 	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 }
 
+// formats names what the tracks have.
 func formats(tracks []*cdn.Track) string {
-	var all []string
+	var all []format.Format
 	for _, t := range tracks {
-		c := t.Info().Codec
-		all = append(all, strings.TrimSpace(c.MimeType+" "+c.Fmtp))
+		all = append(all, format.Format(t.Info().Codec))
 	}
-	return strings.Join(all, ", ")
+	return format.List(all)
+}
+
+// offered names what an offer receives.
+func offered(receives []*negotiate.Media) string {
+	var all []format.Format
+	for _, m := range receives {
+		for _, c := range m.Codecs {
+			all = append(all, format.Format(c.Codec))
+		}
+	}
+	return format.List(all)
 }

@@ -91,6 +91,8 @@ function explain({ at, code, status, detail }) {
   const unpublished = code === 'not-found' || code === 'ended' || status === 404 || (status === 409 && !code);
   if ((at === 'refused' && unpublished) || (at === 'end' && code === 'not-found')) {
     set('waiting', 'Waiting for the stream', 'busy', `Waiting for "${stream}". It starts playing as soon as somebody publishes it.`);
+  } else if (code === 'no-common-codec') {
+    set('unplayable', 'Cannot be played here', 'bad', detail);
   } else if (at === 'refused') {
     set('reconnecting', 'Reconnecting', 'bad', detail);
   } else if (at === 'end' && !['lost', 'timeout', 'reconnect'].includes(code)) {

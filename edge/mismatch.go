@@ -1,0 +1,77 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/format"
+	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/signal"
+)
+
+// A Mismatch is a track that a viewer wanted and is not sent, since its offer has
+// no codec that decodes it.
+type Mismatch struct {
+	Track   string // its ID
+	Kind    cdn.Kind
+	Codec   cdn.Codec   // of the track
+	Offered []cdn.Codec // by the viewer, for such a track
+}
+
+func mismatch(m send.Mismatch) Mismatch {
+	info := m.Track.Info()
+	return Mismatch{Track: info.ID, Kind: info.Kind, Codec: info.Codec, Offered: m.Offered}
+}
+
+// tellMismatches tells of the tracks that the viewer cannot take, once its stream
+// is known: the viewer by its status, the operator by the log, the application by
+// an event. It is called once.
+func (v *viewer) tellMismatches() {
+	all := v.Mismatches()
+	if len(all) == 0 {
+		return
+	}
+	for _, one := range all {
+		m := mismatch(one)
+		v.edge.node.Emit(cdn.TrackUnplayable{
+			Stream: v.id, Session: v.admission.Name(), Track: m.Track, Kind: m.Kind, Codec: m.Codec, Offered: m.Offered,
+		})
+	}
+	first := v.mismatch()
+	v.edge.node.Logger().Warn("a viewer cannot take a track", "stream", string(v.id), "session", v.admission.Name(),
+		"kind", first.Kind, "codec", first.Stream, "offered", first.Offered, "tracks", len(all))
+	v.changes.tell()
+}
+
+// warnOfCodecs logs that a viewer can take nothing of a stream, if that is what
+// err says.
+func (e *Edge) warnOfCodecs(id cdn.StreamID, err error) {
+	if errors.Is(err, cdn.ErrNoCommonCodec) {
+		e.node.Logger().Warn("a viewer can take nothing of a stream", "stream", string(id), "err", err)
+	}
+}
+
+// mismatch is what the viewer is told: of the first video track, or else of the
+// first.
+func (v *viewer) mismatch() (told signal.Mismatch) {
+	for _, one := range v.Mismatches() {
+		m := mismatch(one)
+		if told.Kind != "" && m.Kind != cdn.Video {
+			continue
+		}
+		told = signal.Mismatch{
+			Kind: m.Kind.String(), Stream: format.Format(m.Codec).String(), Offered: format.List(formats(m.Offered)),
+		}
+		if m.Kind == cdn.Video {
+			return told
+		}
+	}
+	return told
+}
+
+func formats(codecs []cdn.Codec) (all []format.Format) {
+	for _, c := range codecs {
+		all = append(all, format.Format(c))
+	}
+	return all
+}
