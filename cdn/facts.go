@@ -36,17 +36,10 @@ func (l *Layer) Facts() LayerFacts {
 	return f
 }
 
-// Expect notes what the sender knows of a layer of the input, which will be asked for
-// by [Input.Layer]. It is for senders that say so ahead of the layer's first packet;
-// track and name are as for Layer.
+// Expect notes what the sender knows of a layer of the input, ahead of [Input.Start]:
+// who receives the stream then knows it, too, as soon as the stream is ready. Track
+// and name are as for [Input.Layer].
 func (in *Input) Expect(track int, name string, f LayerFacts) {
-	l, err := in.layerFor(track, name)
-	if err != nil {
-		return // there will be no such layer
-	}
-	l.mu.Lock()
-	l.expected = f
-	l.mu.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.expected == nil {

@@ -115,7 +115,10 @@ func (in *Input) Start(tracks []TrackInfo) error {
 			in.video.Store(true)
 		}
 	}
-	matched, err := in.stream.declare(tracks)
+	in.mu.Lock()
+	expected := in.expected
+	in.mu.Unlock()
+	matched, err := in.stream.declare(tracks, expected)
 	if err != nil {
 		return err
 	}

@@ -422,7 +422,7 @@ func (s *Stream) took(in *Input) {
 
 // declare makes the stream ready with the first input's tracks, and holds a
 // later input's against them. It returns the stream's track for each.
-func (s *Stream) declare(infos []TrackInfo) ([]*Track, error) {
+func (s *Stream) declare(infos []TrackInfo, expected map[layerKey]LayerFacts) ([]*Track, error) {
 	if err := checkTracks(infos, s.config); err != nil {
 		return nil, &Error{Op: "declare tracks", Stream: s.id, Err: err}
 	}
@@ -444,6 +444,9 @@ func (s *Stream) declare(infos []TrackInfo) ([]*Track, error) {
 			info.Layers = []string{""}
 		}
 		tracks[i] = newTrack(s, info)
+		for _, l := range tracks[i].Layers() {
+			l.expected = expected[layerKey{i, l.name}] // nobody knows the layer yet
+		}
 	}
 	s.tracks.Store(&tracks)
 	close(s.ready)

@@ -169,12 +169,12 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 	if err != nil {
 		return nil, err
 	}
+	known, _ := plan.Attribute(attrLayers)
+	readFacts(known, input.Expect)
 	if err := input.Start(plan.Tracks); err != nil {
 		input.Close(err)
 		return nil, err
 	}
-	known, _ := plan.Attribute(attrLayers)
-	readFacts(known, input.Expect)
 	session, err := pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
 	if err != nil {
 		return nil, err

@@ -241,6 +241,11 @@ func (f *fetching) begin(c cdn.InputConfig, tracks []control.Track) error {
 		input.Close(f.err)
 		return nil
 	}
+	for i, t := range tracks {
+		for _, l := range t.Layers {
+			input.Expect(i, l.Name, facts(l))
+		}
+	}
 	if err := input.Start(infos); err != nil {
 		return err
 	}
