@@ -21,30 +21,32 @@ type page interface {
 	eval(t *testing.T, expression string) string
 }
 
-// browserClient is a browser that runs the page in the folder page.
+// browserClient is a browser that runs the page in the folder page. It is started
+// once for a test and its subtests, by the first of them that asks for its version.
 type browserClient struct {
-	name  string
 	find  func(t *testing.T) string // the program, or it skips the test
 	start func(t *testing.T) browser
-	codec string // published; "": the browser's choice
+
+	running browser
 }
 
-func (b browserClient) version(t *testing.T) string {
+func (b *browserClient) version(t *testing.T) string {
+	b.running = b.start(t)
 	out, err := exec.Command(b.find(t), "--version").Output()
 	require.NoError(t, err)
 	return strings.TrimSpace(string(out))
 }
 
-func (b browserClient) publish(t *testing.T, on *place, path string) session {
-	return b.run(t, on, `client.publish("`+path+`", "`+b.codec+`")`)
+func (b *browserClient) publish(t *testing.T, on *place, path string) session {
+	return b.run(t, on, `client.publish("`+path+`")`)
 }
 
-func (b browserClient) play(t *testing.T, on *place, path string) session {
+func (b *browserClient) play(t *testing.T, on *place, path string) session {
 	return b.run(t, on, `client.play("`+path+`")`)
 }
 
-func (b browserClient) run(t *testing.T, on *place, action string) session {
-	p := b.start(t).open(t, on.url+"/")
+func (b *browserClient) run(t *testing.T, on *place, action string) session {
+	p := b.running.open(t, on.url+"/")
 	require.Eventually(t, func() bool { return p.eval(t, `String(typeof client)`) == "object" }, patience, pollInterval)
 	action = strings.ReplaceAll(action, `("/`, `(location.origin + "/`)
 	require.Equal(t, "ok", p.eval(t, action))

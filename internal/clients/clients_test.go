@@ -19,9 +19,9 @@ func allClients() []struct {
 		name   string
 		client client
 	}{
-		{"Chromium", browserClient{"Chromium", findChromium, startChromium, ""}},
-		{"Firefox", browserClient{"Firefox", findFirefox, startFirefox, ""}},
-		{"whip-whep", whipWhep{browserClient{"Chromium", findChromium, startChromium, ""}}},
+		{"Chromium", &browserClient{find: findChromium, start: startChromium}},
+		{"Firefox", &browserClient{find: findFirefox, start: startFirefox}},
+		{"whip-whep", &whipWhep{browserClient{find: findChromium, start: startChromium}}},
 		{"aiortc", pythonScript("aiortc", "aiortc_client.py", "import aiortc, aiohttp", "python3-aiortc python3-aiohttp")},
 		{"GStreamer", pythonScript("GStreamer", "gstreamer_client.py", gstreamerCheck, gstreamerPackages)},
 		{"libdatachannel", nodeScript("node_datachannel", "node-datachannel")},

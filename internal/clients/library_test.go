@@ -15,7 +15,7 @@ import (
 // whipWhep is npm's whip-whep in Chromium: it trickles candidates and restarts ICE.
 type whipWhep struct{ browserClient }
 
-func (w whipWhep) version(t *testing.T) string {
+func (w *whipWhep) version(t *testing.T) string {
 	text, err := os.ReadFile("drivers/node_modules/whip-whep/package.json")
 	if err != nil {
 		missing(t, "whip-whep", "npm ci --prefix internal/clients/drivers")
@@ -25,11 +25,11 @@ func (w whipWhep) version(t *testing.T) string {
 	return "whip-whep " + p.Version + " in " + w.browserClient.version(t)
 }
 
-func (w whipWhep) publish(t *testing.T, on *place, path string) session {
+func (w *whipWhep) publish(t *testing.T, on *place, path string) session {
 	return w.run(t, on, `client.publishByLibrary("`+path+`")`)
 }
 
-func (w whipWhep) play(t *testing.T, on *place, path string) session {
+func (w *whipWhep) play(t *testing.T, on *place, path string) session {
 	return w.run(t, on, `client.playByLibrary("`+path+`")`)
 }
 
@@ -47,7 +47,7 @@ func oneAddress(t *testing.T) func(*cdn.Config) {
 
 // whip-whep restarts ICE, both ways, and media goes on.
 func TestLibraryRestartsICE(t *testing.T) {
-	c := whipWhep{browserClient{"Chromium", findChromium, startChromium, ""}}
+	c := &whipWhep{browserClient{find: findChromium, start: startChromium}}
 	t.Log(c.version(t))
 	n := startNodes(t, nil, oneAddress(t))
 	publisher := c.publish(t, n.origin, "/whip/theirs")

@@ -29,16 +29,11 @@ function receive() {
 }
 
 window.client = {
-  async publish(url, codec) {
+  async publish(url) {
     pc = new RTCPeerConnection();
     const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: true });
     for (const track of media.getTracks()) {
-      const t = pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
-      if (track.kind === 'video' && codec) {
-        const all = RTCRtpSender.getCapabilities('video').codecs;
-        const wanted = (c) => c.mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
-        t.setCodecPreferences([...all.filter(wanted), ...all.filter((c) => !wanted(c))]);
-      }
+      pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
     }
     await signal(url);
     return 'ok';
