@@ -55,12 +55,11 @@ class Client:
             self.pipeline.add(self.rtc)
         self.rtc.connect("notify::ice-gathering-state", self.gathering)
         if action == "publish":
-            # Once the payloaders have said what they send.
-            self.rtc.connect("on-negotiation-needed", self.offer)
             self.pipeline.set_state(Gst.State.PLAYING)
             for index in range(2):
                 transceiver = self.rtc.emit("get-transceiver", index)
                 transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
+            self.offer()  # before the payloaders have said what they send: it has no a=ssrc
         else:
             self.pipeline.set_state(Gst.State.READY)
             self.rtc.connect("pad-added", self.incoming)
