@@ -74,3 +74,44 @@ func TestAViewersShareOfKeyframes(t *testing.T) {
 		}
 	}
 }
+
+// A request that is lost between two nodes is sent again at once, and the publisher
+// is asked no more often for that.
+func TestRequestsThatAreLostBetweenNodes(t *testing.T) {
+	needLinks(t)
+	for _, loss := range []float64{0, 0.3} {
+		t.Run(fmt.Sprint(loss), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				path := cdntest.Path{Delay: ms(5)}
+				o := w.origin("origin", path, origin.Config{})
+				e := w.edge("edge", path, edge.Config{}, o)
+				p := w.publish(o, "live", path, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 100_000, KeyframeInterval: time.Hour}})
+				require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+				v := w.view(e, "live", "viewer", path, cdntest.ViewerConfig{})
+				require.NoError(t, v.WaitFrames(w.within(5*time.Second), 60))
+				w.network.Between(o.host, e.host, cdntest.Path{Delay: ms(5), Loss: loss})
+				before, late := p.Report().Video[0].PLIs, 0
+				const asks = 120
+				for range asks {
+					asked := time.Now()
+					require.NoError(t, v.RequestKeyframe())
+					time.Sleep(4 * time.Second)
+					var took time.Duration
+					for _, f := range p.Report().Video[0].Log {
+						if f.Key && f.Sent.After(asked) && took == 0 {
+							took = f.Sent.Sub(asked)
+						}
+					}
+					if took > ms(200) {
+						late++
+					}
+				}
+				made := p.Report().Video[0].PLIs - before
+				t.Logf("%d of %d late, the publisher was asked %d times", late, asks, made)
+				require.LessOrEqual(t, late, asks/6)
+				require.LessOrEqual(t, made, asks*5/4)
+			})
+		})
+	}
+}

@@ -396,7 +396,7 @@ type back struct {
 }
 
 func (b *back) RequestKeyframe() {
-	b.link.media.sendRTCP(&rtcp.PictureLossIndication{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc})
+	b.link.media.request(&rtcp.PictureLossIndication{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc})
 }
 
 // maxPairs keeps a NACK below the MTU: a pair has four bytes.
@@ -405,6 +405,6 @@ const maxPairs = 250
 func (b *back) Nack(seqs []uint16) {
 	slices.Sort(seqs)
 	for pairs := range slices.Chunk(rtcp.NackPairsFromSequenceNumbers(seqs), maxPairs) {
-		b.link.media.sendNack(&rtcp.TransportLayerNack{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
+		b.link.media.request(&rtcp.TransportLayerNack{SenderSSRC: b.link.media.ssrc, MediaSSRC: b.ssrc, Nacks: pairs})
 	}
 }

@@ -27,7 +27,7 @@ type media struct {
 	senders map[uint32]*serving // whose media has an SSRC
 	held    []heldPacket        // media that overtook what says what it is
 	heldLen int
-	nacks   []laterNack // to be repeated, the earliest first
+	repeats []laterRequest // the earliest first
 
 	received, sent atomic.Uint64 // bytes of RTP
 	reported       time.Time     // run's own: when receiver reports last went out
@@ -53,8 +53,8 @@ type heldPacket struct {
 }
 
 const (
-	repeatNack = 10 * time.Millisecond
-	maxNacks   = 64
+	repeatAfter = 10 * time.Millisecond
+	maxRepeats  = 64
 	// What overtakes the answer to a subscription is kept for as long as the
 	// answer may need, were it lost.
 	maxHeldBytes = 4 << 20

@@ -9,9 +9,9 @@ import (
 	"github.com/deltacdn/delta/internal/ntp"
 )
 
-type laterNack struct {
+type laterRequest struct {
 	at     time.Time
-	packet *rtcp.TransportLayerNack
+	packet rtcp.Packet
 }
 
 // receiveRTCP takes the other node's reports and requests.
@@ -93,33 +93,33 @@ func (m *media) sendRTCP(packets ...rtcp.Packet) {
 	}
 }
 
-// sendNack sends a NACK, and once more a little later: to answer twice is not
-// allowed, so that costs next to nothing, and a lost request is what would cost
-// the most.
-func (m *media) sendNack(p *rtcp.TransportLayerNack) {
+// request sends a NACK or a request for a keyframe, and once more a little later:
+// the other node answers once, so that costs next to nothing, and a lost request is
+// what would cost the most.
+func (m *media) request(p rtcp.Packet) {
 	m.sendRTCP(p)
 	m.mu.Lock()
-	if len(m.nacks) < maxNacks {
-		m.nacks = append(m.nacks, laterNack{at: time.Now().Add(repeatNack), packet: p})
+	if len(m.repeats) < maxRepeats {
+		m.repeats = append(m.repeats, laterRequest{at: time.Now().Add(repeatAfter), packet: p})
 	}
 	m.mu.Unlock()
 	m.link.wake()
 }
 
-// repeatNacks sends those again that are due, and returns when the next one is.
-func (m *media) repeatNacks(now time.Time) (next time.Time) {
+// repeatRequests sends those again that are due, and returns when the next one is.
+func (m *media) repeatRequests(now time.Time) (next time.Time) {
 	for {
 		m.mu.Lock()
-		if len(m.nacks) == 0 {
+		if len(m.repeats) == 0 {
 			m.mu.Unlock()
 			return time.Time{}
 		}
-		first := m.nacks[0]
+		first := m.repeats[0]
 		if first.at.After(now) {
 			m.mu.Unlock()
 			return first.at
 		}
-		m.nacks = append(m.nacks[:0], m.nacks[1:]...)
+		m.repeats = append(m.repeats[:0], m.repeats[1:]...)
 		m.mu.Unlock()
 		m.sendRTCP(first.packet)
 	}
@@ -128,7 +128,7 @@ func (m *media) repeatNacks(now time.Time) (next time.Time) {
 // tend sends what is due, and returns when something will be next.
 func (m *media) tend(now time.Time) (next time.Time) {
 	next = m.report(now)
-	if at := m.repeatNacks(now); !at.IsZero() && at.Before(next) {
+	if at := m.repeatRequests(now); !at.IsZero() && at.Before(next) {
 		return at
 	}
 	return next

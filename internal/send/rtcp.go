@@ -114,10 +114,16 @@ func (s *Sender) wantKeyframe(now time.Time) {
 	case s.idle:
 		s.begged = true // ahead of the wish for the layer
 	case s.waiting:
+	case s.set.config.Node && now.Sub(s.heardAsk) < askedTwice:
 	case s.set.config.Node || s.keyframes.Ask(now, s.reported.least):
+		s.heardAsk = now
 		s.layer.RequestKeyframe()
 	}
 }
+
+// askedTwice is how soon a node that asks for a keyframe again has only repeated
+// what may have been lost.
+const askedTwice = 50 * time.Millisecond
 
 // catchUpRequests asks for a keyframe that the viewer asked for beyond its share,
 // once it has one again.

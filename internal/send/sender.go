@@ -40,6 +40,7 @@ type Sender struct {
 	shedding shedState
 	// keyframes is the viewer's share of what is asked of the publisher
 	keyframes budget.Requests
+	heardAsk  time.Time      // when a request was last passed on
 	slow      *slow.Detector // nil for what is not judged by itself: sound, and nodes
 }
 
