@@ -141,5 +141,9 @@ func (s *Stream) Send(part string) error {
 	if _, err := io.WriteString(s.w, part); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	err := s.control.Flush()
+	// Over HTTP/2 a deadline that passes resets the stream, though nothing is being
+	// sent.
+	_ = s.control.SetWriteDeadline(time.Time{})
+	return err
 }
