@@ -70,6 +70,9 @@ func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
 func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
 	l := li.layer
 	as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
+	if !shared && li.awaitsClock(now) {
+		return true // it may be
+	}
 	behind := shared && int64(as-l.out.ts) <= 0 && now.Sub(li.first) < behindFor
 	if ticks := float64(l.out.ts - as); behind && l.active != nil && ticks < alongside.Seconds()*float64(l.track.info.Codec.ClockRate) {
 		return false
@@ -78,6 +81,16 @@ func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
 		li.asking.keyframe(now) // the keyframe that is behind has answered the last request
 	}
 	return behind
+}
+
+// clockWithin is how soon after its first packet a node tells of a layer's clock.
+const clockWithin = 300 * time.Millisecond
+
+// awaitsClock reports whether it is not known yet how what the input brings goes with
+// what the layer had, and soon will be.
+func (li *LayerInput) awaitsClock(now time.Time) bool {
+	relayed := len(li.input.config.Load().Path) > 0
+	return relayed && li.layer.active == nil && li.isSibling() && !li.track.Reported() && now.Sub(li.first) < clockWithin
 }
 
 // A sibling is the layer's newest frame, as an input has it that waits.

@@ -234,6 +234,9 @@ func (t *Track) byArrival(w *Wall, rtp uint64) time.Time {
 	return t.arrival.At(rtp).Add(w.Offset + t.delta)
 }
 
+// Reported reports whether the track goes by a report.
+func (t *Track) Reported() bool { return t.known }
+
 // A Reading is a point of the line from timestamps to the publisher's wall clock.
 type Reading struct {
 	NTP time.Time // without what the wall's fields add: see ByArrival
