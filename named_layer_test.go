@@ -92,7 +92,7 @@ func TestNamedLayers(t *testing.T) {
 					s.gets(c.first, c.asked)
 
 					before := s.requests()
-					time.Sleep(20 * time.Second)
+					time.Sleep(span(20 * time.Second))
 					s.gets(c.first, c.asked)
 					require.Equal(t, before, s.requests(), "asked of the publisher meanwhile")
 
@@ -107,7 +107,7 @@ func TestNamedLayers(t *testing.T) {
 					other := s.viewer.Report().Video().Frames
 					require.NotEqual(t, c.asked, c.declared[other[len(other)-1].Layer])
 					before = s.requests()
-					time.Sleep(20 * time.Second)
+					time.Sleep(span(20 * time.Second))
 					require.Equal(t, before, s.requests(), "asked of the publisher meanwhile")
 
 					p.ResumeLayer(c.asked) // it comes back

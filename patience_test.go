@@ -138,7 +138,7 @@ func (w *world) viewFor(n *node, layers []int, path []step, c cdntest.ViewerConf
 	v := w.view(n, "live", "viewer", cdntest.Path{}, c)
 	for _, s := range path {
 		host.SetDown(s.path)
-		time.Sleep(s.d)
+		time.Sleep(span(s.d))
 	}
 	return v
 }

@@ -157,7 +157,7 @@ func TestSoundAndPictureStayTogether(t *testing.T) {
 					s := newStudio(t)
 					s.ppm, s.jitter = ppm, ms(20)
 					worst := time.Duration(0)
-					s.play(6*time.Minute, func(step int, after time.Duration) {
+					s.play(span(6*time.Minute), func(step int, after time.Duration) {
 						report(s, step, after)
 						if step < 60 || step%10 != 0 && step > 600 {
 							return

@@ -1,6 +1,7 @@
 package cdn_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,9 +14,9 @@ import (
 	"github.com/deltacdn/delta/internal/egress"
 )
 
-type served struct{ times int }
+type served struct{ times atomic.Int64 }
 
-func (s *served) Consume(*egress.Batch) { s.times++ }
+func (s *served) Consume(*egress.Batch) { s.times.Add(1) }
 
 type unasked struct{}
 
@@ -62,11 +63,10 @@ func TestArrivalsWakeOnce(t *testing.T) {
 						Header: rtp.Header{SequenceNumber: seq, Timestamp: 3000, Marker: marker}, Payload: []byte{0x10, 0, 0, 0, 0},
 					}, nil)
 				}
-				times := func() (n int) {
+				times := func() int {
 					a.Flush()
 					synctest.Wait()
-					n, one.times = one.times, 0
-					return n
+					return int(one.times.Swap(0))
 				}
 				times()
 				sum := 0
