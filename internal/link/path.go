@@ -204,13 +204,22 @@ func (p *path) takeLocked(addr netip.AddrPort) {
 	p.forgetChecksLocked()
 }
 
-// claim asks for what comes from the address in use, unless another has it.
+// claim asks for what comes from the address in use, unless another has it. Until
+// the handshake is over, it asks for the other addresses that were claimed, too: the
+// link that this node had with the same process, or with one that was started anew,
+// may have had them, and the dialling node may have chosen one of them.
 func (p *path) claim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.addr.IsValid() && !p.released {
-		p.claimLocked(p.addr, p.shaken)
+	if !p.addr.IsValid() || p.released {
+		return
 	}
+	if !p.shaken {
+		for _, addr := range p.claimed {
+			p.claimLocked(addr, false)
+		}
+	}
+	p.claimLocked(p.addr, p.shaken)
 }
 
 // prove says that DTLS has shown who is there.
