@@ -309,10 +309,15 @@ func (all *admissions) placeLocked(a *Admission, l Limits) (loser *Admission, ok
 	case half && a.request.Action == ActionPublish && count(all.publishersLocked()) >= l.Streams-l.Streams/2:
 		return halfopen.Oldest(all.publishersLocked(), (*Admission).asker, a.asker())
 	case all.count >= l.Sessions, half && len(all.halfOpen) >= l.HalfOpen:
-		if loser, ok = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker()); ok {
-			return loser, true
+		full := all.count >= l.Sessions
+		if full && (!half || len(all.halfOpen) < l.HalfOpen) && all.hasReserveLocked(a, l.Sessions) {
+			return nil, true
 		}
-		return nil, all.hasReserveLocked(a, l.Sessions)
+		loser, ok = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker())
+		if full && ok && a.hasMoreThanQuarterLocked(l.Sessions) && loser.source != a.source {
+			return nil, false // it takes no place of others
+		}
+		return loser, ok
 	}
 	return nil, true
 }
@@ -340,7 +345,7 @@ func count(all iter.Seq[*Admission]) (n int) {
 // out, there is a quarter more for those that have no more than a quarter, while
 // one has more.
 func (all *admissions) hasReserveLocked(a *Admission, limit int) bool {
-	if a.shared && 4*all.sources[a.source] > limit || all.count >= limit+limit/4 {
+	if a.hasMoreThanQuarterLocked(limit) || all.count >= limit+limit/4 {
 		return false
 	}
 	for _, n := range all.sources {
@@ -349,6 +354,12 @@ func (all *admissions) hasReserveLocked(a *Admission, limit int) bool {
 		}
 	}
 	return false
+}
+
+// hasMoreThanQuarterLocked reports whether the session's source has more than a
+// quarter of all places.
+func (a *Admission) hasMoreThanQuarterLocked(limit int) bool {
+	return a.shared && 4*a.node.admissions.sources[a.source] > limit
 }
 
 func (a *Admission) asker() halfopen.Asker { return halfopen.Asker{From: a.source, Since: a.begun} }

@@ -306,3 +306,27 @@ func TestHalfOpenPublishersLeaveStreamsToOthers(t *testing.T) {
 		require.False(t, viewer.HasProved())
 	})
 }
+
+// A source that holds a full node cannot take the place of others that have not
+// proved their address yet, however often it asks.
+func TestAFullNodesReserveIsNotTheGreediest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _ := admitting(t, cdn.Limits{Sessions: 16}, nil)
+		from := func(addr string) cdn.AuthRequest {
+			return cdn.AuthRequest{Action: cdn.ActionPlay, RemoteAddr: addr}
+		}
+		for range 16 {
+			enter(t, n, from("203.0.113.1:1")).Proved()
+		}
+		victim := enter(t, n, from("192.0.2.9:1"))
+		var ended error
+		victim.Start(func(err error) { ended = err })
+		for range 40 {
+			_, err := tryEnter(t, n, from("203.0.113.1:2"))
+			require.ErrorIs(t, err, cdn.ErrOverLimit)
+		}
+		_, err := tryEnter(t, n, from("192.0.2.10:1"))
+		require.NoError(t, err)
+		require.NoError(t, ended)
+	})
+}

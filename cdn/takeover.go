@@ -71,6 +71,9 @@ func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
 	l := li.layer
 	as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
 	if !shared && li.awaitsClock(now) {
+		if l.track.info.Kind == Video {
+			li.asking.keyframe(now) // this one answered the last request, and is not shown
+		}
 		return true // it may be
 	}
 	behind := shared && int64(as-l.out.ts) <= 0 && now.Sub(li.first) < behindFor

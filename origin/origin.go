@@ -112,6 +112,9 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
+	if err := receive.Check(plan); errors.Is(err, cdn.ErrInvalid) { // ahead of touching a stream that lives
+		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
+	}
 	making, err := a.Enter(ctx)
 	if err != nil {
 		return nil, err

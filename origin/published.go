@@ -37,8 +37,9 @@ type published struct {
 // A way is how a publisher's media comes in. While one takes over from another
 // there are two of them.
 type way struct {
-	input   *cdn.Input
-	subject string
+	input       *cdn.Input
+	subject     string
+	publication string
 }
 
 // newInput adds the publisher's way in, under the next epoch, if there is none
@@ -72,7 +73,7 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 	}
 	p.epoch++
 	p.publication, p.shared = publication, publication != p.own
-	p.ways = append(p.ways, way{input, subject})
+	p.ways = append(p.ways, way{input, subject, publication})
 	p.subject = subject
 	p.work.Add(1)
 	p.stopGraceLocked()
@@ -154,7 +155,12 @@ func (p *published) removeLocked(input *cdn.Input) {
 		}
 	})
 	if n := len(p.ways); n > 0 {
-		p.subject = p.ways[n-1].subject
+		last := p.ways[n-1]
+		p.subject = last.subject
+		if last.publication != p.publication && !p.ended { // who would take over did not come
+			p.publication, p.shared = last.publication, last.publication != p.own
+			p.announceLocked()
+		}
 	}
 }
 

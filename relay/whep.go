@@ -177,6 +177,7 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 	}
 	session, err := pcrecv.Answer(ctx, pcrecv.Config{Node: w.node, Input: input, Dial: true, ByeEnds: true}, plan)
 	if err != nil {
+		input.Close(err) // which a session that was not made has not done
 		return nil, err
 	}
 	return &whepSession{Session: session, input: input, config: c, watched: c.Sender == cdn.SenderPresent}, nil

@@ -1,6 +1,7 @@
 package dtlssrtp
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/hmac"
 	"encoding/binary"
@@ -67,7 +68,17 @@ func (o *PacketOpener) Open(packet []byte, header int) (payload []byte, ok bool)
 			return nil, false
 		}
 	}
-	if payload, ok = o.packets.open(packet, header, ssrc, index); !ok {
+	var again []byte // GCM wipes what it does not open
+	if s == nil && seq < 1<<15 {
+		again = bytes.Clone(packet[header:])
+	}
+	if payload, ok = o.packets.open(packet, header, ssrc, index); !ok && again != nil {
+		// What the sender began with, ahead of its first rollover, may be lost.
+		copy(packet[header:], again)
+		index |= 1 << 16
+		payload, ok = o.packets.open(packet, header, ssrc, index)
+	}
+	if !ok {
 		return nil, false
 	}
 	if s == nil {

@@ -61,6 +61,7 @@ type Opener struct {
 	windows []window      // few: a search costs less than a map
 	few     [1]window     // the first of them, where it is at hand
 	most    int           // of windows
+	opened  uint64        // packets
 	slow    *srtp.Context // in place of control, for profiles without GCM
 }
 
@@ -92,8 +93,9 @@ func (o *Opener) Open(packet []byte) (compound []byte, err error) {
 	}
 	ssrc, index := binary.BigEndian.Uint32(packet[4:]), word&^encrypted
 	w := o.window(ssrc)
-	if w == nil && len(o.windows) == o.most || w != nil && !w.takes(index) {
-		return nil, ErrNotAuthentic
+	full := w == nil && len(o.windows) == o.most
+	if full && o.slow != nil || w != nil && !w.takes(index) {
+		return nil, ErrNotAuthentic // slow keeps something of each for ever
 	}
 	if o.slow != nil {
 		compound, err = o.slow.DecryptRTCP(packet, packet, nil)
@@ -103,10 +105,21 @@ func (o *Opener) Open(packet []byte) (compound []byte, err error) {
 	if err != nil {
 		return nil, ErrNotAuthentic
 	}
+	if full { // the one heard least recently makes room
+		i := 0
+		for k := range o.windows {
+			if o.windows[k].heard < o.windows[i].heard {
+				i = k
+			}
+		}
+		o.windows = append(o.windows[:i], o.windows[i+1:]...)
+	}
 	if w == nil {
 		o.windows = append(o.windows, window{ssrc: ssrc})
 		w = &o.windows[len(o.windows)-1]
 	}
+	o.opened++
+	w.heard = o.opened
 	w.take(index)
 	return compound, nil
 }
@@ -137,6 +150,7 @@ func (o *Opener) window(ssrc uint32) *window {
 // (RFC 3711 section 3.3.2).
 type window struct {
 	ssrc  uint32
+	heard uint64 // when, in packets
 	begun bool
 	last  uint32 // the highest index
 	come  uint64 // a bit for each of the windowSize indices that end with it, the last one's first

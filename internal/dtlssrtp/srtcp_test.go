@@ -104,7 +104,10 @@ func TestSourcesAreBounded(t *testing.T) {
 			require.Error(t, open(ssrc, 1))
 		}
 		for ssrc := range uint32(1000) {
-			require.Equal(t, ssrc >= 16, open(ssrc, 0) != nil)
+			// The one heard least recently makes room, except where pion's context keeps
+			// something of each for ever.
+			refused := ssrc >= 16 && p == srtp.ProtectionProfileAes128CmHmacSha1_80
+			require.Equal(t, refused, open(ssrc, 0) != nil)
 		}
 		require.Len(t, o.windows, 16)
 	})

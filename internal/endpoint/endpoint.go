@@ -118,13 +118,13 @@ func (e *Endpoint) Open() (Local, error) {
 
 // Begin sets the clocks of an endpoint whose peer is being answered with sdp.
 func (e *Endpoint) Begin(sdp string) {
+	e.config.Watch.add(e) // ahead of the timer: the end removes it
 	e.mu.Lock()
 	e.sdp = sdp
 	if at := e.config.Expires; !at.IsZero() {
 		e.life.expiry = time.AfterFunc(time.Until(at), func() { e.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
 	}
 	e.mu.Unlock()
-	e.config.Watch.add(e)
 }
 
 // ID is unguessable (128 bits).
@@ -184,6 +184,7 @@ func (e *Endpoint) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort
 		return false
 	}
 	connected, to := e.heard(now, from)
+	e.giveEarly(now)
 	e.owner.RTCP(now, compound, to)
 	return connected
 }
@@ -208,16 +209,20 @@ func (e *Endpoint) receiveRTP(now time.Time, packet []byte, from netip.AddrPort)
 			e.earlyLen += len(packet)
 		}
 		return
-	case len(e.early) > 0:
-		early := e.early
-		e.early = nil
-		for _, one := range early {
-			e.owner.RTP(now, one)
-		}
 	}
+	e.giveEarly(now)
 	if e.owner.RTP(now, packet) && now.Sub(e.lived) >= livesEvery {
 		e.lived = now
 		e.heard(now, from)
+	}
+}
+
+// giveEarly gives the owner what came ahead of the end of the handshake.
+func (e *Endpoint) giveEarly(now time.Time) {
+	early := e.early
+	e.early = nil
+	for _, one := range early {
+		e.owner.RTP(now, one)
 	}
 }
 

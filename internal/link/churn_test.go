@@ -74,7 +74,7 @@ func TestSubscriptionsWithoutEnd(t *testing.T) {
 		f.stream.End(cdn.ErrClosed)
 		time.Sleep(time.Second)
 		require.Zero(t, b.node.Stats().Sessions)
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	})
 }
 

@@ -50,6 +50,8 @@ type serving struct {
 	media  writer // that Consume uses
 	again  writer // that the port's reader uses
 
+	telling sync.Mutex // held by tell, so that the newest is told last; taken ahead of mu
+
 	mu      sync.Mutex
 	told    *cdn.InputConfig // what the other node knows of the way that the stream takes
 	toldAt  time.Time
@@ -287,6 +289,8 @@ func trackInfo(t control.Track) cdn.TrackInfo {
 // tell says what the stream holds and which way it takes, if that is news, or
 // what is known of its layers is.
 func (s *serving) tell(now time.Time) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	if s.set.Outgrown() {
 		s.end(send.ErrOutgrown) // the other node asks anew
 		return

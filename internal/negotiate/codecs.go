@@ -40,6 +40,7 @@ func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind) ([]Codec, error) 
 		c.Feedback = append(slices.Clone(feedback[format]), feedback["*"]...)
 		name := strings.ToLower(c.MimeType[strings.IndexByte(c.MimeType, '/')+1:])
 		switch {
+		case pt >= 64 && pt < 96: // with the marker bit it looks like RTCP (RFC 5761 section 4)
 		case name == "rtx":
 			if apt, err := strconv.ParseUint(parameter(c.Fmtp, "apt"), 10, 7); err == nil {
 				rtx[uint8(apt)] = c.PT

@@ -200,7 +200,9 @@ func rids(section *sdp.MediaDescription) []string {
 			var out []string
 			for one := range strings.SplitSeq(fields[i+1], ";") {
 				name, _, _ := strings.Cut(one, ",")
-				out = append(out, strings.TrimPrefix(name, "~"))
+				if name = strings.TrimPrefix(name, "~"); name != "" && !slices.Contains(out, name) {
+					out = append(out, name)
+				}
 			}
 			return out
 		}

@@ -35,6 +35,7 @@ var words = []struct {
 // this one, and not about the client that wants the stream.
 var askers = []error{
 	cdn.ErrUnauthorized, cdn.ErrForbidden, cdn.ErrInvalid, cdn.ErrAlreadyPublishing, cdn.ErrStale, cdn.ErrSuperseded, cdn.ErrTooSlow,
+	cdn.ErrUnsupported,
 }
 
 // Refused returns which reason an error has that lies with the asker, nil if none.

@@ -39,6 +39,13 @@ func readRemote(p *Plan) (endpoint.Remote, error) {
 	return endpoint.ReadRemote(p.Offer, all)
 }
 
+// Check reports what [Answer] would: whether the offer's transport is one that can be
+// answered. It changes nothing.
+func Check(p *Plan) error {
+	_, err := readRemote(p)
+	return err
+}
+
 func reducedSize(p *Plan) bool {
 	return !slices.ContainsFunc(p.Choices, func(c negotiate.Choice) bool {
 		_, ok := c.Media.Attribute("rtcp-rsize")

@@ -26,6 +26,8 @@ const (
 	twoFrames = 2
 	// quietFor is how long a contest may last while the first source is quiet.
 	quietFor = 250 * time.Millisecond
+	// takenFor is how long a source keeps a layer that it took from another.
+	takenFor = 50 * time.Millisecond
 )
 
 // compete takes a packet of a source whose layer another feeds. It reports whether
@@ -34,6 +36,9 @@ func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arr
 	l := s.layer
 	c := l.contest
 	switch {
+	case now.Sub(l.taken) < takenFor:
+		r.drop(SecondSource, s.ssrc, p.PayloadType)
+		return false
 	case l.source.silent(now):
 		return r.give(s, l, out)
 	case c != nil && c.by != s, now.Before(s.refused):
@@ -92,11 +97,36 @@ func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
 			}
 		}
 	}
+	for _, s := range r.sources {
+		r.settleWaiting(now, s, out)
+	}
 	for len(r.strays) > 0 && now.Sub(r.strays[0].at) > maxHeldFor {
 		old := &r.strays[0].packet
 		r.drop(Unmatched, old.SSRC, old.PayloadType)
 		r.strays = append(r.strays[:0], r.strays[1:]...)
 	}
+}
+
+// settleWaiting decides about packets of a source that wait, where no packet does.
+func (r *receiver) settleWaiting(now time.Time, s *source, out *cdn.Arrivals) {
+	if len(s.waiting) == 0 {
+		return
+	}
+	l, age := s.layer, now.Sub(s.waiting[0].at)
+	switch {
+	case l == nil && age >= layerWait:
+		if free := s.section.freeLayer(now); free != nil && r.give(s, free, out) {
+			return
+		}
+	case age <= maxHeldFor:
+		return
+	case l != nil && l.contest != nil && l.contest.by == s:
+		l.contest = nil
+	}
+	for range s.waiting {
+		r.drop(SecondSource, s.ssrc, s.section.pt)
+	}
+	s.waiting = nil
 }
 
 func (s *source) silentFor(now time.Time, d time.Duration) bool {

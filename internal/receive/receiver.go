@@ -60,6 +60,7 @@ type layer struct {
 	input   *cdn.LayerInput // nil before the first packet
 	source  *source         // that feeds it
 	contest *contest        // another that may be going to; nil: there is none
+	taken   time.Time       // when a source last took the place of another
 	ids     []extensionID
 }
 
@@ -138,6 +139,9 @@ func (r *receiver) addSection(p *Plan, track int) {
 	for _, name := range p.Tracks[track].Layers {
 		s.layers = append(s.layers, &layer{section: s, name: name})
 	}
+	if len(c.Media.Rids) == 0 { // packets cannot name its layers
+		s.ids.rid, s.ids.repaired = 0, 0
+	}
 	r.sections = append(r.sections, s)
 }
 
@@ -194,6 +198,9 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 	}
 	s.media = true
 	s.stats.received(now, p.SequenceNumber, p.Timestamp, s.section.choice.Codec.ClockRate)
+	if s.stats.isNewest(p.SequenceNumber) {
+		s.ended = false // it sends again, as Chromium does when a layer is switched on again
+	}
 	if s.layer == nil && !r.place(now, s, p) {
 		return
 	}
@@ -240,6 +247,12 @@ func (r *receiver) give(s *source, l *layer, out *cdn.Arrivals) bool {
 	}
 	if before == nil {
 		l.ids = l.extensionIDs()
+	}
+	if before != nil {
+		l.taken = s.last
+	}
+	if c := l.contest; c != nil && c.by != s {
+		c.by.waiting = nil // by the time that it is written, it would be old
 	}
 	l.source, l.contest, s.layer = s, nil, l
 	if s.report != nil {

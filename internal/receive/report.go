@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"math"
 	"time"
 
 	"github.com/pion/interceptor/pkg/twcc"
@@ -18,7 +19,7 @@ type reception struct {
 	count    uint64 // packets that came
 	expected uint64 // at the last report, as counted
 	counted  uint64
-	transit  int64 // of the last packet, in ticks
+	transit  uint32 // of the last packet, in ticks
 	begun    time.Time
 	jitter   float64 // in ticks
 }
@@ -29,13 +30,12 @@ func (s *reception) received(now time.Time, seq uint16, timestamp, rate uint32) 
 		s.first, s.begun = ext, now
 	}
 	s.count++
-	transit := int64(int32(uint32(int64(now.Sub(s.begun))*int64(rate)/int64(time.Second)) - timestamp))
+	passed := now.Sub(s.begun) // in two parts, since nanoseconds times the rate overflow after a day
+	arrival := int64(passed/time.Second)*int64(rate) + int64(passed%time.Second)*int64(rate)/int64(time.Second)
+	transit := uint32(arrival) - timestamp
 	if s.count > 1 {
-		d := transit - s.transit
-		if d < 0 {
-			d = -d
-		}
-		s.jitter += (float64(d) - s.jitter) / 16
+		d := int64(int32(transit - s.transit))
+		s.jitter += (float64(max(d, -d)) - s.jitter) / 16
 	}
 	s.transit = transit
 }
@@ -69,7 +69,7 @@ func (s *source) block(now time.Time) rtcp.ReceptionReport {
 	b.FractionLost, b.TotalLost = s.stats.lost()
 	if s.report != nil {
 		b.LastSenderReport = ntp.Middle(s.report.ntp)
-		b.Delay = uint32(now.Sub(s.report.at) * 65536 / time.Second)
+		b.Delay = uint32(min(now.Sub(s.report.at).Seconds()*65536, math.MaxUint32))
 	}
 	return b
 }

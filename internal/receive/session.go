@@ -48,7 +48,7 @@ type Session struct {
 	config   Config // static
 	over     atomic.Bool
 
-	warned time.Time // guarded by the receiver's mu
+	warned [drops]time.Time // by reason; guarded by the receiver's mu
 }
 
 // Answer starts a session that receives what p planned. Errors wrap
@@ -190,10 +190,10 @@ const warnEvery = time.Minute
 // warn warns of a packet that is not taken: of the first one, and then seldom.
 func (s *Session) warn(reason Drop, ssrc uint32, pt uint8) {
 	now := time.Now()
-	if s.config.Log == nil || now.Sub(s.warned) < warnEvery {
+	if s.config.Log == nil || now.Sub(s.warned[reason]) < warnEvery {
 		return
 	}
-	s.warned = now
+	s.warned[reason] = now
 	s.config.Log.Warn("packets of a publisher are dropped", "why", reason.String(), "ssrc", ssrc, "payload type", pt,
 		"dropped", s.receiver.stats.Dropped[reason])
 }

@@ -118,6 +118,8 @@ func (s *Sender) wantKeyframe(now time.Time) {
 	case s.set.config.Node || s.keyframes.Ask(now, s.reported.least):
 		s.heardAsk = now
 		s.layer.RequestKeyframe()
+	case !s.keyframes.Due().IsZero():
+		s.track.Stream().WakeAt(s.keyframes.Due())
 	}
 }
 

@@ -169,6 +169,9 @@ func (s *Set) settle(now time.Time) {
 	for _, snd := range s.senders {
 		if at := snd.dueAt(now); !at.IsZero() {
 			snd.track.Stream().WakeAt(at)
+			if at.Before(s.look) {
+				s.look = at
+			}
 		}
 	}
 	for _, snd := range s.senders {

@@ -84,7 +84,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 func refusal(err error) problem.Details {
 	d := problem.Of(err)
 	if errors.Is(err, cdn.ErrUnauthorized) {
-		d.Detail = "This node does not trust yours: have both the same secret?"
+		d.Detail = "This node does not trust yours: do both have the same secret, and the right time?"
 	}
 	return d
 }

@@ -160,7 +160,9 @@ func (n *notifying) hearOnce() error {
 	defer cancel()
 	resp, err := n.ask(ctx, http.MethodGet, n.made, "")
 	if err != nil {
-		n.made = nil // gone, or the session is: asking for another tells
+		if !errors.Is(err, errBroken) {
+			n.made = nil // gone, or the session is: asking for another tells
+		}
 		return errBroken
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -215,7 +217,7 @@ func (n *notifying) read(body io.Reader, timer *time.Timer) error {
 			name, data = "", ""
 		case field == "event":
 			name = value
-		case field == "data":
+		case field == "data" && len(data)+len(value) <= maxLine:
 			data += value
 		}
 	}

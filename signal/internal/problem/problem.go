@@ -132,7 +132,7 @@ const maxBody = 16 << 10
 func Read(op string, stream cdn.StreamID, resp *http.Response, conflict error) error {
 	e := &cdn.Error{Op: op, Stream: stream, Node: cdn.NodeID(resp.Request.URL.Host)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
+		e.RetryAfter = time.Duration(min(s, 24*60*60)) * time.Second
 	}
 	var d Details
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a broken body says as little as none

@@ -72,6 +72,12 @@ func (s *Server) listen(w http.ResponseWriter, r *http.Request, e *entry, id str
 	}
 	ctx, stop := s.streams.join(r)
 	defer stop()
+	if r.Method == http.MethodHead { // it must not end the request that reads
+		w.Header().Set("Content-Type", typeEvents)
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusOK)
+		return
+	}
 	ctx, detach, ok := sub.attach(ctx)
 	if !ok {
 		problem.New(problem.NoStream, "").Write(w)
@@ -83,9 +89,6 @@ func (s *Server) listen(w http.ResponseWriter, r *http.Request, e *entry, id str
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return
-	}
 	out := s.config.Limits.NewStream(w)
 	if out.Send(": connected\n\n") == nil {
 		sub.tell(ctx, e.Session, out.Send)
@@ -135,8 +138,8 @@ func (sub *subscription) tell(ctx context.Context, session signal.Session, send 
 
 // await returns when something may be to be told.
 func (sub *subscription) await(ctx context.Context, session signal.Session, status signal.StatusSession, longest time.Duration) {
-	if status != nil && sub.wants(eventViewerCount) {
-		longest = min(longest, countEvery)
+	if status != nil && (sub.wants(eventViewerCount) || sub.wants(eventLayer)) {
+		longest = min(longest, countEvery) // nobody is woken for these
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
