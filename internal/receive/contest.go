@@ -26,8 +26,10 @@ const (
 	twoFrames = 2
 	// quietFor is how long a contest may last while the first source is quiet.
 	quietFor = 250 * time.Millisecond
-	// takenFor is how long a source keeps a layer that it took from another.
-	takenFor = 50 * time.Millisecond
+	// A layer may go from one source to another so many times at once, and then once
+	// in so long: each time costs a splice.
+	maxChanges  = 10
+	changeEvery = 50 * time.Millisecond
 )
 
 // compete takes a packet of a source whose layer another feeds. It reports whether
@@ -36,7 +38,7 @@ func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arr
 	l := s.layer
 	c := l.contest
 	switch {
-	case now.Sub(l.taken) < takenFor:
+	case !l.mayChange(now):
 		r.drop(SecondSource, s.ssrc, p.PayloadType)
 		return false
 	case l.source.silent(now):
@@ -131,4 +133,15 @@ func (r *receiver) settleWaiting(now time.Time, s *source, out *cdn.Arrivals) {
 
 func (s *source) silentFor(now time.Time, d time.Duration) bool {
 	return s.ended || now.Sub(s.last) >= d
+}
+
+// mayChange reports whether another source may take the layer.
+func (l *layer) mayChange(now time.Time) bool { return !l.changes.After(now.Add(-changeEvery)) }
+
+// countChange notes that another source has taken the layer.
+func (l *layer) countChange(now time.Time) {
+	if full := now.Add(-maxChanges * changeEvery); l.changes.Before(full) {
+		l.changes = full
+	}
+	l.changes = l.changes.Add(changeEvery)
 }

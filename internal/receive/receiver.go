@@ -60,7 +60,7 @@ type layer struct {
 	input   *cdn.LayerInput // nil before the first packet
 	source  *source         // that feeds it
 	contest *contest        // another that may be going to; nil: there is none
-	taken   time.Time       // when a source last took the place of another
+	changes time.Time       // a leaky bucket of how often another source took over
 	ids     []extensionID
 }
 
@@ -249,7 +249,7 @@ func (r *receiver) give(s *source, l *layer, out *cdn.Arrivals) bool {
 		l.ids = l.extensionIDs()
 	}
 	if before != nil {
-		l.taken = s.last
+		l.countChange(s.last)
 	}
 	if c := l.contest; c != nil && c.by != s {
 		c.by.waiting = nil // by the time that it is written, it would be old
