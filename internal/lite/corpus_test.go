@@ -326,15 +326,25 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, offer string, i uint8) {
 		stream := all[ids[int(i)%len(ids)]]
+		fits := func(answer string) {
+			// Offers are read that a strict reader refuses, and spaces at the end of a
+			// line do not count.
+			read := endOfLine.ReplaceAllString(offer, "$1")
+			if new(sdp.SessionDescription).UnmarshalString(read) == nil {
+				requireFits(t, read, answer)
+			} else {
+				parse(t, answer)
+			}
+		}
 		answer, err := answerTo(node, stream, offer)
 		if err == nil {
-			requireFits(t, offer, answer)
+			fits(answer)
 		}
 		if int(i)%8 >= len(ids) {
 			planned := err
 			var before *lite.Session
 			if before, err = answerBefore(node, offer); err == nil {
-				requireFits(t, offer, before.SDP())
+				fits(before.SDP())
 				err = before.Play(stream)
 				if errors.Is(err, lite.ErrNoVideo) {
 					err = nil
@@ -357,6 +367,8 @@ func FuzzAnswer(f *testing.F) {
 		t.Fatal(err)
 	})
 }
+
+var endOfLine = regexp.MustCompile(`[ \t]+(\r?\n|$)`)
 
 func parse(t *testing.T, text string) *sdp.SessionDescription {
 	d := &sdp.SessionDescription{}
