@@ -340,10 +340,9 @@ func count(all iter.Seq[*Admission]) (n int) {
 	return n
 }
 
-// hasReserveLocked reports whether a session may have a place beyond the limit,
-// all of which have proved their address: so that no source keeps all others
-// out, there is a quarter more for those that have no more than a quarter, while
-// one has more.
+// hasReserveLocked reports whether a session may exceed the limit. While one source
+// has more than a quarter of all places, the others share a reserve of a quarter
+// more, so that it cannot lock them out.
 func (all *admissions) hasReserveLocked(a *Admission, limit int) bool {
 	if a.hasMoreThanQuarterLocked(limit) || all.count >= limit+limit/4 {
 		return false

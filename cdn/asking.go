@@ -32,8 +32,9 @@ func (a asking) resume() {
 	a.stream.kick()
 }
 
-// unheardAfter is how long nothing comes of a layer, while others of its track
-// come, until nothing is asked of it: its sender leaves it out.
+// unheardAfter is how long a layer may be silent while other layers of its track
+// arrive. After that its sender is taken to have dropped it, and no keyframe is
+// requested.
 const unheardAfter = time.Second
 
 // leftOut reports whether li is a layer that its sender leaves out, while it

@@ -48,7 +48,7 @@ func lineConfig(info TrackInfo, relayed bool) seqnum.LineConfig {
 // packets may be missing: then it goes on with any frame, as a decoder would.
 const resyncFor = 3 * time.Second
 
-// A resync is what is to be done about a jump in the numbers of the layer's active
+// A resync says how to continue after a jump in the numbers of the layer's active
 // input.
 type resync struct {
 	due   bool

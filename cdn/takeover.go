@@ -42,7 +42,8 @@ func (li *LayerInput) wait(now time.Time, mapped, ts uint64, p *rtp.Packet, ext 
 const aheadBy = 100 * time.Millisecond
 
 const (
-	// mostBehind is how far behind, at most, what is shared may be that an input brings.
+	// mostBehind is how much older than the present an input's media may be and still
+	// count as sharing the layer's timestamps.
 	mostBehind = 2 * time.Minute
 	// behindFor is how long an input may begin with what is behind: then it has
 	// caught up, and the clocks disagree.

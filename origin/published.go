@@ -47,7 +47,7 @@ type way struct {
 func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.removeLocked(nil) // what has come to its end keeps nobody out
+	p.removeLocked(nil) // an input that has ended must not keep a publisher out
 	switch {
 	case p.ended || p.stream.Err() != nil: // whoever ended it, and why, is not the newcomer's concern
 		return nil, cdn.ErrEnded

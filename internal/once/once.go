@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Key stands for what may be used once: 16 bytes that nobody can choose so that
-// they are another's.
+// A Key identifies something that may be used once. It must be unpredictable, so
+// that nobody can choose another's.
 type Key [16]byte
 
 // A Set is what has been used. The zero value must be given its bounds. It may be

@@ -69,16 +69,16 @@ type extensionID struct{ theirs, ours uint8 }
 // A source is one SSRC.
 type source struct {
 	ssrc    uint32
-	section *section // nil: it was declared only
+	section *section // that it belongs to
 	layer   *layer   // nil: not known yet
 	of      *source  // whose packets it repeats, of RTX; nil: not known
 	media   bool     // media has come, and not only RTX
 	last    time.Time
 	ended   bool      // it said goodbye
-	refused time.Time // until when it is not asked again whether it feeds a layer
+	refused time.Time // until then it cannot contest a layer
 	stats   reception
 	report  *senderReport
-	waiting []held // that its layer is not known of, or not given yet
+	waiting []held // until it has a layer
 }
 
 // A senderReport is the last one of a source.
