@@ -6,14 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/deltacdn/delta/internal/halfopen"
+	"github.com/deltacdn/delta/internal/endpoint/halfopen"
 )
 
 // An Admission is the place that one session of a publisher, a viewer or another
@@ -43,6 +41,7 @@ type Admission struct {
 	asked   error       // to end, and why; nil: not yet
 	end     func(error) // ends the session, or what makes it
 	told    telling
+	life    lifetime
 	over    bool
 	err     error // why it is over
 }
@@ -63,6 +62,7 @@ const (
 // enter the Admission for it to count.
 func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error) {
 	fail := func(err error) (*Admission, error) {
+		n.totals.refused(r.Action, err)
 		return nil, &Error{Op: r.Action.String(), Stream: r.Stream, Err: err}
 	}
 	if r.Action == ActionFetch && !r.Trusted && r.Credential == "" && !n.config.Trust.Open() {
@@ -71,11 +71,14 @@ func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error)
 	var g Grant
 	if n.config.Authorizer != nil {
 		var err error
-		if g, err = n.config.Authorizer.Authorize(ctx, r); err != nil {
+		asking, span := n.Trace(ctx, "authorize", Attr{AttrAction, r.Action.String()})
+		g, err = n.config.Authorizer.Authorize(asking, r)
+		span.End(err)
+		if err != nil {
 			return fail(err)
 		}
-		if !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
-			return fail(fmt.Errorf("%w: the grant has expired", ErrUnauthorized))
+		if g.expired(time.Now()) {
+			return fail(errGrantOver)
 		}
 	}
 	r.Credential = ""
@@ -108,19 +111,40 @@ func (a *Admission) Begun() time.Time {
 // closed. The context returned is for making the session; it is done when ctx is
 // or when the session has been asked to end, which is its cause then.
 func (a *Admission) Enter(ctx context.Context) (context.Context, error) {
+	fail := func(err error) error {
+		return &Error{Op: a.request.Action.String(), Stream: a.request.Stream, Err: err, RetryAfter: retryAfter(err)}
+	}
+	if err := a.node.refusesNow(a.request); err != nil {
+		a.node.totals.refused(a.request.Action, err)
+		return ctx, fail(err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	loser, err := a.node.admissions.enter(a, cancel, a.node.config.Limits)
+	losers, err := a.node.admissions.enter(a, cancel, a.node.Limits())
 	if err != nil {
 		cancel(err)
-		return ctx, &Error{Op: a.request.Action.String(), Stream: a.request.Stream, Err: err, RetryAfter: retryAfter(err)}
+		a.node.totals.refused(a.request.Action, err)
+		return ctx, fail(err)
 	}
-	if loser != nil {
+	if a.request.Action != ActionPublish {
+		a.node.throughput.arrives() // which Leave takes back
+	}
+	if err := a.refusedSince(); err != nil {
+		cancel(err)
+		a.Leave(err)
+		return ctx, fail(err)
+	}
+	a.watchGrant()
+	a.node.noteLoad()
+	for _, loser := range losers {
 		loser.ask(fmt.Errorf("%w: the client took too long to connect while others asked", ErrOverLimit))
 	}
 	return ctx, nil
 }
 
 func retryAfter(err error) time.Duration {
+	if errors.Is(err, ErrDraining) {
+		return drainRetry
+	}
 	if errors.Is(err, ErrOverLimit) {
 		return 5 * time.Second
 	}
@@ -144,7 +168,8 @@ func (a *Admission) Start(end func(error)) {
 		made(nil) // it has nothing left to end
 	}
 	a.node.Emit(SessionStarted{
-		Stream: a.request.Stream, Action: a.request.Action, Session: a.name, Subject: a.grant.Subject, RemoteAddr: a.request.RemoteAddr,
+		Stream: a.request.Stream, Action: a.request.Action, Session: a.name,
+		Subject: a.grant.Subject, Grant: a.grant.ID, Tag: a.grant.Tag, RemoteAddr: a.request.RemoteAddr,
 	})
 	all.mu.Lock()
 	a.told = toldStart
@@ -171,7 +196,8 @@ func (a *Admission) HasProved() bool {
 }
 
 // Leave gives the place back, and tells the node's OnEvent if it was told of the
-// start. err is why the session is over. Only the first call counts.
+// start. err is why the session is over. Only the first call counts. A session that has
+// not started counts as refused; one that is given up ahead of Enter may Leave, too.
 func (a *Admission) Leave(err error) {
 	all := &a.node.admissions
 	all.mu.Lock()
@@ -182,21 +208,36 @@ func (a *Admission) Leave(err error) {
 	a.over, a.err = true, err
 	all.removeLocked(a)
 	delete(all.byName, a.name)
-	told, made := a.told, a.end
+	if len(all.byName) == 0 && all.gone != nil {
+		close(all.gone)
+		all.gone = nil
+	}
+	told, made, entered := a.told, a.end, a.name != ""
 	a.end = nil
+	life := a.life
 	all.mu.Unlock()
-	switch {
-	case told == toldStart:
+	life.stop()
+	if entered && a.request.Action != ActionPublish {
+		a.node.throughput.leaves(a.begun)
+	}
+	a.node.noteLoad()
+	switch told {
+	case toldStart:
 		a.tellEnd()
-	case told == toldNothing && made != nil:
-		made(err)
+	case toldNothing:
+		a.node.totals.refused(a.request.Action, err)
+		if made != nil {
+			made(err)
+		}
+	case tellingStart: // who tells of it tells of the end
 	}
 }
 
 // tellEnd tells that the session is over: once, after its start.
 func (a *Admission) tellEnd() {
 	a.node.Emit(SessionEnded{
-		Stream: a.request.Stream, Action: a.request.Action, Session: a.name, Lasted: time.Since(a.begun), Err: a.err,
+		Stream: a.request.Stream, Action: a.request.Action, Session: a.name,
+		Subject: a.grant.Subject, Grant: a.grant.ID, Tag: a.grant.Tag, Lasted: time.Since(a.begun), Err: a.err,
 	})
 }
 
@@ -220,7 +261,9 @@ type SessionInfo struct {
 	Session    string // names it, as in events
 	Stream     StreamID
 	Action     Action
-	Subject    string // as the Authorizer said
+	Subject    string // as the Authorizer said, and so are Grant and Tag
+	Grant      string // Grant.ID
+	Tag        string
 	Node       NodeID // of ActionFetch: the other node, as it calls itself
 	RemoteAddr string // of its signaling
 	Begun      time.Time
@@ -234,16 +277,20 @@ func (n *Node) Sessions() []SessionInfo {
 	defer a.mu.Unlock()
 	all := make([]SessionInfo, 0, len(a.byName))
 	for _, s := range a.byName {
-		_, half := a.halfOpen[s]
-		all = append(all, SessionInfo{
-			Session: s.name, Stream: s.request.Stream, Action: s.request.Action, Subject: s.grant.Subject, Node: s.request.Node,
-			RemoteAddr: s.request.RemoteAddr, Begun: s.begun, HalfOpen: half,
-		})
+		all = append(all, a.infoLocked(s))
 	}
 	slices.SortFunc(all, func(x, y SessionInfo) int {
 		return cmp.Or(x.Begun.Compare(y.Begun), cmp.Compare(x.Session, y.Session))
 	})
 	return all
+}
+
+func (all *admissions) infoLocked(a *Admission) SessionInfo {
+	_, half := all.halfOpen[a]
+	return SessionInfo{
+		Session: a.name, Stream: a.request.Stream, Action: a.request.Action, Subject: a.grant.Subject, Grant: a.grant.ID, Tag: a.grant.Tag,
+		Node: a.request.Node, RemoteAddr: a.request.RemoteAddr, Begun: a.begun, HalfOpen: half,
+	}
 }
 
 // EndSession ends the session of that name, as events and Sessions give it, and
@@ -264,6 +311,17 @@ func (n *Node) EndSession(name string, err error) error {
 	return nil
 }
 
+// EndSessions ends the sessions that match, as [Node.EndSession] does, and returns how
+// many. match must not block, and must not call the node.
+func (n *Node) EndSessions(match func(SessionInfo) bool, err error) (ended int) {
+	for _, s := range n.Sessions() {
+		if match(s) && n.EndSession(s.Session, err) == nil {
+			ended++
+		}
+	}
+	return ended
+}
+
 // admissions are all that a node has.
 type admissions struct {
 	mu       sync.Mutex
@@ -271,97 +329,38 @@ type admissions struct {
 	count    int // of those that have a place: what has given way has none and is ending
 	halfOpen map[*Admission]struct{}
 	sources  map[netip.Prefix]int
+	tallies  map[tally]int
 	closed   bool
+	gone     chan struct{} // closed when there is no session; nil: nobody waits
 }
 
 func newAdmissions() admissions {
 	return admissions{
 		byName: make(map[string]*Admission), halfOpen: make(map[*Admission]struct{}), sources: make(map[netip.Prefix]int),
+		tallies: make(map[tally]int),
 	}
 }
 
-// enter finds a place, and returns the session that has lost it, nil: none has.
-func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (loser *Admission, err error) {
+// enter finds a place, and returns the sessions that have lost theirs.
+func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (losers []*Admission, err error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if all.closed {
 		return nil, ErrClosed
 	}
 	a.begun = time.Now()
-	loser, ok := all.placeLocked(a, l)
-	if !ok {
-		return nil, fmt.Errorf("%w: %d sessions", ErrOverLimit, all.count)
+	if losers, err = all.placeLocked(a, l); err != nil {
+		return nil, err
 	}
-	if loser != nil {
+	for _, loser := range losers {
 		all.removeLocked(loser)
 	}
 	all.addLocked(a)
 	a.end = cancel
-	return loser, nil
+	return losers, nil
 }
 
-// placeLocked reports whether there is a place, and which session loses its own
-// then, nil: none. Half-open publishers have no more than half of the streams that
-// the node may have, since each may have made one.
-func (all *admissions) placeLocked(a *Admission, l Limits) (loser *Admission, ok bool) {
-	half := a.halfOpenAtFirst()
-	switch {
-	case half && a.request.Action == ActionPublish && count(all.publishersLocked()) >= l.Streams-l.Streams/2:
-		return halfopen.Oldest(all.publishersLocked(), (*Admission).asker, a.asker())
-	case all.count >= l.Sessions, half && len(all.halfOpen) >= l.HalfOpen:
-		full := all.count >= l.Sessions
-		if full && (!half || len(all.halfOpen) < l.HalfOpen) && all.hasReserveLocked(a, l.Sessions) {
-			return nil, true
-		}
-		loser, ok = halfopen.Oldest(maps.Keys(all.halfOpen), (*Admission).asker, a.asker())
-		if full && ok && a.hasMoreThanQuarterLocked(l.Sessions) && loser.source != a.source {
-			return nil, false // it takes no place of others
-		}
-		return loser, ok
-	}
-	return nil, true
-}
-
-// publishersLocked are the half-open sessions of publishers.
-func (all *admissions) publishersLocked() iter.Seq[*Admission] {
-	return func(yield func(*Admission) bool) {
-		for a := range all.halfOpen {
-			if a.request.Action == ActionPublish && !yield(a) {
-				return
-			}
-		}
-	}
-}
-
-func count(all iter.Seq[*Admission]) (n int) {
-	for range all {
-		n++
-	}
-	return n
-}
-
-// hasReserveLocked reports whether a session may exceed the limit. While one source
-// has more than a quarter of all places, the others share a reserve of a quarter
-// more, so that it cannot lock them out.
-func (all *admissions) hasReserveLocked(a *Admission, limit int) bool {
-	if a.hasMoreThanQuarterLocked(limit) || all.count >= limit+limit/4 {
-		return false
-	}
-	for _, n := range all.sources {
-		if 4*n > limit {
-			return true
-		}
-	}
-	return false
-}
-
-// hasMoreThanQuarterLocked reports whether the session's source has more than a
-// quarter of all places.
-func (a *Admission) hasMoreThanQuarterLocked(limit int) bool {
-	return a.shared && 4*a.node.admissions.sources[a.source] > limit
-}
-
-func (a *Admission) asker() halfopen.Asker { return halfopen.Asker{From: a.source, Since: a.begun} }
+func (a *Admission) slot() halfopen.Slot { return halfopen.Slot{From: a.source, Since: a.begun} }
 
 // halfOpenAtFirst reports whether the session counts as half-open until its
 // client has proved its address. Without an address, it came by signaling that
@@ -375,6 +374,9 @@ func (all *admissions) addLocked(a *Admission) {
 	all.byName[a.name] = a
 	all.count++
 	a.counted = true
+	for _, t := range a.tallies() {
+		all.tallies[t]++
+	}
 	if a.shared {
 		all.sources[a.source]++
 	}
@@ -391,6 +393,11 @@ func (all *admissions) removeLocked(a *Admission) {
 	a.counted = false
 	all.count--
 	delete(all.halfOpen, a)
+	for _, t := range a.tallies() {
+		if all.tallies[t]--; all.tallies[t] == 0 {
+			delete(all.tallies, t)
+		}
+	}
 	if !a.shared {
 		return
 	}
@@ -410,6 +417,20 @@ func (all *admissions) close() {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.closed = true
+}
+
+// empty returns nil if there is no session, and otherwise a channel that is closed when
+// there is none.
+func (all *admissions) empty() <-chan struct{} {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if len(all.byName) == 0 {
+		return nil
+	}
+	if all.gone == nil {
+		all.gone = make(chan struct{})
+	}
+	return all.gone
 }
 
 func (all *admissions) size() int {

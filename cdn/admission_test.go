@@ -66,14 +66,14 @@ func TestAnAdmissionIsListedAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, events := admitting(t, cdn.Limits{}, func(c *cdn.Config) {
 			c.Authorizer = cdn.AuthorizerFunc(func(_ context.Context, r cdn.AuthRequest) (cdn.Grant, error) {
-				return cdn.Grant{Subject: "subject of " + r.Credential}, nil
+				return cdn.Grant{Subject: "subject of " + r.Credential, ID: "one", Tag: "acme"}, nil
 			})
 		})
 		request := cdn.AuthRequest{Action: cdn.ActionPlay, Stream: "live", Credential: "token", RemoteAddr: "192.0.2.1:7"}
 		a := enter(t, n, request)
 		require.Empty(t, events.take())
 		require.Equal(t, []cdn.SessionInfo{{
-			Session: a.Name(), Stream: "live", Action: cdn.ActionPlay, Subject: "subject of token", RemoteAddr: "192.0.2.1:7",
+			Session: a.Name(), Stream: "live", Action: cdn.ActionPlay, Subject: "subject of token", Grant: "one", Tag: "acme", RemoteAddr: "192.0.2.1:7",
 			Begun: a.Begun(), HalfOpen: true,
 		}}, n.Sessions())
 		a.Start(func(error) {})
@@ -82,8 +82,8 @@ func TestAnAdmissionIsListedAndTold(t *testing.T) {
 		time.Sleep(time.Second)
 		a.Leave(cdn.ErrEnded)
 		a.Leave(cdn.ErrPeerLost)
-		started := cdn.SessionStarted{Stream: "live", Action: cdn.ActionPlay, Session: a.Name(), Subject: "subject of token", RemoteAddr: "192.0.2.1:7"}
-		ended := cdn.SessionEnded{Stream: "live", Action: cdn.ActionPlay, Session: a.Name(), Lasted: time.Second, Err: cdn.ErrEnded}
+		started := cdn.SessionStarted{Stream: "live", Action: cdn.ActionPlay, Session: a.Name(), Subject: "subject of token", Grant: "one", Tag: "acme", RemoteAddr: "192.0.2.1:7"}
+		ended := cdn.SessionEnded{Stream: "live", Action: cdn.ActionPlay, Session: a.Name(), Subject: "subject of token", Grant: "one", Tag: "acme", Lasted: time.Second, Err: cdn.ErrEnded}
 		require.Equal(t, []cdn.Event{started, ended}, events.take())
 		require.Empty(t, n.Sessions())
 

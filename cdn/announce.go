@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -28,23 +27,25 @@ type announcer struct {
 	dir    Directory
 	log    *slog.Logger
 	ttl    time.Duration
-	random func() float64 // in [0, 1)
+	random func(StreamID) func() float64 // what each announcement draws from, in [0, 1)
+	load   func() float64                // of the node; nil: what entries say
 
 	wg sync.WaitGroup // the announcements' goroutines
 
 	mu     sync.Mutex
 	closed bool
+	held   bool
 	live   map[StreamID]*announcement // the newest of each stream
 }
 
 // newAnnouncer returns an announcer that gives each entry a lease of ttl in
 // dir. Its owner closes it.
-func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration) *announcer {
+func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration, random func(StreamID) func() float64) *announcer {
 	return &announcer{
 		dir:    dir,
 		log:    log,
 		ttl:    ttl,
-		random: rand.Float64,
+		random: random,
 		live:   make(map[StreamID]*announcement),
 	}
 }
@@ -90,6 +91,25 @@ func (an *announcer) announce(e Entry, onStale func()) *announcement {
 		a.run()
 	})
 	return a
+}
+
+// hold takes back what is announced of streams that the node fetches, or announces it
+// again: a node that leaves has them no longer for others. What is published at it
+// stays, as full.
+func (an *announcer) hold(yes bool) {
+	an.mu.Lock()
+	defer an.mu.Unlock()
+	an.held = yes
+	for _, a := range an.live {
+		a.change()
+	}
+}
+
+// holds reports whether e is not announced for now.
+func (an *announcer) holds(e Entry) bool {
+	an.mu.Lock()
+	defer an.mu.Unlock()
+	return an.held && e.Hops > 0
 }
 
 func (an *announcer) forget(a *announcement) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -103,9 +104,9 @@ func announcerTest(t *testing.T, f func(t *testing.T, an *testAnnouncer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		an := &testAnnouncer{t: t, dir: newTestDirectory(), log: &bytes.Buffer{}, stale: make(chan Entry, 10)}
-		an.announcer = newAnnouncer(an.dir, slog.New(slog.NewTextHandler(an.log, nil)), testTTL)
+		an.announcer = newAnnouncer(an.dir, slog.New(slog.NewTextHandler(an.log, nil)), testTTL, func(StreamID) func() float64 { return rand.Float64 })
 		an.onStale = func(e Entry) { an.stale <- e }
-		an.random = func() float64 { return 0.5 }
+		an.random = func(StreamID) func() float64 { return func() float64 { return 0.5 } }
 		defer an.close()
 		f(t, an)
 	})

@@ -32,6 +32,11 @@ func (a *announcement) update(e Entry) {
 	a.mu.Lock()
 	a.entry = e.clone()
 	a.mu.Unlock()
+	a.change()
+}
+
+// change has the entry put again now.
+func (a *announcement) change() {
 	select {
 	case a.changed <- struct{}{}:
 	default:
@@ -50,8 +55,17 @@ func (a *announcement) current() Entry {
 // run puts the entry and renews it until the announcement ends.
 func (a *announcement) run() {
 	defer a.cancel(nil)
-	pace := newPace(a.announcer.ttl, a.announcer.random)
+	pace := newPace(a.announcer.ttl, a.announcer.random(a.current().Stream))
 	for a.ctx.Err() == nil {
+		if a.announcer.holds(a.current()) {
+			a.withdraw()
+			a.tried, a.taken = Entry{}, Entry{}
+			select {
+			case <-a.ctx.Done():
+			case <-a.changed:
+			}
+			continue
+		}
 		began := time.Now()
 		err := a.put()
 		if a.ctx.Err() != nil {
@@ -74,6 +88,9 @@ func (a *announcement) put() error {
 	ctx, cancel := context.WithTimeout(a.ctx, a.announcer.ttl/3)
 	defer cancel()
 	a.tried = a.current()
+	if a.announcer.load != nil {
+		a.tried.Load = a.announcer.load()
+	}
 	err := a.announcer.dir.Put(ctx, a.tried, a.announcer.ttl)
 	if err == nil {
 		a.taken = a.tried

@@ -14,14 +14,18 @@ const gatherFor = time.Millisecond
 // Arrivals are packets that were read together. They are written at once, and
 // those who receive their streams are woken once, at the end, and where many do,
 // when a frame is complete, or soon: so what came together leaves together. One
-// goroutine at a time uses it; that of a node ([Transport]) is for the port's one
-// reader, which flushes it. By a nil one packets are written by themselves.
+// goroutine at a time uses it; that of a node ([Node.Arrivals]) is for the port's
+// one reader, which flushes it. By a nil one packets are written by themselves.
 type Arrivals struct {
 	mu      sync.Mutex
 	streams []arrival
 	timer   *time.Timer // that wakes for incomplete frames; nil: none has been
 	armed   bool
 }
+
+// Arrivals returns the node's own, which the reader of its port flushes whenever it has
+// read what there was. Nobody else may use it.
+func (n *Node) Arrivals() *Arrivals { return &n.transport.arrivals }
 
 // An arrival is what has come of one stream and nobody was woken for.
 type arrival struct {

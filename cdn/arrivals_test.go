@@ -11,7 +11,8 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
-	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
 type served struct{ times atomic.Int64 }
@@ -49,10 +50,10 @@ func TestArrivalsWakeOnce(t *testing.T) {
 				audio, err := in.Layer(1, "", unasked{})
 				require.NoError(t, err)
 				var one served
-				detach := stream.AttachBatch(node, &one)
+				detach := stream.Attach(service.Batched{Runtime: node.Internal(), Consumer: &one})
 				defer detach()
 				for range k.consumers - 1 {
-					defer stream.AttachBatch(node, &served{})()
+					defer stream.Attach(service.Batched{Runtime: node.Internal(), Consumer: &served{}})()
 				}
 				synctest.Wait()
 				var a cdn.Arrivals

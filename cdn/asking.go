@@ -3,7 +3,7 @@ package cdn
 import (
 	"time"
 
-	"github.com/deltacdn/delta/internal/keyreq"
+	"github.com/deltacdn/delta/cdn/internal/keyreq"
 )
 
 // asking is what is asked for of the sender of one layer. Each of its methods
@@ -41,7 +41,7 @@ const unheardAfter = time.Second
 // sends others of the track. To ask for a keyframe of it would be in vain, or
 // make its sender begin the others anew.
 func (li *LayerInput) leftOut(now time.Time) bool {
-	if li.heardWithin(now, unheardAfter) || li.demand.told > 0 {
+	if li.heardWithin(now, unheardAfter) || li.demand.advertised > 0 {
 		return false
 	}
 	for _, other := range li.layer.track.Layers() {

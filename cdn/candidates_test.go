@@ -38,7 +38,7 @@ func TestOrderOfCandidates(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { require.NoError(t, node.Close()) }()
 			var got []string
-			for _, c := range node.Transport().Candidates {
+			for _, c := range node.Internal().Candidates() {
 				got = append(got, c.(*net.UDPAddr).IP.String())
 			}
 			require.Equal(t, k.want, got)

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/deltacdn/delta/internal/mediaclock"
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/cdn/internal/mediaclock"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
 )
 
 // A Clock is a point on the line that maps a layer's RTP timestamps to the
@@ -83,6 +83,13 @@ func (c *publisherClock) publishLocked() {
 	c.set.Store(int64(c.wall.Set))
 }
 
+// A trackClock is an input's clock of a layer: how the layer's timestamps go with the
+// publisher's wall clock.
+type trackClock struct {
+	track mediaclock.Track
+	early *report // that came ahead of any packet
+}
+
 // A layerClock is a layer's clock, short of what changes for all tracks of a
 // publisher at once.
 type layerClock struct {
@@ -107,14 +114,14 @@ func (c *layerClock) now() Clock {
 // clockAt returns the input's clock of the layer, by its own timestamps. It is
 // false until something has come. The layer's mu is held.
 func (li *LayerInput) clockAt(now time.Time) (layerClock, bool) {
-	r, ok := li.track.Read(now)
+	r, ok := li.clock.track.Read(now)
 	if !ok {
 		return layerClock{}, false
 	}
 	return layerClock{
 		Clock: Clock{
 			NTP: r.NTP, RTP: r.RTP, Received: r.At, Rate: li.layer.track.info.Codec.ClockRate,
-			Estimated: r.ByArrival || li.facts.EstimatedClock,
+			Estimated: r.ByArrival || li.recognized.facts.EstimatedClock,
 		},
 		publisher: &li.input.clock, byArrival: r.ByArrival, set: r.Set,
 	}, true
@@ -127,7 +134,7 @@ func (li *LayerInput) publishClock(now time.Time) {
 		return // it goes by the numbers of before
 	}
 	if c, ok := li.clockAt(now); ok {
-		c.RTP += li.shift.ts
+		c.RTP += li.splice.shift.ts
 		li.layer.clock.Store(&c)
 	}
 }
@@ -143,7 +150,7 @@ func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
 	defer l.mu.Unlock()
 	r := report{now: now, ntp: ntp, rtp: rtp}
 	if li.numbers.begins {
-		li.early = &r // there is nothing yet to extend the timestamp by
+		li.clock.early = &r // there is nothing yet to extend the timestamp by
 		return
 	}
 	li.report(r)
@@ -159,15 +166,15 @@ type report struct {
 }
 
 func (li *LayerInput) report(r report) {
-	li.input.clock.report(&li.track, r.now, r.ntp, seqnum.NearTime(li.numbers.newest, r.rtp))
+	li.input.clock.report(&li.clock.track, r.now, r.ntp, seqnum.NearTime(li.numbers.newest, r.rtp))
 }
 
 // observe notes when the first packet of a frame came, and has the clock follow.
 func (li *LayerInput) observe(now time.Time, ts uint64) {
-	moved := li.track.Observe(now, ts)
-	if li.early != nil {
-		li.report(*li.early)
-		li.early = nil
+	moved := li.clock.track.Observe(now, ts)
+	if li.clock.early != nil {
+		li.report(*li.clock.early)
+		li.clock.early = nil
 	}
 	if l := li.layer; moved && l.active == li {
 		if c, _ := li.clockAt(now); c.byArrival {

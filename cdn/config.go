@@ -1,7 +1,6 @@
 package cdn
 
 import (
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -10,7 +9,7 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/deltacdn/delta/internal/ring"
+	"github.com/deltacdn/delta/cdn/internal/ring"
 )
 
 // Config sets up a [Node]. The zero value is a node on a free UDP port of all
@@ -27,13 +26,25 @@ type Config struct {
 	// same interface, say) has to name it here. Firefox sends no media from loopback
 	// addresses, so a node at one of them is out of its reach, on the same machine too.
 	Addr string
+	// TCPAddr is a TCP address, host:port, for publishers and viewers whose UDP does not
+	// get through (RFC 6544). They are told it at the same hosts as the UDP port, and use
+	// it only where UDP fails. No other service may have the port: pages and signaling,
+	// which often have the number of the UDP port, are one. If empty, there is none. Net
+	// must be a [TCPNetwork] then. It is for sessions of Delta's own: a PeerConnection
+	// (Tune, edge.Config.PeerConnections) has UDP alone.
+	TCPAddr string
 	// PublicIPs are the addresses that clients are told to send to. If empty,
 	// the address of Addr or, where that names none, those of all interfaces.
+	// [Node.SetPublicIPs] changes them while the node runs, and [KeepPublicHosts]
+	// looks up host names for them.
 	PublicIPs []netip.Addr
 	// URL is the base URL of the node's signaling, which it announces.
 	URL string
 	// Directory is where the node announces its streams. If nil, nowhere.
 	Directory Directory
+	// Group names where the node is, such as a region or a provider. If empty, nowhere
+	// in particular.
+	Group string
 	// Lease is how long an announcement lasts without renewal. If zero, 15 s.
 	Lease time.Duration
 	// Authorizer decides who may publish, play and fetch. If nil, all may.
@@ -49,8 +60,15 @@ type Config struct {
 	// goroutines at once. It must not block. If nil, nobody is told.
 	OnEvent func(Event)
 
+	// Tracer records how long the steps of a request take, across nodes. If nil,
+	// nothing is recorded, which costs nothing.
+	Tracer Tracer
+
 	// Limits bound what the node takes on.
 	Limits Limits
+	// Capacity is what the node can send. Beyond it viewers and other nodes are
+	// refused with [ErrOverLimit].
+	Capacity Capacity
 	// Ring bounds what is kept of each layer.
 	Ring RingConfig
 	// KeyframeWindow is the least time between two keyframe requests for one
@@ -68,27 +86,6 @@ type Config struct {
 	// sessions do. Viewers and links never are, unless a service is configured so
 	// (edge.Config.PeerConnections). If nil, Delta's choices stand.
 	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
-}
-
-// Limits bound what a node takes on. What goes over one is refused with
-// [ErrOverLimit].
-//
-// Places for sessions are shared out by the address that the client's signaling
-// comes from ([AuthRequest].RemoteAddr), for IPv6 by its /64. One address may have
-// all of them while there is room. When there is none, the oldest half-open
-// session of the address that has the most gives way: one whose client has not
-// yet proved that it receives what is sent to it. A session that has proved that
-// is never ended for another. When such sessions fill Sessions and one address has
-// more than a quarter of them, that address is refused, and others get up to a
-// quarter of Sessions more. What has no address, as in-process signaling, and
-// nodes that are trusted have no share and are never half-open.
-type Limits struct {
-	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
-	HalfOpen int // of Sessions, those whose client has not proved its address; publishers have half of Streams at most. If zero, 1000
-	Streams  int // If zero, 1000
-	Links    int // with other nodes, whoever dials. If zero, 1000
-	Tracks   int // of one stream. If zero, 8
-	Layers   int // of one track. If zero, 8
 }
 
 // RingConfig bounds the packets kept of each layer, from which losses are
@@ -122,18 +119,11 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Lease, 15*time.Second)
 	setDefault(&c.KeyframeWindow, 500*time.Millisecond)
 	setDefault(&c.Workers, runtime.GOMAXPROCS(0))
-	setDefault(&c.Limits.Sessions, 5000)
-	setDefault(&c.Limits.HalfOpen, 1000)
-	setDefault(&c.Limits.Streams, 1000)
-	setDefault(&c.Limits.Links, 1000)
-	setDefault(&c.Limits.Tracks, 8)
-	setDefault(&c.Limits.Layers, 8)
-	for _, ip := range c.PublicIPs {
-		if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() {
-			return c, fmt.Errorf("%w: public address %v", ErrInvalid, ip)
-		}
+	var err error
+	if c.Limits, err = c.Limits.withDefaults(); err != nil {
+		return c, err
 	}
-	return c, nil
+	return c, checkPublicIPs(c.PublicIPs)
 }
 
 func setDefault[T ~int | ~int64](v *T, def T) {
@@ -151,12 +141,12 @@ type streamConfig struct {
 	MaxLayers      int
 }
 
-func (c Config) stream() streamConfig {
+func (c Config) stream(l Limits) streamConfig {
 	return streamConfig{
 		Ring:           ring.Config{Packets: c.Ring.Packets, Bytes: c.Ring.Bytes, Age: c.Ring.Age, Group: c.Ring.Group},
 		KeyframeWindow: c.KeyframeWindow,
 		Overlap:        5 * time.Second,
-		MaxTracks:      c.Limits.Tracks,
-		MaxLayers:      c.Limits.Layers,
+		MaxTracks:      l.Tracks,
+		MaxLayers:      l.Layers,
 	}
 }

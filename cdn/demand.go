@@ -5,93 +5,93 @@ import (
 	"time"
 )
 
-// A Chooser is a [Back] whose sender can leave a layer out. It is called as a
-// Back's methods are.
-type Chooser interface {
-	// Want says that the layer is wanted again, or, a while after that was so,
-	// that nobody wants it any more. At first it is wanted.
-	Want(yes bool)
+// A SelectiveUpstream is an [Upstream] whose sender can leave a layer out. Its method
+// is called as those of an Upstream are.
+type SelectiveUpstream interface {
+	// SetActive says whether anybody wants the layer. A layer is wanted at first; that
+	// nobody wants it is said with a delay of some seconds.
+	SetActive(active bool)
 }
 
 const (
-	// unwantedAfter is how long nobody has to want a layer before its sender is
-	// told: a viewer may come back to it.
+	// unwantedAfter is how long nobody has to want a layer until its sender is told: a
+	// viewer may come back to it.
 	unwantedAfter = 2 * time.Second
-	// A layer that is wanted again is as good as there for so long, if its sender
-	// says that it has it.
-	expectedFor = 2 * time.Second
+	// resumesWithin is how long a layer that is wanted again counts as available, if its
+	// sender says that it has it.
+	resumesWithin = 2 * time.Second
 )
 
-// demand is how an input's layer is wanted. It is guarded by the layer's mu.
+// demand is whether an input's layer is wanted, as its sender knows it. It is guarded
+// by the layer's mu.
 type demand struct {
-	chooser Chooser // nil: the layer always comes
-	told    float64 // the bitrate, by the sender
-	idle    bool    // the sender knows that nobody wants it
-	since   time.Time
-	nobody  time.Time // since when nobody wants it; zero: somebody does
+	selective  SelectiveUpstream // nil: the sender always sends the layer
+	advertised float64           // the layer's bitrate, as the sender says
+	inactive   bool              // the sender knows that nobody wants the layer
+	since      time.Time         // when inactive changed last
+	unwanted   time.Time         // since when nobody wants the layer; zero: somebody does
 }
 
-func newDemand(back Back) demand {
-	c, _ := back.(Chooser)
-	return demand{chooser: c, since: time.Now()}
+func newDemand(up Upstream) demand {
+	selective, _ := up.(SelectiveUpstream)
+	return demand{selective: selective, since: time.Now()}
 }
 
-// look reports whether the sender is to be told of a change, and returns when to
-// look again.
-func (d *demand) look(now time.Time, wanted bool) (changed bool, next time.Time) {
+// update reports whether the sender has to be told of a change, and returns the time of
+// the next call.
+func (d *demand) update(now time.Time, wanted bool) (changed bool, next time.Time) {
 	switch {
-	case d.chooser == nil:
+	case d.selective == nil:
 		return false, time.Time{}
 	case wanted:
-		d.nobody = time.Time{}
-		changed = d.idle
-	case d.idle:
+		d.unwanted = time.Time{}
+		changed = d.inactive
+	case d.inactive:
 		return false, time.Time{}
-	case d.nobody.IsZero():
-		d.nobody = now
+	case d.unwanted.IsZero():
+		d.unwanted = now
 		return false, now.Add(unwantedAfter)
-	case now.Before(d.nobody.Add(unwantedAfter)):
-		return false, d.nobody.Add(unwantedAfter)
+	case now.Before(d.unwanted.Add(unwantedAfter)):
+		return false, d.unwanted.Add(unwantedAfter)
 	default:
 		changed = true
 	}
 	if changed {
-		d.idle, d.since = !wanted, now
+		d.inactive, d.since = !wanted, now
 	}
 	return changed, time.Time{}
 }
 
-// A dormancy is the bitrate that a layer would have by an input of which nobody
-// wants it.
-type dormancy struct {
+// An advertisement is the bitrate that a sender advertises for a layer that it leaves
+// out.
+type advertisement struct {
 	bitrate float64
-	until   time.Time // zero: until somebody does
+	until   time.Time // zero: until somebody wants the layer
 }
 
-func (d *demand) dormancy() dormancy {
+func (d *demand) advertisement() advertisement {
 	switch {
-	case d.idle:
-		return dormancy{bitrate: d.told}
-	case d.chooser != nil:
-		return dormancy{bitrate: d.told, until: d.since.Add(expectedFor)}
+	case d.inactive:
+		return advertisement{bitrate: d.advertised}
+	case d.selective != nil:
+		return advertisement{bitrate: d.advertised, until: d.since.Add(resumesWithin)}
 	}
-	return dormancy{}
+	return advertisement{}
 }
 
-// setDormantLocked makes known what has changed of the inputs' demand.
-func (l *Layer) setDormantLocked() {
-	var all []dormancy
+// advertiseLocked publishes what the layer's inputs advertise now.
+func (l *Layer) advertiseLocked() {
+	var all []advertisement
 	for _, li := range l.inputs {
-		if d := li.demand.dormancy(); d.bitrate > 0 {
-			all = append(all, d)
+		if a := li.demand.advertisement(); a.bitrate > 0 {
+			all = append(all, a)
 		}
 	}
-	l.dormant.Store(&all)
+	l.advertised.Store(&all)
 }
 
-// Demand says that somebody wants the layer, until release is called, once or
-// more often. Where it comes from another node, only layers that are wanted
-// travel.
+// Demand says that the caller wants the layer, until release is called, once or more
+// often. A layer that comes from another node is sent only while somebody wants it.
 func (l *Layer) Demand() (release func()) {
 	if l.demand.Add(1) == 1 {
 		l.track.stream.kick()
@@ -103,17 +103,18 @@ func (l *Layer) Demand() (release func()) {
 	})
 }
 
-// Dormant returns the bitrate of a layer that could come, and does not (or not
-// yet) since nobody wanted it, as its sender tells it. It is 0 for any other.
-func (l *Layer) Dormant() (bitrate float64) {
-	all := l.dormant.Load()
+// AdvertisedBitrate returns the payload bitrate, in bits a second, of a layer that is
+// not being sent since nobody wants it, or that nobody wanted until a moment ago. Its
+// sender advertises it. It is 0 for any other layer.
+func (l *Layer) AdvertisedBitrate() (bitrate float64) {
+	all := l.advertised.Load()
 	if all == nil || len(*all) == 0 {
 		return 0
 	}
 	now := time.Now()
-	for _, d := range *all {
-		if d.until.IsZero() || now.Before(d.until) {
-			bitrate = max(bitrate, d.bitrate)
+	for _, a := range *all {
+		if a.until.IsZero() || now.Before(a.until) {
+			bitrate = max(bitrate, a.bitrate)
 		}
 	}
 	return bitrate

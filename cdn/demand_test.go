@@ -17,7 +17,7 @@ type chooser struct {
 	told []bool
 }
 
-func (c *chooser) Want(yes bool) {
+func (c *chooser) SetActive(yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.told = append(c.told, yes)
@@ -75,7 +75,7 @@ func TestADormantLayer(t *testing.T) {
 		time.Sleep(2100 * time.Millisecond)
 		li.SetFacts(cdn.LayerFacts{Bitrate: 1e6})
 		require.InDelta(t, 1e6, l.Bitrate(), 0)
-		require.InDelta(t, 1e6, l.Dormant(), 0)
+		require.InDelta(t, 1e6, l.AdvertisedBitrate(), 0)
 		require.Zero(t, l.Stats().Bitrate, "nothing comes")
 		l.RequestKeyframe()
 		time.Sleep(time.Second)

@@ -15,9 +15,9 @@ import (
 // has long needed a store that its nodes can share.
 const maxMemoryEntries = 1 << 17
 
-// Memory is a [Directory] and a [Watcher] in the memory of one process: for
+// Memory is a [NodeDirectory] and a [Watcher] in the memory of one process: for
 // tests, and for networks whose nodes share a process. It holds up to 131072
-// entries; more are refused with an error wrapping [ErrOverLimit]. Its methods
+// entries, and as many nodes; more are refused with an error wrapping [ErrOverLimit]. Its methods
 // may be called concurrently; it keeps and hands out copies, so nothing that
 // it is given or returns is shared with it. It owns no goroutine and needs no
 // closing.
@@ -28,11 +28,12 @@ type Memory struct {
 	streams map[StreamID]*memoryStream
 	entries int // in all streams, with those that expired unnoticed
 	sweepAt int // the number of entries at which the expired ones are looked for
+	nodes   map[NodeID]nodeLease
 }
 
 var (
-	_ Directory = (*Memory)(nil)
-	_ Watcher   = (*Memory)(nil)
+	_ NodeDirectory = (*Memory)(nil)
+	_ Watcher       = (*Memory)(nil)
 )
 
 // memoryStream is what is known of one stream. It stays while it has entries
@@ -54,6 +55,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		limit:   maxMemoryEntries,
 		streams: make(map[StreamID]*memoryStream),
+		nodes:   make(map[NodeID]nodeLease),
 		sweepAt: minSweep,
 	}
 }

@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -18,7 +19,8 @@ import (
 // A url is absolute: a scheme, a host and perhaps a path, such as
 // "https://o-eu1.example.com"; a query or a fragment has no place in it. The
 // scheme is for the signaling to understand. If one of them is not so, every
-// Find fails with an error wrapping [ErrInvalid] that says which. Without any
+// Find fails with an [*EntryError] that says which and why, and so does the making of
+// a relay with this Directory. Without any
 // url no stream is found.
 func Static(urls ...string) Directory {
 	d := static{}
@@ -32,15 +34,25 @@ func Static(urls ...string) Directory {
 	return d
 }
 
-// Nodes returns the entries that every stream has, so that links with them can
-// be kept ready.
-func (d static) Nodes() []Entry {
-	entries := make([]Entry, len(d.urls))
-	for i, u := range d.urls {
-		entries[i] = Entry{URL: u}
+// Nodes returns the nodes that every stream may come from, so that links with them can
+// be kept ready. Who they are is not known.
+func (d static) Nodes(ctx context.Context) ([]NodeEntry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Op: "find nodes", Err: err}
 	}
-	return entries
+	if d.err != nil {
+		return nil, &Error{Op: "find nodes", Err: d.err}
+	}
+	nodes := make([]NodeEntry, len(d.urls))
+	for i, u := range d.urls {
+		nodes[i] = NodeEntry{URL: u}
+	}
+	return nodes, nil
 }
+
+func (d static) PutNode(ctx context.Context, _ NodeEntry, _ time.Duration) error { return ctx.Err() }
+
+func (d static) RemoveNode(ctx context.Context, _ NodeID) error { return ctx.Err() }
 
 type static struct {
 	urls []string
@@ -59,9 +71,9 @@ func (d static) Find(ctx context.Context, id StreamID) ([]Entry, error) {
 	if err != nil {
 		return nil, &Error{Op: "find", Stream: id, Err: err}
 	}
-	entries := d.Nodes()
-	for i := range entries {
-		entries[i].Stream = id
+	entries := make([]Entry, len(d.urls))
+	for i, u := range d.urls {
+		entries[i] = Entry{Stream: id, URL: u}
 	}
 	return entries, nil
 }
@@ -70,14 +82,37 @@ func (d static) Find(ctx context.Context, id StreamID) ([]Entry, error) {
 // slashes.
 func baseURL(s string) (string, error) {
 	u, err := url.Parse(s)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if u.Scheme == "" || u.Hostname() == "" {
-		return "", fmt.Errorf("%w: %q is not an absolute URL", ErrInvalid, u.Redacted())
-	}
-	if strings.ContainsAny(s, "?#") {
-		return "", fmt.Errorf("%w: %q has a query or a fragment", ErrInvalid, u.Redacted())
+	switch {
+	case s == "":
+		return "", &EntryError{Problem: "it is empty"}
+	case !strings.Contains(s, "://") && !strings.HasPrefix(s, "/") && !strings.ContainsAny(s, " @"):
+		return "", &EntryError{URL: s, Problem: "it has no scheme: write https://" + s + " or http://" + s}
+	case err != nil:
+		var parsing *url.Error
+		if errors.As(err, &parsing) {
+			err = parsing.Err // without the URL, which may have a password
+		}
+		return "", &EntryError{Problem: "it is not a URL: " + err.Error()}
+	case u.Scheme == "" || u.Hostname() == "":
+		return "", &EntryError{URL: u.Redacted(), Problem: "it is not a URL with a scheme and a host, such as https://o1.example.com"}
+	case strings.ContainsAny(s, "?#"):
+		return "", &EntryError{URL: u.Redacted(), Problem: "it has a query or a fragment"}
 	}
 	return strings.TrimRight(s, "/"), nil
 }
+
+// An EntryError says what is wrong with the URL of a node. It wraps [ErrInvalid].
+type EntryError struct {
+	URL     string // without a password; "" where it cannot be read
+	Problem string
+}
+
+func (e *EntryError) Error() string {
+	if e.URL == "" {
+		return "entry of a node: " + e.Problem
+	}
+	return fmt.Sprintf("entry %q of a node: %s", e.URL, e.Problem)
+}
+
+// Unwrap returns [ErrInvalid].
+func (e *EntryError) Unwrap() error { return ErrInvalid }

@@ -21,10 +21,20 @@ var (
 	ErrNoCommonCodec = errors.New("no common codec")
 	// ErrUnauthorized: a credential is missing, unknown or expired.
 	ErrUnauthorized = errors.New("unauthorized")
+	// ErrExpired: the credential was good once, and its time is over, also while the
+	// session ran. It wraps [ErrUnauthorized].
+	ErrExpired = fmt.Errorf("expired: %w", ErrUnauthorized)
 	// ErrForbidden: the credential is good but does not allow this.
 	ErrForbidden = errors.New("forbidden")
 	// ErrOverLimit: a configured limit is reached; trying again later may succeed.
 	ErrOverLimit = errors.New("over limit")
+	// ErrDraining: the node is leaving and takes nothing on; another one may. It wraps
+	// [ErrOverLimit].
+	ErrDraining = fmt.Errorf("the node is leaving: %w", ErrOverLimit)
+	// ErrUnavailable: something that the node has to ask does not answer, such as the
+	// hook or the key server of its Authorizer. Nothing is said about the client;
+	// trying again later may succeed.
+	ErrUnavailable = errors.New("temporarily unavailable")
 	// ErrInvalid: the request itself is malformed.
 	ErrInvalid = errors.New("invalid request")
 	// ErrTimeout: something did not happen within its deadline.
@@ -63,6 +73,9 @@ type Error struct {
 
 	// RetryAfter says when trying again makes sense. Zero: unknown.
 	RetryAfter time.Duration
+	// Instead are nodes that may do it, where one refuses since it is full or leaving.
+	// The slice must not be changed.
+	Instead []Entry
 	// Detail is a sentence for the client that was refused, such as "The offer
 	// has no section that receives." It is shown to strangers, who see nothing
 	// else of an error: it must not hold addresses, secrets or the text of other
@@ -98,9 +111,12 @@ var codes = []struct {
 	{"not-found", ErrNotFound},
 	{"already-publishing", ErrAlreadyPublishing},
 	{"no-common-codec", ErrNoCommonCodec},
+	{"expired", ErrExpired},
 	{"unauthorized", ErrUnauthorized},
 	{"forbidden", ErrForbidden},
+	{"draining", ErrDraining},
 	{"over-limit", ErrOverLimit},
+	{"unavailable", ErrUnavailable},
 	{"invalid", ErrInvalid},
 	{"ended", ErrEnded},
 	{"superseded", ErrSuperseded},

@@ -20,10 +20,11 @@ import (
 // reasons are the exported ones, by their names.
 var reasons = map[string]error{
 	"ErrNotFound": cdn.ErrNotFound, "ErrAlreadyPublishing": cdn.ErrAlreadyPublishing, "ErrNoCommonCodec": cdn.ErrNoCommonCodec,
-	"ErrUnauthorized": cdn.ErrUnauthorized, "ErrForbidden": cdn.ErrForbidden, "ErrOverLimit": cdn.ErrOverLimit,
+	"ErrUnauthorized": cdn.ErrUnauthorized, "ErrExpired": cdn.ErrExpired, "ErrForbidden": cdn.ErrForbidden, "ErrOverLimit": cdn.ErrOverLimit, "ErrDraining": cdn.ErrDraining,
 	"ErrInvalid": cdn.ErrInvalid, "ErrTimeout": cdn.ErrTimeout, "ErrClosed": cdn.ErrClosed, "ErrLeft": cdn.ErrLeft,
 	"ErrEnded": cdn.ErrEnded, "ErrSuperseded": cdn.ErrSuperseded, "ErrPeerLost": cdn.ErrPeerLost, "ErrTooSlow": cdn.ErrTooSlow,
 	"ErrLoop": cdn.ErrLoop, "ErrStale": cdn.ErrStale, "ErrUnsupported": cdn.ErrUnsupported, "ErrUpstream": cdn.ErrUpstream,
+	"ErrUnavailable": cdn.ErrUnavailable,
 }
 
 // Every reason has a code of its own, and comes back from it as itself, whatever

@@ -25,6 +25,14 @@ type (
 		Epoch       uint64
 		Path        []NodeID // nodes that it comes through, the origin first
 	}
+	// DelaysChanged says that media takes longer to this node, or less long: over each
+	// hop of the stream's path, as [InputConfig].Delays. It tells changes of a fifth and
+	// 2 ms, or more.
+	DelaysChanged struct {
+		Stream StreamID
+		Path   []NodeID
+		Delays []time.Duration
+	}
 	// UpstreamChanged says which node a fetched stream is to come from now, and
 	// which would be next.
 	UpstreamChanged struct {
@@ -52,7 +60,9 @@ type (
 		Stream     StreamID
 		Action     Action
 		Session    string // names the session in events and statistics
-		Subject    string // who, as the Authorizer said
+		Subject    string // who, as the Authorizer said; Grant and Tag as well
+		Grant      string // Grant.ID
+		Tag        string
 		RemoteAddr string // of its signaling
 	}
 	// SessionEnded says that a session is over.
@@ -60,6 +70,9 @@ type (
 		Stream  StreamID
 		Action  Action
 		Session string
+		Subject string // as in SessionStarted; Grant and Tag as well
+		Grant   string
+		Tag     string
 		Lasted  time.Duration
 		// Err is why: [ErrLeft] if the client said goodbye by its signaling,
 		// [ErrPeerLost] if it went otherwise, [ErrClosed] if the node or its
@@ -70,6 +83,9 @@ type (
 	ViewerSlow struct {
 		Stream  StreamID
 		Session string
+		Subject string // as in SessionStarted; Grant and Tag as well
+		Grant   string
+		Tag     string
 		Layer   string // what it is sent from now on; "" with Paused: sound only
 		Paused  bool   // until the next keyframe
 	}
@@ -88,6 +104,7 @@ type (
 func (StreamStarted) event()   {}
 func (StreamEnded) event()     {}
 func (InputChanged) event()    {}
+func (DelaysChanged) event()   {}
 func (UpstreamChanged) event() {}
 func (LinkUp) event()          {}
 func (LinkDown) event()        {}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/origin"
 )
 
 func ExampleParseStreamID() {
@@ -29,6 +33,35 @@ func ExampleStatic() {
 	// Output:
 	// https://o1.example.com
 	// https://o2.example.com
+	// <nil>
+}
+
+// A name stands for all nodes that have it: one point of entry for each address, which
+// is looked up again while the directory is in use. The resolver is one of the tests' here;
+// without one it is the system's.
+func ExampleNewDNS() {
+	names := &cdntest.Names{}
+	names.Set("edge.example.com", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"))
+	names.SetSRV("_delta._tcp.example.com", net.SRV{Target: "spare.example.com.", Port: 8443})
+	names.Set("spare.example.com", netip.MustParseAddr("192.0.2.2"))
+	dir, err := cdn.NewDNS(cdn.DNSConfig{
+		Names:    []string{"https://edge.example.com", "https://_delta._tcp.example.com"},
+		Resolver: names,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer dir.Close()
+	entries, err := dir.Find(context.Background(), "live/camera1")
+	for _, e := range entries {
+		fmt.Println(e.URL, e.At)
+	}
+	fmt.Println(err)
+	// Output:
+	// https://edge.example.com 192.0.2.1
+	// https://edge.example.com 2001:db8::1
+	// https://spare.example.com:8443 192.0.2.2
 	// <nil>
 }
 
@@ -102,4 +135,46 @@ func ExampleAuthorizer() {
 	// <nil>
 	// <nil>
 	// play live/camera1: unauthorized
+}
+
+// A program reads a track, frame by frame, from the newest keyframe on. The stream may be
+// published at this node, as here, or come from others by a relay.
+func ExampleTrack_Reader() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	node, live := publishing(ctx) // a stream "demo" of Opus
+	defer node.Close()
+
+	sub, err := live.Open(ctx, cdn.Request{Stream: "demo"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sub.Close()
+	r, _ := sub.Stream().Tracks()[0].Reader(cdn.ReaderConfig{Keyframe: true})
+	defer r.Close()
+	for range 3 {
+		f, err := r.ReadFrame(ctx)
+		fmt.Printf("%x, lost ahead of it %d, %v\n", f.Data, f.Lost, err)
+	}
+	// Output:
+	// f8fffe, lost ahead of it 0, <nil>
+	// f8fffe, lost ahead of it 0, <nil>
+	// f8fffe, lost ahead of it 0, <nil>
+}
+
+// publishing starts a node and publishes silence there until ctx or the node ends.
+func publishing(ctx context.Context) (*cdn.Node, cdn.Source) {
+	node, _ := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	live, _ := origin.New(node, origin.Config{})
+	pub, err := live.Publish(ctx, origin.PublishRequest{Stream: "demo", Tracks: []cdn.TrackInfo{{Codec: cdn.Codec{MimeType: "audio/opus"}}}})
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for pub.Track("audio").WriteSample([]byte{0xf8, 0xff, 0xfe}, 20*time.Millisecond) == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	return node, live
 }

@@ -31,7 +31,7 @@ func (l *Layer) Facts() LayerFacts {
 	case li == nil:
 		f.Opaque, f.Keyframes = l.expected.Opaque, l.expected.Keyframes
 	default:
-		f.Opaque, f.Keyframes = li.opaque(now), li.keyed || li.facts.Keyframes
+		f.Opaque, f.Keyframes = li.opaque(now), li.recognized.keyed || li.recognized.facts.Keyframes
 	}
 	return f
 }
@@ -60,7 +60,7 @@ func (li *LayerInput) SetFacts(f LayerFacts) {
 	l := li.layer
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	li.facts, l.expected = f, f
-	li.demand.told = f.Bitrate
-	l.setDormantLocked()
+	li.recognized.facts, l.expected = f, f
+	li.demand.advertised = f.Bitrate
+	l.advertiseLocked()
 }

@@ -9,39 +9,45 @@ import (
 
 	"github.com/pion/rtp"
 
-	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/mediaclock"
-	"github.com/deltacdn/delta/internal/nack"
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/cdn/internal/mediaclock"
+	"github.com/deltacdn/delta/cdn/internal/nack"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
+	"github.com/deltacdn/delta/internal/service"
 )
 
-// InputConfig says where an input's media comes from.
+// InputConfig describes where an input's media comes from.
 type InputConfig struct {
-	// Publication and Epoch are the publisher's: inputs of one publication
-	// share a capture clock and are aligned by it.
+	// Publication and Epoch are the publisher's. Inputs of one publication share a
+	// capture clock and are aligned by it.
 	Publication string
 	Epoch       uint64
-	// Path lists the nodes that the media came through, the origin first;
-	// empty at the origin itself. What came through a node may come faster than
-	// in real time, as the node catches up, and its sender reports have been
-	// judged there.
+	// Path lists the nodes that the media came through, the origin first. It is empty
+	// at the origin itself. Media that came through a node may arrive faster than in
+	// real time while that node catches up, and its sender reports were checked there.
 	Path []NodeID
-	// Sender says whether somebody sends the media.
+	// Delays are the one-way delays of the hops, as the nodes measure them on their
+	// links: from each node of Path to the next, and from the last to this one. Nil
+	// means that they are not known.
+	Delays []time.Duration
+	// Sender says whether anybody sends the media.
 	Sender SenderState
-	// Standby: the input waits, fed and ready, until the active one ends.
+	// Standby has the input wait, with media coming, until the active one ends.
 	// Otherwise it takes over as soon as it can, at a keyframe.
 	Standby bool
+	// Handover has the input take over between two frames, so that none is left out or
+	// shown twice, if it brings the same publication as the active one. Its media is
+	// kept until then. If that is not possible within 3 s, it takes over at a keyframe.
+	Handover bool
 }
 
-// A SenderState says whether somebody sends what an input brings: that nothing
-// comes does not tell, since a publisher may be muted, or show a picture that
-// stands still.
+// A SenderState says whether anybody sends an input's media. Silence does not tell: a
+// publisher may be muted, or share a screen on which nothing moves.
 type SenderState uint8
 
 // The states of an input's sender.
 const (
 	SenderPresent SenderState = iota // it is connected
-	SenderUnknown                    // only what comes shows whether it is
+	SenderUnknown                    // only its media shows whether it is
 	SenderAbsent                     // the node that the media comes from has no input itself
 )
 
@@ -68,19 +74,47 @@ type Input struct {
 	after    []func(error)
 }
 
-// Update says that what the input's media comes through has changed upstream,
-// and so perhaps the publication. Whether the input is on standby stays.
+// Update replaces the input's configuration after a change upstream: of the path that
+// its media takes, and perhaps of the publication. Standby and Handover are kept.
 func (in *Input) Update(c InputConfig) {
 	s := in.stream
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.changingLocked()()
-	c.Standby = in.config.Load().Standby
-	in.config.Store(&c)
+	before := in.config.Load()
+	c.Standby, c.Handover = before.Standby, before.Handover
+	s.inputs.change(func() { in.config.Store(&c) })
+	active := s.inputs.active == in
+	s.mu.Unlock()
+	if active && service.DelaysDiffer(c.Delays, before.Delays) {
+		s.node.Emit(DelaysChanged{Stream: s.id, Path: c.Path, Delays: c.Delays})
+	}
 }
 
-// Done is closed when the input's media is not wanted any more, or was closed;
-// [Input.Err] says why. Its owner should then end the session behind it.
+// SetDelays sets the delays of the path's hops, if path is still the input's and the
+// delays have changed by a fifth and 2 ms.
+func (in *Input) SetDelays(path []NodeID, delays []time.Duration) {
+	s := in.stream
+	s.mu.Lock()
+	before := in.config.Load()
+	if !slices.Equal(before.Path, path) || !service.DelaysDiffer(delays, before.Delays) {
+		s.mu.Unlock()
+		return
+	}
+	c := *before
+	c.Delays = delays
+	s.inputs.change(func() { in.config.Store(&c) })
+	active := s.inputs.active == in
+	s.mu.Unlock()
+	if active {
+		s.node.Emit(DelaysChanged{Stream: s.id, Path: path, Delays: delays})
+	}
+}
+
+// Config returns the input's present configuration.
+func (in *Input) Config() InputConfig { return *in.config.Load() }
+
+// Done returns a channel that is closed when the input has ended: its media is not
+// wanted any more, or it was closed. [Input.Err] says why. Its owner should then end
+// the session behind it.
 func (in *Input) Done() <-chan struct{} { return in.done }
 
 // Err returns why the input is done: [ErrSuperseded] after another took over,
@@ -91,8 +125,8 @@ func (in *Input) Err() error {
 	return in.err
 }
 
-// AfterDone has f called once when the input is done, in a goroutine of whoever ends
-// it or, if that was before, at once. f must not block.
+// AfterDone has f called once when the input has ended, by the goroutine that ends it,
+// or at once if it has ended already. f must not block.
 func (in *Input) AfterDone(f func(error)) {
 	in.mu.Lock()
 	if in.closed {
@@ -128,49 +162,48 @@ func (in *Input) Start(tracks []TrackInfo) error {
 	return nil
 }
 
-// Close ends the input. Err is kept for [Input.Err]; the stream goes on with
-// its other input, if it has one, and is otherwise silent until the next.
+// Close ends the input with err, which [Input.Err] then returns. The stream goes on with
+// its other input if it has one, and is silent until the next one otherwise.
 func (in *Input) Close(err error) { in.stream.removeInput(in, err) }
 
-// A Back carries requests back to who sends a layer. Its methods are called
-// without locks, from one goroutine of the stream; they must not block.
-type Back interface {
+// An Upstream carries requests to the sender of a layer. One goroutine of the stream
+// calls its methods, without locks; they must not block.
+type Upstream interface {
 	// RequestKeyframe asks for a keyframe (RFC 4585 PLI, or RFC 5104 FIR).
 	RequestKeyframe()
-	// Nack asks for packets again (RFC 4585 generic NACK). The slice is the
-	// caller's.
+	// Nack asks for packets again (generic NACK, RFC 4585 section 6.2.1). It must not
+	// retain the slice.
 	Nack(seqs []uint16)
 }
 
-// Layer returns the input's end of a layer: track is an index into what Start
-// was given, name the RID or "". It fails with [ErrInvalid] for a track that
-// was not declared, and with [ErrOverLimit] for more layers than a track may
-// have.
-func (in *Input) Layer(track int, name string, back Back) (*LayerInput, error) {
+// Layer returns what writes a layer of the input. track is an index into the slice that
+// Start was given, and name is the RID, or "". Layer fails with [ErrInvalid] for a track
+// that was not declared, and with [ErrOverLimit] for more layers than a track may have.
+func (in *Input) Layer(track int, name string, up Upstream) (*LayerInput, error) {
 	l, err := in.layerFor(track, name)
 	if err != nil {
 		return nil, err
 	}
-	li := in.newLayerInput(l, back)
+	li := in.newLayerInput(l, up)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
 		return nil, in.err
 	}
 	in.layers = append(in.layers, li)
-	li.facts = in.expected[layerKey{track, name}]
+	li.recognized.facts = in.expected[layerKey{track, name}]
 	l.addInput(li)
 	in.stream.kick()
 	return li, nil
 }
 
-// Successor returns the input's end of the same layer for another SSRC, by which the
-// sender goes on in place of the one before. Its first packet continues li's
-// numbers, be it part of a keyframe or not; li takes nothing any more. It fails with
-// the reason of an input that is done.
-func (li *LayerInput) Successor(back Back) (*LayerInput, error) {
+// Successor returns what writes the same layer for another SSRC, with which the sender
+// goes on. Its first packet continues li's numbers, whether or not it is part of a
+// keyframe; from then on li discards what it is given. Successor fails with the reason
+// of an input that has ended.
+func (li *LayerInput) Successor(up Upstream) (*LayerInput, error) {
 	in, l := li.input, li.layer
-	next := in.newLayerInput(l, back)
+	next := in.newLayerInput(l, up)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -184,15 +217,20 @@ func (li *LayerInput) Successor(back Back) (*LayerInput, error) {
 	return next, nil
 }
 
-func (in *Input) newLayerInput(l *Layer, back Back) *LayerInput {
+func (in *Input) newLayerInput(l *Layer, up Upstream) *LayerInput {
 	info, relayed := l.track.info, len(in.config.Load().Path) > 0
+	var h *handover
+	if in.config.Load().Handover {
+		h = &handover{}
+	}
 	return &LayerInput{
-		input: in, layer: l, back: back,
+		input: in, layer: l, up: up,
 		numbers: numbering{line: seqnum.NewLine(lineConfig(info, relayed)), begins: true},
-		track:   mediaclock.NewTrack(info.Codec.ClockRate, relayed),
+		clock:   trackClock{track: mediaclock.NewTrack(info.Codec.ClockRate, relayed)},
 		nack:    nack.New(nack.Config{}),
 		asking:  newAsking(in.stream),
-		demand:  newDemand(back),
+		demand:  newDemand(up),
+		splice:  splicer{handover: h},
 	}
 }
 
@@ -206,54 +244,31 @@ func (in *Input) layerFor(track int, name string) (*Layer, error) {
 	}
 	t := tracks[track]
 	if t.Layer(name) == nil && len(t.Layers()) >= s.config.MaxLayers {
-		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("%w: layer %q", ErrOverLimit, name)}
+		return nil, &Error{Op: "write", Stream: s.id, Err: fmt.Errorf("layer %q: %w", name, &LimitError{"layers", s.config.MaxLayers})}
 	}
 	return t.layer(name), nil
 }
 
-// A LayerInput is where one layer of an input is written. One goroutine at a
-// time writes.
+// A LayerInput writes one layer of an input. One goroutine at a time may write; the other
+// methods may be called concurrently.
 type LayerInput struct {
 	input *Input
 	layer *Layer
-	back  Back
+	up    Upstream
 
 	// guarded by layer.mu
-	gone      bool // removed: what still comes is not wanted
-	numbers   numbering
-	nack      *nack.Generator
-	asking    asking
-	demand    demand
-	track     mediaclock.Track
-	early     *report       // that came before any packet
-	facts     LayerFacts    // what its sender knows of the layer
-	first     time.Time     // when the first packet came; zero: none yet
-	heard     time.Time     // when something last came
-	keyed     bool          // a keyframe was recognised
-	claimed   time.Time     // when one was last recognised, proved or not
-	since     int           // frames since claimed
-	begun     bool          // it took the layer, and what with is known
-	sets      parameterSets // of what came ahead of the keyframe at which it takes the layer
-	shift     shift
-	match     sibling
-	continued bool // it took the layer where another input of the same encoder ended
-	follows   bool // it takes the place of the active one with its first packet
-	ahead     bool // it brought what is newer than what the layer has, and waits
-	requests  []uint64
+	gone       bool // removed: what still comes is not wanted
+	numbers    numbering
+	nack       *nack.Generator
+	requests   []uint64 // by NACK, due now
+	asking     asking
+	demand     demand
+	clock      trackClock
+	recognized recognition
+	first      time.Time // when the first packet came; zero: none yet
+	heard      time.Time // when something last came
+	splice     splicer
 }
-
-// shift is what a splice adds to an input's numbers so that they continue
-// those before it.
-type shift struct {
-	seq, ts uint64 // modulo 2^64
-	from    uint64 // mapped number where the splice was: older ones are not wanted
-	picture codec.Picture
-	frame   uint16
-	moved   bool // whether picture and frame apply
-}
-
-// at returns the timestamp that is sent for ts.
-func (s *shift) at(ts uint64) uint64 { return ts + s.ts }
 
 // Ext is one RTP header extension of a packet, with an id of the track's list.
 type Ext struct {
@@ -265,14 +280,13 @@ type Ext struct {
 // what the ids of [Ext] count in; a later input's own may be in another order.
 func (li *LayerInput) Track() *Track { return li.layer.track }
 
-// Write takes a packet that arrived at now. It copies what it keeps: the
-// caller may reuse everything, but after a splice finds picture identifiers in
-// p.Payload and ext changed. ext holds the extensions that travel on; p's own
-// are not looked at. Duplicates, padding and what a splice has passed by
-// are dropped. It does not block, and allocates once in many packets.
+// Write writes a packet that arrived at now. It copies what it keeps. After a splice it
+// rewrites picture IDs in p.Payload and ext in place. ext holds the header extensions
+// that are forwarded; p's own are ignored. Write drops duplicates, padding, and packets
+// that a splice has passed by. It does not block, and allocates once in many packets.
 //
-// Where the sequence number or the timestamp jumps, the sender has begun anew, and
-// what follows is spliced on as that of another input would be.
+// Where the sequence number or the timestamp jumps, the sender has begun anew, and its
+// packets are spliced on as those of another input would be.
 func (li *LayerInput) Write(now time.Time, p *rtp.Packet, ext []Ext) {
 	if li.write(now, p, ext) {
 		li.layer.track.stream.feed.Wake()
@@ -293,15 +307,15 @@ func (li *LayerInput) write(now time.Time, p *rtp.Packet, ext []Ext) (wrote bool
 	return wrote
 }
 
-// Ahead reports whether the input, which another keeps waiting, has brought what is
-// newer than all that the layer has: that one has stopped, or is behind.
+// Ahead reports whether the input waits for the active one and has brought newer media
+// than the layer has: the active input has stopped, or is behind.
 func (li *LayerInput) Ahead() bool {
 	li.layer.mu.Lock()
 	defer li.layer.mu.Unlock()
-	return li.ahead || li.layer.active == li
+	return li.splice.ahead || li.layer.active == li
 }
 
-// RTT returns the round trip to the sender as repairs have shown it.
+// RTT returns the round-trip time to the sender, as repairs have shown it.
 func (li *LayerInput) RTT() time.Duration {
 	li.layer.mu.Lock()
 	defer li.layer.mu.Unlock()

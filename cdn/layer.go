@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/ring"
+	"github.com/deltacdn/delta/cdn/internal/ring"
+	"github.com/deltacdn/delta/internal/rtp/codec"
 )
 
-// A Layer is one RTP encoding of a track: a simulcast RID, or the only one. It
-// holds its packets in a ring from which every viewer and every downstream
-// node reads. Its methods may be called concurrently.
+// A Layer is one RTP encoding of a track: a simulcast RID, or the only one. It keeps the
+// newest packets in a ring that every viewer and every downstream node reads. Its
+// methods may be called concurrently.
 type Layer struct {
 	// static
 	track   *Track
@@ -21,10 +21,10 @@ type Layer struct {
 	inspect codec.Inspector // nil: any frame can be joined
 	picture *codec.Pictures // nil: no picture identifiers
 
-	clock   atomic.Pointer[layerClock]
-	demand  atomic.Int64               // how many want it
-	bitrate atomic.Uint64              // bits of a float64: that of the last whole window
-	dormant atomic.Pointer[[]dormancy] // nil: of no input
+	clock      atomic.Pointer[layerClock]
+	demand     atomic.Int64                    // how many want it
+	bitrate    atomic.Uint64                   // bits of a float64: that of the last whole window
+	advertised atomic.Pointer[[]advertisement] // nil: of no input
 	// parameters are the newest parameter sets, nil: none came.
 	parameters atomic.Pointer[parameters]
 
@@ -33,6 +33,9 @@ type Layer struct {
 	inputs []*LayerInput
 	wanted bool // a keyframe was asked for while nobody could be asked
 	out    tail
+	// heldUntil is until when the active input stops at the end of a frame, since
+	// another is about to go on in its place; zero: it does not.
+	heldUntil time.Time
 	// expected is what was last said of the layer by a node that sends it.
 	expected LayerFacts
 	stats    layerCounters
@@ -58,25 +61,25 @@ func (l *Layer) Name() string { return l.name }
 // Track returns the track that the layer encodes.
 func (l *Layer) Track() *Track { return l.track }
 
-// Live returns a cursor that reads what comes from now on.
-func (l *Layer) Live() Cursor { return l.ring.Cursor(l.ring.Head()) }
+// Live returns a cursor that reads the packets that arrive from now on.
+func (l *Layer) Live() Cursor { return Cursor{l.ring.Cursor(l.ring.Head())} }
 
-// Newer returns a cursor at the newest keyframe if that lies before c, and else
-// c itself.
+// Newer returns a cursor at the newest keyframe if that is ahead of c, and c
+// otherwise.
 func (l *Layer) Newer(c Cursor) Cursor {
 	if k := l.ring.Keyframe(); k != nil {
-		if at := l.ring.Cursor(k.Index); at.Behind() < c.Behind() {
+		if at := (Cursor{l.ring.Cursor(k.Index)}); at.Behind() < c.Behind() {
 			return at
 		}
 	}
 	return c
 }
 
-// Lookup returns the packet with extended sequence number seq, or nil if it is
-// not here (yet, or any more): NACKs are answered from it.
+// Lookup returns the packet with extended sequence number seq, or nil if the layer does
+// not have it yet or any more. It is how NACKs are answered.
 func (l *Layer) Lookup(seq uint64) *Packet {
 	if p := l.ring.Lookup(seq); p != nil {
-		return p
+		return (*Packet)(p)
 	}
 	if sets := l.parameters.Load(); sets != nil {
 		for _, p := range sets.packets {
@@ -88,11 +91,11 @@ func (l *Layer) Lookup(seq uint64) *Packet {
 	return nil
 }
 
-// Newest returns the newest packet, or nil before the first.
-func (l *Layer) Newest() *Packet { return l.ring.Newest() }
+// Newest returns the packet that arrived last, or nil if none has arrived.
+func (l *Layer) Newest() *Packet { return (*Packet)(l.ring.Newest()) }
 
-// Clock returns the mapping of the layer's timestamps to the publisher's wall
-// clock, and false before anything has come.
+// Clock returns the mapping of the layer's timestamps to the publisher's wall clock. It
+// is false until a packet has arrived.
 func (l *Layer) Clock() (Clock, bool) {
 	if c := l.clock.Load(); c != nil {
 		return c.now(), true
@@ -100,14 +103,14 @@ func (l *Layer) Clock() (Clock, bool) {
 	return Clock{}, false
 }
 
-// RequestKeyframe asks the publisher for a keyframe. However many ask, it sees
-// at most one request a window ([Config].KeyframeWindow), repeated until a
-// keyframe comes; a request within the window is deferred, not lost.
+// RequestKeyframe asks the publisher for a keyframe. However many callers ask, the
+// publisher gets at most one request in each [Config].KeyframeWindow, which is repeated
+// until a keyframe arrives. A request within the window is deferred, not lost.
 func (l *Layer) RequestKeyframe() {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stats.keyframeRequests++
+	l.stats.KeyframeRequests++
 	if l.active == nil {
 		l.wanted = true // until something comes, which may be one
 		return
@@ -120,11 +123,11 @@ func (l *Layer) addInput(li *LayerInput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inputs = append(l.inputs, li)
-	if l.wanted || l.out.started && l.track.info.Kind == Video {
+	if needed := l.out.started && l.track.info.Kind == Video && (li.splice.handover == nil || l.active == nil); l.wanted || needed {
 		li.asking.keyframe(time.Now())
 		l.wanted = false
 	}
-	l.setDormantLocked()
+	l.advertiseLocked()
 }
 
 // replaceInput has next take the place of li, which cannot write any more then.
@@ -137,10 +140,10 @@ func (l *Layer) replaceInput(li, next *LayerInput) {
 		l.inputs[i] = next
 	}
 	if l.active == li {
-		l.active, next.follows = nil, true
+		l.active, next.splice.follows = nil, true
 	}
-	next.follows = next.follows || li.follows
-	l.setDormantLocked()
+	next.splice.follows = next.splice.follows || li.splice.follows
+	l.advertiseLocked()
 }
 
 // removeInput forgets li, which cannot write any more then.
@@ -148,6 +151,9 @@ func (l *Layer) removeInput(li *LayerInput) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	li.gone = true
+	if li.splice.handover != nil {
+		li.giveUpHandover()
+	}
 	for i, x := range l.inputs {
 		if x == li {
 			l.inputs = append(l.inputs[:i:i], l.inputs[i+1:]...)
@@ -157,5 +163,5 @@ func (l *Layer) removeInput(li *LayerInput) {
 	if l.active == li {
 		l.active = nil
 	}
-	l.setDormantLocked()
+	l.advertiseLocked()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/deltacdn/delta/internal/udp/socket"
 )
 
 // A Network is where a [Node] gets its UDP sockets from. The operating system's
@@ -18,39 +20,67 @@ type Network interface {
 	// for a free port. It fails with an error that wraps [syscall.EADDRINUSE]
 	// where the port is taken, and [net.ErrClosed] where the network was closed.
 	//
-	// The caller owns the socket, which need not be a [*net.UDPConn]. Its LocalAddr
-	// is a [*net.UDPAddr], and so are the addresses that it reads from and writes
-	// to. After Close its methods fail with an error that wraps [net.ErrClosed];
-	// a pending read does, too. WriteTo must not block for long: one slow
-	// datagram would hold up all sessions. All methods may be called concurrently.
+	// The caller owns the socket. Its LocalAddr is a [*net.UDPAddr], and so are the
+	// addresses that it reads from and writes to. After Close its methods fail with
+	// an error that wraps [net.ErrClosed]; a pending read does, too. WriteTo must not
+	// block for long: one slow datagram would hold up all sessions. All methods may
+	// be called concurrently.
 	//
-	// What the socket can do beyond that is used where it is there:
+	// What else a node uses depends on the socket's type:
 	//
-	//   - SetReadBuffer and SetWriteBuffer(bytes int) error, to ask for more room;
-	//   - ReadFromUDPAddrPort and WriteToUDPAddrPort, as [net.UDPConn] has them,
-	//     which spare an allocation each;
-	//   - [syscall.Conn]: then the node reads and writes many datagrams to a call
-	//     through the file descriptor, and does not call ReadFrom and WriteTo. A
-	//     type that embeds [*net.UDPConn] has this method, too; one that has to see
-	//     the datagrams must hide it. Closing the socket from elsewhere ends the
-	//     node's reads and writes.
+	//   - A socket of [SystemNetwork] or a [*net.UDPConn]: the node reads and writes
+	//     many datagrams with one call, and does not call ReadFrom and WriteTo. The
+	//     network may keep the socket and close it, which ends that at once. A socket
+	//     of SystemNetwork costs less than a UDPConn while sessions are idle, since
+	//     Go's poller does not watch it.
+	//   - An [Interceptor] in front of one of these: the same, while nothing is
+	//     intercepted.
+	//   - Any other type, also one that embeds a UDPConn: the node calls ReadFrom and
+	//     WriteTo for each datagram. Where the socket has the methods
+	//     ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, err error) and
+	//     WriteToAddrPort(b []byte, to netip.AddrPort) (n int, err error), it calls
+	//     these, which saves an allocation each.
+	//
+	// SetReadBuffer and SetWriteBuffer(bytes int) error are called, where the socket
+	// has them, to ask for more room.
 	ListenUDP(addr netip.AddrPort) (net.PacketConn, error)
 	// Addrs returns the addresses at which sockets can be reached from elsewhere,
 	// and the loopback addresses, in the order in which clients are told of them.
 	Addrs() ([]netip.Addr, error)
 }
 
+// An Interceptor is a socket of a [Network] that stands in front of one of the
+// system's, and sees the datagrams only at times: to drop some in a test, for
+// example. While it does not intercept, a node goes around it, which costs
+// nothing. Its methods may be called concurrently.
+type Interceptor interface {
+	// Underlying returns the socket behind this one, of [SystemNetwork] or a
+	// [*net.UDPConn]. It is always the same. A node reads by it from now on, and
+	// nobody else may do so, except through this socket's ReadFrom.
+	Underlying() net.PacketConn
+	// Intercepts reports whether each datagram has to go through this socket's
+	// ReadFrom and WriteTo. A node asks ahead of each batch that it reads or writes.
+	// A node that waits for datagrams does not ask again by itself: after a change,
+	// call SetReadDeadline(time.Now()) on the socket underneath. The node then
+	// clears the deadline and asks. A batch that it is about to read at that moment
+	// may still go the other way.
+	Intercepts() bool
+}
+
 // A TCPNetwork is a [Network] that can listen for TCP connections, too: for
-// clients whose UDP does not get through (RFC 6544). No node does so yet.
+// clients whose UDP does not get through (RFC 6544). A node with [Config].TCPAddr needs
+// one.
 type TCPNetwork interface {
 	Network
 	// ListenTCP opens a listener. The address and the errors are as of ListenUDP.
-	// The caller owns the listener, and each connection that it accepts.
+	// The caller owns the listener, and each connection that it accepts. Its Addr, and
+	// its connections' RemoteAddr, are of type [*net.TCPAddr].
 	ListenTCP(addr netip.AddrPort) (net.Listener, error)
 }
 
-// SystemNetwork returns the operating system's network. It is a [TCPNetwork],
-// and its UDP sockets are of type [*net.UDPConn].
+// SystemNetwork returns the operating system's network. It is a [TCPNetwork]. Its
+// UDP sockets have the methods of a [*net.UDPConn]. Once a node has one, only those
+// of [net.PacketConn] work.
 func SystemNetwork() Network { return systemNetwork{} }
 
 type systemNetwork struct{}
@@ -58,9 +88,9 @@ type systemNetwork struct{}
 var _ TCPNetwork = systemNetwork{}
 
 func (systemNetwork) ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+	conn, err := socket.Listen(addr)
 	if err != nil {
-		return nil, err // not a nil *net.UDPConn in an interface
+		return nil, err // not a nil *socket.Conn in an interface
 	}
 	return conn, nil
 }

@@ -11,20 +11,39 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// A holder keeps the sockets of the system's network that it hands out.
-type holder struct {
+// An ownNetwork is a network of one's own that wraps the system's sockets, and keeps
+// them.
+type ownNetwork struct {
 	cdn.Network
-	held []*net.UDPConn
+	wrap func(net.PacketConn) net.PacketConn
+	kept []net.PacketConn
 }
 
-func (h *holder) ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
-	c, err := h.Network.ListenUDP(addr)
+func (n *ownNetwork) ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
+	c, err := n.Network.ListenUDP(addr)
 	if err != nil {
 		return nil, err
 	}
-	h.held = append(h.held, c.(*net.UDPConn))
-	return c, nil
+	n.kept = append(n.kept, c)
+	return n.wrap(c), nil
 }
+
+func asItIs(c net.PacketConn) net.PacketConn { return c }
+
+// A tap says what it stands in front of, and that it need not see the datagrams.
+type tap struct{ net.PacketConn }
+
+func (t tap) Underlying() net.PacketConn { return t.PacketConn }
+func (tap) Intercepts() bool             { return false }
+
+// A systemsOwn hands out sockets of the standard library.
+type systemsOwn struct{ cdn.Network }
+
+func (systemsOwn) ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+}
+
+type embedsUDPConn struct{ *net.UDPConn }
 
 // A network of one's own whose sockets are the system's costs nothing of what the
 // node can do with those, and whoever keeps a socket can close it.
@@ -32,20 +51,38 @@ func TestANetworkMayKeepTheSystemsSockets(t *testing.T) {
 	system, err := cdn.Listen(cdn.Config{Addr: "localhost:0"})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, system.Close()) }()
-	h := &holder{Network: cdn.SystemNetwork()}
-	n, err := cdn.Listen(cdn.Config{Addr: "localhost:0", Net: h})
-	require.NoError(t, err)
-	require.Len(t, h.held, 1)
-	require.Equal(t, system.Stats().Egress.Mode, n.Stats().Egress.Mode)
+	best := system.Stats().Egress.Mode
 	if runtime.GOOS == "linux" {
-		require.NotEqual(t, "single", n.Stats().Egress.Mode)
+		require.NotEqual(t, "single", best)
 	}
-	at := n.Addr().(*net.UDPAddr)
-	require.NoError(t, h.held[0].Close())
-	again, err := net.ListenUDP("udp", at)
-	require.NoError(t, err, "the port is free at once")
-	require.NoError(t, again.Close())
-	_ = n.Close() // of a socket that is closed already
+	for name, tc := range map[string]struct {
+		network cdn.Network
+		wrap    func(net.PacketConn) net.PacketConn
+		mode    string
+	}{
+		"the system's":                  {cdn.SystemNetwork(), asItIs, best},
+		"an interceptor in front":       {cdn.SystemNetwork(), func(c net.PacketConn) net.PacketConn { return tap{c} }, best},
+		"the standard library's":        {systemsOwn{cdn.SystemNetwork()}, asItIs, best},
+		"an interceptor in front of it": {systemsOwn{cdn.SystemNetwork()}, func(c net.PacketConn) net.PacketConn { return tap{c} }, best},
+		"a wrapper":                     {cdn.SystemNetwork(), func(c net.PacketConn) net.PacketConn { return struct{ net.PacketConn }{c} }, "single"},
+		"one that embeds a UDPConn": {systemsOwn{cdn.SystemNetwork()}, func(c net.PacketConn) net.PacketConn {
+			return embedsUDPConn{c.(*net.UDPConn)}
+		}, "single"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := &ownNetwork{Network: tc.network, wrap: tc.wrap}
+			n, err := cdn.Listen(cdn.Config{Addr: "localhost:0", Net: own})
+			require.NoError(t, err)
+			require.Len(t, own.kept, 1)
+			require.Equal(t, tc.mode, n.Stats().Egress.Mode)
+			at := n.Addr().(*net.UDPAddr)
+			require.NoError(t, own.kept[0].Close())
+			again, err := net.ListenUDP("udp", at)
+			require.NoError(t, err, "the port is free at once")
+			require.NoError(t, again.Close())
+			_ = n.Close() // of a socket that is closed already
+		})
+	}
 }
 
 func TestSystemNetwork(t *testing.T) {

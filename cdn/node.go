@@ -1,18 +1,17 @@
 package cdn
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/pion/logging"
-
-	"github.com/deltacdn/delta/internal/egress"
-	"github.com/deltacdn/delta/internal/fanout"
+	"github.com/deltacdn/delta/cdn/internal/fanout"
+	"github.com/deltacdn/delta/internal/jitter"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
 // A Node is one process of a CDN: an identity, one UDP port that its
@@ -21,17 +20,21 @@ import (
 // concurrently.
 type Node struct {
 	// static
-	config    Config
-	log       *slog.Logger
-	started   time.Time
-	transport *transportState
-	pool      *fanout.Pool[*egress.Batch]
-	announcer *announcer // nil without a Directory
-
-	sharing sync.Mutex // taken before mu
-	shared  map[reflect.Type]io.Closer
+	config     Config
+	log        *slog.Logger
+	started    time.Time
+	transport  *transportState
+	runtime    *service.Runtime
+	pool       *fanout.Pool[*egress.Batch]
+	announcer  *announcer // nil without a Directory
+	presence   presence
+	leaving    leaving
+	throughput throughput
 
 	admissions admissions // has a lock of its own, which is taken last
+	reviews    reviews
+	limits     atomic.Pointer[Limits]
+	totals     totals // likewise
 
 	mu       sync.Mutex
 	streams  map[*Stream]struct{}
@@ -55,8 +58,14 @@ func Listen(c Config) (*Node, error) {
 		pool:    fanout.New(c.Workers, t.egress.NewBatch),
 		streams: make(map[*Stream]struct{}), admissions: newAdmissions(),
 	}
+	n.runtime = n.newRuntime()
+	n.limits.Store(&c.Limits)
+	n.totals.live = make(map[*meter]struct{})
 	if c.Directory != nil {
-		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease)
+		n.announcer = newAnnouncer(c.Directory, n.log, c.Lease, func(id StreamID) func() float64 {
+			return jitter.New(string(c.ID) + " " + string(id)).Float64
+		})
+		n.announcer.load = n.Load
 	}
 	return n, nil
 }
@@ -70,28 +79,31 @@ func (n *Node) URL() string { return n.config.URL }
 // Addr returns the address of the node's UDP port.
 func (n *Node) Addr() net.Addr { return n.transport.port.LocalAddr() }
 
+// TCPAddr returns the address of the node's port for clients without UDP, nil: there is
+// none ([Config].TCPAddr).
+func (n *Node) TCPAddr() net.Addr {
+	if n.transport.tcp == nil {
+		return nil
+	}
+	return n.transport.tcp.Addr()
+}
+
 // Logger returns the node's logger, for the services on it.
 func (n *Node) Logger() *slog.Logger { return n.log }
 
-// PionLogger returns the node's logger as pion's libraries want it.
-func (n *Node) PionLogger() logging.LoggerFactory { return pionLogger{n.log} }
-
-// Emit tells the node's OnEvent of e. Services call it.
+// Emit counts e and passes it to the node's OnEvent. Services call it.
 func (n *Node) Emit(e Event) {
+	n.totals.note(e)
 	if n.config.OnEvent != nil {
 		n.config.OnEvent(e)
 	}
 }
 
-// Load returns the share of the sessions that the node may have which it has, 0
-// to 1. Links tell it to other nodes.
-func (n *Node) Load() float64 { return n.admissions.load(n.config.Limits.Sessions) }
-
-// Announce puts the stream into the node's Directory, and keeps it there,
-// until stop is called. e needs Publication, Epoch and Hops; the rest is the
-// node's. Losing the Directory does not touch the stream. Where a higher epoch
-// of the publication turns out to be known, onStale is called once, from
-// another goroutine. A newer announcement of the same stream replaces this one.
+// Announce puts the stream into the node's Directory and keeps it there until stop is
+// called. The caller sets Publication, Epoch and Hops of e, and Path and Latency if they
+// are known; the node sets the rest. The stream does not depend on the Directory. If the
+// Directory knows a higher epoch of the publication, onStale is called once, by another
+// goroutine. A newer announcement of the same stream replaces this one.
 func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
 	if n.announcer == nil || n.config.URL == "" {
 		return func() {}
@@ -103,8 +115,8 @@ func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
 	return n.announcer.announce(e, onStale).stop
 }
 
-// Own makes Close close c first; what was owned last is closed first. A
-// service calls it for itself when it is made.
+// Own has Close of the node close c first; what was owned last is closed first. A service
+// calls it for itself when it is made.
 func (n *Node) Own(c io.Closer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -122,6 +134,7 @@ func (n *Node) Close() error {
 	n.closed = true
 	services := n.services
 	n.mu.Unlock()
+	n.presence.close()
 	n.admissions.close()
 	for i := len(services) - 1; i >= 0; i-- {
 		if err := services[i].Close(); err != nil {
@@ -150,8 +163,8 @@ func (n *Node) addStream(s *Stream) error {
 	switch {
 	case n.closed:
 		return &Error{Op: "open", Stream: s.id, Err: ErrClosed}
-	case len(n.streams) >= n.config.Limits.Streams:
-		return &Error{Op: "open", Stream: s.id, Err: fmt.Errorf("%w: %d streams", ErrOverLimit, len(n.streams)), RetryAfter: 5 * time.Second}
+	case len(n.streams) >= n.Limits().Streams:
+		return &Error{Op: "open", Stream: s.id, Err: &LimitError{"streams", n.Limits().Streams}, RetryAfter: 5 * time.Second}
 	case !s.fetched && n.publishesLocked(s.id):
 		return &Error{Op: "open", Stream: s.id, Err: ErrAlreadyPublishing}
 	}

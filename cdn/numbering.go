@@ -5,7 +5,7 @@ import (
 
 	"github.com/pion/rtp"
 
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
 )
 
 // A numbering is how an input's numbers and timestamps become 64 bits long.
@@ -18,6 +18,29 @@ type numbering struct {
 	first    uint64 // number
 	received uint64 // packets, duplicates aside
 	newest   uint64 // timestamp, to see where frames start
+}
+
+// count notes that the packet numbered seq has come.
+func (n *numbering) count(seq uint64) {
+	if n.received == 0 {
+		n.first = seq
+	}
+	if n.begins {
+		n.resync.from = seq
+	}
+	n.received++
+}
+
+// advance reports whether ts is newer than all timestamps before it: then a frame
+// starts.
+func (n *numbering) advance(ts uint64) (newer bool) {
+	if n.begins {
+		n.begins, n.newest = false, ts-1
+	}
+	if newer = int64(ts-n.newest) > 0; newer {
+		n.newest = ts
+	}
+	return newer
 }
 
 const (
@@ -66,24 +89,16 @@ type heldPacket struct {
 }
 
 func (h *heldPacket) keep(now time.Time, p *rtp.Packet, ext []Ext) {
-	h.at = now
-	h.packet = rtp.Packet{
-		Header:  rtp.Header{SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp, Marker: p.Marker},
-		Payload: append([]byte(nil), p.Payload...),
-	}
-	h.ext = nil
-	for _, e := range ext {
-		h.ext = append(h.ext, Ext{ID: e.ID, Data: append([]byte(nil), e.Data...)})
-	}
+	h.at, h.packet, h.ext = now, copyPacket(p), copyExt(ext)
 }
 
 // jumped writes the first packets of a new numbering.
 func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.Jump) (wrote bool) {
 	l := li.layer
-	l.stats.jumps++
-	li.numbers.begins, li.match = true, sibling{}
+	l.stats.Jumps++
+	li.numbers.begins, li.splice.match = true, sibling{}
 	if j.Time {
-		li.input.clock.restart(&li.track)
+		li.input.clock.restart(&li.clock.track)
 	}
 	if r := &li.numbers.resync; l.active == li {
 		if !r.due {
@@ -102,29 +117,17 @@ func (li *LayerInput) jumped(now time.Time, p *rtp.Packet, ext []Ext, j seqnum.J
 	return li.number(now, p, ext) || wrote
 }
 
-// mayResync reports whether a new numbering of the active input may go on with
-// this packet.
-func (li *LayerInput) mayResync(now time.Time, keyframe, frameStart bool) bool {
-	switch {
-	case li.layer.track.info.Kind == Audio, keyframe:
-		return true
-	case !li.numbers.resync.jump.Gap: // a decoder sees no difference
-		return true
-	}
-	return frameStart && !now.Before(li.numbers.resync.until)
-}
-
-// goOn has the active input's new numbering continue what the layer has.
-func (li *LayerInput) goOn(now time.Time, mapped, ts uint64, payload []byte, ext []Ext, keyframe bool) {
-	l, j := li.layer, li.numbers.resync.jump
+// goOn has the active input's new numbers continue what the layer has.
+func (li *LayerInput) goOn(in *incoming) {
+	l, j, by := li.layer, li.numbers.resync.jump, &li.splice.shift
 	li.numbers.resync.due = false
-	li.shift.from, li.shift.seq = mapped, l.out.seq+1-mapped
+	by.from, by.seq = in.mapped, l.out.seq+1-in.mapped
 	if j.Time {
-		li.shift.ts = l.liveTimestamp(now) - ts
-		li.publishClock(now)
+		by.ts = l.liveTimestamp(in.at) - in.ts
+		li.publishClock(in.at)
 	}
-	if keyframe {
-		li.alignPictures(payload, ext)
+	if in.info.Keyframe {
+		li.alignPictures(in)
 	}
 }
 

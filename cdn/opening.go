@@ -27,12 +27,12 @@ type Opening struct {
 // Opening returns what there is to begin with.
 func (l *Layer) Opening(now time.Time) (o Opening) {
 	if k := l.ring.Keyframe(); k != nil {
-		o.Since, o.Whole = l.ring.Cursor(k.Index), true
-		o.Age = l.age(now, k)
+		o.Since, o.Whole = Cursor{l.ring.Cursor(k.Index)}, true
+		o.Age = l.age(now, (*Packet)(k))
 	}
 	o.Silence = l.track.silence(now)
 	o.Bytes = l.ring.Group()
-	o.Picture = l.ring.Still()
+	o.Picture = packets(l.ring.Still())
 	if len(o.Picture) == 0 {
 		return o
 	}

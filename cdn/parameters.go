@@ -3,9 +3,9 @@ package cdn
 import (
 	"cmp"
 	"slices"
-	"time"
 
-	"github.com/deltacdn/delta/internal/codec"
+	"github.com/deltacdn/delta/cdn/internal/ring"
+	"github.com/deltacdn/delta/internal/rtp/codec"
 )
 
 // maxParameters bounds the packets with parameter sets that are kept of a layer.
@@ -94,8 +94,8 @@ func (l *Layer) parametersAhead(first *Packet) (ahead []*Packet) {
 func (l *Layer) Lead(p *Packet) (all []*Packet) {
 	first := p
 	for q := l.ring.Lookup(first.Seq - 1); q != nil && q.Timestamp == p.Timestamp; q = l.ring.Lookup(first.Seq - 1) {
-		first = q
-		all = append(all, q)
+		first = (*Packet)(q)
+		all = append(all, first)
 	}
 	slices.Reverse(all)
 	return append(l.parametersAhead(first), all...)
@@ -110,12 +110,13 @@ type parameterSets struct {
 }
 
 // keepSets notes the parameter sets of a packet that is not stored.
-func (li *LayerInput) keepSets(ts uint64, payload []byte, info codec.Info) {
-	sets := codec.ParameterSets(li.layer.track.info.Codec.MimeType, payload, info)
+func (li *LayerInput) keepSets(in *incoming) {
+	ts, info := in.ts, in.info
+	sets := codec.ParameterSets(li.layer.track.info.Codec.MimeType, in.packet.Payload, info)
 	if sets == nil {
 		return
 	}
-	s := &li.sets
+	s := &li.splice.sets
 	if ts != s.ts {
 		for i := len(s.kinds) - 1; i >= 0; i-- {
 			if s.kinds[i]&^info.Parameters == 0 {
@@ -132,21 +133,21 @@ func (li *LayerInput) keepSets(ts uint64, payload []byte, info codec.Info) {
 // storeSets puts the parameter sets that came ahead of the keyframe with which
 // the input has just taken its layer into the ring, ahead of it and with its
 // timestamp. What the keyframe's first packet brings itself is left out.
-func (li *LayerInput) storeSets(now time.Time, ts uint64, info codec.Info) {
-	l, sets := li.layer, li.sets
-	li.sets = parameterSets{}
+func (li *LayerInput) storeSets(in *incoming) {
+	l, sets := li.layer, li.splice.sets
+	li.splice.sets = parameterSets{}
 	if !l.out.started {
 		return
 	}
 	for i, payload := range sets.payloads {
-		if sets.kinds[i]&^info.Parameters == 0 {
+		if sets.kinds[i]&^in.info.Parameters == 0 {
 			continue
 		}
-		stored := l.ring.Append(Packet{
-			Seq: l.out.seq + 1, Timestamp: li.shift.at(ts), Arrival: now, Payload: payload,
+		stored := l.ring.Append(ring.Packet{
+			Seq: l.out.seq + 1, Timestamp: li.splice.shift.at(in.ts), Arrival: in.at, Payload: payload,
 		})
-		l.keepParameters(stored, codec.Info{Parameters: sets.kinds[i]})
+		l.keepParameters((*Packet)(stored), codec.Info{Parameters: sets.kinds[i]})
 		l.out.seq++
-		li.shift.seq++
+		li.splice.shift.seq++
 	}
 }

@@ -1,8 +1,6 @@
 package cdn
 
 import (
-	"crypto/tls"
-	"net"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -10,9 +8,7 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/deltacdn/delta/internal/egress"
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/port"
+	"github.com/deltacdn/delta/internal/service"
 )
 
 // ICE timing of every session. A client that is gone without a word is noticed
@@ -31,23 +27,9 @@ const replayWindow = 2048
 // receiveMTU is the longest packet taken.
 const receiveMTU = 1500
 
-// PeerOptions say what a PeerConnection is to be.
-type PeerOptions struct {
-	// Media holds the codecs and header extensions. Required; the
-	// PeerConnection owns it afterwards.
-	Media *webrtc.MediaEngine
-	// Interceptors are what packets pass through. If nil, none.
-	Interceptors *interceptor.Registry
-	// Dial: this side reaches out to another server, from a socket of its own
-	// and as a full ICE agent. Otherwise clients come to the node's port, where
-	// it is an ICE-lite agent (RFC 8445 section 2.5).
-	Dial bool
-}
-
-// NewPeerConnection makes a PeerConnection on the node's network with the
-// node's certificate and settings, for services that are built on the node. The
-// caller owns it.
-func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) {
+// newPeerConnection makes a PeerConnection on the node's network with the
+// node's certificate and settings. The caller owns it.
+func (n *Node) newPeerConnection(o service.PeerOptions) (*webrtc.PeerConnection, error) {
 	registry := o.Interceptors
 	if registry == nil {
 		registry = &interceptor.Registry{}
@@ -59,7 +41,7 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 		}
 	}
 	if !o.Dial {
-		n.transport.port.Stir() // its checks are not to wait
+		n.transport.port.Kick() // its checks are not to wait
 	}
 	api := webrtc.NewAPI(
 		webrtc.WithSettingEngine(settings),
@@ -67,33 +49,6 @@ func (n *Node) NewPeerConnection(o PeerOptions) (*webrtc.PeerConnection, error) 
 		webrtc.WithInterceptorRegistry(registry),
 	)
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{n.transport.cert}})
-}
-
-// Tuned reports whether [Config].Tune is set, which only PeerConnections know of.
-func (n *Node) Tuned() bool { return n.config.Tune != nil }
-
-// Transport is the node's UDP port and certificate, for sessions of Delta's own
-// that are no PeerConnection.
-type Transport struct {
-	Node *Node
-	Port *port.Port
-	// Reply, Checks and Arrivals are for the port's one reader: what it sends, and the
-	// checks and the media that it reads.
-	Reply       *egress.Batch
-	Checks      *icecheck.Reader
-	Arrivals    *Arrivals
-	Certificate tls.Certificate
-	Fingerprint string // of it, as in a=fingerprint
-	// Candidates are the addresses under which clients reach the port.
-	Candidates []net.Addr
-}
-
-// Transport returns what the node's sessions share.
-func (n *Node) Transport() Transport {
-	t := n.transport
-	return Transport{
-		Node: n, Port: t.port, Reply: t.reply, Checks: t.checks, Arrivals: &t.arrivals, Certificate: t.tls, Fingerprint: t.fingerprint, Candidates: t.mux.candidates,
-	}
 }
 
 func (n *Node) settings(dial bool) webrtc.SettingEngine {

@@ -3,6 +3,7 @@ package cdn
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -23,6 +24,12 @@ type Notifier interface {
 	// Changed returns a channel that is closed when the next stream has come. The
 	// caller takes it before it asks for a stream.
 	Changed() <-chan struct{}
+}
+
+// A FetchingSource is a [Source] that says whether it brings streams from other nodes.
+// A node that serves such a Source is a relay to others.
+type FetchingSource interface {
+	Fetches() bool
 }
 
 // A Request says which stream is wanted, and how the wish came here.
@@ -74,6 +81,14 @@ func (f first) Changed() <-chan struct{} {
 		}
 	}
 	return nil
+}
+
+// Fetches reports whether one of the sources is a [FetchingSource] that fetches.
+func (f first) Fetches() bool {
+	return slices.ContainsFunc(f, func(s Source) bool {
+		x, ok := s.(FetchingSource)
+		return ok && x.Fetches()
+	})
 }
 
 func (f first) Open(ctx context.Context, r Request) (*Subscription, error) {

@@ -12,6 +12,8 @@ type NodeStats struct {
 	Started  time.Time
 	Sessions int // let in now
 	Egress   EgressStats
+	TCP      TCPStats
+	Totals   Totals
 	Streams  []StreamStats
 }
 
@@ -29,6 +31,21 @@ type EgressStats struct {
 	Dropped   uint64 // datagrams that the system did not take for other reasons
 }
 
+// TCPStats is a snapshot of a node's port for clients without UDP. All of it is zero
+// where there is none. The counters never fall.
+type TCPStats struct {
+	Addr     string // of the port
+	Clients  int    // connections of sessions
+	HalfOpen int    // connections whose client has not yet shown whose session it is of
+	Waiting  int    // bytes that wait for clients
+
+	Accepted uint64 // connections
+	Refused  uint64 // of them, closed: no session wanted what came first, or nothing came in time, or there were too many
+	Stalled  uint64 // of them, closed: the client took nothing for 10 s
+	Full     uint64 // packets dropped: 256 KiB waited for the client
+	Late     uint64 // packets dropped: they had waited for a second
+}
+
 // StreamStats is a snapshot of a stream.
 type StreamStats struct {
 	Stream      StreamID
@@ -36,8 +53,11 @@ type StreamStats struct {
 	Publication string
 	Epoch       uint64
 	Path        []NodeID // nodes that it comes through, the origin first
-	Live        bool     // an input feeds it
-	Tracks      []TrackStats
+	// Delays are how long media takes over each hop: from each node of Path to the next,
+	// and from the last to this one. Nil: not known.
+	Delays []time.Duration
+	Live   bool // an input feeds it, and its tracks are known
+	Tracks []TrackStats
 }
 
 // TrackStats is a snapshot of a track.
@@ -56,10 +76,13 @@ type LayerStats struct {
 	Duplicates uint64 // dropped
 	Padding    uint64 // packets of nothing else, dropped
 	Nacked     uint64 // asked for again
-	Lost       uint64 // of the present input: have not come, or not yet
-	Splices    uint64 // changes of input
-	Jumps      uint64 // times that the sender's numbers or timestamps jumped
-	Demand     int    // receivers that want it
+	// Age is how old the newest packet was when it came, by the publisher's clock: what
+	// that and this node's disagree by is in it. 0: not known.
+	Age     time.Duration
+	Lost    uint64 // of the present input: have not come, or not yet
+	Splices uint64 // changes of input
+	Jumps   uint64 // times that the sender's numbers or timestamps jumped
+	Demand  int    // receivers that want it
 	// KeyframeRequests came from receivers; KeyframeRequestsSent went to the
 	// sender.
 	KeyframeRequests, KeyframeRequestsSent uint64
@@ -67,8 +90,7 @@ type LayerStats struct {
 
 // layerCounters is guarded by its layer's mu.
 type layerCounters struct {
-	packets, bytes, keyframes, duplicates, padding, nacked, splices, jumps uint64
-	keyframeRequests, keyframeRequestsSent                                 uint64
+	LayerTotals
 
 	windowStart time.Time // of the bitrate
 	windowBytes uint64
@@ -79,8 +101,8 @@ const bitrateWindow = time.Second
 // add counts a packet's payload. When a window is over it returns the bitrate of
 // that, and otherwise false; a pause tells nothing.
 func (c *layerCounters) add(now time.Time, n int) (bitrate float64, ok bool) {
-	c.packets++
-	c.bytes += uint64(n)
+	c.Packets++
+	c.Bytes += uint64(n)
 	if d := now.Sub(c.windowStart); d >= bitrateWindow {
 		bitrate, ok = float64(c.windowBytes)*8/d.Seconds(), d < 2*bitrateWindow
 		c.windowStart, c.windowBytes = now, 0
@@ -92,12 +114,13 @@ func (c *layerCounters) add(now time.Time, n int) (bitrate float64, ok bool) {
 // Stats returns a snapshot of the node and its streams.
 func (n *Node) Stats() NodeStats {
 	n.mu.Lock()
-	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.admissions.size(), Egress: n.transport.egressStats()}
+	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.admissions.size(), Egress: n.transport.egressStats(), TCP: n.transport.tcpStats()}
 	streams := make([]*Stream, 0, len(n.streams))
 	for s := range n.streams {
 		streams = append(streams, s)
 	}
 	n.mu.Unlock()
+	st.Totals = n.totals.sum()
 	for _, s := range streams {
 		st.Streams = append(st.Streams, s.Stats())
 	}
@@ -107,8 +130,8 @@ func (n *Node) Stats() NodeStats {
 // Stats returns a snapshot of the stream.
 func (s *Stream) Stats() StreamStats {
 	st := StreamStats{Stream: s.id, Started: s.started}
-	if c, ok := s.Input(); ok {
-		st.Live, st.Publication, st.Epoch, st.Path = true, c.Publication, c.Epoch, c.Path
+	if c, ok := s.Input(); ok && s.Tracks() != nil {
+		st.Live, st.Publication, st.Epoch, st.Path, st.Delays = true, c.Publication, c.Epoch, c.Path, c.Delays
 	}
 	for _, t := range s.Tracks() {
 		ts := TrackStats{Info: t.info}
@@ -120,15 +143,29 @@ func (s *Stream) Stats() StreamStats {
 	return st
 }
 
+// measure adds what the stream's layers have counted.
+func (s *Stream) measure(t *Totals) {
+	for _, track := range s.Tracks() {
+		for _, l := range track.Layers() {
+			l.mu.Lock()
+			t.Layers.add(l.stats.LayerTotals)
+			l.mu.Unlock()
+		}
+	}
+}
+
 // Stats returns a snapshot of the layer.
 func (l *Layer) Stats() LayerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &l.stats
 	st := LayerStats{
-		Name: l.name, Bitrate: l.measured(), Packets: c.packets, Bytes: c.bytes, Keyframes: c.keyframes,
-		Duplicates: c.duplicates, Padding: c.padding, Nacked: c.nacked, Splices: c.splices, Jumps: c.jumps,
-		Demand: int(l.demand.Load()), KeyframeRequests: c.keyframeRequests, KeyframeRequestsSent: c.keyframeRequestsSent,
+		Name: l.name, Bitrate: l.measured(), Packets: c.Packets, Bytes: c.Bytes, Keyframes: c.Keyframes,
+		Duplicates: c.Duplicates, Padding: c.Padding, Nacked: c.Nacked, Splices: c.Splices, Jumps: c.Jumps,
+		Demand: int(l.demand.Load()), KeyframeRequests: c.KeyframeRequests, KeyframeRequestsSent: c.KeyframeRequestsSent,
+	}
+	if p, c := l.Newest(), l.clock.Load(); p != nil && c != nil {
+		st.Age = p.Arrival.Sub(c.now().Time(p.Timestamp))
 	}
 	if li := l.active; li != nil {
 		if expected := li.numbers.line.Expected(li.numbers.first); li.numbers.received > 0 && expected > li.numbers.received {
@@ -148,6 +185,6 @@ func (l *Layer) measured() float64 {
 }
 
 // Bitrate returns the layer's payload bits a second, over the last second or
-// so; of a layer that could come ([Layer.Dormant]), those that it would have; 0
+// so; of a layer that could come ([Layer.AdvertisedBitrate]), those that it would have; 0
 // if nothing comes.
-func (l *Layer) Bitrate() float64 { return max(l.measured(), l.Dormant()) }
+func (l *Layer) Bitrate() float64 { return max(l.measured(), l.AdvertisedBitrate()) }

@@ -82,28 +82,17 @@ func (s *Stream) newest() (at time.Time) {
 	return at
 }
 
-// retire ends the inputs before the active one, once nothing is fed by them
-// any more or they have had the time to be taken over from.
+// retire ends the inputs that the active one takes over from, once nothing is fed by
+// them any more or they have had the time to be taken over from.
 func (s *Stream) retire(now time.Time) (next time.Time) {
 	s.mu.Lock()
-	var before []*Input
-	for _, in := range s.inputs {
-		if in == s.active {
-			break
-		}
-		if s.active != nil {
-			before = append(before, in)
-		}
-	}
-	overlap := s.overlap
-	active, changed := s.active, s.active != nil && s.active != s.told
-	s.told = active
+	superseded, overlap, news := s.inputs.superseded(), s.inputs.overlap, s.inputs.report()
 	s.mu.Unlock()
-	if changed {
-		c := active.config.Load()
+	if news != nil {
+		c := news.config.Load()
 		s.node.Emit(InputChanged{Stream: s.id, Publication: c.Publication, Epoch: c.Epoch, Path: c.Path})
 	}
-	for _, in := range before {
+	for _, in := range superseded {
 		if in.feeds() && now.Before(overlap) {
 			next = overlap
 			continue
@@ -130,7 +119,7 @@ func (in *Input) feeds() bool {
 }
 
 // tend sends the requests that are due on the layer's inputs. The requests go
-// out after the lock is released: a Back may do work.
+// out after the lock is released: an Upstream may do work.
 func (l *Layer) tend(now time.Time) (next time.Time) {
 	var buf [2]due
 	l.mu.Lock()
@@ -138,53 +127,53 @@ func (l *Layer) tend(now time.Time) (next time.Time) {
 	for _, li := range l.inputs {
 		d, at := li.due(now)
 		next = earlier(next, at)
-		l.stats.nacked += uint64(len(d.nack))
+		l.stats.Nacked += uint64(len(d.nack))
 		if d.keyframe {
-			l.stats.keyframeRequestsSent++
+			l.stats.KeyframeRequestsSent++
 		}
-		if d.chooser != nil {
-			l.setDormantLocked()
+		if d.selective != nil {
+			l.advertiseLocked()
 		}
-		if d.keyframe || len(d.nack) > 0 || d.chooser != nil {
+		if d.keyframe || len(d.nack) > 0 || d.selective != nil {
 			all = append(all, d)
 		}
 	}
 	l.mu.Unlock()
 	for _, d := range all {
-		if d.chooser != nil {
-			d.chooser.Want(d.wanted)
+		if d.selective != nil {
+			d.selective.SetActive(d.wanted)
 		}
 		if d.keyframe {
-			d.back.RequestKeyframe()
+			d.up.RequestKeyframe()
 		}
 		if len(d.nack) > 0 {
-			d.back.Nack(d.nack)
+			d.up.Nack(d.nack)
 		}
 	}
 	return next
 }
 
 type due struct {
-	back     Back
-	keyframe bool
-	nack     []uint16
-	chooser  Chooser // nil: it is not told anything
-	wanted   bool
+	up        Upstream
+	keyframe  bool
+	nack      []uint16
+	selective SelectiveUpstream // nil: it is not told of a change
+	wanted    bool
 }
 
 func (li *LayerInput) due(now time.Time) (d due, next time.Time) {
-	d.back = li.back
+	d.up = li.up
 	li.requests, next = li.nack.Due(now, li.requests[:0])
 	for _, seq := range li.requests {
 		d.nack = append(d.nack, uint16(seq))
 	}
 	d.wanted = li.layer.demand.Load() > 0
-	changed, at := li.demand.look(now, d.wanted)
+	changed, at := li.demand.update(now, d.wanted)
 	next = earlier(next, at)
 	if changed {
-		d.chooser = li.demand.chooser
+		d.selective = li.demand.selective
 	}
-	if !li.demand.idle && !li.leftOut(now) { // otherwise there is no use in asking
+	if !li.demand.inactive && !li.leftOut(now) { // otherwise there is no use in asking
 		d.keyframe, at = li.asking.arbiter.Due(now)
 		next = earlier(next, at)
 	}

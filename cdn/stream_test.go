@@ -429,7 +429,7 @@ func TestFed(t *testing.T) {
 		fed := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return s.Fed(ctx)
+			return s.WaitInput(ctx)
 		}
 		require.ErrorIs(t, fed(), cdn.ErrTimeout)
 		one, err := s.NewInput(cdn.InputConfig{})

@@ -3,38 +3,37 @@ package cdn
 import (
 	"time"
 
-	"github.com/pion/rtp"
-
-	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/internal/rtp/codec"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
 )
 
-// mayTake reports whether the input may become the layer's active one with
-// this packet. What was sent already is not shown again: the input begins with what
-// is newer.
-func (li *LayerInput) mayTake(now time.Time, mapped, ts uint64, info codec.Info) bool {
-	l, s := li.layer, li.layer.track.stream
-	if !s.leads(li.input) {
-		return false
+// offer returns what a splice decides by. What the packets of the input that feeds the
+// layer need of it is next to nothing, as long as there is no splice.
+func (li *LayerInput) offer(in *incoming) (o offer) {
+	l := li.layer
+	o.kind, o.keyframe, o.frameStart = l.track.info.Kind, in.info.Keyframe, in.info.FrameStart
+	if o.active = l.active == li; o.active {
+		r := &li.numbers.resync
+		o.stopped = li.isStopped(in)
+		o.resync, o.gap, o.old = r.due, r.jump.Gap, in.seq < r.from
+		o.waited = r.due && !in.at.Before(r.until)
+		return o
 	}
-	if !l.out.started || li.follows {
-		return true
+	s := l.track.stream
+	o.leads, o.started, o.vacant = s.leads(li.input), l.out.started, l.active == nil
+	if !o.leads || !o.started || li.splice.follows {
+		return o
 	}
-	if l.track.info.Kind == Video {
-		if li.continued = l.active == nil && info.FrameStart && li.continues(mapped, ts); li.continued {
-			return true
-		}
-		return info.Keyframe && !li.isBehind(now, ts)
-	}
-	// Sound follows the picture, unless nothing is heard meanwhile.
-	ready := l.active == nil || !li.input.video.Load() || s.current() == li.input
-	return ready && !li.isBehind(now, ts)
+	o.joined = o.kind == Audio && (!li.input.video.Load() || s.activeInput() == li.input)
+	o.next = o.vacant && o.frameStart && li.isNext(in)
+	o.late = o.keyframe && li.isLate(in)
+	return o
 }
 
 // wait notes what an input brings that cannot take the layer yet.
-func (li *LayerInput) wait(now time.Time, mapped, ts uint64, p *rtp.Packet, ext []Ext) {
-	li.ahead = li.ahead || li.leadsBy(now, ts) > aheadBy
-	li.matches(mapped, ts, p.Payload, ext)
+func (li *LayerInput) wait(in *incoming) {
+	li.splice.ahead = li.splice.ahead || li.leadsBy(in.at, in.ts) > aheadBy
+	li.noteSibling(in)
 }
 
 // aheadBy is how much newer what an input brings must be to show that it has more:
@@ -67,24 +66,18 @@ func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
 	return time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
 }
 
-// isBehind reports whether what has timestamp ts was sent already.
-func (li *LayerInput) isBehind(now time.Time, ts uint64) bool {
+// isLate reports whether what the packet shows was sent already, or may have been.
+func (li *LayerInput) isLate(in *incoming) bool {
 	l := li.layer
-	as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
-	if !shared && li.awaitsClock(now) {
-		if l.track.info.Kind == Video {
-			li.asking.keyframe(now) // this one answered the last request, and is not shown
-		}
-		return true // it may be
+	as, shared := l.sharedTimestamp(in.at, li, in.ts, mostBehind)
+	if !shared {
+		return li.awaitsClock(in.at)
 	}
-	behind := shared && int64(as-l.out.ts) <= 0 && now.Sub(li.first) < behindFor
-	if ticks := float64(l.out.ts - as); behind && l.active != nil && ticks < alongside.Seconds()*float64(l.track.info.Codec.ClockRate) {
+	if int64(as-l.out.ts) > 0 || in.at.Sub(li.first) >= behindFor {
 		return false
 	}
-	if behind && l.track.info.Kind == Video {
-		li.asking.keyframe(now) // the keyframe that is behind has answered the last request
-	}
-	return behind
+	beside := l.active != nil && float64(l.out.ts-as) < alongside.Seconds()*float64(l.track.info.Codec.ClockRate)
+	return !beside
 }
 
 // clockWithin is how soon after its first packet a node tells of a layer's clock.
@@ -94,7 +87,7 @@ const clockWithin = 300 * time.Millisecond
 // what the layer had, and soon will be.
 func (li *LayerInput) awaitsClock(now time.Time) bool {
 	relayed := len(li.input.config.Load().Path) > 0
-	return relayed && li.layer.active == nil && li.isSibling() && !li.track.Reported() && now.Sub(li.first) < clockWithin
+	return relayed && li.layer.active == nil && li.isSibling() && !li.clock.track.Reported() && now.Sub(li.first) < clockWithin
 }
 
 // A sibling is the layer's newest frame, as an input has it that waits.
@@ -105,16 +98,21 @@ type sibling struct {
 	frame   uint16
 }
 
-// matches notes where the layer's newest frame is in what the input brings.
-func (li *LayerInput) matches(mapped, ts uint64, payload []byte, ext []Ext) {
-	l, m := li.layer, &li.match
-	if !l.out.started || l.track.info.Kind != Video || !li.isSibling() || uint32(ts+l.out.shift) != uint32(l.out.ts) {
+// noteSibling notes where the layer's newest frame is in what the input brings.
+func (li *LayerInput) noteSibling(in *incoming) {
+	l, m := li.layer, &li.splice.match
+	if !l.out.started || l.track.info.Kind != Video || !li.isSibling() || uint32(in.ts+l.out.shift) != uint32(l.out.ts) {
 		return
 	}
-	if !m.found || mapped > m.last {
-		m.last = mapped
+	if !m.found || in.mapped > m.last {
+		m.last = in.mapped
 	}
 	m.found = true
+	m.identify(l, in.packet.Payload, in.ext)
+}
+
+// identify notes by which identifiers the frame goes.
+func (m *sibling) identify(l *Layer, payload []byte, ext []Ext) {
 	if l.picture != nil {
 		m.picture, _ = l.picture.Read(payload)
 	}
@@ -129,13 +127,13 @@ func (li *LayerInput) isSibling() bool {
 	return p != "" && p == li.input.config.Load().Publication
 }
 
-// continues reports whether a frame that begins at mapped is the one that follows
-// the layer's newest: the same encoder's, that came another way. Then no keyframe is
+// isNext reports whether the frame that begins with the packet is the one that follows
+// the layer's newest: the same encoder's, which came another way. Then no keyframe is
 // needed.
-func (li *LayerInput) continues(mapped, ts uint64) bool {
-	l := li.layer
-	return li.match.found && mapped == li.match.last+1 && li.isSibling() &&
-		int32(uint32(ts+l.out.shift)-uint32(l.out.ts)) > 0 && l.isWhole()
+func (li *LayerInput) isNext(in *incoming) bool {
+	l, m := li.layer, &li.splice.match
+	return m.found && in.mapped == m.last+1 && li.isSibling() &&
+		int32(uint32(in.ts+l.out.shift)-uint32(l.out.ts)) > 0 && l.isWhole()
 }
 
 // isWhole reports whether all of the newest frame has been stored.
@@ -154,71 +152,71 @@ func (l *Layer) isWhole() bool {
 }
 
 // take makes li the active input, with numbers that continue the last ones.
-func (li *LayerInput) take(now time.Time, mapped, ts uint64, payload []byte, ext []Ext) {
-	l := li.layer
-	li.shift, li.numbers.resync.due = shift{from: mapped}, false
+func (li *LayerInput) take(in *incoming) {
+	l, sp := li.layer, &li.splice
+	sp.shift, li.numbers.resync.due = shift{from: in.mapped}, false
 	if l.out.started {
-		li.shift.seq = l.out.seq + 1 - mapped
-		as, shared := l.sharedTimestamp(now, li, ts, mostBehind)
+		sp.shift.seq = l.out.seq + 1 - in.mapped
+		as, shared := l.sharedTimestamp(in.at, li, in.ts, mostBehind)
 		if !shared || int64(as-l.out.ts) <= 0 {
-			as = l.liveTimestamp(now)
+			as = l.liveTimestamp(in.at)
 		}
-		li.shift.ts = as - ts
-		if li.continued {
+		sp.shift.ts = as - in.ts
+		if sp.continues {
 			li.alignWithMatch()
 		} else {
-			li.alignPictures(payload, ext)
+			li.alignPictures(in)
 		}
-		l.stats.splices++
-		li.continueClock(now)
+		l.stats.Splices++
+		li.continueClock(in.at)
 	} else {
-		li.shift.from = 0 // what the first packet overtook is welcome
+		sp.shift.from = 0 // what the first packet overtook is welcome
 	}
-	l.active, li.follows = li, false
-	if li.continued {
-		li.sets = parameterSets{} // they are known
+	l.active, sp.follows = li, false
+	if sp.continues {
+		sp.sets = parameterSets{} // they are known
 	} else {
 		l.parameters.Store(nil) // another encoder has its own
 	}
-	li.publishClock(now)
-	l.track.stream.took(li.input)
+	li.publishClock(in.at)
+	l.track.stream.took(li.input, in.at)
 }
 
 // begin asks for a keyframe if a layer that nobody could be asked for does not
 // begin with one: its first packets were lost, or its sender began earlier.
-func (li *LayerInput) begin(now time.Time, info codec.Info) {
+func (li *LayerInput) begin(in *incoming) {
 	l := li.layer
-	looked := l.track.info.Kind == Video && l.inspect != nil && !li.continued
-	if !info.Keyframe && (l.wanted || looked) {
-		li.asking.keyframe(now)
+	looked := l.track.info.Kind == Video && l.inspect != nil && !li.splice.continues
+	if !in.info.Keyframe && (l.wanted || looked) {
+		li.asking.keyframe(in.at)
 	}
-	l.wanted, li.begun = false, true
+	l.wanted, li.splice.begun = false, true
 }
 
 // alignPictures has picture identifiers continue those that were sent last.
-func (li *LayerInput) alignPictures(payload []byte, ext []Ext) {
-	l := li.layer
-	li.shift.moved = true
+func (li *LayerInput) alignPictures(in *incoming) {
+	l, by := li.layer, &li.splice.shift
+	by.moved = true
 	if l.picture != nil {
-		if next, ok := l.picture.Read(payload); ok {
-			li.shift.picture = codec.Between(l.out.picture, next)
+		if next, ok := l.picture.Read(in.packet.Payload); ok {
+			by.picture = codec.Between(l.out.picture, next)
 		}
 	}
-	if d, ok := l.descriptor(ext); ok {
-		li.shift.frame = l.out.frame + 1 - d.FrameNumber
+	if d, ok := l.descriptor(in.ext); ok {
+		by.frame = l.out.frame + 1 - d.FrameNumber
 	}
 }
 
 // alignWithMatch has the picture identifiers of the newest frame, as the input has
 // it, become those with which it was sent.
 func (li *LayerInput) alignWithMatch() {
-	out, m := &li.layer.out, &li.match
-	li.shift.moved = true
-	li.shift.frame = out.frame - m.frame
+	out, m := &li.layer.out, &li.splice.match
+	li.splice.shift.moved = true
+	li.splice.shift.frame = out.frame - m.frame
 	if li.layer.picture == nil {
 		return
 	}
-	by := &li.shift.picture
+	by := &li.splice.shift.picture
 	if out.picture.ID >= 0 && m.picture.ID >= 0 {
 		by.ID = out.picture.ID - m.picture.ID
 	}

@@ -4,8 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/ring"
+	"github.com/deltacdn/delta/cdn/internal/ring"
+	"github.com/deltacdn/delta/internal/rtp/codec"
 )
 
 // A Track is one media source of a stream. Its methods may be called

@@ -1,30 +1,27 @@
 package cdn
 
 import (
-	"cmp"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/deltacdn/delta/internal/egress"
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/pionnet"
-	"github.com/deltacdn/delta/internal/port"
-	"github.com/deltacdn/delta/internal/socket"
+	"github.com/deltacdn/delta/internal/endpoint/certificate"
+	"github.com/deltacdn/delta/internal/udp/binding"
+	"github.com/deltacdn/delta/internal/udp/egress"
+	"github.com/deltacdn/delta/internal/udp/icetcp"
+	"github.com/deltacdn/delta/internal/udp/pionnet"
+	"github.com/deltacdn/delta/internal/udp/port"
+	"github.com/deltacdn/delta/internal/udp/socket"
 )
 
 // socketBuffer is what is asked of the kernel for either direction of the UDP
@@ -33,18 +30,22 @@ const socketBuffer = 4 << 20
 
 // transportState is the node's UDP port, which all its sessions share.
 type transportState struct {
-	net         transport.Net // of PeerConnections
+	network     Network
+	net         transport.Net // the same, for PeerConnections
 	port        *port.Port
+	tcp         *icetcp.Listener           // for clients without UDP; nil: there is none
+	passive     atomic.Pointer[[]net.Addr] // where it is reached; what it points at is not changed
 	mux         *sharedMux
 	cert        webrtc.Certificate
 	tls         tls.Certificate // the same
 	fingerprint string          // of the certificate, as in a=fingerprint
 	egress      *egress.Socket
-	spare       sync.Pool // of *egress.Batch, for consumers that another node's workers serve
 	// of the port's reader
 	reply    *egress.Batch
-	checks   *icecheck.Reader
 	arrivals Arrivals
+	// plain Binding requests of the present second
+	bindings      int
+	bindingsSince time.Time
 }
 
 func listen(c Config) (*transportState, error) {
@@ -70,21 +71,49 @@ func listen(c Config) (*transportState, error) {
 		return nil, err
 	}
 	t.egress = egress.New(sock, c.Logger)
-	t.spare.New = func() any { return t.egress.NewBatch() }
-	t.reply, t.checks = t.egress.NewHastyBatch(), &icecheck.Reader{}
-	t.port = port.New(sock, t.drained) // a closed socket is noticed by reading
-	local, err := candidates(network, sock.LocalAddr().(*net.UDPAddr), c.PublicIPs)
+	t.reply = t.egress.NewHastyBatch()
+	t.port = port.New(sock, t.drained, t.answerBinding) // a closed socket is noticed by reading
+	t.network = network
+	if err := t.listenTCP(c.TCPAddr); err != nil {
+		_ = t.port.Close()
+		return nil, err
+	}
+	local, err := t.candidates(c.PublicIPs)
 	if err != nil {
 		_ = t.port.Close()
 		return nil, err
 	}
-	t.mux = &sharedMux{
-		UDPMuxDefault: ice.NewUDPMuxDefault(ice.UDPMuxParams{
-			UDPConn: t.port, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
-		}),
-		candidates: local,
-	}
+	t.mux = &sharedMux{UDPMuxDefault: ice.NewUDPMuxDefault(ice.UDPMuxParams{
+		UDPConn: t.port, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
+	})}
+	t.offer(local)
 	return t, nil
+}
+
+// listenTCP opens the port for clients without UDP, if there is to be one.
+func (t *transportState) listenTCP(address string) error {
+	if address == "" {
+		return nil
+	}
+	n, ok := t.network.(TCPNetwork)
+	if !ok {
+		return fmt.Errorf("%w: a TCP address, on a network that cannot listen for connections", ErrInvalid)
+	}
+	addr, err := resolve(address)
+	if err != nil {
+		return err
+	}
+	l, err := n.ListenTCP(addr)
+	if err != nil {
+		return err
+	}
+	if _, ok := l.Addr().(*net.TCPAddr); !ok {
+		_ = l.Close()
+		return fmt.Errorf("%w: a listener at %v, which is no TCP address", ErrInvalid, l.Addr())
+	}
+	t.tcp = t.port.ListenTCP(l)
+	t.egress.SendTCP(t.tcp)
+	return nil
 }
 
 // setNetwork returns the network of the node's port, and has PeerConnections use
@@ -109,7 +138,7 @@ func isSystem(n Network) bool {
 }
 
 // openSocket opens the node's port.
-func openSocket(n Network, addr netip.AddrPort) (socket.Socket, error) {
+func openSocket(n Network, addr netip.AddrPort) (*socket.Socket, error) {
 	conn, err := n.ListenUDP(addr)
 	if err != nil {
 		return nil, err
@@ -125,16 +154,29 @@ func openSocket(n Network, addr netip.AddrPort) (socket.Socket, error) {
 	if c, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = c.SetWriteBuffer(socketBuffer)
 	}
-	open := socket.Share
-	if isSystem(n) { // nobody else has hold of the socket
-		open = socket.Take
-	}
-	sock, err := open(conn)
+	sock, err := socket.Open(conn)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return sock, nil
+}
+
+// maxBindings is how many plain Binding requests are answered a second: other nodes
+// send a few.
+const maxBindings = 1000
+
+// answerBinding answers those who measure the round trip to this node. The port's
+// reader calls it.
+func (t *transportState) answerBinding(request []byte, from netip.AddrPort) []byte {
+	if now := time.Now(); now.Sub(t.bindingsSince) >= time.Second {
+		t.bindingsSince, t.bindings = now, 0
+	}
+	if t.bindings++; t.bindings > maxBindings {
+		return nil
+	}
+	answer, _ := binding.Answer(request, from)
+	return answer
 }
 
 // drained is the end of what the port's reader has read together.
@@ -152,14 +194,21 @@ func (t *transportState) egressStats() EgressStats {
 	}
 }
 
+func (t *transportState) tcpStats() TCPStats {
+	if t.tcp == nil {
+		return TCPStats{}
+	}
+	s := t.tcp.Stats()
+	return TCPStats{
+		Addr: t.tcp.Addr().String(), Clients: s.Clients, HalfOpen: s.HalfOpen, Waiting: s.Waiting, Accepted: s.Accepted,
+		Refused: s.Evicted + s.Silent + s.Unknown + s.Malformed, Stalled: s.Stalled, Full: s.Full, Late: s.Late,
+	}
+}
+
 // newCertificate makes the one certificate of all the node's sessions: to make
 // one for each would be a good part of a join.
 func newCertificate() (webrtc.Certificate, tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return webrtc.Certificate{}, tls.Certificate{}, err
-	}
-	cert, err := selfsign.SelfSign(key)
+	cert, key, err := certificate.New()
 	if err != nil {
 		return webrtc.Certificate{}, tls.Certificate{}, err
 	}
@@ -168,66 +217,4 @@ func newCertificate() (webrtc.Certificate, tls.Certificate, error) {
 		return webrtc.Certificate{}, tls.Certificate{}, err
 	}
 	return webrtc.CertificateFromX509(key, parsed), cert, nil
-}
-
-// candidates returns the addresses under which clients reach the port. There are
-// clients that try only the first one (FFmpeg's WHIP muxer), so it is one that most
-// can reach: loopback addresses come last, IPv4 ahead of IPv6.
-func candidates(network Network, local *net.UDPAddr, public []netip.Addr) ([]net.Addr, error) {
-	var all []net.Addr
-	add := func(ip net.IP) { all = append(all, &net.UDPAddr{IP: ip, Port: local.Port}) }
-	if len(public) > 0 {
-		for _, ip := range public {
-			add(ip.Unmap().AsSlice())
-		}
-		return all, nil
-	}
-	if !local.IP.IsUnspecified() && local.IP != nil {
-		add(local.IP)
-		return all, nil
-	}
-	addrs, err := network.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	addrs = slices.SortedStableFunc(slices.Values(addrs), func(a, b netip.Addr) int { return cmp.Compare(reach(a), reach(b)) })
-	for _, ip := range addrs {
-		if !ip.IsLinkLocalUnicast() {
-			add(ip.Unmap().AsSlice())
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: no address to be reached at", ErrInvalid)
-	}
-	return all, nil
-}
-
-// reach orders addresses by how few clients reach them.
-func reach(ip netip.Addr) (rank int) {
-	ip = ip.Unmap()
-	if ip.IsLoopback() {
-		rank += 2
-	}
-	if !ip.Is4() {
-		rank++
-	}
-	return rank
-}
-
-// sharedMux offers the node's public addresses as candidates, whatever address
-// the socket is bound to: gathering is reading a list.
-type sharedMux struct {
-	*ice.UDPMuxDefault
-	candidates []net.Addr
-}
-
-func (m *sharedMux) GetListenAddresses() []net.Addr { return m.candidates }
-
-// GetConn returns the connection of ufrag. A mux bound to one address knows
-// only that one; one bound to all looks at the family alone.
-func (m *sharedMux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
-	if bound := m.UDPMuxDefault.LocalAddr().(*net.UDPAddr); !bound.IP.IsUnspecified() {
-		addr = bound
-	}
-	return m.UDPMuxDefault.GetConn(ufrag, addr)
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/certificate"
 )
 
 // Trust says by what the nodes of a CDN know each other. Another node is
@@ -43,7 +43,7 @@ func (t Trust) Open() bool { return t.Secret == "" && len(t.Pins) == 0 && t.CAs 
 
 func (t Trust) check() error {
 	for _, pin := range t.Pins {
-		if _, err := dtlssrtp.ParseHash(pin); err != nil {
+		if _, err := certificate.ParseHash(pin); err != nil {
 			return fmt.Errorf("%w: pin: %w", ErrInvalid, err)
 		}
 	}

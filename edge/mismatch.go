@@ -4,13 +4,13 @@ import (
 	"errors"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/format"
+	"github.com/deltacdn/delta/internal/sdp/format"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
-// A Mismatch is a track that a viewer wanted and is not sent, since its offer has
-// no codec that decodes it.
+// A Mismatch is a track that a viewer asked for and is not sent, because its offer has no
+// codec that decodes it.
 type Mismatch struct {
 	Track   string // its ID
 	Kind    cdn.Kind
@@ -23,11 +23,11 @@ func mismatch(m send.Mismatch) Mismatch {
 	return Mismatch{Track: info.ID, Kind: info.Kind, Codec: info.Codec, Offered: m.Offered}
 }
 
-// tellMismatches tells of the tracks that the viewer cannot take, once its stream
-// is known: the viewer by its status, the operator by the log, the application by
-// an event. It is called once.
-func (v *viewer) tellMismatches() {
-	all := v.Mismatches()
+// tellMismatches reports the tracks that the viewer cannot decode, once its stream is
+// known: to the viewer by its status, to the operator by the log, to the application by an
+// event. It is called once.
+func (v *playSession) tellMismatches() {
+	all := v.transport.Mismatches()
 	if len(all) == 0 {
 		return
 	}
@@ -38,23 +38,22 @@ func (v *viewer) tellMismatches() {
 		})
 	}
 	first := v.mismatch()
-	v.edge.node.Logger().Warn("a viewer cannot take a track", "stream", string(v.id), "session", v.admission.Name(),
+	v.edge.node.Logger().Warn("a viewer cannot decode a track", "stream", string(v.id), "session", v.admission.Name(),
 		"kind", first.Kind, "codec", first.Stream, "offered", first.Offered, "tracks", len(all))
 	v.changes.tell()
 }
 
-// warnOfCodecs logs that a viewer can take nothing of a stream, if that is what
-// err says.
+// warnOfCodecs logs that a viewer supports none of a stream's codecs, if err says so.
 func (e *Edge) warnOfCodecs(id cdn.StreamID, err error) {
 	if errors.Is(err, cdn.ErrNoCommonCodec) {
-		e.node.Logger().Warn("a viewer can take nothing of a stream", "stream", string(id), "err", err)
+		e.node.Logger().Warn("a viewer supports none of the codecs of a stream", "stream", string(id), "err", err)
 	}
 }
 
-// mismatch is what the viewer is told: of the first video track, or else of the
-// first.
-func (v *viewer) mismatch() (told signal.Mismatch) {
-	for _, one := range v.Mismatches() {
+// mismatch returns the one that the viewer is told of: the first of a video track, or else
+// the first.
+func (v *playSession) mismatch() (told signal.Mismatch) {
+	for _, one := range v.transport.Mismatches() {
 		m := mismatch(one)
 		if told.Kind != "" && m.Kind != cdn.Video {
 			continue

@@ -1,13 +1,14 @@
 package edge
 
 import (
+	"maps"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send"
 )
 
-// Stats is a snapshot of an edge. The counters never fall.
+// Stats is a snapshot of an edge. Counters never decrease.
 type Stats struct {
 	Viewers  map[cdn.StreamID]int // now
 	Sessions []ViewerStats        // now
@@ -15,7 +16,8 @@ type Stats struct {
 	Packets  uint64               // sent to all viewers ever, repairs aside
 	Bytes    uint64               // of payload in them
 	Resent   uint64               // packets sent again
-	Shed     uint64               // times that viewers lost video or sound because the node was behind
+	Steered  SteerStats
+	Shed     uint64 // times that viewers lost video or sound because the node was behind
 }
 
 // ViewerStats is a snapshot of one viewer.
@@ -24,23 +26,34 @@ type ViewerStats struct {
 	Stream  cdn.StreamID
 	Since   time.Time
 	Layer   string // of video that is sent
-	Named   string // layer that the viewer asked for; "": the best. While it does not come, Layer is another
+	Named   string // the layer that the viewer asked for; "": the best. While it does not come, Layer is another
 	Paused  bool   // video waits for a keyframe
 	Packets uint64
 	Bytes   uint64
 	Resent  uint64
 	Shed    uint64        // times that video or sound was left out because the node was behind
+	Skipped uint64        // times that video was left out because the viewer's connection by TCP took less than there was
 	RTT     time.Duration // 0 before it is known
 	Loss    float64       // share of video packets, as the viewer last reported
-	// Mismatches are the tracks that the viewer wanted and cannot decode.
+	// Mismatches are the tracks that the viewer asked for and cannot decode.
 	Mismatches []Mismatch
 }
+
+// Viewers returns how many viewers each stream has now. Viewers that wait for it count.
+func (e *Edge) Viewers() map[cdn.StreamID]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.count)
+}
+
+// Steered returns counts of what the [Steerer] answered.
+func (e *Edge) Steered() SteerStats { return e.steered.stats() }
 
 // Stats returns a snapshot of the edge and its viewers.
 func (e *Edge) Stats() Stats {
 	e.mu.Lock()
 	st := e.past
-	all := make(map[*viewer]*cdn.Stream, len(e.viewers))
+	all := make(map[*playSession]*cdn.Stream, len(e.viewers))
 	for v := range e.viewers {
 		if v.transport != nil {
 			all[v] = v.stream
@@ -48,6 +61,7 @@ func (e *Edge) Stats() Stats {
 	}
 	e.mu.Unlock()
 	st.Viewers = make(map[cdn.StreamID]int)
+	st.Steered = e.steered.stats()
 	for v, stream := range all {
 		sent := v.transport.Stats()
 		st.Viewers[v.id]++
@@ -65,13 +79,13 @@ func (e *Edge) Stats() Stats {
 		st.Sessions = append(st.Sessions, ViewerStats{
 			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Named: sent.Named, Paused: sent.Paused,
 			Mismatches: misses,
-			Packets:    sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, RTT: sent.RTT, Loss: sent.Loss,
+			Packets:    sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, Skipped: sent.Skipped, RTT: sent.RTT, Loss: sent.Loss,
 		})
 	}
 	return st
 }
 
-// bitrate is that of the layers that a viewer is sent.
+// bitrate returns the bitrate of the layers that a viewer is sent, in bits a second.
 func bitrate(s *cdn.Stream, sent send.Stats) (sum float64) {
 	for _, t := range s.Tracks() {
 		for _, l := range t.Layers() {

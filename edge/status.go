@@ -7,7 +7,7 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
-// changes tells those who wait that a viewer's status may have changed.
+// changes wakes whoever waits for a change of a viewer's status.
 type changes struct {
 	mu   sync.Mutex
 	next chan struct{} // closed at the next change; nil: nobody waits
@@ -32,10 +32,10 @@ func (c *changes) wait() <-chan struct{} {
 }
 
 // Status implements [signal.StatusSession].
-func (v *viewer) Status() signal.Status {
+func (v *playSession) Status() signal.Status {
 	v.edge.mu.Lock()
 	stream := v.stream
-	status := signal.Status{Viewers: v.edge.count[v.id]}
+	status := signal.Status{Viewers: v.edge.count[v.id], Reconnect: v.goTo != "", ReconnectURL: v.goTo}
 	v.edge.mu.Unlock()
 	if stream != nil {
 		_, status.Active = stream.Input()
@@ -46,7 +46,7 @@ func (v *viewer) Status() signal.Status {
 }
 
 // AwaitStatus implements [signal.StatusSession].
-func (v *viewer) AwaitStatus(ctx context.Context, seen signal.Status) signal.Status {
+func (v *playSession) AwaitStatus(ctx context.Context, seen signal.Status) signal.Status {
 	for {
 		changed, inputs := v.changes.wait(), v.inputsChanged()
 		now := v.Status()
@@ -56,7 +56,7 @@ func (v *viewer) AwaitStatus(ctx context.Context, seen signal.Status) signal.Sta
 		select {
 		case <-changed:
 		case <-inputs:
-		case <-v.Done():
+		case <-v.transport.Done():
 			return now
 		case <-ctx.Done():
 			return now
@@ -64,8 +64,9 @@ func (v *viewer) AwaitStatus(ctx context.Context, seen signal.Status) signal.Sta
 	}
 }
 
-// inputsChanged is nil while there is no stream, which is a change of its own.
-func (v *viewer) inputsChanged() <-chan struct{} {
+// inputsChanged is nil while the stream is not ready: that it becomes ready is a change of
+// its own.
+func (v *playSession) inputsChanged() <-chan struct{} {
 	v.edge.mu.Lock()
 	stream := v.stream
 	v.edge.mu.Unlock()

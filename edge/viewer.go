@@ -3,131 +3,93 @@ package edge
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/lite"
-	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/pc/pcsend"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/viewer"
 	"github.com/deltacdn/delta/signal"
 )
 
-// transport is what sends a stream to one viewer.
+// A transport sends a stream to one viewer.
 type transport interface {
-	signal.Session
-	End(err error) // begins the end and does not wait
+	signal.EndableSession
+	// Play sends the stream, once it is ready. It fails with [cdn.ErrNoCommonCodec], with
+	// [cdn.ErrNotFound] for a layer that is not there, or with [viewer.ErrNoVideo]; then
+	// the transport is to be ended.
+	Play(stream *cdn.Stream) error
 	Stats() send.Stats
-	Mismatches() []send.Mismatch // known when the stream is
+	Sent() (sent cdn.Flow, shed uint64)
+	Mismatches() []send.Mismatch // known once Play has succeeded
+	SetLayer(name string) error
+	BoundChanged() // MaxBitrate of the config returns something else now
 }
 
-// A viewer is one viewer's session: what carries the stream, and what has to
-// be given back at its end.
-type viewer struct {
+// A playSession is one viewer's session, from its offer on:
+//
+//	authorize ─► open the stream ─► answer ─► wait for the stream ─► play ─► end
+type playSession struct {
 	// static
 	edge      *Edge
 	id        cdn.StreamID
 	admission *cdn.Admission
-	made      chan struct{} // closed when Offer returns
+	beginning *beginning
+	ctx       context.Context // ends with the viewer; its cause says why
+	cancel    context.CancelCauseFunc
 
-	// Static when made is closed.
-	transport // nil if it failed; set with edge.mu held
-	opening   *opening
-	late      chan struct{} // closed when one that was answered before has its stream; nil: it had
-
-	sent    send.Stats // at the end
-	changes changes    // of the status
+	work    sync.WaitGroup // what takes the viewer from its offer to its stream
+	opening *opening       // of work
+	count   func()         // measures for the last time; static once work is done
+	changes changes        // of the status
+	bound   atomic.Int64   // that SetMaxBitrate has set, 0: none
+	sent    send.Stats     // at the end
 
 	// guarded by edge.mu
-	stream *cdn.Stream // nil while it is not ready
-	cancel func(error) // ends the wait for it; nil: nothing waits
+	transport transport   // nil: it is not answered yet; then static
+	stream    *cdn.Stream // nil: it is not ready yet; then static
+	goTo      string      // the base URL of the node that it was asked to go to; "": none
+	askedAt   time.Time   // when it was last to be asked to go
 }
 
-// start makes the transport. On an error everything but the admission is given
-// back.
-func (v *viewer) start(ctx context.Context, o signal.Offer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if err := v.edge.add(v, cancel); err != nil {
+// An answered viewer is a signal.Session.
+type answered struct {
+	transport
+	*playSession
+}
+
+// serve takes the viewer from its offer to its answer, and to its stream if that is ready
+// soon enough; otherwise the stream follows. making bounds the time until the answer.
+func (v *playSession) serve(making context.Context, o signal.Offer) error {
+	v.work.Add(1)
+	defer v.work.Done()
+	if err := v.edge.add(v); err != nil {
 		return err
 	}
-	t, err := v.connect(ctx, o)
+	stop := context.AfterFunc(making, func() { v.cancel(context.Cause(making)) })
+	t, err := v.answer(o)
+	stop() // from now on the session's end is the viewer's
 	if err != nil {
 		v.opening.close()
 		v.edge.remove(v)
 		return err
 	}
-	e := v.edge
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	v.transport, v.cancel = t, nil
-	if e.closed {
-		t.End(cdn.ErrClosed)
-	}
-	if s, ok := t.(*lite.Session); ok && v.stream == nil {
-		wait, cancel := context.WithCancelCause(context.Background()) // what Offer was given ends with it
-		v.cancel, v.late = cancel, make(chan struct{})
-		e.work.Go(func() { v.playLate(wait, s) })
-		if e.closed {
-			cancel(cdn.ErrClosed)
-		}
+	v.register(t)
+	v.edge.node.Internal().Answered(time.Since(v.beginning.begun))
+	v.admission.Start(t.End)
+	if v.stream != nil {
+		v.play()
+	} else {
+		v.work.Go(v.playLater)
 	}
 	return nil
 }
 
-// connect makes a session of Delta's own, or a PeerConnection where that is
-// wanted, or needed by an offer that is out of the ordinary. Those wait for the
-// stream; the others may get it later.
-func (v *viewer) connect(ctx context.Context, o signal.Offer) (transport, error) {
-	e := v.edge
-	c := send.Config{Layer: o.Layer, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed}
-	if f := e.config.Start; f != nil {
-		c.Start = f(v.id)
-	}
-	if f := e.config.Playout; f != nil {
-		c.Playout = f(v.id)
-	}
-	if !e.config.PeerConnections {
-		err := v.open(ctx, e.answerBy(v.id))
-		if err != nil && !errors.Is(err, errNotYet) {
-			return nil, err
-		}
-		t, err := v.answer(c, o)
-		if errors.Is(err, cdn.ErrUnsupported) && v.stream == nil {
-			if err := v.open(ctx, time.Time{}); err != nil {
-				return nil, err
-			}
-			t, err = v.answer(c, o)
-		}
-		if err == nil {
-			return t, nil
-		}
-		if !errors.Is(err, cdn.ErrUnsupported) {
-			return nil, v.opening.failed(err)
-		}
-		e.node.Logger().Info("a viewer gets a PeerConnection", "stream", string(v.id), "why", err)
-	}
-	if err := v.open(ctx, time.Time{}); err != nil {
-		return nil, err
-	}
-	t, err := pcsend.Answer(ctx, pcsend.Config{
-		Config: c, Node: e.node, Stream: v.stream, Expires: v.admission.Grant().Expires, Connected: v.admission.Proved, Ended: v.ended,
-	}, o.SDP)
-	if err != nil {
-		return nil, v.opening.failed(err)
-	}
-	return t, nil
-}
-
-func (v *viewer) answer(c send.Config, o signal.Offer) (*lite.Session, error) {
-	return lite.Answer(lite.Config{
-		Config: c, Stream: v.stream, Transport: v.edge.node.Transport(), Log: v.edge.node.PionLogger(),
-		Watch: &v.edge.watch, Expires: v.admission.Grant().Expires, Proved: v.admission.Proved, Ended: v.ended,
-	}, o.SDP)
-}
-
 // open waits for the stream until it is ready; see [opening.wait].
-func (v *viewer) open(ctx context.Context, until time.Time) error {
-	if err := v.opening.wait(ctx, until); err != nil {
+func (v *playSession) open(until time.Time) error {
+	if err := v.opening.wait(v.ctx, until); err != nil {
 		return err
 	}
 	v.edge.mu.Lock()
@@ -137,55 +99,152 @@ func (v *viewer) open(ctx context.Context, until time.Time) error {
 	return nil
 }
 
-// playLate gives a viewer who was answered before its stream when that is ready,
-// or ends its session.
-func (v *viewer) playLate(ctx context.Context, s *lite.Session) {
-	defer close(v.late)
-	err := v.open(ctx, time.Time{})
-	if err == nil {
-		if err = s.Play(v.stream); err != nil {
-			if errors.Is(err, lite.ErrNoVideo) {
-				v.edge.wait(v.id)
+// answer makes a session of Delta's own, or a PeerConnection where that is configured or
+// the offer needs it. An offer that cannot be answered otherwise waits for the stream.
+func (v *playSession) answer(o signal.Offer) (transport, error) {
+	e, c := v.edge, v.config(o)
+	if !e.config.PeerConnections {
+		until := e.answerBy(v.id)
+		for {
+			if err := v.open(until); err != nil && !errors.Is(err, errNotYet) {
+				return nil, err
 			}
-			err = v.opening.failed(err)
+			t, err := v.answerOwn(c, o)
+			switch {
+			case err == nil:
+				return t, nil
+			case !errors.Is(err, cdn.ErrUnsupported):
+				return nil, v.opening.failed(err)
+			}
+			if v.stream != nil {
+				e.node.Logger().Info("a viewer gets a PeerConnection", "stream", string(v.id), "why", err)
+				break
+			}
+			until = time.Time{}
 		}
 	}
+	if err := v.open(time.Time{}); err != nil {
+		return nil, err
+	}
+	v.beginning.start(spanConnect)
+	t, err := pcsend.Answer(v.ctx, pcsend.Config{
+		Config: c, Node: e.node, Stream: v.stream, Connected: v.connected, Ended: v.ended,
+	}, o.SDP)
 	if err != nil {
-		v.edge.warnOfCodecs(v.id, err)
-		s.End(err)
+		return nil, v.opening.failed(err)
+	}
+	return t, nil
+}
+
+func (v *playSession) config(o signal.Offer) send.Config {
+	e := v.edge
+	c := send.Config{
+		Layer: o.Layer, MaxBitrate: v.maxBitrate, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed, OnLate: e.node.Internal().Late,
+		OnStep: v.beginning.step, OnLayer: v.changes.tell,
+	}
+	if f := e.config.Start; f != nil {
+		c.Start = f(v.id).internal()
+	}
+	if f := e.config.Playout; f != nil {
+		c.Playout = f(v.id).internal()
+	}
+	return c
+}
+
+// answerOwn answers with what the stream has, or, while it is not ready, with all that
+// could be.
+func (v *playSession) answerOwn(c send.Config, o signal.Offer) (transport, error) {
+	v.beginning.start(spanConnect)
+	t, err := viewer.Answer(viewer.Config{
+		Config: c, Stream: v.stream, Transport: v.edge.node.Internal(), Log: v.edge.node.Internal().PionLog,
+		Watch: &v.edge.watch, Proved: v.admission.Proved, Connected: v.beginning.connected, Ended: v.ended,
+	}, o.SDP)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// connected is called when media can flow over a PeerConnection.
+func (v *playSession) connected() {
+	v.admission.Proved()
+	v.beginning.connected()
+}
+
+// register shows an answered viewer to those who list and end viewers.
+func (v *playSession) register(t transport) {
+	e := v.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v.transport = t
+	v.count = e.node.Measure(v.measure)
+	if e.closed {
+		t.End(cdn.ErrClosed)
+	}
+}
+
+// playLater waits for the stream of a viewer that was answered without it.
+func (v *playSession) playLater() {
+	if err := v.open(time.Time{}); err != nil {
+		v.fail(err)
 		return
 	}
-	<-v.made
+	v.play()
+}
+
+// play begins to send the stream.
+func (v *playSession) play() {
+	err := v.transport.Play(v.stream)
+	if errors.Is(err, viewer.ErrNoVideo) {
+		v.edge.noteAudioOnly(v.id)
+	}
+	if err != nil {
+		v.fail(v.opening.failed(err))
+		return
+	}
 	v.tellMismatches()
 }
 
-// end begins the viewer's end; one that is still being made ends when it is.
-func (v *viewer) end(err error) {
+// fail ends a viewer that does not get its stream.
+func (v *playSession) fail(err error) {
+	v.edge.warnOfCodecs(v.id, err)
+	v.transport.End(err)
+}
+
+// end begins the viewer's end. One that is not answered yet is refused.
+func (v *playSession) end(err error) {
 	v.edge.mu.Lock()
-	t, cancel := v.transport, v.cancel
+	t := v.transport
 	v.edge.mu.Unlock()
-	if cancel != nil {
-		cancel(err)
-	}
+	v.cancel(err)
 	if t != nil {
 		t.End(err)
 	}
 }
 
-// ended is called when the session is over.
-func (v *viewer) ended(err error, sent send.Stats) {
+// ended is called when the transport is over.
+func (v *playSession) ended(err error, sent send.Stats) {
+	v.cancel(err)
+	v.work.Wait()
 	v.sent = sent
-	<-v.made
-	if v.late != nil {
-		v.end(err)
-		<-v.late
-	}
 	v.opening.close()
+	v.beginning.over(err)
+	v.count()
 	v.admission.Leave(err)
 	v.edge.remove(v)
 }
 
-func (v *viewer) slow(layer string, paused bool) {
+// measure adds what the viewer was sent.
+func (v *playSession) measure(t *cdn.Totals) {
+	sent, shed := v.transport.Sent()
+	t.Viewers.Sent.Add(sent)
+	t.Shed += shed
+}
+
+func (v *playSession) slow(layer string, paused bool) {
 	v.changes.tell()
-	v.edge.node.Emit(cdn.ViewerSlow{Stream: v.id, Session: v.admission.Name(), Layer: layer, Paused: paused})
+	g := v.admission.Grant()
+	v.edge.node.Emit(cdn.ViewerSlow{
+		Stream: v.id, Session: v.admission.Name(), Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Layer: layer, Paused: paused,
+	})
 }

@@ -56,3 +56,30 @@ func Example() {
 	// bob: true
 	// ada again: <nil>
 }
+
+// A program publishes its own media: samples here, one each 20 ms. Whoever has the
+// stream plays it as any other.
+func ExampleOrigin_Publish() {
+	node, _ := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	defer node.Close()
+	live, _ := origin.New(node, origin.Config{})
+
+	pub, err := live.Publish(context.Background(), origin.PublishRequest{
+		Stream: "demo",
+		Tracks: []cdn.TrackInfo{{Codec: cdn.Codec{MimeType: "audio/opus"}}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	silence := []byte{0xf8, 0xff, 0xfe} // 20 ms of Opus
+	for range 10 {
+		_ = pub.Track("audio").WriteSample(silence, 20*time.Millisecond) // fails once pub has ended
+		time.Sleep(20 * time.Millisecond)
+	}
+	fmt.Println("packets:", node.Stats().Streams[0].Tracks[0].Layers[0].Packets)
+	fmt.Println(pub.Close())
+	// Output:
+	// packets: 10
+	// <nil>
+}

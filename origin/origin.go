@@ -1,6 +1,6 @@
 // Package origin accepts publishers. An [Origin] answers their offers (it is a
-// [signal.Handler], for WHIP or any other signaling) and is a [cdn.Source] of
-// what they send, for edges on the same node and for other nodes.
+// [signal.Handler], for WHIP or any other signaling) and is a [cdn.Source] of what they
+// send, for edges on the same node and for other nodes.
 package origin
 
 import (
@@ -15,24 +15,24 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
-	"github.com/deltacdn/delta/internal/negotiate"
-	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/internal/pc/pcrecv"
 	"github.com/deltacdn/delta/internal/receive"
+	"github.com/deltacdn/delta/internal/sdp"
 	"github.com/deltacdn/delta/signal"
 )
 
-// Takeover says what happens when a stream that has a publisher gets another.
+// Takeover says what happens when somebody publishes a stream that has a publisher.
 type Takeover int
 
 // The ways.
 const (
-	// TakeoverSameSubject lets a publisher take over from one with the same
-	// subject ([cdn.Grant]), as one that reconnects does; others, and those
-	// without a subject, are refused with [cdn.ErrAlreadyPublishing].
+	// TakeoverSameSubject lets a publisher take over from one with the same subject
+	// ([cdn.Grant]), such as itself when it reconnects. Others, and those without a
+	// subject, are refused with [cdn.ErrAlreadyPublishing].
 	TakeoverSameSubject Takeover = iota
-	// TakeoverNever refuses all.
+	// TakeoverNever refuses all others.
 	TakeoverNever
-	// TakeoverAlways lets anybody who may publish take over.
+	// TakeoverAlways lets everybody who may publish take over.
 	TakeoverAlways
 )
 
@@ -40,23 +40,22 @@ const (
 type Config struct {
 	// Takeover says what a second publisher of a stream may do.
 	Takeover Takeover
-	// Grace is how long a stream waits for its publisher to come back when it
-	// was lost without a word; viewers stay. If zero, 5 s; if negative, not at
-	// all. A publisher that says goodbye (WHIP DELETE) ends the stream at once.
+	// Grace is how long a stream waits for its publisher to come back after the connection
+	// was lost; viewers stay. If zero, 5 s; if negative, not at all. A publisher that says
+	// goodbye (WHIP DELETE) ends the stream at once.
 	Grace time.Duration
 	// Codecs are the MIME types that may be published, such as "video/H264".
 	// If empty, all.
 	Codecs []string
-	// Choose decides which codec is taken for a track for which the publisher
-	// offers several. It gets those that Codecs allows, in the publisher's order,
-	// at least one, and returns an index into them; or a negative number if none
-	// is to be taken, and then the track is left out. It is called concurrently,
-	// and should be quick. If nil, [PreferredCodec].
+	// Choose decides which codec is used for a track for which the publisher offers several.
+	// It gets those that Codecs allows, in the publisher's order, at least one, and returns
+	// an index into them, or a negative number to leave the track out. It is called
+	// concurrently, and should be quick. If nil, [PreferredCodec].
 	Choose func(stream cdn.StreamID, kind cdn.Kind, offered []cdn.Codec) int
-	// PeerConnections: publishers are received by pion's PeerConnection, and not by
-	// Delta's own sessions, which cost a fraction of the memory and time. It is the
-	// reference in tests, and the way out should a client not get along. Where
-	// [cdn.Config].Tune is set, it is always so.
+	// PeerConnections has publishers received by pion's PeerConnection instead of Delta's own
+	// sessions, which take a fraction of its memory and time. It is the reference in tests,
+	// and the way out if a client cannot connect to the other. Where [cdn.Config].Tune is
+	// set, it is always so.
 	PeerConnections bool
 }
 
@@ -71,7 +70,7 @@ type Origin struct {
 	mu       sync.Mutex
 	streams  map[cdn.StreamID]*published
 	sessions map[*session]struct{} // of Delta's own
-	changed  chan struct{}         // closed when a stream has come
+	changed  chan struct{}         // closed when a stream has been added
 	past     receive.Stats         // of sessions that are over
 	closed   bool
 }
@@ -87,32 +86,28 @@ func New(node *cdn.Node, c Config) (*Origin, error) {
 		}
 	}
 	o := &Origin{node: node, config: c, streams: make(map[cdn.StreamID]*published), sessions: make(map[*session]struct{}), changed: make(chan struct{})}
+	node.Serve(cdn.RoleOrigin)
 	node.Own(o)
 	return o, nil
 }
 
 // Offer starts a publisher's session.
-func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session, error) {
+func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (_ signal.Session, err error) {
 	id, err := cdn.ParseStreamID(string(offer.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "publish", Err: err}
 	}
+	ctx, span := o.node.Trace(ctx, "publish", cdn.Attr{Key: cdn.AttrStream, Value: string(id)})
+	defer func() { span.End(err) }()
 	a, err := o.node.Authorize(ctx, cdn.AuthRequest{
-		Action: cdn.ActionPublish, Stream: id, Credential: offer.Credential, RemoteAddr: offer.RemoteAddr,
+		Action: cdn.ActionPublish, Stream: id, Credential: offer.Credential, Query: offer.Query, RemoteAddr: offer.RemoteAddr,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if offer.Publication != "" {
-		if _, err := cdn.ParseNodeID(offer.Publication); err != nil {
-			return nil, &cdn.Error{Op: "publish", Stream: id, Err: fmt.Errorf("%w: publication %.40q", cdn.ErrInvalid, offer.Publication)}
-		}
-	}
-	plan, err := receive.Accept(offer.SDP, o.chooser(id))
+	plan, err := o.plan(id, offer)
 	if err != nil {
-		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
-	}
-	if err := receive.Check(plan); errors.Is(err, cdn.ErrInvalid) { // ahead of touching a stream that lives
+		a.Leave(err)
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}
 	}
 	making, err := a.Enter(ctx)
@@ -128,29 +123,45 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (signal.Session,
 	return s, nil
 }
 
-// PreferredCodec is what [Config].Choose does if it is nil: it returns the index
-// of the codec that most viewers can decode. For video those are H.264 Constrained
-// Baseline and VP8, in the publisher's order; then come other H.264, VP9, AV1,
-// H.265, and the rest. For audio it is Opus, and then the publisher's first. A
-// Choose of one's own may call it for what it leaves open.
-func PreferredCodec(kind cdn.Kind, offered []cdn.Codec) int {
-	return negotiate.Preferred(kind, offered)
+// plan decides what is received of what an offer offers.
+func (o *Origin) plan(id cdn.StreamID, offer signal.Offer) (*receive.Plan, error) {
+	if offer.Publication != "" {
+		if _, err := cdn.ParseNodeID(offer.Publication); err != nil {
+			return nil, fmt.Errorf("%w: publication %.40q", cdn.ErrInvalid, offer.Publication)
+		}
+	}
+	plan, err := receive.Accept(offer.SDP, o.chooser(id))
+	if err != nil {
+		return nil, err
+	}
+	if err := receive.Check(plan); errors.Is(err, cdn.ErrInvalid) { // ahead of touching a live stream
+		return nil, err
+	}
+	return plan, nil
 }
 
-// chooser decides what is taken of an offer to publish a stream.
-func (o *Origin) chooser(id cdn.StreamID) negotiate.Chooser {
-	var choose negotiate.Chooser
+// PreferredCodec is the default of [Config].Choose: it returns the index of the codec that
+// most viewers can decode. For video those are H.264 Constrained Baseline and VP8, in the
+// publisher's order; then come other H.264, VP9, AV1, H.265, and the rest. For audio it is
+// Opus, and then the publisher's first. Another Choose may call it for what it leaves open.
+func PreferredCodec(kind cdn.Kind, offered []cdn.Codec) int {
+	return sdp.Preferred(kind, offered)
+}
+
+// chooser returns what decides which codecs of an offer are used.
+func (o *Origin) chooser(id cdn.StreamID) sdp.Chooser {
+	var choose sdp.Chooser
 	if f := o.config.Choose; f != nil {
 		choose = func(kind cdn.Kind, offered []cdn.Codec) int { return f(id, kind, offered) }
 	}
-	return negotiate.Only(o.allows, choose)
+	return sdp.Only(o.allows, choose)
 }
 
 func (o *Origin) allows(c cdn.Codec) bool {
 	return len(o.config.Codecs) == 0 || slices.ContainsFunc(o.config.Codecs, c.Is)
 }
 
-// publish gives the session its input and answers.
+// publish adds the session's input and answers the offer.
 func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission, plan *receive.Plan, offer signal.Offer) (*session, error) {
 	p, input, err := o.input(id, a.Grant().Subject, offer.Publication, plan.Tracks)
 	if err != nil {
@@ -164,16 +175,15 @@ func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission,
 	return s, nil
 }
 
-// receive makes a session of Delta's own, or a PeerConnection where that is wanted,
-// or needed by an offer that is out of the ordinary.
+// receive makes a session of Delta's own, or a PeerConnection where that is configured or
+// the offer needs it.
 func (o *Origin) receive(ctx context.Context, s *session, plan *receive.Plan) (transport, error) {
-	expires := s.admission.Grant().Expires
-	if !o.config.PeerConnections && !o.node.Tuned() {
+	if !o.config.PeerConnections && !o.node.Internal().Tuned {
 		o.add(s)
 		t, err := receive.Answer(receive.Config{
-			Input: s.input, Transport: o.node.Transport(), Log: o.node.Logger().With("stream", string(s.published.stream.ID())),
-			PionLog: o.node.PionLogger(), Watch: &o.watch, Clock: &o.clock, Expires: expires, Proved: s.admission.Proved,
-			Ended: s.received,
+			Input: s.input, Transport: o.node.Internal(), Arrivals: o.node.Arrivals(), Log: o.node.Logger().With("stream", string(s.published.stream.ID())),
+			PionLog: o.node.Internal().PionLog, Watch: &o.watch, Clock: &o.clock, MaxBitrate: s.admission.MaxBitrate, Proved: s.admission.Proved,
+			Ended: s.ownEnded,
 		}, plan)
 		if err == nil {
 			s.own.Store(t)
@@ -186,13 +196,13 @@ func (o *Origin) receive(ctx context.Context, s *session, plan *receive.Plan) (t
 		o.node.Logger().Info("a publisher gets a PeerConnection", "stream", string(s.published.stream.ID()), "why", err)
 	}
 	return pcrecv.Answer(ctx, pcrecv.Config{
-		Node: o.node, Input: s.input, Expires: expires, Connected: s.admission.Proved, Ended: s.ended,
+		Node: o.node, Input: s.input, MaxBitrate: s.admission.MaxBitrate, Connected: s.admission.Proved, Ended: s.ended,
 	}, plan)
 }
 
-// input finds or makes the stream and adds a way in. A stream whose codecs the
-// newcomer does not continue ends, and a new one of the same name begins:
-// viewers have to negotiate anew anyway.
+// input finds or makes the stream and adds an input. A stream ends whose codecs the new
+// publisher does not continue, and another of the same name begins: viewers have to
+// negotiate again in any case.
 func (o *Origin) input(id cdn.StreamID, subject, publication string, tracks []cdn.TrackInfo) (*published, *cdn.Input, error) {
 	for {
 		p, err := o.stream(id)
@@ -207,13 +217,13 @@ func (o *Origin) input(id cdn.StreamID, subject, publication string, tracks []cd
 		case errors.Is(err, cdn.ErrNoCommonCodec), errors.Is(err, cdn.ErrEnded):
 			p.end(err) // and another is made
 		default:
-			p.endUnused(err)
+			p.endUnused()
 			return nil, nil, err
 		}
 	}
 }
 
-// stream returns the stream of that name, made now if need be.
+// stream returns the stream of that name, which is made if there is none.
 func (o *Origin) stream(id cdn.StreamID) (*published, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -240,7 +250,7 @@ func (o *Origin) Changed() <-chan struct{} {
 	return o.changed
 }
 
-// tell says that a stream has come.
+// tell announces that a stream has been added.
 func (o *Origin) tell() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -248,7 +258,8 @@ func (o *Origin) tell() {
 	o.changed = make(chan struct{})
 }
 
-// Open returns a stream that is being published here.
+// Open returns a stream that is published here. It is not ready yet while its publisher's
+// session is being made.
 func (o *Origin) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, error) {
 	if slices.Contains(r.Path, o.node.ID()) {
 		return nil, &cdn.Error{Op: "open", Stream: r.Stream, Err: cdn.ErrLoop}
@@ -256,7 +267,7 @@ func (o *Origin) Open(_ context.Context, r cdn.Request) (*cdn.Subscription, erro
 	o.mu.Lock()
 	p := o.streams[r.Stream]
 	o.mu.Unlock()
-	if p == nil || p.stream.Tracks() == nil || p.stream.Err() != nil {
+	if p == nil || p.stream.Err() != nil {
 		return nil, &cdn.Error{Op: "open", Stream: r.Stream, Err: cdn.ErrNotFound}
 	}
 	return cdn.NewSubscription(p.stream, nil), nil

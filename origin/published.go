@@ -13,43 +13,42 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
-// published is a stream with its publisher, or with one that is waited for.
+// published is a stream with its publisher, or one that waits for its publisher.
 type published struct {
 	origin *Origin
 	stream *cdn.Stream
-	own    string         // names what is published here alone
+	own    string         // the publication's name, unless the publisher names it
 	work   sync.WaitGroup // sessions and timers
 	ending sync.Once
 
 	mu      sync.Mutex
-	ways    []way  // the newest last; none while the publisher is waited for
+	ways    []way  // the newest last; none while the stream waits for its publisher
 	subject string // of the last publisher
 	epoch   uint64
-	// publication is what is being published: own, or what the publisher calls
-	// it, who then may be sending it to other origins, too.
+	// publication names what is published: own, or the name that the publisher gives it,
+	// which then may send it to other origins, too.
 	publication string
 	shared      bool
-	grace       *time.Timer // runs while the publisher is waited for
-	retract     func()      // takes the announcement back
+	grace       *time.Timer // runs while the stream waits for its publisher
+	retract     func()      // withdraws the announcement
 	ended       bool
 }
 
-// A way is how a publisher's media comes in. While one takes over from another
-// there are two of them.
+// A way is the input of one publisher. While one takes over from another there are two.
 type way struct {
 	input       *cdn.Input
 	subject     string
 	publication string
 }
 
-// newInput adds the publisher's way in, under the next epoch, if there is none
-// or it may take over. The caller owes a call of leave or abandon.
+// newInput adds the publisher's input, under the next epoch, if there is no other or it may
+// take over. The caller must call leave or abandon.
 func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo) (*cdn.Input, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.removeLocked(nil) // an input that has ended must not keep a publisher out
 	switch {
-	case p.ended || p.stream.Err() != nil: // whoever ended it, and why, is not the newcomer's concern
+	case p.ended || p.stream.Err() != nil: // why it ended is not the new publisher's concern
 		return nil, cdn.ErrEnded
 	case !p.admitsLocked(subject):
 		return nil, &cdn.Error{
@@ -95,56 +94,66 @@ func (p *published) admitsLocked(subject string) bool {
 func (p *published) announceLocked() {
 	e := cdn.Entry{Publication: p.publication, Epoch: p.epoch}
 	if p.shared {
-		e.Epoch = 1 // that a publisher came back here does not make the others' stale
+		e.Epoch = 1 // a publisher that came back here does not make the others' entries stale
 	}
 	p.retract = p.origin.node.Announce(p.stream, e, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !p.ended { // not from within the announcer, which ending calls
+		if !p.ended { // not on the announcer's goroutine, which end calls
 			p.work.Go(func() { p.end(fmt.Errorf("%w: it is published elsewhere", cdn.ErrStale)) })
 		}
 	})
 }
 
-// leave notes that the publisher of input is gone, for the reason given. A stream
-// whose only publisher never connected is not kept for it: strangers could fill the
-// node with such streams.
+// leave notes that the publisher of input is gone, and why. A stream whose only publisher
+// never connected is not kept for it: strangers could fill the node with such streams. Nor
+// is that of a publisher that may not publish any more.
 func (p *published) leave(input *cdn.Input, connected bool, err error) {
 	defer p.work.Done()
 	p.mu.Lock()
 	p.removeLocked(input)
 	if len(p.ways) > 0 || p.grace != nil || p.ended {
 		p.mu.Unlock()
-		return // another has taken over, or never ceased
+		return // another has taken over, or was never replaced
 	}
 	goodbye := errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrEnded)
-	if wait := p.origin.config.Grace; wait > 0 && !goodbye && (connected || p.epoch > 1) {
+	final := goodbye || errors.Is(err, cdn.ErrForbidden) || errors.Is(err, cdn.ErrUnauthorized) && !errors.Is(err, cdn.ErrExpired)
+	err = endOf(err)
+	if wait := p.origin.config.Grace; wait > 0 && !final && (connected || p.epoch > 1) {
 		p.startGraceLocked(wait, err)
 		p.mu.Unlock()
 		return
 	}
 	p.mu.Unlock()
-	if goodbye {
-		err = cdn.ErrEnded
-	}
 	p.end(err)
 }
 
-// abandon takes back a newInput whose publisher got no session. It leaves the
-// stream as it was before.
+// endOf returns why a stream ends whose publisher's session ended with err. Viewers are not
+// told a reason that concerns the publisher alone.
+func endOf(err error) error {
+	switch {
+	case errors.Is(err, cdn.ErrClosed), errors.Is(err, cdn.ErrEnded):
+		return cdn.ErrEnded
+	case errors.Is(err, cdn.ErrForbidden), errors.Is(err, cdn.ErrUnauthorized), errors.Is(err, cdn.ErrOverLimit) && !errors.Is(err, cdn.ErrDraining):
+		return fmt.Errorf("%w: its publisher was sent away: %s", cdn.ErrEnded, err.Error())
+	}
+	return err
+}
+
+// abandon undoes a newInput whose publisher got no session. The stream is what it was.
 func (p *published) abandon(input *cdn.Input, err error) {
 	input.Close(err)
 	p.mu.Lock()
 	first := p.epoch == 1
 	p.mu.Unlock()
 	if first {
-		p.end(err)
+		p.end(errRefused)
 	}
 	p.leave(input, false, cdn.ErrPeerLost)
 }
 
-// removeLocked takes out the way of input (nil: of none), and those that have come
-// to their end without having left yet: they do not keep the stream.
+// removeLocked removes the way of input (nil: of none), and those that have ended without
+// having left yet: they do not keep the stream.
 func (p *published) removeLocked(input *cdn.Input) {
 	p.ways = slices.DeleteFunc(p.ways, func(w way) bool {
 		select {
@@ -157,7 +166,7 @@ func (p *published) removeLocked(input *cdn.Input) {
 	if n := len(p.ways); n > 0 {
 		last := p.ways[n-1]
 		p.subject = last.subject
-		if last.publication != p.publication && !p.ended { // who would take over did not come
+		if last.publication != p.publication && !p.ended { // the one that would have taken over did not come
 			p.publication, p.shared = last.publication, last.publication != p.own
 			p.announceLocked()
 		}
@@ -187,18 +196,22 @@ func (p *published) stopGraceLocked() {
 	p.grace = nil
 }
 
-// endUnused ends a stream that was made for a publisher who then failed.
-func (p *published) endUnused(err error) {
+// errRefused is why a stream ends whose first publisher is refused: the publisher is told
+// why, and those who wait for the stream that there is none.
+var errRefused = fmt.Errorf("%w: its publisher was refused", cdn.ErrNotFound)
+
+// endUnused ends a stream that was made for a publisher who was then refused.
+func (p *published) endUnused() {
 	p.mu.Lock()
 	unused := p.epoch == 0
 	p.mu.Unlock()
 	if unused {
-		p.end(err)
+		p.end(errRefused)
 	}
 }
 
-// end ends the stream and everything that belongs to it. When it returns, whoever
-// has called it, the stream has ended and its name is free.
+// end ends the stream and everything that belongs to it. When any call returns, the stream
+// has ended and its name is free.
 func (p *published) end(err error) {
 	p.ending.Do(func() {
 		p.mu.Lock()
@@ -230,7 +243,9 @@ type session struct {
 	published *published
 	input     *cdn.Input
 	admission *cdn.Admission
-	own       atomic.Pointer[receive.Session] // nil: it is none of Delta's own, or not there yet
+	own       atomic.Pointer[receive.Session] // nil: a PeerConnection, or not there yet
+	received  atomic.Pointer[receive.Stats]   // at the end; nil: it is not over
+	count     func()                          // measures for the last time
 }
 
 // ended is called when the session is over.
@@ -239,8 +254,28 @@ func (s *session) ended(err error) {
 	s.published.leave(s.input, s.admission.HasProved(), err)
 }
 
-// received is ended for a session of Delta's own.
-func (s *session) received(err error, stats receive.Stats) {
+// ownEnded is ended for a session of Delta's own.
+func (s *session) ownEnded(err error, stats receive.Stats) {
 	s.published.origin.remove(s, stats)
 	s.ended(err)
+}
+
+// stats returns what a session of Delta's own has received; false while there is none.
+func (s *session) stats() (receive.Stats, bool) {
+	if over := s.received.Load(); over != nil {
+		return *over, true
+	}
+	if own := s.own.Load(); own != nil {
+		return own.Stats(), true
+	}
+	return receive.Stats{}, false
+}
+
+// measure adds what the publisher has sent.
+func (s *session) measure(t *cdn.Totals) {
+	got, _ := s.stats()
+	t.Publishers.Received.Add(cdn.Flow{Packets: got.Packets, Bytes: got.Bytes, Repairs: got.Repairs})
+	for _, n := range got.Dropped {
+		t.Publishers.Received.Dropped += n
+	}
 }

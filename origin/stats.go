@@ -2,15 +2,15 @@ package origin
 
 import "github.com/deltacdn/delta/internal/receive"
 
-// Stats is a snapshot of what came from publishers in sessions of Delta's own. The
-// counters never fall.
+// Stats is a snapshot of what was received from publishers in sessions of Delta's own.
+// Counters never decrease.
 type Stats struct {
 	Publishers int    // now
-	Packets    uint64 // that came, repairs included
-	Bytes      uint64 // in these, headers included
-	Repairs    uint64 // of these, by retransmission (RFC 4588)
-	// Dropped counts packets that were not taken, by reason. "not authentic" are those
-	// that came twice, too.
+	Packets    uint64 // received, repairs included
+	Bytes      uint64 // in those packets, headers included
+	Repairs    uint64 // of those packets, retransmissions (RFC 4588)
+	// Dropped counts packets that were dropped, by reason. Those that came twice count as
+	// "not authentic".
 	Dropped map[string]uint64
 }
 
@@ -19,8 +19,8 @@ func (o *Origin) Stats() Stats {
 	o.mu.Lock()
 	sum, publishers := o.past, 0
 	for s := range o.sessions {
-		if own := s.own.Load(); own != nil {
-			sum.Add(own.Stats())
+		if got, ok := s.stats(); ok {
+			sum.Add(got)
 			publishers++
 		}
 	}
@@ -35,13 +35,16 @@ func (o *Origin) Stats() Stats {
 }
 
 func (o *Origin) add(s *session) {
+	s.count = o.node.Measure(s.measure)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sessions[s] = struct{}{}
 }
 
-// remove forgets a session, but for what it received.
+// remove removes a session, and keeps the sum of what it received.
 func (o *Origin) remove(s *session, received receive.Stats) {
+	s.received.Store(&received)
+	s.count()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.sessions, s)

@@ -8,16 +8,16 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// The words for what a node knows of a layer.
+// The words for what a node knows about a layer.
 const (
 	factOpaque    = "opaque"
 	factKeyframes = "keyframes"
 	factEstimated = "estimated"
 )
 
-// writeFacts says what is known of a stream's layers, as the value of an attribute:
-// for each layer the number of its track, its name and the words that apply, such as
-// "1/h/keyframes,estimated". It is empty if nothing is known.
+// writeFacts returns what is known about a stream's layers, as the value of an SDP
+// attribute: for each layer the index of its track, its name and the words that apply,
+// such as "1/h/keyframes,estimated". It is empty if nothing is known.
 func writeFacts(s *cdn.Stream) string {
 	var all []string
 	for i, t := range s.Tracks() {
@@ -40,7 +40,7 @@ func writeFacts(s *cdn.Stream) string {
 	return strings.Join(all, " ")
 }
 
-// readFacts reads what writeFacts wrote, and passes over what it does not know.
+// readFacts reads what writeFacts wrote, and ignores what it does not know.
 func readFacts(value string, expect func(track int, layer string, f cdn.LayerFacts)) {
 	for _, field := range strings.Fields(value) {
 		parts := strings.Split(field, "/")

@@ -3,25 +3,35 @@ package relay
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/jitter"
+	"github.com/deltacdn/delta/internal/trouble"
 )
 
-// A fetch keeps one stream coming from wherever it can be had.
+// A fetch keeps one stream coming from wherever it can be had. Its goroutine does the I/O
+// that a [chooser], a [watchdog] and a [scout] decide on.
 type fetch struct {
 	// static
 	relay  *Relay
 	stream *cdn.Stream
-	path   []cdn.NodeID // of the first who asked, with this node at its end
+	path   []cdn.NodeID    // of the first request, with this node at its end
+	ctx    context.Context // ends with the fetch
 	cancel context.CancelFunc
+	traced cdn.TraceContext // the span of the first request, until the stream is here
+	jitter *jitter.Source
+	chosen chan struct{} // holds one item after expected has changed
 
-	known []cdn.Entry // run's own: what the directory said last
+	// owned by run
+	found   []cdn.Entry // the directory's last answer
+	known   []cdn.Entry // the nodes to ask, the best first
+	settled bool        // the nodes that may give the stream have been measured, or not in time
 
 	// guarded by relay.mu
 	wants    int
+	expected cdn.InputConfig // the way that the stream is about to take; without Path: not known
 	upstream upstream
 	linger   *time.Timer // runs while nobody wants it
 	over     bool
@@ -32,8 +42,8 @@ func (f *fetch) wantLocked() {
 	f.stopTimerLocked()
 }
 
-// comesThroughLocked reports whether the stream comes through one of nodes, or
-// one of them is being asked for it: to give it to them would be a loop.
+// comesThroughLocked reports whether the stream comes through one of nodes, or one of
+// them is being asked for it: to give it to them would be a loop.
 func (f *fetch) comesThroughLocked(nodes []cdn.NodeID) bool {
 	in, _ := f.stream.Input()
 	for _, id := range append(slices.Clone(in.Path), f.upstream.from.Node) {
@@ -57,61 +67,40 @@ func (f *fetch) stopTimerLocked() {
 	f.linger = nil
 }
 
-// The pauses between attempts double from the first to the last, and each is
-// shortened by up to half, so that nodes that lost the same upstream do not
-// come back at one moment.
-const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 3 * time.Second
-)
-
-// run fetches until the stream ends, nobody wants it, or it cannot be had any
-// more, and returns why.
+// run fetches until the stream ends, nobody wants it, or it cannot be had any more, and
+// returns why.
 func (f *fetch) run(ctx context.Context) error {
-	pause := firstPause
-	lost := time.Now() // since when it does not come from anywhere
-	for {
-		err := f.supply(ctx)
-		ready := f.stream.Tracks() != nil
-		switch {
-		case ctx.Err() != nil:
-			return cdn.ErrClosed
-		case errors.Is(err, cdn.ErrEnded), !ready:
-			return err
-		case errors.Is(err, cdn.ErrNoCommonCodec):
-			return err // the stream has other codecs now: viewers must negotiate anew
+	c := newChooser(time.Now(), f.stream.ID(), chooserConfig{
+		findTimeout: f.relay.config.FindTimeout, giveUp: f.relay.config.GiveUp, jitter: f.jitter.Below,
+		first: len(f.path) == 1, widens: f.relay.ways.near != nil,
+	})
+	for ctx.Err() == nil {
+		switch s := c.next(time.Now()); s.do {
+		case doFind:
+			entries, err := f.find(ctx, s)
+			c.found(time.Now(), f.sight(), entries, err)
+		case doFetch:
+			outcome := f.fetchFrom(ctx, s)
+			c.fetched(time.Now(), f.sight(), outcome)
+		case doPause:
+			f.use(cdn.Entry{}, cdn.Entry{}, nil)
+			f.relay.node.Logger().Info("a fetch broke off", "stream", string(f.stream.ID()), "retry", time.Until(s.until), "err", s.err)
+			sleep(ctx, time.Until(s.until))
+		case doGiveUp:
+			f.use(cdn.Entry{}, cdn.Entry{}, nil)
+			if errors.Is(s.err, trouble.ErrCircle) {
+				report(f.relay.ways.links, c.asked[0], s.err, "stream", string(f.stream.ID()))
+			}
+			return s.err
 		}
-		if at := f.lively(); at.After(lost) {
-			lost, pause = at, firstPause
-		}
-		if time.Since(lost) > f.relay.config.GiveUp {
-			return err
-		}
-		f.relay.node.Logger().Info("a fetch broke off", "stream", string(f.stream.ID()), "err", err, "again in", pause)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause - rand.N(pause/2)):
-		}
-		pause = min(2*pause, lastPause)
 	}
+	f.use(cdn.Entry{}, cdn.Entry{}, nil)
+	return cdn.ErrClosed
 }
 
-// lively returns when the stream was last known to come from somewhere: something
-// came, or its sender was there.
-func (f *fetch) lively() time.Time {
-	at := newest(f.stream)
-	if _, present := f.stream.Sender(); present.After(at) {
-		return present
-	}
-	return at
-}
-
-// worse reports whether err says more than last: a node that could not be
-// asked, more than one that does not have the stream; and one that had it and
-// knows that it has ended, most.
-func worse(err, last error) bool {
-	if errors.Is(err, cdn.ErrEnded) || errors.Is(last, cdn.ErrEnded) {
-		return errors.Is(err, cdn.ErrEnded)
-	}
-	return !errors.Is(err, cdn.ErrNotFound) || errors.Is(last, cdn.ErrNotFound)
+// sight returns what is seen of the stream now.
+func (f *fetch) sight() sighting {
+	s := sighting{ready: f.stream.Tracks() != nil, newest: newest(f.stream)}
+	s.sender, s.present = f.stream.Sender()
+	return s
 }

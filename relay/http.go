@@ -10,8 +10,8 @@ import (
 	"github.com/deltacdn/delta/signal/whep"
 )
 
-// Handler serves the streams of source to the relays of other nodes over HTTP.
-// Mount it at [Prefix].
+// Handler serves the streams of source to the relays of other nodes over HTTP. It must be
+// mounted at [Prefix]. proxies are as those of [Server.Handler].
 func Handler(node *cdn.Node, source cdn.Source, proxies ...netip.Prefix) (http.Handler, error) {
 	server, err := NewServer(node, source)
 	if err != nil {
@@ -20,9 +20,9 @@ func Handler(node *cdn.Node, source cdn.Source, proxies ...netip.Prefix) (http.H
 	return server.Handler(proxies...)
 }
 
-// Handler takes offers of links over HTTP, and those who fetch stream by stream.
-// Mount it at [Prefix]. proxies are the networks of reverse proxies in front of it,
-// whose word on where a request comes from is taken; a node behind one is not on
+// Handler takes offers of links over HTTP, and requests of nodes that fetch stream by
+// stream. It must be mounted at [Prefix]. proxies are the networks of reverse proxies in
+// front of it, whose forwarded client addresses are believed; a node behind one is not on
 // this machine.
 func (s *Server) Handler(proxies ...netip.Prefix) (http.Handler, error) {
 	streams, err := whep.New(s, whep.Config{Prefix: Prefix, Proxies: proxies, Logger: s.node.Logger()})

@@ -8,7 +8,9 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/link"
-	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/trouble"
+	"github.com/deltacdn/delta/internal/trouble/reason"
 	"github.com/deltacdn/delta/signal"
 	signallink "github.com/deltacdn/delta/signal/link"
 )
@@ -17,60 +19,65 @@ import (
 type LinkConfig struct {
 	// Dialer carries offers of links. If nil, HTTP.
 	Dialer signal.LinkDialer
-	// Credential is shown to other nodes with each stream that is asked for.
+	// Credential is shown to other nodes with each stream that is requested.
 	Credential string
-	// Silence is how long nothing may come of a stream before its fetch is given
-	// up, unless another node was found to have no more of it. If zero, 5 s. That
-	// the other node is gone is noticed within half a second.
+	// Silence is how long a stream may bring nothing until its fetch is given up, unless
+	// another node was found to have no more of it. If zero, 5 s. A node that is gone is
+	// noticed within half a second.
 	Silence time.Duration
 	// Fallback fetches from nodes that know no links, or have no kind of address in
-	// common with this one. If nil, those are no use.
+	// common with this one. If nil, nothing is fetched from those.
 	Fallback Fetcher
 }
 
 // Link is a [Fetcher] that has all streams from another node over one standing
-// connection with it, which the first fetch makes. On a connection that stands, a
-// stream is here one round trip after it was asked for, from its newest keyframe
-// on.
+// connection with it, which the first fetch makes. On a connection that stands, a stream
+// is here one round trip after its request, from its newest keyframe on.
 type Link struct {
 	node   *cdn.Node
 	links  *link.Links
 	config LinkConfig
 
-	mu      sync.Mutex
-	foreign beliefs // URLs where there are no links
-	shut    beliefs // URLs of nodes with which no link came about, or that were lost
-	silent  beliefs // streams of which no node had more
+	mu          sync.Mutex
+	noLinks     ttlMap[error]    // places that know no links; why nothing there looks like a node, or nil
+	unreachable ttlMap[struct{}] // places of nodes with which no link came up, or whose link was lost
+	exhausted   ttlMap[struct{}] // streams of which no node had more
 }
-
-// beliefs are URLs, or streams, of which something is believed, and until when.
-type beliefs map[string]time.Time
 
 const (
-	// foreignFor is how long a node that knew no links is asked for its streams one
-	// by one.
-	foreignFor = time.Minute
-	// shutFor is how long a node counts as lost if nobody tries to reach it again.
-	shutFor = 30 * time.Second
-	// silentStill is how long a stream counts as silent everywhere if nobody probes
-	// it again.
-	silentStill = mostProbes + 2*probeFor
+	// noLinksFor is how long a node that knew no links is asked for its streams one by one.
+	noLinksFor = time.Minute
+	// unreachableFor is how long a node counts as lost if nobody tries to reach it again.
+	unreachableFor = 30 * time.Second
+	// exhaustedFor is how long a stream counts as silent everywhere if nobody probes it
+	// again.
+	exhaustedFor = maxProbePause + 2*probeFor
 )
 
-func (b beliefs) note(url string, d time.Duration) {
-	if len(b) >= maxFailures {
-		clear(b)
-	}
-	b[url] = time.Now().Add(d)
+// A ttlMap remembers values for a while.
+type ttlMap[V any] map[string]expiring[V]
+
+type expiring[V any] struct {
+	value V
+	until time.Time
 }
 
-func (b beliefs) hold(url string) bool {
-	until, ok := b[url]
-	if ok && time.Now().After(until) {
-		delete(b, url)
-		ok = false
+// set remembers a value under a key for d.
+func (m ttlMap[V]) set(key string, value V, d time.Duration) {
+	if len(m) >= maxFailures {
+		clear(m)
 	}
-	return ok
+	m[key] = expiring[V]{value, time.Now().Add(d)}
+}
+
+// get returns the value under a key, and false if there is none any more.
+func (m ttlMap[V]) get(key string) (value V, ok bool) {
+	e, ok := m[key]
+	if ok && time.Now().After(e.until) {
+		delete(m, key)
+		return value, false
+	}
+	return e.value, ok
 }
 
 // NewLink returns a fetcher for node.
@@ -85,23 +92,44 @@ func NewLink(node *cdn.Node, c LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, &cdn.Error{Op: "new link", Err: err}
 	}
-	return &Link{node: node, links: links, config: c, foreign: beliefs{}, shut: beliefs{}, silent: beliefs{}}, nil
+	return &Link{node: node, links: links, config: c, noLinks: ttlMap[error]{}, unreachable: ttlMap[struct{}]{}, exhausted: ttlMap[struct{}]{}}, nil
 }
 
 // linksOf returns the links of a node, which what fetches and what serves share.
 func linksOf(node *cdn.Node) (*link.Links, error) {
-	return cdn.Shared(node, func() (*link.Links, error) { return link.New(node) })
+	return service.Shared(node.Internal(), func() (*link.Links, error) { return link.New(node) })
 }
 
 // Fetch implements [Fetcher].
 func (f *Link) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
-	if f.isForeign(from.URL) {
-		return f.config.Fallback.Fetch(ctx, from, r, s)
+	if f.knowsNoLinks(from) {
+		return f.fallBack(ctx, from, r, s)
 	}
-	err := f.links.Fetch(ctx, from, f.fetchConfig(r), s)
+	c := f.fetchConfig(r)
+	asking, steps := f.subscribing(ctx, from, f.links.Leads(from))
+	c.Trace = cdn.TraceOf(asking)
+	if steps != nil {
+		c.Up, c.Accepted, c.Began = steps.up, steps.accepted, steps.began
+	}
+	err := f.links.Fetch(ctx, from, c, s)
+	steps.over(err)
+	f.noteLost(from, err)
 	if errors.Is(err, link.ErrNone) && f.config.Fallback != nil {
-		f.noteWay(from.URL, err)
-		return f.config.Fallback.Fetch(ctx, from, r, s)
+		f.noteReach(from, err)
+		return f.fallBack(ctx, from, r, s)
+	}
+	return err
+}
+
+// fallBack fetches from a node that knows no links. Where something answers that is not a
+// node at all, the error says so: a viewer must not read that nobody publishes the stream.
+func (f *Link) fallBack(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	err := f.config.Fallback.Fetch(ctx, from, r, s)
+	f.mu.Lock()
+	noNode, _ := f.noLinks.get(from.Place())
+	f.mu.Unlock()
+	if noNode != nil && (errors.Is(err, cdn.ErrNotFound) || reason.Refused(err) != nil) {
+		return noNode
 	}
 	return err
 }
@@ -112,14 +140,15 @@ func (f *Link) fetchConfig(r cdn.Request) link.FetchConfig {
 		Excused: func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			return f.silent.hold(string(r.Stream))
+			_, yes := f.exhausted.get(string(r.Stream))
+			return yes
 		},
 	}
 }
 
 // Probe implements [Prober]. A node without links cannot be probed.
 func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
-	if f.isForeign(from.URL) {
+	if f.knowsNoLinks(from) {
 		return &cdn.Error{Op: "probe", Stream: r.Stream, Err: cdn.ErrUnsupported}
 	}
 	c := f.fetchConfig(r)
@@ -131,53 +160,80 @@ func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	if errors.Is(err, context.DeadlineExceeded) && f.links.Leads(from) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.silent.note(string(r.Stream), silentStill)
+		f.exhausted.set(string(r.Stream), struct{}{}, exhaustedFor)
 	}
 	return err
 }
 
-// Keep keeps a link with the node of an entry until ctx ends, so that a stream
-// that is wanted of it need not wait for one.
+// Keep implements [Keeper]: it keeps a link with the node of an entry until ctx ends, so
+// that a fetch need not wait for one.
 func (f *Link) Keep(ctx context.Context, to cdn.Entry) {
-	f.links.Keep(ctx, to, f.config.Dialer, func(err error) { f.noteWay(to.URL, err) })
+	f.links.Keep(ctx, to, f.config.Dialer, func(err error) { f.noteReach(to, err) })
 }
 
-// noteWay notes whether a link with the node at url is up (nil), or why not.
-func (f *Link) noteWay(url string, err error) {
+// noteReach notes whether a link with the node of an entry is up (nil), or why not.
+func (f *Link) noteReach(to cdn.Entry, err error) {
+	place := to.Place()
+	report(f.links, to, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case err == nil:
-		delete(f.shut, url)
-	case errors.Is(err, link.ErrNone):
-		f.foreign.note(url, foreignFor)
+		delete(f.noLinks, place)
+		delete(f.unreachable, place)
+	case !errors.Is(err, link.ErrNone):
+		f.unreachable.set(place, struct{}{}, unreachableFor)
+	case errors.As(err, new(*trouble.ForeignError)):
+		f.noLinks.set(place, err, noLinksFor)
 	default:
-		if reason.Refused(err) != nil && !f.shut.hold(url) {
-			f.node.Logger().Warn("no link with another node, since one of the two refuses the other", "url", url, "err", err)
-		}
-		f.shut.note(url, shutFor)
+		f.noLinks.set(place, nil, noLinksFor)
 	}
 }
 
 // Reaches implements [Reacher]: by a link that is up, or, where there are none,
 // stream by stream.
 func (f *Link) Reaches(to cdn.Entry) (yes, known bool) {
-	if f.links.Leads(to) || f.isForeign(to.URL) {
+	if f.links.Leads(to) || f.knowsNoLinks(to) {
 		return true, true
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return false, f.shut.hold(to.URL)
+	_, known = f.unreachable.get(to.Place())
+	return false, known
 }
 
-func (f *Link) isForeign(url string) bool {
+// noteLost notes that a node could not be reached, or was lost, if that is why err.
+func (f *Link) noteLost(to cdn.Entry, err error) {
+	if errors.Is(err, cdn.ErrPeerLost) && !errors.Is(err, link.ErrMoved) && !f.links.Leads(to) {
+		f.noteReach(to, err)
+	}
+}
+
+// knowsNoLinks reports whether streams are fetched from a node one by one.
+func (f *Link) knowsNoLinks(to cdn.Entry) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.foreign.hold(url) && f.config.Fallback != nil
+	_, yes := f.noLinks.get(to.Place())
+	return yes && f.config.Fallback != nil
 }
 
 // LinkStats is a snapshot of a link.
-type LinkStats = link.Stats
+type LinkStats struct {
+	Node     cdn.NodeID // the other node
+	URL      string     // of its signaling, which was dialled; "" where the other node dialled
+	PeerURL  string     // of its signaling, as the other node says; "" if it does not
+	Up       time.Time  // when the link came up
+	RTT      time.Duration
+	Loss     float64 // share of probes lost, 0 to 1
+	Load     float64 // of the other node: the share of its capacity in use, 0 to 1
+	Received uint64  // bytes of media
+	Sent     uint64  // bytes of media
+	// BitrateIn and BitrateOut are bits of media a second, over the last second or so.
+	BitrateIn, BitrateOut float64
+
+	Fetched []cdn.StreamID // streams that come over the link
+	Served  []cdn.StreamID // streams that go out over the link
+}
 
 // Links returns a snapshot of a node's links that are up.
 func Links(node *cdn.Node) []LinkStats {
@@ -185,5 +241,21 @@ func Links(node *cdn.Node) []LinkStats {
 	if err != nil {
 		return nil
 	}
-	return links.Stats()
+	var all []LinkStats
+	for _, l := range links.Stats() {
+		all = append(all, LinkStats(l))
+	}
+	return all
+}
+
+// Move implements [Mover].
+func (f *Link) Move(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
+	if f.knowsNoLinks(from) {
+		return &cdn.Error{Op: "move", Stream: r.Stream, Err: cdn.ErrUnsupported}
+	}
+	c := f.fetchConfig(r)
+	c.Handover = true
+	err := f.links.Fetch(ctx, from, c, s)
+	f.noteLost(from, err)
+	return err
 }

@@ -1,8 +1,7 @@
-// Package relay brings streams from other nodes. A [Relay] is a [cdn.Source]
-// that fetches a stream when it is first opened and keeps it while it is
-// wanted; a [Server] gives the streams of a Source to the relays of other
-// nodes. A node that does both stands in the middle of a chain, which may have
-// any length.
+// Package relay brings streams from other nodes. A [Relay] is a [cdn.Source] that fetches
+// a stream when it is first opened, and keeps it while somebody has it open. A [Server]
+// gives the streams of a Source to the relays of other nodes. A node that does both is a
+// link in a chain of any length.
 package relay
 
 import (
@@ -14,29 +13,31 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/reason"
+	"github.com/deltacdn/delta/internal/jitter"
+	"github.com/deltacdn/delta/internal/route"
+	"github.com/deltacdn/delta/internal/trouble"
 )
 
 // Config sets up a [Relay].
 type Config struct {
-	// Directory tells which nodes have a stream. Required.
+	// Directory says which nodes have a stream. Required.
 	Directory cdn.Directory
 	// Fetcher brings a stream from one node. If nil, a [Link], and [WHEP] from
 	// nodes that know no links, with the Credential below.
 	Fetcher Fetcher
-	// Credential is the bearer token shown to other nodes, if any. By WHEP it takes
-	// the place of the proof that this node knows [cdn.Trust].Secret.
+	// Credential is the bearer token shown to other nodes, if any. Over WHEP it replaces
+	// the proof that this node knows [cdn.Trust].Secret.
 	Credential string
-	// Linger is how long a stream is kept after the last one who wanted it has
-	// gone. If zero, 5 s; if negative, not at all.
+	// Linger is how long a stream is kept after the last subscription to it is closed. If
+	// zero, 5 s; if negative, not at all.
 	Linger time.Duration
-	// FindTimeout bounds a question to the Directory. If zero, 3 s.
+	// FindTimeout bounds a request to the Directory. If zero, 3 s.
 	FindTimeout time.Duration
-	// GiveUp is how long a stream that broke off is tried to be had again
-	// before it ends. Its viewers stay meanwhile. If zero, 15 s.
+	// GiveUp is how long the Relay tries to fetch a stream again that broke off; then it
+	// ends. Its viewers stay meanwhile. If zero, 15 s.
 	GiveUp time.Duration
-	// NegativeTTL is how long a failure to get a stream is the answer for all
-	// who ask. If zero, 1 s.
+	// NegativeTTL is how long a failure to fetch a stream is cached: until then Open fails
+	// with it. If zero, 1 s.
 	NegativeTTL time.Duration
 }
 
@@ -65,20 +66,12 @@ func (c Config) withDefaults(node *cdn.Node) (Config, error) {
 	return c, nil
 }
 
-// A Fetcher brings one stream from another node. Fetch adds an input to s,
-// feeds it, and returns when that has ended; ctx ends it. Errors wrap the
-// sentinels of package cdn: with [cdn.ErrEnded] the publisher has ended the
-// stream, with [cdn.ErrNotFound] the node does not have it, and all others may
-// pass. Fetch is called concurrently for different streams.
-type Fetcher interface {
-	Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
-}
-
 // A Relay fetches streams from other nodes. Its methods may be called
 // concurrently.
 type Relay struct {
 	node   *cdn.Node
 	config Config
+	ways   ways
 	work   sync.WaitGroup  // fetches and their timers
 	ctx    context.Context // of what is kept ready
 	cancel context.CancelFunc
@@ -86,7 +79,8 @@ type Relay struct {
 	mu      sync.Mutex
 	fetches map[cdn.StreamID]*fetch
 	failed  map[cdn.StreamID]failure
-	warned  beliefs // nodes of whose refusals a warning has been logged
+	entries []cdn.Entry // points of entry
+	moved   time.Time   // when a stream was last moved to a better node
 	closed  bool
 }
 
@@ -96,8 +90,8 @@ type failure struct {
 	until time.Time
 }
 
-// maxFailures bounds what is remembered of streams that failed, and of nodes: what
-// does not fit is asked for anew.
+// maxFailures bounds what is remembered of streams that failed, and of nodes. What does
+// not fit is asked for again.
 const maxFailures = 1000
 
 // New makes a Relay on node, which closes it when it is closed itself.
@@ -110,55 +104,121 @@ func New(node *cdn.Node, c Config) (*Relay, error) {
 		node: node, config: c,
 		fetches: make(map[cdn.StreamID]*fetch),
 		failed:  make(map[cdn.StreamID]failure),
-		warned:  beliefs{},
+	}
+	if r.ways, err = waysOf(node, c.Directory); err != nil {
+		return nil, &cdn.Error{Op: "new relay", Err: err}
+	}
+	if r.ways.near != nil {
+		r.ways.links.Suggest(r.ways.suggest(c.Directory))
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.keepLinks()
+	if dir, ok := c.Directory.(cdn.NodeDirectory); ok {
+		// Where it answers at once, Ready knows them from the start.
+		if err := r.noteEntries(dir, refreshTimeout); errors.As(err, new(*cdn.EntryError)) {
+			r.cancel()
+			return nil, &cdn.Error{Op: "new relay", Err: err}
+		}
+	}
+	r.work.Go(r.keepLinks)
 	node.Own(r)
 	return r, nil
 }
 
-// keepLinks keeps links ready with the points of entry, where they are known: a
-// first viewer need not wait for one then.
+// keepEvery is how often the points of entry are asked for: their names may come to stand
+// for other nodes.
+const keepEvery = 5 * time.Second
+
+// keepLinks keeps links ready with the points of entry, where they are known, until the
+// Relay is closed, so that a first viewer need not wait for one.
 func (r *Relay) keepLinks() {
 	keeper, ok := r.config.Fetcher.(Keeper)
-	if !ok {
+	dir, named := r.config.Directory.(cdn.NodeDirectory)
+	if !ok || !named {
 		return
 	}
-	for _, e := range r.entries() {
-		r.work.Go(func() { keeper.Keep(r.ctx, e) })
+	kept := make(map[string]context.CancelFunc)
+	defer func() {
+		for _, leave := range kept {
+			leave()
+		}
+	}()
+	for {
+		_ = r.noteEntries(dir, r.config.FindTimeout) // those that are known stay
+		r.mu.Lock()
+		entries := r.entries
+		r.mu.Unlock()
+		for place, leave := range kept {
+			if !slices.ContainsFunc(entries, func(e cdn.Entry) bool { return e.Place() == place }) {
+				leave()
+				delete(kept, place)
+			}
+		}
+		for _, e := range entries {
+			if kept[e.Place()] == nil {
+				ctx, cancel := context.WithCancel(r.ctx)
+				kept[e.Place()] = cancel
+				r.work.Go(func() { keeper.Keep(ctx, e) })
+			}
+		}
+		select {
+		case <-time.After(keepEvery):
+		case <-r.ctx.Done():
+			return
+		}
 	}
 }
 
-// entries returns the points of entry, none where they are not known.
-func (r *Relay) entries() []cdn.Entry {
-	if known, ok := r.config.Directory.(interface{ Nodes() []cdn.Entry }); ok {
-		return known.Nodes()
+// noteEntries asks for the points of entry: nodes of which only the address is known. If
+// the directory does not answer, they stay those of its last answer.
+func (r *Relay) noteEntries(dir cdn.NodeDirectory, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(r.ctx, timeout)
+	defer cancel()
+	nodes, err := dir.Nodes(ctx)
+	if err != nil {
+		return err
 	}
+	var entries []cdn.Entry
+	for _, n := range nodes {
+		if n.Node == "" {
+			entries = append(entries, cdn.Entry{URL: n.URL, At: n.At})
+		}
+	}
+	r.mu.Lock()
+	r.entries = entries
+	r.mu.Unlock()
 	return nil
 }
 
-// Ready reports whether streams can be fetched: a node that the Directory names
-// for all of them ([cdn.Static]) can be reached. Where it names none, or the
-// Fetcher is no [Reacher], that turns out only when a stream is wanted.
+// Ready reports whether streams can be fetched: a node that the Directory names for all
+// streams ([cdn.Static], [cdn.DNS]) can be reached. Where it names none, or the Fetcher is
+// no [Reacher], Ready is true, and only a fetch shows whether it can be done.
 func (r *Relay) Ready() bool {
 	reacher, ok := r.config.Fetcher.(Reacher)
-	entries := r.entries()
+	r.mu.Lock()
+	entries := r.entries
+	r.mu.Unlock()
 	return !ok || len(entries) == 0 || slices.ContainsFunc(entries, func(e cdn.Entry) bool {
 		yes, _ := reacher.Reaches(e)
 		return yes
 	})
 }
 
-// Open returns the stream at once, while it is fetched if it is not here yet.
-// However many open it, one fetch runs.
-func (r *Relay) Open(_ context.Context, req cdn.Request) (*cdn.Subscription, error) {
+// Fetches reports that the Relay fetches any stream that is opened. The node of a [Server]
+// of such a Source is announced as a relay.
+func (r *Relay) Fetches() bool { return true }
+
+// Open returns the stream at once, and has it fetched if it is not here. Any number of
+// subscriptions share one fetch.
+func (r *Relay) Open(ctx context.Context, req cdn.Request) (*cdn.Subscription, error) {
 	id, err := cdn.ParseStreamID(string(req.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
 	}
-	if slices.Contains(req.Path, r.node.ID()) {
+	switch {
+	case slices.Contains(req.Path, r.node.ID()):
 		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: cdn.ErrLoop}
+	case len(req.Path) >= route.MaxHops:
+		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: fmt.Errorf("%w: the request came through %d nodes", cdn.ErrLoop, len(req.Path))}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,7 +227,7 @@ func (r *Relay) Open(_ context.Context, req cdn.Request) (*cdn.Subscription, err
 	}
 	f := r.fetches[id]
 	if f == nil {
-		if f, err = r.startLocked(id, req.Path); err != nil {
+		if f, err = r.startLocked(ctx, id, req.Path); err != nil {
 			return nil, err
 		}
 	}
@@ -178,7 +238,7 @@ func (r *Relay) Open(_ context.Context, req cdn.Request) (*cdn.Subscription, err
 	return cdn.NewSubscription(f.stream, func() { r.release(f) }), nil
 }
 
-func (r *Relay) startLocked(id cdn.StreamID, path []cdn.NodeID) (*fetch, error) {
+func (r *Relay) startLocked(request context.Context, id cdn.StreamID, path []cdn.NodeID) (*fetch, error) {
 	if known, ok := r.failed[id]; ok {
 		if time.Now().Before(known.until) {
 			return nil, known.err
@@ -190,21 +250,25 @@ func (r *Relay) startLocked(id cdn.StreamID, path []cdn.NodeID) (*fetch, error) 
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &fetch{relay: r, stream: s, path: append(slices.Clone(path), r.node.ID()), cancel: cancel}
+	f := &fetch{relay: r, stream: s, path: append(slices.Clone(path), r.node.ID()), ctx: ctx, cancel: cancel, jitter: jitter.New("fetch " + string(r.node.ID()) + " " + string(id)), chosen: make(chan struct{}, 1)}
 	r.fetches[id] = f
+	f.trace(request)
+	if r.announces() {
+		r.work.Go(f.announce)
+	}
 	r.work.Go(func() { r.finish(f, f.run(ctx)) })
 	return f, nil
 }
 
-// finish ends the fetch's stream and remembers a failure.
+// finish ends the stream of a fetch that is over, and caches its failure.
 func (r *Relay) finish(f *fetch, err error) {
 	id := f.stream.ID()
-	err = reason.Upstream(id, err)
+	err = trouble.Upstream(id, err)
 	r.mu.Lock()
 	if r.fetches[id] == f {
 		delete(r.fetches, id)
 	}
-	if f.stream.Tracks() == nil && !errors.Is(err, cdn.ErrClosed) {
+	if f.stream.Tracks() == nil && !errors.Is(err, cdn.ErrClosed) && !errors.Is(err, cdn.ErrLoop) { // a loop is one for this request only
 		if len(r.failed) >= maxFailures {
 			clear(r.failed)
 		}
@@ -215,28 +279,7 @@ func (r *Relay) finish(f *fetch, err error) {
 	f.stream.End(err)
 }
 
-// warnEvery is how often a warning tells of one node's refusals.
-const warnEvery = time.Minute
-
-// refused logs that a node refuses to give this one a stream, if that is why err.
-func (r *Relay) refused(from cdn.Entry, id cdn.StreamID, err error) {
-	why := reason.Refused(err)
-	if why == nil {
-		return
-	}
-	key := from.URL + " " + reason.Word(why)
-	r.mu.Lock()
-	warned := r.warned.hold(key)
-	if !warned {
-		r.warned.note(key, warnEvery)
-	}
-	r.mu.Unlock()
-	if !warned {
-		r.node.Logger().Warn("another node refuses this one", "url", from.URL, "stream", string(id), "err", err)
-	}
-}
-
-// release gives one share of the demand back.
+// release closes one subscription.
 func (r *Relay) release(f *fetch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,8 +304,7 @@ func (r *Relay) release(f *fetch) {
 	f.linger = timer
 }
 
-// dropLocked ends a fetch that nobody wants, so that who comes now starts
-// another.
+// dropLocked ends a fetch that nobody wants. The next Open starts another.
 func (r *Relay) dropLocked(f *fetch) {
 	f.cancel()
 	if id := f.stream.ID(); r.fetches[id] == f {

@@ -9,18 +9,18 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/link"
-	"github.com/deltacdn/delta/internal/pcsend"
+	"github.com/deltacdn/delta/internal/pc/pcsend"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
-// readyTimeout bounds how long another node waits for a stream that this one
-// is still fetching itself.
+// readyTimeout bounds how long another node waits for a stream that this one is still
+// fetching.
 const readyTimeout = 8 * time.Second
 
 // A Server gives the streams of a Source to the relays of other nodes. It is a
-// [signal.Handler] that makes the offers itself ([signal.Offerer]). Its methods
-// may be called concurrently.
+// [signal.Handler] that makes the offers itself ([signal.Offerer]). Its methods may be
+// called concurrently.
 type Server struct {
 	node   *cdn.Node
 	source cdn.Source
@@ -28,7 +28,7 @@ type Server struct {
 
 	tickets  *tickets
 	mu       sync.Mutex
-	sessions map[*serving]struct{}
+	sessions map[*outbound]struct{}
 	closed   bool
 	work     sync.WaitGroup
 }
@@ -42,14 +42,31 @@ func NewServer(node *cdn.Node, source cdn.Source) (*Server, error) {
 	if err != nil {
 		return nil, &cdn.Error{Op: "new server", Err: err}
 	}
-	s := &Server{node: node, source: source, links: links, tickets: newTickets(), sessions: make(map[*serving]struct{})}
+	s := &Server{node: node, source: source, links: links, tickets: newTickets(), sessions: make(map[*outbound]struct{})}
 	links.Serve(source)
+	if f, ok := source.(cdn.FetchingSource); ok && f.Fetches() {
+		node.Serve(cdn.RoleRelay)
+	}
+	if err := s.suggest(); err != nil {
+		return nil, &cdn.Error{Op: "new server", Err: err}
+	}
 	node.Own(s)
 	return s, nil
 }
 
-// Offer refuses: only this side knows what a stream holds, so it makes the
-// offer. Viewers go to an edge.
+// suggest sets what nodes are told that this one cannot serve: other nodes that may, where
+// the directory knows some.
+func (s *Server) suggest() error {
+	dir := s.node.Directory()
+	w, err := waysOf(s.node, dir)
+	if err == nil && w.near != nil {
+		s.links.Suggest(w.suggest(dir))
+	}
+	return err
+}
+
+// Offer refuses: only this side knows what a stream holds, so it makes the offer. Viewers
+// are served by an edge.
 func (s *Server) Offer(_ context.Context, o signal.Offer) (signal.Session, error) {
 	return nil, &cdn.Error{Op: "fetch", Stream: o.Stream, Err: fmt.Errorf("%w: nodes are sent an offer", cdn.ErrUnsupported)}
 }
@@ -65,12 +82,12 @@ func (s *Server) Link(ctx context.Context, o signal.LinkOffer) ([]byte, error) {
 	return s.links.Link(ctx, o)
 }
 
-// Invite starts a session for another node that has no link with this one. It has
+// Invite starts a session for another node that has no link with this one. The node has
 // to prove that it knows the nodes' secret, or to show a credential that an
-// [cdn.Authorizer] accepts; where nothing is set by which nodes know each other
-// ([cdn.Trust]), it has to be on this machine. An Authorizer is not shown the proof,
-// but told of it ([cdn.AuthRequest].Trusted).
-func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSession, error) {
+// [cdn.Authorizer] accepts. Where nothing is configured by which nodes know each other
+// ([cdn.Trust]), it has to be on this machine. An Authorizer is not shown the proof, but
+// told of it ([cdn.AuthRequest].Trusted).
+func (s *Server) Invite(ctx context.Context, o signal.Offer) (_ signal.OfferedSession, err error) {
 	id, err := cdn.ParseStreamID(string(o.Stream))
 	if err != nil {
 		return nil, &cdn.Error{Op: "fetch", Err: err}
@@ -78,11 +95,13 @@ func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSess
 	trusted := s.tickets.take(s.node.Trust().Secret, id, o.Credential, time.Now())
 	if trusted {
 		o.Credential = ""
-	} else if err := s.strange(o); err != nil {
+	} else if err := s.authorizeUnlinked(o); err != nil {
 		return nil, &cdn.Error{Op: "fetch", Stream: id, Err: err}
 	}
+	ctx, span := s.node.Continue(ctx, "serve", cdn.Attr{Key: cdn.AttrStream, Value: string(id)}, cdn.Attr{Key: cdn.AttrPeer, Value: string(o.Node)})
+	defer func() { span.End(err) }()
 	a, err := s.node.Authorize(ctx, cdn.AuthRequest{
-		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, RemoteAddr: o.RemoteAddr, Node: o.Node, Trusted: trusted,
+		Action: cdn.ActionFetch, Stream: id, Credential: o.Credential, Query: o.Query, RemoteAddr: o.RemoteAddr, Node: o.Node, Trusted: trusted,
 	})
 	if err != nil {
 		return nil, err
@@ -91,32 +110,19 @@ func (s *Server) Invite(ctx context.Context, o signal.Offer) (signal.OfferedSess
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.invite(making, id, o.Path, a)
-	if err != nil {
+	v := &outbound{server: s, admission: a}
+	if err := v.start(making, id, o.Path); err != nil {
 		a.Leave(err)
 		return nil, err
 	}
-	a.Start(v.End)
-	return v, nil
+	a.Start(v.session.End)
+	return invited{v.session, v}, nil
 }
 
-// invite opens the stream and makes the session that offers it.
-func (s *Server) invite(ctx context.Context, id cdn.StreamID, path []cdn.NodeID, a *cdn.Admission) (*serving, error) {
-	sub, err := s.open(ctx, id, path)
-	if err != nil {
-		return nil, err
-	}
-	v := &serving{server: s, sub: sub, admission: a}
-	if err := v.start(ctx); err != nil {
-		return nil, err
-	}
-	return v, nil
-}
-
-// strange returns why there is nobody to let in who asks without a link.
-func (s *Server) strange(o signal.Offer) error {
+// authorizeUnlinked returns why a node without a link is refused, or nil.
+func (s *Server) authorizeUnlinked(o signal.Offer) error {
 	switch {
-	case s.node.Guarded():
+	case s.node.Internal().Guarded():
 		return nil // the Authorizer decides
 	case !s.node.Trust().Open():
 		return fmt.Errorf("%w: without a link, by which nodes are known here, and nobody to authorize it", cdn.ErrUnauthorized)
@@ -162,8 +168,8 @@ func (s *Server) Close() error {
 	s.closed = true
 	all := make([]*pcsend.Session, 0, len(s.sessions))
 	for v := range s.sessions {
-		if v.Session != nil {
-			all = append(all, v.Session)
+		if v.session != nil {
+			all = append(all, v.session)
 		}
 	}
 	s.mu.Unlock()
@@ -175,18 +181,27 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// serving is the session of one node with one stream.
-type serving struct {
-	*pcsend.Session
+// An outbound subscription is one stream that one node fetches without a link.
+type outbound struct {
 	server    *Server
-	sub       *cdn.Subscription
 	admission *cdn.Admission
+	sub       *cdn.Subscription
+	session   *pcsend.Session // guarded by the server's mu while it is made; then static
 }
 
-// start makes the session. On an error everything but the admission is given
-// back.
-func (v *serving) start(ctx context.Context) error {
+// invited is an outbound subscription as its signaling sees it.
+type invited struct {
+	signal.EndableSession
+	*outbound
+}
+
+// start opens the stream and makes the session that offers it. On an error everything but
+// the admission is given back.
+func (v *outbound) start(ctx context.Context, id cdn.StreamID, path []cdn.NodeID) (err error) {
 	s := v.server
+	if v.sub, err = s.open(ctx, id, path); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -199,31 +214,30 @@ func (v *serving) start(ctx context.Context) error {
 
 	stream := v.sub.Stream()
 	session, err := pcsend.Invite(ctx, pcsend.Config{
-		Node: s.node, Stream: stream, Expires: v.admission.Grant().Expires, Connected: v.admission.Proved, Ended: v.ended,
+		Node: s.node, Stream: stream, Connected: v.admission.Proved, Ended: v.ended,
 	}, describing(s.node.ID(), stream))
 	if err != nil {
 		v.remove()
 		v.sub.Close()
-		return &cdn.Error{Op: "fetch", Stream: stream.ID(), Err: err}
+		return &cdn.Error{Op: "fetch", Stream: id, Err: err}
 	}
 	s.mu.Lock()
-	v.Session = session
+	v.session = session
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
 		session.End(cdn.ErrClosed)
 	}
-	s.work.Go(func() { v.watch(session) })
+	s.work.Go(v.watch)
 	return nil
 }
 
-// absentFor is how long nobody may send a stream that is served without a link
-// until that ends.
+// absentFor is how long a stream that is served without a link may be without a sender.
 const absentFor = 5 * time.Second
 
-// watch ends the session once nobody has sent the stream for absentFor: the other
-// node waits for that.
-func (v *serving) watch(session *pcsend.Session) {
+// watch ends the session once nobody has sent the stream for absentFor: the other node
+// relies on that.
+func (v *outbound) watch() {
 	stream := v.sub.Stream()
 	absent := time.NewTimer(absentFor)
 	defer absent.Stop()
@@ -241,23 +255,23 @@ func (v *serving) watch(session *pcsend.Session) {
 		select {
 		case <-changed:
 		case <-absent.C:
-			session.End(&cdn.Error{Op: "fetch", Stream: stream.ID(), Err: cdn.ErrTimeout})
+			v.session.End(&cdn.Error{Op: "fetch", Stream: stream.ID(), Err: cdn.ErrTimeout})
 			return
-		case <-session.Done():
+		case <-v.session.Done():
 			return
 		}
 	}
 }
 
 // Accept implements signal.OfferedSession.
-func (v *serving) Accept(ctx context.Context, answer string) error {
+func (v *outbound) Accept(ctx context.Context, answer string) error {
 	if strings.Contains(answer, catchUp) {
-		v.CatchUp()
+		v.session.CatchUp()
 	}
-	return v.Session.Accept(ctx, answer)
+	return v.session.Accept(ctx, answer)
 }
 
-func (v *serving) remove() {
+func (v *outbound) remove() {
 	v.server.mu.Lock()
 	delete(v.server.sessions, v)
 	v.server.mu.Unlock()
@@ -265,7 +279,7 @@ func (v *serving) remove() {
 }
 
 // ended is called when the session is over.
-func (v *serving) ended(err error, _ send.Stats) {
+func (v *outbound) ended(err error, _ send.Stats) {
 	v.sub.Close()
 	v.admission.Leave(err)
 	v.remove()

@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/access"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 )
@@ -48,6 +50,26 @@ func TestFetchingWithoutALinkNorTheSecret(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, ask("192.0.2.1:7", "Authorization"), "of a stream that is not there")
 }
 
+// An access list around nobody takes away, and vouches for nobody: nodes are let in as
+// without an Authorizer, unless the list denies it.
+func TestAnAccessListVouchesForNobody(t *testing.T) {
+	list, err := access.New(nil, access.Policy{})
+	require.NoError(t, err)
+	ask := asking(t, cdn.Config{Authorizer: list})
+	require.Equal(t, http.StatusNotFound, ask("127.0.0.1:7"))
+	for _, from := range []string{"192.0.2.1:7", "", "@"} {
+		require.Equal(t, http.StatusUnauthorized, ask(from), from)
+	}
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "X-Forwarded-For"))
+	_, err = list.Block("live", "", time.Time{})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusForbidden, ask("127.0.0.1:7"))
+
+	ask = asking(t, cdn.Config{Authorizer: list, Trust: cdn.Trust{Secret: "known to nodes"}})
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7"))
+	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Authorization"))
+}
+
 // asking returns what asks a node for a stream that it does not have, from an
 // address and with headers, and returns the status.
 func asking(t *testing.T, c cdn.Config) func(from string, header ...string) int {
@@ -72,4 +94,19 @@ func asking(t *testing.T, c cdn.Config) func(from string, header ...string) int 
 		h.ServeHTTP(w, r)
 		return w.Code
 	}
+}
+
+// A wish that came through more nodes than any tree has is refused.
+func TestAWishThatCameTooFar(t *testing.T) {
+	n, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, n.Close()) }()
+	r, err := relay.New(n, relay.Config{Directory: cdn.NewMemory()})
+	require.NoError(t, err)
+	path := []cdn.NodeID{"1", "2", "3", "4", "5", "6", "7"}
+	sub, err := r.Open(t.Context(), cdn.Request{Stream: "live", Path: path})
+	require.NoError(t, err)
+	sub.Close()
+	_, err = r.Open(t.Context(), cdn.Request{Stream: "live", Path: append(path, "8")})
+	require.ErrorIs(t, err, cdn.ErrLoop)
 }

@@ -10,20 +10,20 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/once"
+	"github.com/deltacdn/delta/internal/link/once"
 )
 
-// A ticket is the credential of a node that fetches one stream without a link from
-// another with which it shares a secret: when it was made, a number used once, and
-// a MAC of both and the stream. So the secret does not travel, and who sees a
-// ticket can neither use it again nor for anything else.
+// A ticket is the credential of a node that fetches one stream without a link from another
+// with which it shares a secret: the time at which it was made, a number used once, and a
+// MAC over both and the stream. So the secret is not sent, and a ticket that is seen on
+// the way cannot be used again, nor for another stream.
 const (
 	ticketPrefix = "delta-node."
 	nonceLen     = 16
 	ticketLen    = 8 + nonceLen + sha256.Size
-	// ticketAge is how far a ticket may be from this node's time: clocks differ.
+	// ticketAge bounds the difference between a ticket's time and this node's: clocks differ.
 	ticketAge = 2 * time.Minute
-	// maxTickets is how many are remembered to have been used.
+	// maxTickets bounds the used tickets that are remembered.
 	maxTickets = 10_000
 )
 
@@ -42,15 +42,15 @@ func ticketMAC(secret string, stream cdn.StreamID, b []byte) []byte {
 	return m.Sum(nil)
 }
 
-// tickets are those that were used. They may be used concurrently.
+// tickets are those that were used. Its method may be called concurrently.
 type tickets struct{ used once.Set }
 
 func newTickets() *tickets {
-	return &tickets{once.Set{For: 2 * ticketAge, Max: maxTickets}} // it may be of the future
+	return &tickets{once.Set{For: 2 * ticketAge, Max: maxTickets}} // its time may lie in the future
 }
 
-// take reports whether a credential is a ticket for a stream, of now, by one who
-// knows the secret, and has not been used before.
+// take reports whether a credential is a current ticket for a stream, made with the
+// secret, that has not been used yet. It is used then.
 func (t *tickets) take(secret string, stream cdn.StreamID, credential string, now time.Time) bool {
 	text, ok := strings.CutPrefix(credential, ticketPrefix)
 	b, err := base64.RawURLEncoding.DecodeString(text)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/pcrecv"
+	"github.com/deltacdn/delta/internal/pc/pcrecv"
 	"github.com/deltacdn/delta/internal/receive"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/whep"
@@ -26,9 +26,8 @@ type WHEPConfig struct {
 	Credential string
 	// SignalTimeout bounds the exchange of offer and answer. If zero, 10 s.
 	SignalTimeout time.Duration
-	// Silence is how long nothing may come before a fetch is given up, from a node
-	// that does not end the session itself when it has lost the stream. If zero,
-	// 5 s.
+	// Silence is how long a node may send nothing until its fetch is given up, unless it
+	// ends the session itself when it has lost the stream. If zero, 5 s.
 	Silence time.Duration
 }
 
@@ -56,11 +55,12 @@ func NewWHEP(node *cdn.Node, c WHEPConfig) *WHEP {
 
 // Fetch implements [Fetcher].
 func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
-	session, remote, err := w.connect(ctx, from, r, s)
+	sub, remote, err := w.connect(ctx, from, r, s)
 	if err != nil {
 		return err
 	}
 	defer leave(ctx, remote)
+	session := sub.session
 	watch := time.NewTicker(min(w.config.Silence/4, lookAfter))
 	defer watch.Stop()
 	begun := time.Now()
@@ -72,22 +72,22 @@ func (w *WHEP) Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 			_ = session.Close()
 			return ctx.Err()
 		case now := <-watch.C:
-			if session.present(now, newest(s)) {
+			if sub.present(now, newest(s)) {
 				continue
 			}
-			if at := newest(s); min(now.Sub(begun), now.Sub(at), now.Sub(session.heard)) > w.config.Silence {
+			if at := newest(s); min(now.Sub(begun), now.Sub(at), now.Sub(sub.heard)) > w.config.Silence {
 				session.End(&cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: cdn.ErrTimeout})
 			}
 		}
 	}
 }
 
-// A whepSession is what a stream is fetched by.
-type whepSession struct {
-	*pcrecv.Session
-	input  *cdn.Input
-	config cdn.InputConfig // of the input, as it was told
-	// watched: the other node ends the session once it has lost the stream; see
+// An inbound subscription is one stream that is fetched without a link.
+type inbound struct {
+	session *pcrecv.Session
+	input   *cdn.Input
+	config  cdn.InputConfig // of the input, as it was told
+	// watched: the other node ends the session when it has lost the stream; see
 	// attrSender.
 	watched bool
 	answers uint64    // to our checks
@@ -95,21 +95,20 @@ type whepSession struct {
 }
 
 const (
-	// lookAfter is how often it is looked at whether a node is there that sends
-	// nothing, and goneAfter how long none of its answers to our checks may have
-	// come, which go out each second: one may be lost.
+	// lookAfter is how often a node that sends nothing is checked for being there. It is
+	// gone when it has answered none of our connectivity checks for goneAfter: they go out
+	// each second, and one may be lost.
 	lookAfter = 500 * time.Millisecond
 	goneAfter = 2200 * time.Millisecond
 )
 
-// present reports whether the other node says that the stream's sender is there,
-// and is there itself, and tells the input. last is when something of the stream
-// came.
-func (s *whepSession) present(now, last time.Time) bool {
+// present reports whether the other node is there and says that the stream's sender is,
+// and updates the input. last is when media last came.
+func (s *inbound) present(now, last time.Time) bool {
 	if !s.watched {
 		return false
 	}
-	if n := s.Answers(); n != s.answers {
+	if n := s.session.Answers(); n != s.answers {
 		s.answers, s.heard = n, now
 	}
 	state := cdn.SenderPresent
@@ -124,39 +123,41 @@ func (s *whepSession) present(now, last time.Time) bool {
 }
 
 // connect gets the other node's offer and answers it.
-func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (*whepSession, signal.RemoteSession, error) {
+func (w *WHEP) connect(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) (_ *inbound, _ signal.RemoteSession, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.SignalTimeout)
 	defer cancel()
+	ctx, span := w.node.Continue(ctx, "subscribe", cdn.Attr{Key: cdn.AttrPeer, Value: string(from.Node)}, cdn.Attr{Key: cdn.AttrURL, Value: from.URL})
+	defer func() { span.End(err) }()
 	credential := w.config.Credential
 	if secret := w.node.Trust().Secret; credential == "" && secret != "" {
 		credential = newTicket(secret, r.Stream, time.Now())
 	}
-	remote, err := w.config.Dialer.Dial(ctx, strings.TrimSuffix(from.URL, "/")+Prefix+string(r.Stream), signal.Offer{
+	remote, err := w.config.Dialer.Dial(signal.WithAddr(ctx, from.At), strings.TrimSuffix(from.URL, "/")+Prefix+string(r.Stream), signal.Offer{
 		Stream: r.Stream, Credential: credential, Node: w.node.ID(), Path: r.Path,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	session, err := w.answer(ctx, remote, s)
+	sub, err := w.answer(ctx, remote, s)
 	if err == nil {
-		if err = remote.Accept(ctx, beginning(session.SDP(), s)); err == nil {
-			return session, remote, nil
+		if err = remote.Accept(ctx, beginning(sub.session.SDP(), s)); err == nil {
+			return sub, remote, nil
 		}
-		_ = session.Close()
+		_ = sub.session.Close()
 	}
 	leave(ctx, remote)
 	return nil, nil, &cdn.Error{Op: "fetch", Stream: r.Stream, Node: from.Node, Err: err}
 }
 
-// leave tells the other node that it can stop at once, and not when it misses
-// us. ctx may have ended.
+// leave tells the other node to stop at once, ahead of its own timeout. ctx may have
+// ended.
 func leave(ctx context.Context, remote signal.RemoteSession) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = remote.Close(ctx)
 }
 
-func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*whepSession, error) {
+func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.Stream) (*inbound, error) {
 	plan, err := receive.Accept(remote.SDP(), nil)
 	if err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (w *WHEP) answer(ctx context.Context, remote signal.RemoteSession, s *cdn.S
 		input.Close(err) // which a session that was not made has not done
 		return nil, err
 	}
-	return &whepSession{Session: session, input: input, config: c, watched: c.Sender == cdn.SenderPresent}, nil
+	return &inbound{session: session, input: input, config: c, watched: c.Sender == cdn.SenderPresent}, nil
 }
 
 func newest(s *cdn.Stream) (at time.Time) {
@@ -199,15 +200,15 @@ const (
 	attrPublication = "x-delta-publication"
 	attrEpoch       = "x-delta-epoch"
 	attrPath        = "x-delta-path"
-	attrLayers      = "x-delta-layers" // what is known of them
-	// attrSender says by senderWatched that the node ends the session once nobody
-	// has sent it the stream for absentFor. So that nothing comes is no reason to.
+	attrLayers      = "x-delta-layers" // what is known about them
+	// attrSender says by senderWatched that the node ends the session once nobody has sent
+	// it the stream for absentFor. So silence is no reason to leave it.
 	attrSender    = "x-delta-sender"
 	senderWatched = "watched"
 )
 
-// describe reads what the other node says of the stream. One that is not of
-// Delta says nothing, which is no failure.
+// describe reads what the other node says about the stream. A server that is not of Delta
+// says nothing, which is no failure.
 func describe(p *receive.Plan) (c cdn.InputConfig) {
 	c.Publication, _ = p.Attribute(attrPublication)
 	epoch, _ := p.Attribute(attrEpoch)
@@ -240,9 +241,8 @@ func describing(node cdn.NodeID, s *cdn.Stream) func(string) string {
 	return func(sdp string) string { return strings.Replace(sdp, "m=", lines+"m=", 1) }
 }
 
-// beginning has the other node begin with all since the newest keyframe, where
-// nothing of the stream came before. Those who have seen some of it already are
-// to go on with what is live.
+// beginning asks the other node for everything since the newest keyframe, where nothing
+// of the stream has come yet. Viewers that have seen some of it go on with what is live.
 func beginning(answer string, s *cdn.Stream) string {
 	if !newest(s).IsZero() {
 		return answer

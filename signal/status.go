@@ -2,24 +2,24 @@ package signal
 
 import "context"
 
-// A Status is what a session's client may want to know while the session lasts.
-// Statuses are compared with ==.
+// A Status is what a viewer's client is told while its session lasts. Statuses are compared
+// with ==.
 type Status struct {
-	// Active reports whether the stream has an input at this node: somebody
-	// publishes it here, or it is fetched from another node.
+	// Active reports whether the stream has an input at this node: a publisher here, or
+	// another node from which it is fetched.
 	Active bool
-	// Viewers is how many sessions of the same stream play at this node.
+	// Viewers is the number of sessions that play the stream at this node.
 	Viewers int
-	// Reconnect asks the client to start a new session and then to end this one:
-	// the node is going to. ReconnectURL is the endpoint for it, "" if it is the
-	// same.
+	// Reconnect asks the client to start another session and then to end this one, because
+	// the node is about to leave. ReconnectURL is the base URL of the signaling of the node
+	// to go to ([cdn.Entry].URL), "" for this one.
 	Reconnect    bool
 	ReconnectURL string
-	// Layer is the layer (simulcast RID) of the video that is sent, and Paused
-	// tells that none is sent until the client can take it again.
+	// Layer is the layer (simulcast RID) of the video that is sent. Paused reports that no
+	// video is sent until the client can receive it again.
 	Layer  string
 	Paused bool
-	// Mismatch is a track of the stream that the client cannot take.
+	// Mismatch is a track of the stream that the client cannot decode.
 	Mismatch Mismatch
 }
 
@@ -32,10 +32,10 @@ type Mismatch struct {
 	Offered string // the codecs that the client offered, separated by ", "
 }
 
-// A StatusSession is a Session that tells its Status: an edge's sessions are.
+// A StatusSession is a Session with a Status: an edge's sessions are.
 type StatusSession interface {
 	Session
-	// Status returns the present status.
+	// Status returns the current status.
 	Status() Status
 	// AwaitStatus returns the status as soon as it differs from seen in more than
 	// Viewers, or when ctx or the session has ended.

@@ -2,8 +2,8 @@
 // repository, with Delta as `go get` brings it, and so shows that what is
 // exported suffices. .ci/goget/run builds and runs it.
 //
-// It composes a network with a signaling, a discovery and sockets of its own: see
-// signaling.go, discovery.go and network.go.
+// It composes a network with a signaling, a discovery, sockets and services of its
+// own: see signaling.go, discovery.go, network.go and service.go.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 // run publishes a stream at an origin, has an edge find it in the directory and
 // fetch it, and sees it arrive at a viewer: two nodes, real sockets.
 func run(ctx context.Context) error {
-	const stream = "live/goget"
+	const stream, silence = "live/goget", "live/silence"
 	dir, signaling, sockets := newDirectory(), newExchange(), newNetwork()
 
 	one, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", URL: "memory://origin", Directory: dir})
@@ -44,12 +44,17 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := relay.NewServer(one, live)
+	tone, err := newTone(ctx, one, silence)
+	if err != nil {
+		return err
+	}
+	nodes, err := relay.NewServer(one, cdn.First(live, tone))
 	if err != nil {
 		return err
 	}
 	signaling.serve("memory://origin/publish", live)
 	signaling.serve("memory://origin"+relay.Prefix+stream, nodes)
+	signaling.serve("memory://origin"+relay.Prefix+silence, nodes)
 
 	two, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", Net: sockets})
 	if err != nil {
@@ -68,6 +73,21 @@ func run(ctx context.Context) error {
 	}
 	signaling.serve("memory://edge/play", view)
 
+	if err := watch(ctx, signaling, dir, stream); err != nil {
+		return err
+	}
+	if n := sockets.sockets.Load(); n < 2 {
+		return fmt.Errorf("the node opened %d sockets: not its port and one to the origin", n)
+	}
+	if err := listen(ctx, up, silence); err != nil {
+		return fmt.Errorf("listening to a service of our own: %w", err)
+	}
+	fmt.Printf("%d packets of a service of our own came through two nodes\n", enough)
+	return nil
+}
+
+// watch publishes the stream at the origin, and sees it at the edge.
+func watch(ctx context.Context, signaling *exchange, dir *directory, stream cdn.StreamID) error {
 	publisher, err := cdntest.NewPublisher(ctx, cdntest.PublisherConfig{Dialer: signaling, URL: "memory://origin/publish", Stream: stream})
 	if err != nil {
 		return err
@@ -83,9 +103,6 @@ func run(ctx context.Context) error {
 	defer viewer.Close()
 	if err := viewer.WaitFrames(ctx, 30); err != nil {
 		return err
-	}
-	if n := sockets.sockets.Load(); n < 2 {
-		return fmt.Errorf("the node opened %d sockets: not its port and one to the origin", n)
 	}
 	report := viewer.Report().Video()
 	if report.FaultCount > 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/pionnet"
+	"github.com/deltacdn/delta/internal/udp/pionnet"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -31,6 +31,7 @@ type clientConfig struct {
 	certificate *webrtc.Certificate
 	logger      logging.LoggerFactory
 	tune        func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
+	tcp         bool // media goes by TCP
 }
 
 // A client is the connection of a publisher or viewer.
@@ -42,6 +43,8 @@ type client struct {
 	pc     *webrtc.PeerConnection
 	mute   *muteNet
 	remote signal.RemoteSession // nil before negotiate has succeeded
+	tcp    *Host                // from where the bridge connects; nil: media goes as pion has it
+	bridge *tcpBridge           // nil: there is none
 
 	connected, ended         chan struct{}
 	connectedOnce, endedOnce sync.Once
@@ -58,6 +61,14 @@ func newClient(c clientConfig, codecs codecSet, interceptors ...interceptor.Fact
 	}
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	var byTCP *Host
+	if c.tcp {
+		if n, ok := c.net.(hostNetwork); ok {
+			byTCP = n.host
+		} else {
+			settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
+		}
+	}
 	mute, err := c.network(&settings)
 	if err != nil {
 		return nil, err
@@ -86,7 +97,7 @@ func newClient(c clientConfig, codecs codecSet, interceptors ...interceptor.Fact
 		return nil, err
 	}
 	cl := &client{
-		dialer: c.dialer, url: c.url, offer: c.offer, pc: pc, mute: mute,
+		dialer: c.dialer, url: c.url, offer: c.offer, pc: pc, mute: mute, tcp: byTCP,
 		connected: make(chan struct{}), ended: make(chan struct{}),
 	}
 	pc.OnConnectionStateChange(cl.onState)
@@ -152,6 +163,11 @@ func (c *client) negotiate(ctx context.Context, invited bool) error {
 		return err
 	}
 	answer := webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: c.remote.SDP()}
+	if c.tcp != nil {
+		if c.bridge, answer.SDP, err = bridgeTCP(c.tcp, answer.SDP); err != nil {
+			return err
+		}
+	}
 	return c.pc.SetRemoteDescription(answer)
 }
 
@@ -211,6 +227,9 @@ func (c *client) leave(ctx context.Context) error {
 // close closes the PeerConnection and waits for its goroutines.
 func (c *client) close() error {
 	err := c.pc.GracefulClose()
+	if c.bridge != nil {
+		c.bridge.close()
+	}
 	c.endedOnce.Do(func() { close(c.ended) })
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/deltacdn/delta/internal/netem"
 )
 
 // A datagram is a packet on its way.
@@ -40,7 +42,7 @@ func (n *Network) send(from *Host, src, dst netip.AddrPort, data []byte) error {
 	switch {
 	case !pass:
 		p.traffic.Filtered++
-	case len(data)+udpOverhead > n.mtu:
+	case len(data)+netem.Overhead > n.mtu:
 		p.traffic.TooBig++
 	case from != to && (from.cut || to.cut):
 		p.traffic.Cut++
@@ -73,14 +75,14 @@ func (n *Network) dispatchLocked(d *datagram, now time.Time) {
 	}
 }
 
-func (n *Network) carryLocked(d *datagram, l *link, now time.Time) {
-	out, f := l.carry(now, len(d.data))
-	switch f {
-	case lost:
+func (n *Network) carryLocked(d *datagram, l *netem.Link, now time.Time) {
+	out, fate := l.Carry(now, len(d.data))
+	switch fate {
+	case netem.Lost:
 		d.pair.traffic.Lost++
-	case queueFull:
+	case netem.QueueFull:
 		d.pair.traffic.QueueFull++
-	case passed:
+	case netem.Passed:
 		n.enqueueLocked(d, out)
 	}
 }

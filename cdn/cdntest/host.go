@@ -9,6 +9,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/netem"
 )
 
 // A Host is a machine on a [Network], with one IPv4 address behind one access
@@ -20,10 +21,13 @@ type Host struct {
 	ip      netip.Addr
 
 	// Guarded by the network's mu.
-	up, down *link
+	up, down *netem.Link
 	cut      bool
 	ports    map[uint16]*udpConn
 	lastPort uint16
+
+	listeners map[uint16]*tcpListener
+	lastTCP   uint16
 }
 
 // Host returns the host called name, which it adds, with access path p each way,
@@ -83,21 +87,22 @@ func (h *Host) pion() transport.Net { return hostNet{h} }
 func (h *Host) SetPath(p Path) {
 	h.network.mu.Lock()
 	defer h.network.mu.Unlock()
-	h.up.path, h.down.path = p, p
+	h.up.SetPath(netem.Path(p))
+	h.down.SetPath(netem.Path(p))
 }
 
-// SetUp changes the path from the host into the network.
-func (h *Host) SetUp(p Path) {
+// SetUplink changes the path from the host into the network.
+func (h *Host) SetUplink(p Path) {
 	h.network.mu.Lock()
 	defer h.network.mu.Unlock()
-	h.up.path = p
+	h.up.SetPath(netem.Path(p))
 }
 
-// SetDown changes the path from the network to the host.
-func (h *Host) SetDown(p Path) {
+// SetDownlink changes the path from the network to the host.
+func (h *Host) SetDownlink(p Path) {
 	h.network.mu.Lock()
 	defer h.network.mu.Unlock()
-	h.down.path = p
+	h.down.SetPath(netem.Path(p))
 }
 
 // Cut takes the host off the network: nothing reaches or leaves it, what is on

@@ -160,7 +160,7 @@ func TestUDPConnConnected(t *testing.T) {
 func TestUDPConnLoopback(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWire(t, NetworkConfig{}, Path{Delay: time.Hour, Loss: 1}, Path{})
-		w.from.SetDown(Path{})
+		w.from.SetDownlink(Path{})
 		in, err := w.from.pion().ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
 		require.NoError(t, err)
 		_, err = w.out.WriteTo([]byte("me"), in.LocalAddr())

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/deltacdn/delta/internal/netem"
 )
 
 // A Network is an IPv4 network in memory: hosts, each behind an access path of
@@ -70,7 +72,7 @@ type Traffic struct {
 	SentBytes int // of payload
 	Arrived   int // packets that a socket took
 	Lost      int // by [Path].Loss
-	QueueFull int // dropped before a rate limit
+	QueueFull int // dropped ahead of a rate limit
 	Cut       int // while one of the two hosts was cut off
 	TooBig    int // over the MTU
 	Filtered  int // by the [Filter]
@@ -151,20 +153,20 @@ func (n *Network) Traffic(from, to *Host) Traffic {
 }
 
 // newLink returns a link whose chance depends on the seed and its name alone.
-func (n *Network) newLink(p Path, name ...string) *link {
+func (n *Network) newLink(p Path, name ...string) *netem.Link {
 	h := fnv.New64a()
 	for _, part := range name {
 		_, _ = h.Write([]byte(part)) // never fails
 		_, _ = h.Write([]byte{0})
 	}
-	return &link{path: p, rng: rand.New(rand.NewPCG(n.seed, h.Sum64()))}
+	return netem.NewLink(netem.Path(p), rand.New(rand.NewPCG(n.seed, h.Sum64())))
 }
 
 type pairKey struct{ from, to *Host }
 
 // A pair is what is known of the packets from one host to another.
 type pair struct {
-	own     *link // nil: the hosts' access paths
+	own     *netem.Link // nil: the hosts' access paths
 	traffic Traffic
 }
 

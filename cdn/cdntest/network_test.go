@@ -2,7 +2,6 @@ package cdntest
 
 import (
 	"encoding/binary"
-	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/pion/transport/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/netem"
 )
 
 // arrival is a numbered packet at its receiver.
@@ -163,7 +164,7 @@ func TestNetworkJitterReorders(t *testing.T) {
 
 func TestNetworkRate(t *testing.T) {
 	// With its headers each packet is 1000 bits: a millisecond.
-	const size = 125 - udpOverhead
+	const size = 125 - netem.Overhead
 	path := Path{Rate: 1_000_000, Queue: 10 * time.Millisecond}
 	bubble(t, func(t *testing.T) {
 		got := newWire(t, NetworkConfig{}, path, Path{}).exchange(20, size, time.Millisecond)
@@ -188,7 +189,7 @@ func TestNetworkDownRateCountsWhatArrives(t *testing.T) {
 		// Packets that wait for the access path of one host arrive spread at
 		// the other's, where they wait no more.
 		path := Path{Delay: 5 * time.Millisecond, Rate: 1_000_000}
-		got := newWire(t, NetworkConfig{}, path, path).exchange(20, 125-udpOverhead, 0)
+		got := newWire(t, NetworkConfig{}, path, path).exchange(20, 125-netem.Overhead, 0)
 		require.Len(t, got, 20)
 		for i, a := range got {
 			require.Equal(t, time.Duration(i+2+10)*time.Millisecond, a.latency)
@@ -200,9 +201,9 @@ func TestNetworkChangesWhileRunning(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWire(t, NetworkConfig{}, Path{}, Path{})
 		w.from.SetPath(Path{Delay: time.Millisecond})
-		w.to.SetUp(Path{Delay: time.Hour})
+		w.to.SetUplink(Path{Delay: time.Hour})
 		require.Equal(t, []arrival{{0, time.Millisecond}}, w.exchange(1, 10, 0))
-		w.to.SetDown(Path{Delay: 2 * time.Millisecond})
+		w.to.SetDownlink(Path{Delay: 2 * time.Millisecond})
 		require.Equal(t, []arrival{{0, 3 * time.Millisecond}}, w.exchange(1, 10, 0))
 		w.network.Between(w.to, w.from, Path{Delay: 7 * time.Millisecond})
 		require.Equal(t, []arrival{{0, 7 * time.Millisecond}}, w.exchange(1, 10, 0))
@@ -281,19 +282,82 @@ func TestNetworkOnRealTime(t *testing.T) {
 func TestNetworkSeedsPathsApart(t *testing.T) {
 	n := newNetwork(NetworkConfig{Seed: 1})
 	defer n.Close()
-	draw := func(l *link) uint64 { return l.rng.Uint64() }
-	require.Equal(t, draw(n.newLink(Path{}, "a", "up")), draw(n.newLink(Path{}, "a", "up")))
-	require.NotEqual(t, draw(n.newLink(Path{}, "a", "up")), draw(n.newLink(Path{}, "a", "down")))
-	require.NotEqual(t, draw(n.newLink(Path{}, "ab", "")), draw(n.newLink(Path{}, "a", "b")))
+	fates := func(name ...string) (all []netem.Fate) {
+		l := n.newLink(Path{Loss: 0.5}, name...)
+		for range 64 {
+			_, f := l.Carry(time.Unix(0, 0), 100)
+			all = append(all, f)
+		}
+		return all
+	}
+	require.Equal(t, fates("a", "up"), fates("a", "up"))
+	require.NotEqual(t, fates("a", "up"), fates("a", "down"))
+	require.NotEqual(t, fates("ab", ""), fates("a", "b"))
 }
 
-func TestLinkCarry(t *testing.T) {
-	now := time.Unix(0, 0)
-	l := &link{path: Path{Rate: math.MaxInt32}}
-	out, f := l.carry(now, 1200)
-	require.Equal(t, passed, f)
-	require.True(t, out.After(now))
-	require.Equal(t, defaultQueue, Path{}.queue())
+func TestNetworkQueueInBytes(t *testing.T) {
+	// With its headers each packet is 1000 bits: a millisecond.
+	const size = 125 - netem.Overhead
+	bubble(t, func(t *testing.T) {
+		w := newWire(t, NetworkConfig{}, Path{Rate: 1_000_000, QueueBytes: 10 * 125}, Path{})
+		got := w.exchange(100, size, 0)
+		require.Len(t, got, 10)
+		for i, a := range got {
+			require.Equal(t, arrival{uint32(i), time.Duration(i+1) * time.Millisecond}, a)
+		}
+		require.Equal(t, 90, w.network.Traffic(w.from, w.to).QueueFull)
+	})
+}
+
+func TestNetworkJitterThatKeepsOrder(t *testing.T) {
+	path := Path{Delay: 10 * time.Millisecond, Jitter: 50 * time.Millisecond, JitterPeriod: 100 * time.Millisecond}
+	bubble(t, func(t *testing.T) {
+		got := newWire(t, NetworkConfig{}, path, Path{}).exchange(1000, 100, 5*time.Millisecond)
+		require.Len(t, got, 1000)
+		for i, a := range got {
+			require.EqualValues(t, i, a.number)
+			require.GreaterOrEqual(t, a.latency, 10*time.Millisecond)
+			require.LessOrEqual(t, a.latency, 60*time.Millisecond)
+			if i > 0 { // in 5 of 100 ms the jitter moves by 2.5 of 50 ms at most
+				require.InDelta(t, got[i-1].latency, a.latency, float64(2500*time.Microsecond))
+			}
+		}
+	})
+}
+
+func TestNetworkReorders(t *testing.T) {
+	path := Path{Delay: 10 * time.Millisecond, Reorder: 0.1, ReorderBy: 30 * time.Millisecond}
+	bubble(t, func(t *testing.T) {
+		late := 0
+		for _, a := range newWire(t, NetworkConfig{}, path, Path{}).exchange(1000, 100, 5*time.Millisecond) {
+			if a.latency == 40*time.Millisecond {
+				late++
+				continue
+			}
+			require.Equal(t, 10*time.Millisecond, a.latency)
+		}
+		require.InDelta(t, 100, late, 38)
+	})
+}
+
+func TestNetworkSharesWithTCP(t *testing.T) {
+	path := Path{Delay: 20 * time.Millisecond, Rate: 2_000_000, Queue: 100 * time.Millisecond}
+	mean := func(t *testing.T, p Path) (sum time.Duration) {
+		bubble(t, func(t *testing.T) {
+			got := newWire(t, NetworkConfig{}, p, Path{}).exchange(1000, 1000, 20*time.Millisecond)
+			require.Greater(t, len(got), 900)
+			for _, a := range got {
+				sum += a.latency / time.Duration(len(got))
+			}
+		})
+		return sum
+	}
+	alone := mean(t, path)
+	require.Equal(t, 20*time.Millisecond+4112*time.Microsecond, alone)
+	path.TCP = 1
+	beside := mean(t, path)
+	require.Greater(t, beside, alone+40*time.Millisecond)
+	require.Equal(t, beside, mean(t, path), "equal seeds, equal fates")
 }
 
 func BenchmarkNetwork(b *testing.B) {

@@ -41,6 +41,10 @@ type PublisherConfig struct {
 	// NoRTX: lost packets are not sent again.
 	NoRTX bool
 
+	// TCP: its media goes by TCP, to the first address that the server has for that
+	// (RFC 6544). Net is a [Host]'s or nil.
+	TCP bool
+
 	// Certificate is its DTLS certificate. If nil, its [Network]'s, or a new
 	// one.
 	Certificate *webrtc.Certificate
@@ -152,7 +156,7 @@ func (c PublisherConfig) client() clientConfig {
 	return clientConfig{
 		net: c.Net, dialer: c.Dialer, url: c.URL,
 		offer:       signal.Offer{Stream: c.Stream, Credential: c.Credential, Publication: c.Publication},
-		certificate: c.Certificate, logger: c.Logger, tune: c.Tune,
+		certificate: c.Certificate, logger: c.Logger, tune: c.Tune, tcp: c.TCP,
 	}
 }
 

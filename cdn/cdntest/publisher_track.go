@@ -12,7 +12,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
 )
 
 // The header extensions whose values a publisher knows (RFC 9143, RFC 8852,

@@ -46,6 +46,10 @@ type ViewerConfig struct {
 	// blocked.
 	Mute bool
 
+	// TCP: its media goes by TCP, to the first address that the server has for that
+	// (RFC 6544). Net is a [Host]'s or nil.
+	TCP bool
+
 	// Certificate is its DTLS certificate. If nil, its [Network]'s, or a new
 	// one.
 	Certificate *webrtc.Certificate
@@ -87,7 +91,7 @@ func (c ViewerConfig) client() clientConfig {
 	return clientConfig{
 		net: c.Net, dialer: c.Dialer, url: c.URL,
 		offer:       signal.Offer{Stream: c.Stream, Layer: c.Layer, Credential: c.Credential},
-		certificate: c.Certificate, logger: c.Logger, tune: c.Tune,
+		certificate: c.Certificate, logger: c.Logger, tune: c.Tune, tcp: c.TCP,
 	}
 }
 

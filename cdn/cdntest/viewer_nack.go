@@ -7,7 +7,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/deltacdn/delta/internal/nack"
+	"github.com/deltacdn/delta/cdn/internal/nack"
 )
 
 // A repairer asks for the packets that a track misses. It counts those that

@@ -9,8 +9,8 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/ntp"
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
 )
 
 // maxFaults bounds the faults that are described; all are counted.

@@ -15,8 +15,9 @@ import (
 	"sync"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/admin"
 	"github.com/deltacdn/delta/edge"
-	"github.com/deltacdn/delta/examples/threenode/web"
+	"github.com/deltacdn/delta/internal/demo/web"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal/link"
@@ -24,8 +25,7 @@ import (
 	"github.com/deltacdn/delta/signal/whip"
 )
 
-// cluster is the nodes, each at its place, in the order in which they are
-// started.
+// cluster is the nodes, each in its slot, in the order in which they are started.
 type cluster struct {
 	// static
 	options   options
@@ -38,19 +38,20 @@ type cluster struct {
 
 	mu     sync.Mutex
 	closed bool
-	places []*place
+	slots  []*slot
 }
 
-// A place is where a node stands: what it takes to start it, and to start it
-// again.
-type place struct {
+// A slot is what it takes to start a node, and to start it again.
+type slot struct {
 	// static
 	name, host, url string
 	role            web.Role
 	build           func(*node) error
 
 	// guarded by the cluster's mu
-	tcp, udp string // ports; once there was a node, those that it had
+	// ports; once there was a node, those that it had
+	tcp, udp string
+	mediaTCP string // for clients whose UDP does not get through
 	node     *node  // nil: killed
 }
 
@@ -100,22 +101,22 @@ func (c *cluster) startAllLocked() error {
 	return nil
 }
 
-// addLocked makes a place and starts its first node.
-func (c *cluster) addLocked(name, addr string, role web.Role, build func(*node) error) (*place, error) {
-	p := &place{name: name, role: role, build: build}
+// addLocked adds a slot and starts its first node.
+func (c *cluster) addLocked(name, addr string, role web.Role, build func(*node) error) (*slot, error) {
+	p := &slot{name: name, role: role, build: build}
 	var err error
 	if p.host, p.tcp, err = net.SplitHostPort(addr); err != nil {
 		return nil, fmt.Errorf("-%s: %q is no HOST:PORT", flagOf(name), addr)
 	}
-	p.udp = p.tcp
+	p.udp, p.mediaTCP = p.tcp, "0"
 	if c.options.public.IsValid() && p.host == "127.0.0.1" {
 		p.host = ""
 	}
-	c.places = append(c.places, p)
+	c.slots = append(c.slots, p)
 	return p, c.startLocked(p)
 }
 
-func (c *cluster) startLocked(p *place) error {
+func (c *cluster) startLocked(p *slot) error {
 	n, err := c.listenLocked(p)
 	if err != nil {
 		return err
@@ -124,27 +125,31 @@ func (c *cluster) startLocked(p *place) error {
 		n.close()
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
+	n.admin, err = admin.New(admin.Config{Node: n.cdn, Origin: n.live, Relay: n.up, Server: n.server, Edge: n.edge})
+	if err != nil {
+		n.close()
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	n.mount("GET "+admin.Prefix+"/network", http.HandlerFunc(n.serveNetwork))
 	n.serve(c.options.tls, c.failed)
 	p.node = n
 	return nil
 }
 
 // buildOrigin composes an origin that serves viewers and other nodes too.
-func buildOrigin(n *node) error {
-	live, err := origin.New(n.cdn, origin.Config{})
-	if err != nil {
+func buildOrigin(n *node) (err error) {
+	if n.live, err = origin.New(n.cdn, origin.Config{}); err != nil {
 		return err
 	}
-	publishers, err := whip.New(live, whip.Config{Logger: n.cdn.Logger()})
+	publishers, err := whip.New(n.live, whip.Config{Logger: n.cdn.Logger()})
 	if err != nil {
 		return err
 	}
 	n.mount("/whip/", publishers)
-	n.canPublish = true
-	if err := n.serveNodes(live); err != nil {
+	if err := n.serveNodes(n.live); err != nil {
 		return err
 	}
-	return n.serveViewers(live)
+	return n.serveViewers(n.live)
 }
 
 // buildRelay composes a node that fetches from entry and serves other nodes.
@@ -166,7 +171,7 @@ func (c *cluster) buildEdge(n *node, entries ...string) error {
 }
 
 func (c *cluster) fetchFrom(n *node, entries ...string) (*relay.Relay, error) {
-	by := &http.Client{Transport: n.cord}
+	by := &http.Client{Transport: n.faults}
 	links, err := relay.NewLink(n.cdn, relay.LinkConfig{
 		Dialer: &link.Client{HTTP: by}, Fallback: relay.NewWHEP(n.cdn, relay.WHEPConfig{Dialer: &whep.Client{HTTP: by}}),
 	})
@@ -230,7 +235,7 @@ func (c *cluster) close() {
 	c.mu.Lock()
 	c.closed = true
 	var running []*node
-	for _, p := range c.places {
+	for _, p := range c.slots {
 		if p.node != nil {
 			running = append(running, p.node)
 		}
@@ -245,15 +250,15 @@ func (c *cluster) close() {
 
 // announce prints where to look.
 func (c *cluster) announce(w io.Writer, o options) {
-	fmt.Fprintln(w, "Delta: a WebRTC CDN of", len(c.places), "nodes in one process.")
+	fmt.Fprintln(w, "Delta: a WebRTC CDN of", len(c.slots), "nodes in one process.")
 	fmt.Fprintln(w)
-	for _, p := range c.places {
+	for _, p := range c.slots {
 		fmt.Fprintf(w, "  %-7s %s/\n", p.name, p.url)
 	}
 	fmt.Fprintln(w)
 	if o.demo {
 		fmt.Fprintln(w, "A countdown is being published to the origin as stream \"demo\". Play it on both edges:")
-		for _, p := range c.places {
+		for _, p := range c.slots {
 			if p.role == web.Edge {
 				fmt.Fprintf(w, "  %s/play?stream=demo\n", p.url)
 			}
@@ -261,8 +266,8 @@ func (c *cluster) announce(w io.Writer, o options) {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w, "Publish your camera, your screen or a clock that shows the latency, and play that:")
-	fmt.Fprintf(w, "  %s/publish?stream=live\n", c.places[0].url)
-	for _, p := range c.places {
+	fmt.Fprintf(w, "  %s/publish?stream=live\n", c.slots[0].url)
+	for _, p := range c.slots {
 		if p.role == web.Edge {
 			fmt.Fprintf(w, "  %s/play?stream=live\n", p.url)
 		}

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/deltacdn/delta/examples/threenode/demo"
+	"github.com/deltacdn/delta/internal/demo"
 	"github.com/deltacdn/delta/signal/whip"
 )
 
@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.demo {
 		wg.Go(func() {
 			err := demo.Publish(ctx, demo.Config{
-				URL: c.places[0].url + "/whip/demo", Dialer: &whip.Client{HTTP: c.client}, Stream: "demo", Logger: log,
+				URL: c.slots[0].url + "/whip/demo", Dialer: &whip.Client{HTTP: c.client}, Stream: "demo", Logger: log,
 			})
 			if err != nil {
 				log.Error("the built-in clip", "err", err)

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn/cdntest"
-	"github.com/deltacdn/delta/examples/threenode/web"
+	"github.com/deltacdn/delta/internal/demo/web"
 	"github.com/deltacdn/delta/signal/whep"
 )
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -16,24 +17,27 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/admin"
 	"github.com/deltacdn/delta/edge"
-	"github.com/deltacdn/delta/examples/internal/console"
-	"github.com/deltacdn/delta/examples/internal/media"
-	"github.com/deltacdn/delta/examples/threenode/web"
+	"github.com/deltacdn/delta/internal/demo/console"
+	"github.com/deltacdn/delta/internal/demo/media"
+	"github.com/deltacdn/delta/internal/demo/web"
+	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal"
 )
 
 // node is one node of the CDN with its web server.
 type node struct {
-	name       string
-	role       web.Role
-	url        string
-	cdn        *cdn.Node
-	up         *relay.Relay  // nil: it fetches from no other
-	edge       *edge.Edge    // nil: it serves no viewers
-	server     *relay.Server // nil: it serves no nodes
-	canPublish bool
+	name   string
+	role   web.Role
+	url    string
+	cdn    *cdn.Node
+	live   *origin.Origin // nil: it takes no publishers
+	up     *relay.Relay   // nil: it fetches from no other
+	edge   *edge.Edge     // nil: it serves no viewers
+	server *relay.Server  // nil: it serves no nodes
+	admin  *admin.API     // what the node knows of the network
 
 	listener net.Listener
 	mux      *http.ServeMux
@@ -41,13 +45,14 @@ type node struct {
 	wg       sync.WaitGroup // of the web server
 	log      *slog.Logger
 
-	cord  *cord
-	peers func() []web.Peer
+	faults *faultNet
+	peers  func() []web.Peer
 }
 
-// listenLocked opens a node's ports: TCP for HTTP and, under the same number if
+// listenLocked opens a node's ports: TCP for HTTP, another one for media of clients
+// whose UDP does not get through and, under the number of the first if
 // there was a choice, UDP for media.
-func (c *cluster) listenLocked(p *place) (*node, error) {
+func (c *cluster) listenLocked(p *slot) (*node, error) {
 	o := c.options
 	addr := net.JoinHostPort(p.host, p.tcp)
 	l, err := net.Listen("tcp", addr)
@@ -63,15 +68,15 @@ func (c *cluster) listenLocked(p *place) (*node, error) {
 		name: p.name, role: p.role, url: p.url, listener: l, mux: http.NewServeMux(), log: c.log.With("node", p.name),
 		peers: func() []web.Peer { return c.peers(p.name) },
 	}
-	n.cord = newCord(c.transport.Clone())
-	bind, offered, err := media.Addresses(p.host, n.cord)
+	n.faults = newFaultNet(c.transport.Clone())
+	bind, offered, err := media.Addresses(p.host, n.faults)
 	if err != nil {
 		_ = l.Close()
 		return nil, err
 	}
 	config := cdn.Config{
-		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(bind, p.udp), PublicIPs: offered,
-		URL: n.url, Logger: c.log, OnEvent: n.event, Net: n.cord,
+		ID: cdn.NodeID(p.name), Addr: net.JoinHostPort(bind, p.udp), TCPAddr: net.JoinHostPort(bind, p.mediaTCP), PublicIPs: offered,
+		URL: n.url, Logger: c.log, OnEvent: cdn.LogEvents(n.log), Net: n.faults,
 		Trust: cdn.Trust{Secret: c.secret},
 	}
 	if o.public.IsValid() {
@@ -81,9 +86,9 @@ func (c *cluster) listenLocked(p *place) (*node, error) {
 		_ = l.Close()
 		return nil, busy(p.name, addr, err)
 	}
-	p.udp = strconv.Itoa(n.cdn.Addr().(*net.UDPAddr).Port)
+	p.udp, p.mediaTCP = strconv.Itoa(n.cdn.Addr().(*net.UDPAddr).Port), strconv.Itoa(n.cdn.TCPAddr().(*net.TCPAddr).Port)
 	n.mount("/", web.Handler(n.status))
-	kills := web.Switches(switches{c, p.name}, o.kills)
+	kills := web.Switches(killSwitch{c, p.name}, o.kills)
 	n.mount("/kill", kills)
 	n.mount("/restore", kills)
 	return n, nil
@@ -148,13 +153,13 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// close ends the sessions first, so that those who play hear of it by their
-// event streams, which the web server then can finish.
+// close ends the sessions first, so that players are told by their event streams, which
+// the web server can then finish.
 func (n *node) close() {
-	if err := n.cdn.Close(); err != nil && !n.cord.isCut() {
+	if err := n.cdn.Close(); err != nil && !n.faults.wasCut() {
 		n.log.Warn("closing", "err", err)
 	}
-	defer n.cord.http.CloseIdleConnections()
+	defer n.faults.http.CloseIdleConnections()
 	if n.http == nil {
 		_ = n.listener.Close()
 		return
@@ -167,42 +172,30 @@ func (n *node) close() {
 	n.wg.Wait()
 }
 
-// cut is what others see of a crash: sockets and connections are gone, and
-// nobody was told. Close has to follow.
+// cut closes the node's sockets and connections without a goodbye, as a crash does.
+// The caller closes the node afterwards.
 func (n *node) cut() {
-	n.cord.sever()
+	n.faults.cut()
 	_ = n.http.Close()
 }
 
 // status is what the node's pages show.
 func (n *node) status() web.Status {
 	return console.Node{
-		CDN: n.cdn, Name: n.name, URL: n.url, Role: n.role, CanPublish: n.canPublish, CanKill: true,
+		CDN: n.cdn, Name: n.name, URL: n.url, Role: n.role, CanPublish: n.live != nil, CanKill: true, Network: web.Everybody,
 		Up: n.up, Server: n.server, Edge: n.edge, Peers: n.peers(),
 	}.Status()
 }
 
-// event logs what an operator would want to know.
-func (n *node) event(e cdn.Event) {
-	switch e := e.(type) {
-	case cdn.SessionStarted:
-		n.log.Info("session started", "stream", e.Stream, "action", e.Action, "session", e.Session)
-	case cdn.SessionEnded:
-		n.log.Info("session ended", "stream", e.Stream, "action", e.Action, "session", e.Session, "lasted", e.Lasted, "err", e.Err)
-	case cdn.StreamStarted:
-		n.log.Info("stream started", "stream", e.Stream)
-	case cdn.StreamEnded:
-		n.log.Info("stream ended", "stream", e.Stream, "err", e.Err)
-	case cdn.LinkUp:
-		n.log.Info("link up", "with", e.Node, "dialed", e.URL)
-	case cdn.LinkDown:
-		n.log.Info("link down", "with", e.Node, "lasted", e.Lasted, "err", e.Err)
-	case cdn.UpstreamChanged:
-		n.log.Info("another upstream", "stream", e.Stream, "from", e.URL, "standby", e.Standby, "err", e.Err)
-	case cdn.InputChanged:
-		n.log.Info("another input", "stream", e.Stream, "epoch", e.Epoch)
-	case cdn.TrackUnplayable: // the edge logs it
-	case cdn.ViewerSlow:
-		n.log.Info("a viewer is slow", "stream", e.Stream, "session", e.Session, "layer", e.Layer, "paused", e.Paused)
+// serveNetwork shows the network to everybody who sees the pages. The kill switch is the
+// only way to change it here.
+func (n *node) serveNetwork(w http.ResponseWriter, r *http.Request) {
+	network, err := n.admin.Network(r.Context())
+	if err != nil {
+		http.Error(w, "the node is closing", http.StatusServiceUnavailable)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(network) // a client that is gone needs no answer
 }

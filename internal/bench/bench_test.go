@@ -83,6 +83,51 @@ func TestSaturate(t *testing.T) {
 	}
 }
 
+// Viewers behind a hop get all that is published, however the two nodes are run.
+func TestHops(t *testing.T) {
+	t.Parallel()
+	b, out := tiny(t)
+	b.hops = 1
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out)
+	got := rows(t, out.String())
+	for i, kind := range hopKinds {
+		if i >= len(got) || got[i][1] != kind || got[i][6] != "0.000" {
+			t.Fatalf("row %d is not %s's without a loss: %q", i, kind, got)
+		}
+	}
+}
+
+// What misses a bar is marked.
+func TestHopSummary(t *testing.T) {
+	t.Parallel()
+	of := func(cpu float64, p99 time.Duration) result {
+		return result{viewers: 100, cpu: cpu, load: cpu / 10, p99: p99}
+	}
+	h := hops{viewers: 100}
+	for range 3 {
+		h.rounds = append(h.rounds, map[string]result{
+			kindBeside: of(2, 10*time.Millisecond), kindHop: of(2.2, 12*time.Millisecond),
+			kindProcesses: of(2.5, 14*time.Millisecond), kindExample: of(4, 10*time.Millisecond),
+			kindPion: of(8, time.Second), "floor": of(3, 0),
+		})
+	}
+	for _, want := range []string{
+		"| delta | 0.00 | 1.00 | 1.00 | 0.25 |", "| hop | 0.07 | 1.20 | 0.91 | 0.28 |",
+		"| processes | **0.17** | **1.40** | **0.80** | 0.31 |", "| threenode | **0.67** | 1.00 | **0.50** | **0.50** |",
+	} {
+		if !strings.Contains(h.summary(), want) {
+			t.Errorf("no %q in\n%s", want, h.summary())
+		}
+	}
+	h.gro = true
+	if want := "| hop | 0.07 | 1.20 | 0.91 | **0.28** |"; !strings.Contains(h.summary(), want) {
+		t.Errorf("no %q in\n%s", want, h.summary())
+	}
+}
+
 func TestNext(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

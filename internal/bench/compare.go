@@ -73,6 +73,8 @@ var figures = []figure{
 	{"of them fan-out", func(r result) float64 { return r.fanout }},
 	{"packets a message", func(r result) float64 { return r.batch }},
 	{"KiB a viewer", func(r result) float64 { return r.memory }},
+	{"of them live", func(r result) float64 { return r.live }},
+	{"MiB of the server", func(r result) float64 { return r.total }},
 	{"CPU ms a join", func(r result) float64 { return r.join }},
 	{"idle, of a core", func(r result) float64 { return r.idle }},
 	{"latency p50 ms", func(r result) float64 { return ms(r.p50) }},

@@ -54,7 +54,10 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, err
 	}
-	viewers, err := join(ctx, server.url, 0, n, l)
+	if empty.live, err = server.live(ctx); err != nil {
+		return r, err
+	}
+	viewers, err := join(ctx, server.view, 0, n, l)
 	defer viewers.close()
 	if err != nil {
 		return r, fmt.Errorf("joining: %w", err)
@@ -77,11 +80,24 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err := r.fanOut(ctx, server, pubs, viewers, l); err != nil {
 		return r, err
 	}
-	r.memory = (r.memory - empty.memory) / float64(n)
+	live, err := server.live(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.share(empty, live)
 	if n > 1 { // one viewer's packets cost more than those that a join brings
 		r.join -= float64(opening) * r.fanout / 1000 // a viewer begins with what was published last
 	}
 	return r, nil
+}
+
+// share computes what a viewer costs in memory, of what the server had with and without
+// them.
+func (r *result) share(empty reading, live float64) {
+	n := float64(r.viewers)
+	r.total = r.memory / 1024
+	r.memory = (r.memory - empty.memory) / n
+	r.live = (live - empty.live) / n
 }
 
 // fanOut has the paused publishers publish, measures what the viewers get, and
@@ -135,6 +151,7 @@ func (r *result) between(first, last reading, delivered uint64) {
 	r.cpu = ms(cpu) * 1000 / float64(delivered)
 	r.fanout = (ms(cpu) - r.ingest*ms(took)) * 1000 / float64(delivered)
 	r.load = cpu.Seconds() / took.Seconds()
+	r.wakes = float64(last.wakes-first.wakes) / took.Seconds()
 	r.own = (last.own - first.own).Seconds() / took.Seconds()
 	if n := last.stats.Egress.Messages - first.stats.Egress.Messages; n > 0 {
 		r.batch = float64(last.stats.Egress.Datagrams-first.stats.Egress.Datagrams) / float64(n)

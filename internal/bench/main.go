@@ -3,8 +3,10 @@
 //
 //	go -C internal/bench run .
 //
-// or, with -joins, how long those wait who join, or, with -saturate, how many
-// viewers a server carries, or, with -publishers, what publishers take, or, with
+// or, with -joins, how long those wait who join, or, with -small, how an edge on half a
+// core does with more viewers than fit, or, with -saturate, how many
+// viewers a server carries, or, with -hops, what it costs that an edge is not the node
+// of the publisher, or, with -publishers, what publishers take, or, with
 // -against, how this tree's server compares with that of another commit.
 //
 // Each server has the first core for itself, the load generator the second. The
@@ -27,7 +29,7 @@ import (
 )
 
 func main() {
-	viewers := flag.String("viewers", "", "numbers of viewers, one table row each (default 1,50,100,200; with -saturate as many as it needs)")
+	viewers := flag.String("viewers", "", "numbers of viewers, one table row each (default 1,50,100,200; with -hops 100; with -saturate as many as it needs)")
 	kinds := flag.String("kinds", "pion,delta-pc,delta", "servers; the first is what the others are compared with")
 	window := flag.Duration("for", 8*time.Second, "how long each measurement takes")
 	spread := flag.Duration("spread", 0, "time over which the publisher spreads a frame's packets")
@@ -37,19 +39,25 @@ func main() {
 	joins := flag.Int("joins", 0, "instead of the table: so many viewers a second join, and how long they wait for an answer and a keyframe")
 	publishers := flag.Int("publishers", 0, "instead of the table: so many publishers, received by PeerConnections and by sessions of Delta's own, and what they take")
 	saturate := flag.Bool("saturate", false, "instead of the table: more and more viewers, until packets get lost or the core is full")
+	smallFor := flag.Duration("small", 0, "instead of the table: an edge with half a core and 2 GB by cgroup, as many viewers as fit, and then twice as many people who come and go for so long")
+	core := flag.Float64("core", halfCore, "with -small: share of a core that the edge has")
 	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
+	hops := flag.Int("hops", 0, "instead of the table: an edge that fetches from another node, in one process, in two and in examples/threenode, in so many rounds")
 	against := flag.String("against", "", "instead of the table: a commit whose server is measured in turn with this tree's")
 	pairs := flag.Int("pairs", 9, "with -against: how many pairs")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, against: *against, pairs: *pairs, load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, smallFor: *smallFor, core: *core, against: *against, pairs: *pairs, hops: *hops, load: load{
 		window: *window, settle: min(*window, 2*time.Second),
 		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
 	}}
-	if *viewers == "" && !*saturate && *publishers == 0 {
+	if *viewers == "" && !*saturate && *smallFor == 0 && *publishers == 0 {
 		*viewers = "1,50,100,200"
+		if *hops > 0 {
+			*viewers = "100"
+		}
 	}
 	var err error
 	if b.counts, err = numbers(*viewers); err == nil {
@@ -92,11 +100,16 @@ type bench struct {
 	counts []int // of viewers
 	joins  int   // a second; 0: they are not what is measured
 	full   bool  // the servers are filled
+	// smallFor is how long there is too much to do for an edge on a small machine, which
+	// has so much of a core; 0: that is not what is measured.
+	smallFor time.Duration
+	core     float64
 	// publishers are what is measured, if there are any.
 	publishers int
 	// against is a commit to compare with, in so many pairs; "": none.
 	against string
 	pairs   int
+	hops    int // rounds; 0: that is not what is measured
 	load    load
 }
 
@@ -108,8 +121,8 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	b.binary = filepath.Join(dir, "server")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server").CombinedOutput(); err != nil {
-		return fmt.Errorf("building the server: %w\n%s", err, out)
+	if err := b.build(ctx); err != nil {
+		return err
 	}
 	if b.joins > 0 {
 		return b.joinTable(ctx, b.joins)
@@ -117,13 +130,34 @@ func (b *bench) run(ctx context.Context) error {
 	if b.publishers > 0 {
 		return b.publisherTable(ctx, b.publishers)
 	}
+	if b.smallFor > 0 {
+		return b.small(ctx, longRun(b.core, b.smallFor))
+	}
 	if b.full {
 		return b.saturate(ctx)
+	}
+	if b.hops > 0 {
+		return b.hopTable(ctx, b.hops)
 	}
 	if b.against != "" {
 		return b.compare(ctx, b.against, b.pairs)
 	}
 	return b.table(ctx)
+}
+
+// build builds the servers.
+func (b *bench) build(ctx context.Context) error {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./server").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the servers: %w\n%s", err, out)
+	}
+	if b.hops == 0 {
+		return nil
+	}
+	const example = "github.com/deltacdn/delta/examples/threenode"
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", exampleBinary(b.binary), example).CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", example, err, out)
+	}
+	return nil
 }
 
 // table prints what each server takes to serve each number of viewers.

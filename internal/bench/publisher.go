@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -183,53 +184,91 @@ func newPeer(s webrtc.SettingEngine) (*webrtc.PeerConnection, error) {
 
 // session is what a WHIP or WHEP endpoint made of an offer.
 type session struct {
-	url              string
+	url, token       string
 	posted, answered time.Time
 }
 
 // connect posts the offer to a WHIP or WHEP endpoint and waits until the
 // connection is made.
 func connect(ctx context.Context, pc *webrtc.PeerConnection, url string) (s session, err error) {
-	connected := make(chan struct{})
-	var once sync.Once
+	o, err := offerOf(pc)
+	if err != nil {
+		return s, err
+	}
+	return o.take(ctx, url, "")
+}
+
+// offered is a PeerConnection that has made its offer.
+type offered struct {
+	pc        *webrtc.PeerConnection
+	connected chan struct{}
+	gone      chan struct{} // closed when the connection is over
+}
+
+func offerOf(pc *webrtc.PeerConnection) (o offered, err error) {
+	o = offered{pc: pc, connected: make(chan struct{}), gone: make(chan struct{})}
+	connected := sync.OnceFunc(func() { close(o.connected) })
+	gone := sync.OnceFunc(func() { close(o.gone) })
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
-		if state == webrtc.PeerConnectionStateConnected {
-			once.Do(func() { close(connected) })
+		switch state {
+		case webrtc.PeerConnectionStateConnected:
+			connected()
+		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+			gone()
+		default:
 		}
 	})
 	offer, err := pc.CreateOffer(nil)
 	if err != nil {
-		return s, err
+		return o, err
 	}
 	gathered := webrtc.GatheringCompletePromise(pc)
 	if err := pc.SetLocalDescription(offer); err != nil {
-		return s, err
+		return o, err
 	}
 	<-gathered
+	return o, nil
+}
+
+// take posts the offer, with a token if it is not "", and waits until the connection is
+// made. After a refusal, which is a [*refusedError], it may be called again.
+func (o offered) take(ctx context.Context, url, token string) (s session, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	s, answer, err := post(ctx, url, pc.LocalDescription().SDP)
+	s, answer, err := post(ctx, url, token, o.pc.LocalDescription().SDP)
 	if err != nil {
 		return s, err
 	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+	if err := o.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		return s, err
 	}
 	select {
-	case <-connected:
+	case <-o.connected:
 		return s, nil
 	case <-ctx.Done():
 		return s, errors.New("not connected in time")
 	}
 }
 
-func post(ctx context.Context, url, offer string) (s session, answer string, err error) {
+// refusedError is an answer other than 201.
+type refusedError struct {
+	status int
+	retry  time.Duration // of its Retry-After; 0: it has none
+	body   string
+}
+
+func (e *refusedError) Error() string { return http.StatusText(e.status) + ": " + e.body }
+
+func post(ctx context.Context, url, token, offer string) (s session, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(offer))
 	if err != nil {
 		return s, "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
-	s.posted = time.Now()
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	s.token, s.posted = token, time.Now()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return s, "", err
@@ -237,8 +276,12 @@ func post(ctx context.Context, url, offer string) (s session, answer string, err
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	s.answered = time.Now()
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		return s, "", errors.Join(err, errors.New(resp.Status+": "+string(body)))
+	if err != nil {
+		return s, "", err
+	}
+	if resp.StatusCode != http.StatusCreated {
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return s, "", &refusedError{resp.StatusCode, time.Duration(seconds) * time.Second, string(body)}
 	}
 	at, err := req.URL.Parse(resp.Header.Get("Location"))
 	if err != nil {
@@ -253,6 +296,9 @@ func (s session) end(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.url, http.NoBody)
 	if err != nil {
 		return err
+	}
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -60,84 +60,111 @@ func (b *bench) publisherTable(ctx context.Context, n int) error {
 }
 
 func measurePublishers(ctx context.Context, binary, kind string, n int, l load) (r publishing, err error) {
-	r = publishing{kind: kind, publishers: n}
 	server, err := start(ctx, binary, kind)
 	if err != nil {
 		return r, err
 	}
 	defer server.stop()
-	var all publishers
-	defer func() { all.close() }()
-	join := func(i int) error {
-		p, err := publish(ctx, fmt.Sprintf("%s/whip/s%d", server.url, i), 0)
+	m := ingestMeter{server: server, load: l, r: publishing{kind: kind, publishers: n}}
+	defer func() { m.all.close() }()
+	if err := m.join(ctx, sending); err != nil { // the first of a process costs more
+		return r, err
+	}
+	time.Sleep(l.settle)
+	if err := m.measureJoins(ctx, n); err != nil {
+		return r, err
+	}
+	return m.r, m.measureMedia()
+}
+
+// An ingestMeter measures what publishers take at a server.
+type ingestMeter struct {
+	server *process
+	load   load
+	all    publishers // the first of them send media
+	r      publishing
+}
+
+// join has n more publishers join, which send no media.
+func (m *ingestMeter) join(ctx context.Context, n int) error {
+	for range n {
+		p, err := publish(ctx, fmt.Sprintf("%s/whip/s%d", m.server.url, len(m.all)), 0)
 		if err != nil {
 			return err
 		}
 		p.paused.Store(true)
 		p.sendSound(0)
-		all = append(all, p)
-		return nil
+		m.all = append(m.all, p)
 	}
-	for i := range sending { // the first of a process costs more
-		if err := join(i); err != nil {
-			return r, err
-		}
-	}
-	time.Sleep(l.settle)
-	bare, err := server.meters(ctx, http.MethodPost, fmt.Sprintf("/streams?n=%d", n))
+	return nil
+}
+
+// measureJoins has n publishers join and measures what that takes, and what they hold
+// beside their streams.
+func (m *ingestMeter) measureJoins(ctx context.Context, n int) error {
+	bare, err := m.server.meters(ctx, http.MethodPost, fmt.Sprintf("/streams?n=%d", n))
 	if err != nil {
-		return r, err
+		return err
 	}
-	before, err := server.meters(ctx, http.MethodGet, "/meters")
+	before, err := m.server.meters(ctx, http.MethodGet, "/meters")
 	if err != nil {
-		return r, err
+		return err
 	}
-	at, err := server.read()
+	cpu, err := m.cpuOf(func() error { return m.join(ctx, n) })
 	if err != nil {
-		return r, err
+		return err
 	}
-	for i := range n {
-		if err := join(sending + i); err != nil {
-			return r, err
-		}
-	}
-	then, err := server.read()
-	if err != nil {
-		return r, err
-	}
-	r.join = float64((then.cpu - at.cpu).Microseconds()) / 1000 / float64(n)
-	for _, p := range all {
+	m.r.join = ms(cpu) / float64(n)
+	for _, p := range m.all {
 		p.sendSound(1) // what shows that the handshake is over may have overtaken its end
 	}
-	time.Sleep(l.settle)
-	after, err := server.meters(ctx, http.MethodGet, "/meters")
+	time.Sleep(m.load.settle)
+	after, err := m.server.meters(ctx, http.MethodGet, "/meters")
 	if err != nil {
-		return r, err
+		return err
 	}
-	r.memory = float64(int64(after.Bytes-before.Bytes-bare.Bytes)) / 1024 / float64(n)
-	r.goroutines = float64(after.Goroutines-before.Goroutines-bare.Goroutines) / float64(n)
+	m.r.memory = float64(int64(after.Bytes-before.Bytes-bare.Bytes)) / 1024 / float64(n)
+	m.r.goroutines = float64(after.Goroutines-before.Goroutines-bare.Goroutines) / float64(n)
+	return nil
+}
 
-	count := func() (packets uint64) {
-		for _, p := range all[:sending] {
-			packets += p.sound.sent.Load() + p.video.sent.Load()
+// measureMedia has the first publishers send media and measures what a packet takes.
+func (m *ingestMeter) measureMedia() error {
+	senders := m.all[:sending]
+	packets := func() (sum uint64) {
+		for _, p := range senders {
+			sum += p.sound.sent.Load() + p.video.sent.Load()
 		}
-		return packets
+		return sum
 	}
-	all[:sending].pause(false)
-	time.Sleep(l.settle)
-	sent := count()
-	if at, err = server.read(); err != nil {
-		return r, err
+	senders.pause(false)
+	time.Sleep(m.load.settle)
+	sent := packets()
+	cpu, err := m.cpuOf(func() error {
+		time.Sleep(m.load.window)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	time.Sleep(l.window)
-	if then, err = server.read(); err != nil {
-		return r, err
+	if sent = packets() - sent; sent == 0 {
+		return fmt.Errorf("nothing was sent in %v", m.load.window)
 	}
-	if sent = count() - sent; sent == 0 {
-		return r, fmt.Errorf("nothing was sent in %v", l.window)
+	m.r.cpu = float64(cpu.Microseconds()) / float64(sent)
+	return nil
+}
+
+// cpuOf returns the CPU time that the server takes while f runs.
+func (m *ingestMeter) cpuOf(f func() error) (time.Duration, error) {
+	before, err := m.server.read()
+	if err != nil {
+		return 0, err
 	}
-	r.cpu = float64((then.cpu - at.cpu).Microseconds()) / float64(sent)
-	return r, nil
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := m.server.read()
+	return after.cpu - before.cpu, err
 }
 
 func (p *process) meters(ctx context.Context, method, path string) (m meters, err error) {

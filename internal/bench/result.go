@@ -18,7 +18,10 @@ type result struct {
 	loss    float64 // share of what was published
 	shed    uint64  // times that Delta left something out
 	memory  float64 // KiB of resident memory a viewer
+	live    float64 // KiB of heap and stacks a viewer, after a garbage collection
+	total   float64 // MiB of resident memory of the whole server
 	join    float64 // ms of the server's CPU, without media
+	wakes   float64 // of the server's threads a second
 	batch   float64 // packets to a kernel message; 0: there are no batches
 	p50     time.Duration
 	p99     time.Duration

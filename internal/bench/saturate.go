@@ -68,7 +68,7 @@ func (b *bench) fill(ctx context.Context, kind string) (limits, error) {
 	var all viewers
 	defer func() { all.close() }()
 	for n := b.after(found, result{}); n > 0; {
-		more, err := join(ctx, server.url, len(all), n, b.load)
+		more, err := join(ctx, server.view, len(all), n, b.load)
 		all = append(all, more...)
 		if err != nil {
 			return found, fmt.Errorf("joining: %w", err)

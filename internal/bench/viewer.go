@@ -24,6 +24,7 @@ type viewer struct {
 	pc      *webrtc.PeerConnection
 	session session
 	full    bool
+	flow    *flow // nil: nobody asks for it
 	quit    chan struct{}
 	wg      sync.WaitGroup
 
@@ -38,7 +39,26 @@ type viewer struct {
 }
 
 func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
-	v := &viewer{full: full, quit: make(chan struct{}), keyframe: make(chan time.Time, 1)}
+	v, err := newViewer(full, nil, l)
+	if err != nil {
+		return nil, err
+	}
+	o, err := offerOf(v.pc)
+	if err == nil {
+		v.session, err = o.take(ctx, url, "")
+	}
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	v.plays()
+	return v, nil
+}
+
+// newViewer makes a viewer that has still to connect. What comes to it is noted in f,
+// unless that is nil.
+func newViewer(full bool, f *flow, l load) (*viewer, error) {
+	v := &viewer{full: full, flow: f, quit: make(chan struct{}), keyframe: make(chan time.Time, 1)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
@@ -59,13 +79,13 @@ func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
 		}
 	}
 	v.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.read(track) })
-	if v.session, err = connect(ctx, v.pc, url); err != nil {
-		v.close()
-		return nil, err
-	}
+	return v, nil
+}
+
+// plays says that the viewer is connected.
+func (v *viewer) plays() {
 	v.connected.Store(true)
 	v.wg.Go(v.report)
-	return v, nil
 }
 
 // report sends a receiver report a second, as players do.
@@ -132,6 +152,9 @@ func (v *viewer) count(b []byte) (taken bool) {
 		return false
 	}
 	v.got.Add(1)
+	if v.flow != nil {
+		v.flow.note(b)
+	}
 	return !v.full && v.connected.Load()
 }
 

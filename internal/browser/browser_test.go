@@ -81,6 +81,7 @@ func TestCamera(t *testing.T) {
 func testCamera(t *testing.T, codec string) {
 	n := startThreenode(t, "-demo=false")
 	b := newBrowser(t)
+	b.errors.allow(refused)
 	address := n.origin + "/publish?stream=live/cam&source=camera&autostart=1&codec=" + codec
 	publisher := b.open(address)
 	publisher.waitState("publishing")
@@ -161,6 +162,7 @@ func TestHiddenAddresses(t *testing.T) {
 func TestNodesComeBack(t *testing.T) {
 	n := startThreenode(t)
 	b := newBrowser(t)
+	b.errors.allow(lost, refused)
 	p := b.open(n.edge1 + "/play?stream=demo")
 	requireMoving(t, p)
 	n.kill()
@@ -172,6 +174,7 @@ func TestNodesComeBack(t *testing.T) {
 func TestRefusalIsShown(t *testing.T) {
 	n := startThreenode(t)
 	b := newBrowser(t)
+	b.errors.allow(refused)
 	p := b.open(n.edge1 + "/play?stream=nothing")
 	p.waitState("waiting")
 	second := b.open(n.origin + "/publish?stream=demo&source=canvas&autostart=1")

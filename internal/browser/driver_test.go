@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -19,8 +18,9 @@ const patience = 45 * time.Second
 
 // A browser is a Chromium with a profile of its own.
 type browser struct {
-	t   *testing.T
-	ctx context.Context
+	t      *testing.T
+	ctx    context.Context
+	errors *errorLog
 }
 
 // flags for every browser: no traffic of its own, a camera that needs no one's
@@ -46,7 +46,10 @@ func chromium(t *testing.T) string {
 }
 
 // newBrowser starts a Chromium, without the flags named.
-func newBrowser(t *testing.T, without ...string) *browser {
+func newBrowser(t *testing.T, without ...string) *browser { return newBrowserWith(t, nil, without...) }
+
+// newBrowserWith starts a Chromium with more flags, and without those named.
+func newBrowserWith(t *testing.T, more map[string]any, without ...string) *browser {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
 		chromedp.WindowSize(1280, 900))
@@ -59,12 +62,21 @@ flags:
 		}
 		opts = append(opts, chromedp.Flag(name, value))
 	}
+	for name, value := range more {
+		opts = append(opts, chromedp.Flag(name, value))
+	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewContext(ctx)
 	t.Cleanup(stop)
 	require.NoError(t, chromedp.Do(ctx), "start Chromium")
-	return &browser{t, ctx}
+	b := &browser{t, ctx, &errorLog{}}
+	t.Cleanup(func() { // while the pages are open
+		for _, line := range b.errors.take() {
+			t.Errorf("a page logged an error: %s", line)
+		}
+	})
+	return b
 }
 
 // A page is a tab.
@@ -74,14 +86,10 @@ type page struct {
 	close context.CancelFunc
 }
 
-// open shows url in a new tab. Uncaught errors of the page fail the test.
+// open shows url in a new tab. Errors that the page logs fail the test: see [errorLog].
 func (b *browser) open(url string) *page {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithListener(func(e any) {
-		if x, ok := e.(*runtime.EventExceptionThrown); ok {
-			b.t.Errorf("%s: %s at line %d", url, x.ExceptionDetails.Text, x.ExceptionDetails.LineNumber)
-		}
-	}))
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithListener(b.errors.listener(url)))
 	b.t.Cleanup(cancel)
 	require.NoError(b.t, chromedp.Do(ctx, chromedp.Navigate(url)))
 	return &page{b.t, ctx, cancel}
@@ -114,11 +122,16 @@ func eval[T any](p *page, expression string) T {
 
 // shoot keeps a screenshot.
 func (p *page) shoot(name string) {
+	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	p.keep(name, png, err)
+}
+
+// keep writes a screenshot to the artifacts.
+func (p *page) keep(name string, png []byte, err error) {
 	dir := os.Getenv("DELTA_ARTIFACTS")
 	if dir == "" {
 		dir = "artifacts"
 	}
-	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755)
 	}

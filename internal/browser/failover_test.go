@@ -52,6 +52,7 @@ func requireSameSession(t *testing.T, p *page) {
 func TestRelayFailover(t *testing.T) {
 	n := startThreenode(t, "-relay")
 	b := newBrowser(t)
+	b.errors.allow(lost, refused)
 	player := b.open(n.edge1 + "/play?stream=demo")
 	requireMoving(t, player)
 	require.True(t, eval[bool](player, tap))
@@ -71,6 +72,7 @@ func TestRelayFailover(t *testing.T) {
 
 		eval[float64](player, `seen.pause = 0`)
 		console.click(`[data-node="` + relay + `"] button[data-action="kill"]`)
+		console.click("#confirm-kill")
 		console.wait(`document.querySelector('[data-node="` + relay + `"]').dataset.state === "killed"`)
 		console.wait(from + ` === "` + other + `"`)
 		requireSameSession(t, player)

@@ -114,6 +114,7 @@ const publish = `(async (stream, wanted) => {
 func TestHalfOfWhatWasPromised(t *testing.T) {
 	n := startThreenode(t, "-demo=false", "-secret", lateSecret)
 	b := newBrowser(t)
+	b.errors.allow(refused)
 	for _, what := range []string{`"silent", {video: true}`, `"sound", {audio: true}`} {
 		require.Equal(t, 201.0, eval[float64](b.open(n.origin+"/"), fmt.Sprintf(publish, what)))
 	}

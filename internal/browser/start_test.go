@@ -39,7 +39,7 @@ func (s *source) Open(context.Context, cdn.Request) (*cdn.Subscription, error) {
 	return cdn.NewSubscription(s.stream, nil), nil
 }
 
-// RequestKeyframe implements cdn.Back.
+// RequestKeyframe implements cdn.Upstream.
 func (s *source) RequestKeyframe() {
 	if s.ignores {
 		return
@@ -51,7 +51,7 @@ func (s *source) RequestKeyframe() {
 	})
 }
 
-// Nack implements cdn.Back.
+// Nack implements cdn.Upstream.
 func (s *source) Nack([]uint16) {}
 
 func (s *source) isKey(now time.Time) bool {
@@ -183,7 +183,7 @@ func startNode(t *testing.T, cells []*cell) string {
 
 // startPage joins streams, and notes when each picture was shown and how old it
 // was then.
-const startPage = `<!doctype html><body style="margin:0"><script>
+const startPage = `<!doctype html><link rel="icon" href="data:,"><body style="margin:0"><script>
 const canvas = document.createElement("canvas");
 canvas.width = 8; canvas.height = 4;
 const g = canvas.getContext("2d", {willReadFrequently: true});
@@ -295,7 +295,7 @@ func TestViewersBeginAtOnce(t *testing.T) {
 	}
 }
 
-// TestStartTable prints the table of README.md; .ci/start runs it. Each cell is
+// TestStartTable prints the table of docs/performance.md; .ci/start runs it. Each cell is
 // three joins, a quarter, half and three quarters of an interval after a
 // keyframe; the last stays for DELTA_START.
 func TestStartTable(t *testing.T) {

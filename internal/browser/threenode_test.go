@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,6 +21,9 @@ import (
 var binary string // of examples/threenode
 
 func TestMain(m *testing.M) {
+	if os.Getenv(insideEnv) != "" {
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "threenode")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,39 +77,65 @@ func startThreenode(t *testing.T, args ...string) *threenode {
 // startThreenodeAt has the origin, the two edges and the relays at hosts.
 func startThreenodeAt(t *testing.T, hosts [4]string, args ...string) *threenode {
 	chromium(t) // skip before anything is started
-	ports := freePorts(t, append(hosts[:], hosts[3]))
-	n := &threenode{t: t, args: append([]string{"-v"}, args...)}
-	for i, url := range []*string{&n.origin, &n.edge1, &n.edge2, &n.relay} {
-		*url = "http://" + ports[i]
-		n.args = append(n.args, []string{"-origin", "-edge1", "-edge2", "-relay-addr"}[i], ports[i])
+	n := &threenode{t: t}
+	for range 5 { // others may take a port that was free
+		ports := freePorts(t, append(hosts[:], hosts[3]))
+		n.args = append([]string{"-v"}, args...)
+		for i, url := range []*string{&n.origin, &n.edge1, &n.edge2, &n.relay} {
+			*url = "http://" + ports[i]
+			n.args = append(n.args, []string{"-origin", "-edge1", "-edge2", "-relay-addr"}[i], ports[i])
+		}
+		n.args = append(n.args, "-relay2-addr", ports[4])
+		if n.tryToStart() {
+			t.Cleanup(n.stop)
+			return n
+		}
 	}
-	n.args = append(n.args, "-relay2-addr", ports[4])
-	n.start()
-	t.Cleanup(n.stop)
-	return n
+	t.Fatal("no free ports")
+	return nil
 }
 
+// freePorts returns an address at each of the hosts at which neither TCP nor UDP is in use.
 func freePorts(t *testing.T, hosts []string) (all []string) {
 	for _, host := range hosts {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		require.NoError(t, err)
-		defer l.Close()
-		all = append(all, net.JoinHostPort(host, strconv.Itoa(l.Addr().(*net.TCPAddr).Port)))
+		var addr string
+		require.Eventually(t, func() bool {
+			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+			require.NoError(t, err)
+			addr = net.JoinHostPort(host, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			defer l.Close()
+			u, err := net.ListenPacket("udp", addr)
+			if err != nil {
+				return false
+			}
+			return u.Close() == nil && !slices.Contains(all, addr)
+		}, patience, time.Millisecond)
+		all = append(all, addr)
 	}
 	return all
 }
 
-func (n *threenode) start() {
+func (n *threenode) start() { require.True(n.t, n.tryToStart(), "%s", n.log) }
+
+// tryToStart returns false if one of the ports is in use.
+func (n *threenode) tryToStart() bool {
 	n.log = &safeBuffer{}
 	n.cmd = exec.Command(binary, n.args...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	require.NoError(n.t, n.cmd.Start())
 	deadline := time.Now().Add(patience)
 	for {
+		if strings.Contains(n.log.String(), "is in use") {
+			_ = n.cmd.Wait() // it has failed
+			n.cmd = nil
+			return false
+		}
 		c, err := net.Dial("tcp", n.edge2[len("http://"):])
 		if err == nil {
 			_ = c.Close()
-			return
+			if strings.Contains(n.log.String(), n.edge2) { // it is ours: it says so
+				return true
+			}
 		}
 		require.True(n.t, time.Now().Before(deadline), "threenode does not answer: %s", n.log)
 		time.Sleep(20 * time.Millisecond)

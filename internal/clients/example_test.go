@@ -46,8 +46,8 @@ func (l *log) String() string {
 // address.
 func startExample(t *testing.T, name, address string, args ...string) {
 	binary := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", binary, "./examples/"+name)
-	build.Dir = filepath.Join("..", "..")
+	build := exec.Command("go", "build", "-o", binary, ".") // some are modules of their own
+	build.Dir = filepath.Join("..", "..", "examples", name)
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	said := &log{}
@@ -107,7 +107,7 @@ func TestFirefoxPlaysTheExampleOfItsMachine(t *testing.T) {
 func TestThePageSaysWhyThereIsNoConnection(t *testing.T) {
 	findFirefox(t)
 	at := freePorts(t, 2)
-	startExample(t, "node", at[0], "-http", at[0], "-udp", at[1]) // at a loopback address, because somebody said so
+	startExample(t, "deltanode", at[0], "-http", at[0], "-udp", at[1]) // at a loopback address, because somebody said so
 	f := startFirefox(t)
 	publisher := f.open(t, "http://"+at[0]+"/publish?stream=live&source=camera&autostart=1")
 	waitTrue(t, publisher, `delta.state === "failed" && /-public/.test(delta.reason)`)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/edge"
-	"github.com/deltacdn/delta/examples/threenode/demo"
+	"github.com/deltacdn/delta/internal/demo"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal/whep"

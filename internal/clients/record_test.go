@@ -24,7 +24,7 @@ import (
 
 // A recorder keeps what clients send ahead of media: their connectivity checks and
 // their ClientHellos. With DELTA_CLIENTS_RECORD=1, TestClients writes them to the
-// testdata of internal/icecheck and internal/dtlssrtp, whose tests answer them.
+// testdata of internal/endpoint/icecheck and internal/endpoint/dtlssrtp, whose tests answer them.
 type recorder struct {
 	cdn.Network
 	client, version string

@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/deltacdn/delta/cdn/admin"
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
@@ -29,12 +30,13 @@ import (
 // another commit in between works with both.
 const oldest = "96480ec"
 
-// build builds examples/node of the module in dir.
-func build(t *testing.T, dir string) (binary string) {
+// build builds the package at path, which may be a module of its own, of the repository in
+// dir: the ready-made node was examples/node, and is examples/deltanode now.
+func build(t *testing.T, dir, path string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "node")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./examples/node")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	cmd.Dir, cmd.Env = filepath.Join(dir, path), append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "building %s: %s", dir, out)
 	return binary
@@ -62,6 +64,7 @@ func checkout(t *testing.T, repository, commit string) (dir string) {
 type process struct {
 	t         *testing.T
 	name, url string
+	admin     string // URL for operators, "": it has none
 	stderr    tail
 }
 
@@ -86,6 +89,9 @@ func launch(t *testing.T, binary, name string, args ...string) *process {
 	for field := range strings.FieldsSeq(line) {
 		if url, ok := strings.CutPrefix(field, "http="); ok {
 			p.url = url
+		}
+		if url, ok := strings.CutPrefix(field, "admin="); ok {
+			p.admin = url
 		}
 	}
 	require.NotEmpty(t, p.url, line)
@@ -161,7 +167,10 @@ func (p *process) fetchesByLink(stream, from string) bool {
 func TestNodesOfTwoVersionsWorkTogether(t *testing.T) {
 	repository, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	versions := map[string]string{"old": build(t, checkout(t, repository, oldest)), "new": build(t, repository)}
+	versions := map[string]string{
+		"old": build(t, checkout(t, repository, oldest), "examples/node"),
+		"new": build(t, repository, "examples/deltanode"),
+	}
 	for _, secret := range []string{"", "known to these alone"} {
 		for _, row := range [][]string{
 			{"old", "new"}, {"new", "old"}, {"old", "new", "old"}, {"new", "old", "new"},
@@ -174,6 +183,7 @@ func TestNodesOfTwoVersionsWorkTogether(t *testing.T) {
 				t.Parallel()
 				nodes := chain(t, versions, row, secret)
 				play(t, nodes)
+				look(t, nodes)
 			})
 		}
 	}
@@ -196,6 +206,9 @@ func chain(t *testing.T, versions map[string]string, row []string, secret string
 		}
 		if secret != "" {
 			args = append(args, "-secret", secret)
+		}
+		if version == "new" {
+			args = append(args, "-admin-http", "127.0.0.1:0")
 		}
 		p := launch(t, versions[version], fmt.Sprintf("%s-%s", version, role), args...)
 		p.waitReady()
@@ -251,5 +264,28 @@ func play(t *testing.T, nodes []*process) {
 	require.NoError(t, pub.Stop(ctx))
 	for _, v := range []*cdntest.Viewer{best, low} {
 		require.NoError(t, v.WaitBye(ctx), "the stream has ended, and the viewer was not told")
+	}
+}
+
+// look asks the nodes that have an admin API for the network: they see the others, and of
+// those that cannot be asked they know the name.
+func look(t *testing.T, nodes []*process) {
+	for i, n := range nodes {
+		if n.admin == "" {
+			continue
+		}
+		got, err := (&admin.Client{URL: n.admin}).Network(t.Context())
+		require.NoError(t, err)
+		states := map[string]admin.State{}
+		for _, r := range got.Nodes {
+			states[r.Node.ID] = r.State
+		}
+		want := map[string]admin.State{n.name: admin.Current}
+		for _, at := range []int{i - 1, i + 1} {
+			if at >= 0 && at < len(nodes) {
+				want[nodes[at].name] = admin.Unknown // all neighbors here are of the other version
+			}
+		}
+		require.Equal(t, want, states, "as %s sees it", n.name)
 	}
 }

@@ -4,14 +4,14 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/egress"
-	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
+	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
-// Assume puts the endpoint into the state after a handshake with a peer at an
-// address, as tests and benchmarks of owners need it: without limit on what the
-// peer says, and with DTLS parked if in is not nil. Its owner is not told.
+// Assume puts the endpoint into the state after a handshake with a peer at an address,
+// for tests and benchmarks of owners. The peer's RTCP is not bounded in rate, and DTLS is
+// parked if in is not nil. The owner is not told.
 func (e *Endpoint) Assume(at netip.AddrPort, in *dtlssrtp.Opener, out *dtlssrtp.Sealer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -22,31 +22,30 @@ func (e *Endpoint) Assume(at netip.AddrPort, in *dtlssrtp.Opener, out *dtlssrtp.
 	e.dtls.established.Store(k)
 }
 
-// Unassume takes back that there was DTLS to say goodbye in.
+// Unassume has the endpoint end without a goodbye by DTLS.
 func (e *Endpoint) Unassume() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dtls.parked = false
 }
 
-// ReplyBy has what is answered go by a batch, for tests, whose goroutine is not
-// the port's reader.
+// ReplyBy has answers leave by a batch, for tests, whose goroutine is not the port's
+// reader.
 func (e *Endpoint) ReplyBy(b *egress.Batch) (was *egress.Batch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	was = e.config.Transport.Reply
-	e.config.Transport.Reply = b
+	was, e.replies = e.replies, b
 	return was
 }
 
-// Credentials returns ours of the present ICE session.
+// Credentials returns our credentials of the present ICE session.
 func (e *Endpoint) Credentials() icecheck.Credentials {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.ice.ours[0]
 }
 
-// Heard returns when something authentic last came from where media goes.
+// Heard returns when an authentic packet last came from the address in use.
 func (e *Endpoint) Heard() time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()

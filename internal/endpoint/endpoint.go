@@ -1,15 +1,14 @@
-// Package endpoint is one peer on the node's UDP port: an ICE-lite agent that
-// makes the peer prove its address, DTLS in either role, the SRTP keys, the
-// demultiplexing of what comes (RFC 7983, RFC 5761), how long the peer lives, and
-// the goodbye. It knows nothing of what travels: its [Owner] does. It is driven by
-// the port's one reader; in steady state it has no goroutine and no timer, and
-// DTLS is parked until the goodbye.
+// Package endpoint is one peer on the node's UDP port: the ICE agent, lite or full,
+// the proof of the peer's address, DTLS in either role, the SRTP keys, the
+// demultiplexing of datagrams (RFC 7983, RFC 5761), and the goodbye. It knows nothing
+// of what travels: its [Owner] does. It is driven by the port's one reader. The
+// endpoint of a client has no goroutine and no timer in steady state, and DTLS is
+// parked until the goodbye; one with [Role.Data] keeps its DTLS connection.
 package endpoint
 
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,60 +16,75 @@ import (
 	"github.com/pion/logging"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/udp/egress"
+	"github.com/deltacdn/delta/internal/udp/icetcp"
 )
 
-// An Owner is the session that an endpoint carries. Its methods are called without
-// any lock of the endpoint. The port's reader calls RTP, RTCP and Idle, which must
-// not block; Ending and Ended are called once each, in this order, perhaps while
-// Connected runs.
+// An Owner is the session that an endpoint carries. The endpoint holds no lock while
+// it calls the owner. The port's reader calls RTP and RTCP, which must not block.
 type Owner interface {
-	// Connected is called once, in a goroutine of its own, when the handshake is
-	// over. It must not block. The Sealer is the endpoint's own: it may be used for
-	// RTP until Ended.
-	Connected(keys dtlssrtp.Keys, out *dtlssrtp.Sealer)
-	// RTP takes an SRTP packet as it came. It may write over it, but keeps nothing of
-	// it. It reports whether the packet was authentic, and so shows that the peer
-	// lives.
+	// Connected is called once, in a goroutine of its own, when the handshake is over
+	// and ahead of any packet. From then on the endpoint's Writer, NewWriter and
+	// NewOpener work. An error ends the endpoint.
+	Connected() error
+	// RTP takes an SRTP packet as it arrived. It may overwrite the packet and must not
+	// retain it. It reports whether the packet was authentic.
 	RTP(now time.Time, packet []byte) (authentic bool)
-	// RTCP takes a compound packet that was opened, of a peer that is now at to. It
-	// keeps nothing of it.
+	// RTCP takes a decrypted compound packet, and the peer's present address. It must
+	// not retain the packet.
 	RTCP(now time.Time, compound []byte, to netip.AddrPort)
-	// Idle reports whether no media travels: then what the peer says only shows that
-	// it lives, and may wait for a moment (see [port.Endpoint]).
-	Idle(now time.Time) bool
-	// Ending has the owner stop sending, since the endpoint ends for the reason
-	// given. It returns the RTCP to say goodbye with, nil: none.
-	Ending(err error) (goodbye []byte)
-	// Ended is the end. It must not block.
-	Ended(err error)
+	// Ending is called once, when the endpoint begins to end for the given reason,
+	// perhaps while Connected runs. The owner stops sending. It returns the RTCP to say
+	// goodbye with, or nil, and a function that the endpoint calls last, when nothing
+	// else calls the owner any more.
+	Ending(err error) (goodbye []byte, ended func())
 }
 
-// Config is an endpoint's.
+// Config is an endpoint's configuration.
 type Config struct {
-	Transport cdn.Transport
-	Log       logging.LoggerFactory
-	// Watch ends the endpoint if its peer does not come or is gone. If nil, the
-	// endpoint has one of its own.
+	Transport *service.Runtime
+	// Identity is what the peer is shown. If nil, that of the node's sessions.
+	Identity *service.Identity
+	Log      logging.LoggerFactory
+	// Watch ends the endpoint if its peer does not connect or is gone. If nil, the
+	// endpoint has a Watch of its own.
 	Watch *Watch
-	// Expires is when the endpoint ends by itself. Zero: never.
-	Expires time.Time
 	// Proved is called when the peer has proved its address, perhaps more than
-	// once, with the endpoint's lock held. Nil: nobody is told.
+	// once, with the endpoint's lock held. It may be nil.
 	Proved func()
+	// Idle reports whether no media travels: the peer's packets then only show that it
+	// lives, and may wait for a moment (see [port.Endpoint]). The port's reader calls
+	// it. It may be nil.
+	Idle   func(now time.Time) bool
 	Remote Remote
 	Role   Role
 }
 
-// A Role is what an endpoint does of the things that either side may do.
+// A Role says which side of ICE and DTLS an endpoint is, and what it carries. The
+// zero Role is that of a server whose clients only receive.
 type Role struct {
-	// Client: the endpoint begins the DTLS handshake, once the peer's address is
-	// proved. Otherwise it waits for a ClientHello.
+	// Controlling: the endpoint is a full ICE agent, which checks the peer's
+	// candidates and nominates the first that answers ([Endpoint.Dial]). Otherwise it
+	// is a lite agent, which answers checks (RFC 8445 section 2.5).
+	Controlling bool
+	// Client: the endpoint begins the DTLS handshake once the peer's address is
+	// proved; a controlling one begins it beside its checks. Otherwise it waits for a
+	// ClientHello.
 	Client bool
-	// Receives: the peer sends media. What comes of it while the handshake ends is
+	// Receives: the peer sends media. Media that arrives while the handshake ends is
 	// kept for a moment.
 	Receives bool
+	// Admits, if not nil, reports whether an authentic check is to be answered. The
+	// port's reader calls it.
+	Admits func() bool
+	// Data, if not nil, takes the application data that arrives by DTLS, in order of
+	// arrival, and nil at the connection's end. It must not retain it. The DTLS
+	// connection then stays up until the endpoint ends ([Endpoint.Write]), the peer
+	// keeps the address at which the handshake ended, its RTCP is not bounded in rate,
+	// and the owner minds whether it lives.
+	Data func(now time.Time, datagram []byte)
 }
 
 // An Endpoint is one peer. It has to be initialized with [Endpoint.Init], then
@@ -83,9 +97,10 @@ type Endpoint struct {
 	sdp  string // the answer
 
 	// static
-	id     string
-	config Config
-	owner  Owner
+	id      string
+	config  Config
+	owner   Owner
+	replies *egress.Batch // by which it answers; the port's reader's
 
 	// owned by the port's reader
 	early    [][]byte // media that came ahead of the end of the handshake
@@ -93,38 +108,73 @@ type Endpoint struct {
 	lived    time.Time // when media last showed that the peer lives
 }
 
-// Init makes the endpoint ready to be opened. It does nothing that has to be undone.
+// Init makes the endpoint ready to be opened. Nothing it does has to be undone.
 func (e *Endpoint) Init(c Config, o Owner) {
 	if c.Watch == nil {
 		c.Watch = &Watch{}
 	}
-	e.id, e.config, e.owner = rand.Text(), c, o
+	if c.Identity == nil {
+		c.Identity = &c.Transport.Identity
+	}
+	e.id, e.config, e.owner, e.replies = rand.Text(), c, o, c.Transport.Reply
 	e.life.begin(time.Now())
-	e.ice = newICE(c.Transport.Port, e, c.Remote.ICE, e.life.begun)
+	e.ice = newICE(c.Transport.Port, e, c.Remote, e.life.begun)
+	e.ice.controlling, e.ice.stays = c.Role.Controlling, c.Role.Data != nil
 }
 
-// Open has the port give the endpoint its checks, and returns what an answer has to
-// say of it. It is followed by Begin.
+// Open has the port deliver the endpoint's checks, and returns the description of its
+// transport. It fails if the endpoint has ended. It is followed by Begin or Dial.
 func (e *Endpoint) Open() (Local, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.stopped { // nothing would take it back
+		return Local{}, cdn.ErrClosed
+	}
 	c, err := e.newCredentials()
 	if err != nil {
 		return Local{}, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.ice.ours = []icecheck.Credentials{c}
 	return e.local(c), nil
 }
 
-// Begin sets the clocks of an endpoint whose peer is being answered with sdp.
-func (e *Endpoint) Begin(sdp string) {
-	e.config.Watch.add(e) // ahead of the timer: the end removes it
+// Dial has a controlling endpoint check all candidates of the peer and begin the
+// handshake beside that. Until a candidate has answered, records go to all of them.
+func (e *Endpoint) Dial(r Remote) {
 	e.mu.Lock()
-	e.sdp = sdp
-	if at := e.config.Expires; !at.IsZero() {
-		e.life.expiry = time.AfterFunc(time.Until(at), func() { e.End(fmt.Errorf("%w: the grant has expired", cdn.ErrUnauthorized)) })
+	if e.life.stopped {
+		e.mu.Unlock()
+		return
 	}
+	e.config.Remote = r
+	paths := e.ice.dial(r)
 	e.mu.Unlock()
+	for _, p := range paths { // ahead of the ClientHello, which is ignored without a check
+		e.askUntilProved(p)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.life.stopped && e.dtls.pipe == nil { // the answer to a check may have begun it
+		e.handshakeLocked()
+	}
+}
+
+// Reclaim asks the port again for the addresses of a peer whose handshake is not over:
+// another endpoint may have had them.
+func (e *Endpoint) Reclaim() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.life.stopped {
+		e.ice.reclaim()
+	}
+}
+
+// Begin has the watch look after an endpoint whose peer is being answered with sdp.
+func (e *Endpoint) Begin(sdp string) {
+	e.config.Watch.add(e)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sdp = sdp
 }
 
 // ID is unguessable (128 bits).
@@ -137,21 +187,35 @@ func (e *Endpoint) SDP() string {
 	return e.sdp
 }
 
-// To returns the address where the peer is. It is not valid before any is known.
+// To returns the peer's address. It is not valid as long as none is known.
 func (e *Endpoint) To() netip.AddrPort {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.ice.addr
 }
 
+// Room returns what reports whether little waits for the peer at an address, as
+// [Endpoint.To] returns it. It is nil where what is sent does not wait: by UDP.
+func (e *Endpoint) Room(at netip.AddrPort) func() bool {
+	if !icetcp.Is(at) {
+		return nil
+	}
+	p := e.config.Transport.Port
+	return func() bool { return p.HasRoom(at) }
+}
+
 // Context ends when the endpoint does.
 func (e *Endpoint) Context() context.Context { return e.life.ctx }
 
 // Transport returns the node's port, which the endpoint uses.
-func (e *Endpoint) Transport() *cdn.Transport { return &e.config.Transport }
+func (e *Endpoint) Transport() *service.Runtime { return e.config.Transport }
 
-// Receive takes a datagram that the port's reader has found to be ours
-// (RFC 7983 tells them apart by the first byte). It may write over it.
+// Replies returns the batch by which the port's reader answers, for its use alone.
+func (e *Endpoint) Replies() *egress.Batch { return e.replies }
+
+// Receive takes a datagram that the port's reader has found to be for this endpoint,
+// and may overwrite it. The first byte tells what it is (RFC 7983). It implements
+// [port.Endpoint].
 func (e *Endpoint) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
 	if len(packet) == 0 {
 		return false
@@ -169,11 +233,11 @@ func (e *Endpoint) Receive(now time.Time, packet []byte, from netip.AddrPort) (r
 		e.receiveRTP(now, packet, from)
 		return false
 	}
-	return connected && e.owner.Idle(now) // the peer waits for media
+	return connected && e.config.Idle != nil && e.config.Idle(now)
 }
 
-// receiveRTCP takes what the peer says. That it is authentic shows that the
-// handshake is over on the other side too, and DTLS can be parked.
+// receiveRTCP takes the peer's RTCP. That it is authentic shows that the handshake is
+// over on the other side too, and DTLS can be parked.
 func (e *Endpoint) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
 	k := e.dtls.established.Load()
 	if k == nil {
@@ -192,9 +256,10 @@ func (e *Endpoint) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort
 const (
 	// livesEvery is how often media is taken for a sign of life.
 	livesEvery = 250 * time.Millisecond
-	// What is kept of the media that comes ahead of the end of the handshake: the
-	// peer may begin as soon as it has our last flight, and the goroutine that
-	// handshakes is not as fast as the next datagram.
+	// maxEarlyMedia packets and maxEarlyMediaLen bytes are kept of the media that
+	// arrives ahead of the end of the handshake: the peer may begin as soon as it has
+	// our last flight, and the next datagram may be faster than the handshake's
+	// goroutine.
 	maxEarlyMedia, maxEarlyMediaLen = 128, 128 << 10
 )
 
@@ -217,7 +282,7 @@ func (e *Endpoint) receiveRTP(now time.Time, packet []byte, from netip.AddrPort)
 	}
 }
 
-// giveEarly gives the owner what came ahead of the end of the handshake.
+// giveEarly gives the owner the media that arrived ahead of the end of the handshake.
 func (e *Endpoint) giveEarly(now time.Time) {
 	early := e.early
 	e.early = nil
@@ -226,16 +291,16 @@ func (e *Endpoint) giveEarly(now time.Time) {
 	}
 }
 
-// heard notes that the peer lives, and returns where.
+// heard notes that the peer lives, and returns its address.
 func (e *Endpoint) heard(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ice.heardFrom(now, from)
 	e.parkLocked()
-	return e.dtls.parked, e.ice.addr
+	return e.steadyLocked(), e.ice.addr
 }
 
-// SendRTCP seals a compound packet and sends it now, ahead of what is batched. It
+// SendRTCP seals a compound packet and sends it now, ahead of batched packets. It
 // does nothing before the handshake is over.
 func (e *Endpoint) SendRTCP(compound []byte) {
 	if sealed := e.seal(compound); sealed != nil {
@@ -243,8 +308,8 @@ func (e *Endpoint) SendRTCP(compound []byte) {
 	}
 }
 
-// ReplyRTCP is SendRTCP for the port's reader: it leaves with what others are
-// answered who spoke at the same moment.
+// ReplyRTCP is SendRTCP for the port's reader: the packet leaves together with the
+// answers to the other datagrams of the same batch.
 func (e *Endpoint) ReplyRTCP(compound []byte) { e.reply(e.seal(compound), e.To()) }
 
 func (e *Endpoint) seal(compound []byte) []byte {

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,13 +14,13 @@ import (
 	"github.com/pion/dtls/v3"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
 )
 
 // dtlsState is the DTLS connection: before the handshake, while it is up, and
 // parked until the goodbye.
 type dtlsState struct {
-	pipe    *dtlssrtp.Pipe // where records go while it is up; nil before and after
+	pipe    *dtlssrtp.Pipe // the connection's records; nil before the handshake and while parked
 	keys    *keys          // nil before the handshake
 	conn    *dtls.Conn
 	parked  bool        // conn is set aside as keys.state
@@ -33,19 +34,24 @@ type dtlsState struct {
 }
 
 // receiveRecord gives a DTLS record to the connection. The first one begins the
-// handshake of a server, but only towards an address that is proved; when DTLS is
-// parked, only an alert is of interest.
+// handshake of a server, if its address is proved; otherwise it waits for that. While
+// DTLS is parked, only alerts are read.
 func (e *Endpoint) receiveRecord(now time.Time, record []byte, from netip.AddrPort) (connected bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.life.stopped || !e.ice.addr.IsValid():
+	case e.life.stopped || e.dtls.pipe == nil && !e.ice.addr.IsValid():
 	case e.dtls.keys != nil && !dtlssrtp.Protected(record, !e.dtls.parked):
 		// Anybody may have written it.
 	case e.dtls.parked && record[0] == alertRecord:
 		e.alertLocked(record)
 	case e.dtls.parked:
+	case e.config.Role.Client && dtlssrtp.IsClientHello(record):
+		// The peer was about to begin a handshake of its own.
 	case e.dtls.pipe != nil:
+		if !dtlssrtp.IsClientHello(record) {
+			e.ice.follow(from)
+		}
 		e.dtls.pipe.Put(record)
 	case e.config.Role.Client: // it begins itself
 	case e.ice.proved() && dtlssrtp.IsClientHello(record):
@@ -55,10 +61,15 @@ func (e *Endpoint) receiveRecord(now time.Time, record []byte, from netip.AddrPo
 			time.AfterFunc(p.askAt.Sub(now), func() { e.askUntilProved(p) })
 		}
 	}
-	return e.dtls.parked
+	return e.steadyLocked()
 }
 
-// handshakeLocked begins the handshake with what came first.
+// steadyLocked reports whether the peer is known to be connected.
+func (e *Endpoint) steadyLocked() bool {
+	return e.dtls.parked || e.config.Role.Data != nil && e.dtls.keys != nil
+}
+
+// handshakeLocked begins the handshake, with the records that have arrived.
 func (e *Endpoint) handshakeLocked(records ...[]byte) {
 	p := dtlssrtp.NewPipe(e.send)
 	e.dtls.pipe = p
@@ -69,46 +80,82 @@ func (e *Endpoint) handshakeLocked(records ...[]byte) {
 	e.life.work.Go(func() { e.dial(p) })
 }
 
-// send sends a DTLS record to where the peer is.
-func (e *Endpoint) send(record []byte) error { return e.config.Transport.Port.Send(record, e.To()) }
+// send sends a DTLS record to the peer. A record that cannot be sent is like one that
+// is lost on the way: DTLS sends it again.
+func (e *Endpoint) send(record []byte) error {
+	e.mu.Lock()
+	to := e.ice.targets()
+	e.mu.Unlock()
+	for _, addr := range to {
+		_ = e.config.Transport.Port.Send(record, addr)
+	}
+	return nil
+}
 
-// dial is the goroutine of a handshake. Afterwards it reads the connection, in
-// which the peer's goodbye comes, until that is parked.
+// Write sends application data by DTLS, as one datagram. It fails unless the
+// connection is up.
+func (e *Endpoint) Write(datagram []byte) error {
+	e.mu.Lock()
+	conn := e.dtls.conn
+	e.mu.Unlock()
+	if conn == nil {
+		return net.ErrClosed
+	}
+	_, err := conn.Write(datagram)
+	return err
+}
+
+// dial is the goroutine of a handshake. Afterwards it reads the connection until
+// that is closed or parked.
 func (e *Endpoint) dial(p *dtlssrtp.Pipe) {
 	conn, k, err := e.shake(p)
 	if err != nil {
-		if errors.Is(err, dtlssrtp.ErrFingerprint) {
-			err = fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
-		} else {
-			err = fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
-		}
 		e.End(err)
 		return
 	}
 	if e.connected(conn, k) {
-		e.owner.Connected(k.srtp, k.out)
-		e.dtls.established.Store(k)
+		if err := e.owner.Connected(); err != nil {
+			e.End(err)
+			_ = conn.Close()
+			return
+		}
+		e.establish(k)
 	}
 	e.untilClosed(conn)
 }
 
 // shake is the handshake.
 func (e *Endpoint) shake(p *dtlssrtp.Pipe) (*dtls.Conn, *keys, error) {
-	conn, err := dtlssrtp.Handshake(e.life.ctx, p, dtlssrtp.Config{
-		Client: e.config.Role.Client, Certificate: e.config.Transport.Certificate, Peer: e.config.Remote.Fingerprints, Log: e.config.Log,
-	})
-	if err != nil {
-		return nil, nil, err
+	r := e.config.Remote
+	c := dtlssrtp.Config{
+		Client: e.config.Role.Client, Certificate: e.config.Identity.Certificate, Peer: r.Fingerprints, Log: e.config.Log,
 	}
-	k, err := export(conn, e.config.Role.Client)
+	var refused error
+	if r.Verify != nil {
+		c.Peer = nil
+		c.Verify = func(chain []*x509.Certificate) error {
+			refused = r.Verify(chain)
+			return refused
+		}
+	}
+	conn, err := dtlssrtp.Handshake(e.life.ctx, p, c)
+	switch {
+	case refused != nil:
+		return nil, nil, refused
+	case errors.Is(err, dtlssrtp.ErrFingerprint):
+		return nil, nil, fmt.Errorf("%w: %w", cdn.ErrInvalid, err)
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
+	}
+	k, err := export(conn, c.Client)
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w: DTLS: %w", cdn.ErrPeerLost, err)
 	}
 	return conn, k, nil
 }
 
-// connected notes that the handshake is over. It is false if the endpoint is, too.
+// connected notes that the handshake is over. It is false if the endpoint has ended.
 func (e *Endpoint) connected(conn *dtls.Conn, k *keys) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -118,14 +165,32 @@ func (e *Endpoint) connected(conn *dtls.Conn, k *keys) bool {
 	e.dtls.keys, e.dtls.conn = k, conn
 	e.dtls.out.Store(k.out)
 	e.ice.heard = time.Now()
-	if !e.config.Role.Client { // whose last flight is answered
+	switch {
+	case e.config.Role.Data != nil: // the peer asks for a lost flight soon
+		e.dtls.pipe.Settle()
+		k.pace = rate{burst: 1}
+	case !e.config.Role.Client: // a client's last flight is answered
 		e.dtls.repeats = time.AfterFunc(firstRepeat, func() { e.repeat(firstRepeat) })
 	}
 	return true
 }
 
-// Our last flight is one that nobody answers: were it lost, the peer would
-// miss it after a second or so. Until its first report comes, it is sent again.
+// Accept has packets go to the owner ahead of the end of its Connected, which calls it:
+// for an owner that asks the peer for media there.
+func (e *Endpoint) Accept() { e.establish(e.agreed()) }
+
+// establish has packets go to the owner, which has accepted the peer.
+func (e *Endpoint) establish(k *keys) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.life.stopped {
+		e.ice.connected()
+		e.dtls.established.Store(k)
+	}
+}
+
+// Nobody answers our last flight: if it were lost, the peer would miss it after a
+// second or so. It is sent again until the peer's first report arrives.
 const (
 	firstRepeat = 60 * time.Millisecond
 	lastRepeat  = 4 * firstRepeat
@@ -145,7 +210,12 @@ func (e *Endpoint) repeat(after time.Duration) {
 	p.Repeat()
 }
 
-const maxBadReads = 64
+const (
+	// maxBadReads in a row end the reading of a connection. A record that cannot be
+	// read is no reason to end.
+	maxBadReads = 64
+	maxDatagram = 2048 // bytes of application data
+)
 
 // untilClosed reads conn until it is closed: by the peer, by us because the
 // endpoint ends, or because it is parked.
@@ -160,29 +230,43 @@ func (e *Endpoint) untilClosed(conn *dtls.Conn) {
 			<-closed
 		}
 	}()
-	// No application data comes in DTLS. A record that cannot be read is no reason to
-	// end.
-	buf := make([]byte, 64)
-	for range maxBadReads {
-		_, err := conn.Read(buf)
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, dtls.ErrConnClosed) {
-			break
-		}
-	}
+	e.readData(conn)
 	e.mu.Lock()
 	parked := e.dtls.parked
 	e.mu.Unlock()
 	_ = conn.Close()
 	if !parked {
+		if e.config.Role.Data != nil {
+			e.config.Role.Data(time.Now(), nil)
+		}
 		e.life.hangUp()
 		e.End(cdn.ErrPeerLost)
 	}
 }
 
-// parkLocked sets the DTLS connection aside: it would hold three goroutines and
-// most of an endpoint's memory.
+// readData reads application data until conn is closed. Clients send none.
+func (e *Endpoint) readData(conn *dtls.Conn) {
+	data := e.config.Role.Data
+	buf := make([]byte, 64)
+	if data != nil {
+		buf = make([]byte, maxDatagram)
+	}
+	for bad := 0; bad < maxBadReads; bad++ {
+		n, err := conn.Read(buf)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, dtls.ErrConnClosed):
+			return
+		case err == nil && data != nil:
+			data(time.Now(), buf[:n])
+			bad = -1
+		}
+	}
+}
+
+// parkLocked parks the DTLS connection, which would hold three goroutines and most of an
+// endpoint's memory.
 func (e *Endpoint) parkLocked() {
-	if e.dtls.parked || e.life.stopped {
+	if e.dtls.parked || e.life.stopped || e.config.Role.Data != nil {
 		return
 	}
 	e.dtls.pipe.Mute(true) // what it says on closing is for later

@@ -6,28 +6,29 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
-// newCredentials makes credentials and has the port give us their checks.
+// newCredentials makes credentials, and has the port deliver the checks for them.
 func (e *Endpoint) newCredentials() (icecheck.Credentials, error) {
 	c := icecheck.NewCredentials()
 	return c, e.config.Transport.Port.Name(c.Ufrag, e)
 }
 
 func (e *Endpoint) local(c icecheck.Credentials) Local {
-	t := &e.config.Transport
-	return Local{ICE: c, Fingerprint: t.Fingerprint, Candidates: t.Candidates, Client: e.config.Role.Client}
+	t := e.config.Transport
+	return Local{ICE: c, Fingerprint: e.config.Identity.Fingerprint, Candidates: t.Candidates(), PassiveTCP: t.PassiveTCP(), Client: e.config.Role.Client}
 }
 
 // Patch takes candidates, which a lite agent does not need, or new ICE
 // credentials, which restart ICE; then it returns our new ones.
 func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
-	f, err := negotiate.ParseFragment(text)
+	f, err := sdp.ParseFragment(text)
 	if err != nil {
 		return "", err
 	}
@@ -40,8 +41,8 @@ func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
 	if restarts {
 		e.ice.candidates = 0
 	}
-	if e.ice.candidates += f.Trickled; e.ice.candidates > negotiate.MaxTrickled {
-		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, negotiate.MaxTrickled)
+	if e.ice.candidates += f.Trickled; e.ice.candidates > sdp.MaxTrickled {
+		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, sdp.MaxTrickled)
 	}
 	if !restarts {
 		return "", nil
@@ -49,8 +50,8 @@ func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
 	return e.restartLocked(f.Ufrag, f.Pwd)
 }
 
-// restartsPerMinute bounds how often ICE begins anew, which allows as many checks
-// of ours again as at first. A client does it when its network changes.
+// restartsPerMinute bounds ICE restarts, each of which allows as many checks of ours as
+// the first ICE session. A client restarts ICE when its network changes.
 const restartsPerMinute = 5
 
 // restartLocked begins another ICE session (RFC 8839 section 4.4.1.1). Media
@@ -73,41 +74,45 @@ func (e *Endpoint) restartLocked(ufrag, pwd string) (string, error) {
 	return e.local(c).fragment(e.config.Remote.Mid), nil
 }
 
-// receiveCheck answers a connectivity check, and makes one of our own in return
-// where that is needed. It reports whether the peer is connected.
+// receiveCheck answers a connectivity check, and makes one in return where that is
+// needed. It reports whether the peer is connected.
 func (e *Endpoint) receiveCheck(now time.Time, packet []byte, from netip.AddrPort) (connected bool) {
 	if icecheck.IsAnswer(packet) {
 		return e.receiveAnswer(now, packet, from)
 	}
-	answer, ours, connected := e.answerCheck(now, packet, from)
+	r := checkReaders.Get().(*icecheck.Reader) //nolint:forcetypeassert // New makes them
+	defer checkReaders.Put(r)
+	answer, ours, connected := e.answerCheck(now, r, packet, from)
 	e.reply(answer, from) // lost, it is asked for again
 	e.reply(ours, from)
 	return connected
 }
 
-// reply sends a datagram, if there is one, with what others are answered who spoke
-// at the same moment.
+// reply sends a datagram, if there is one, together with the answers to the other
+// datagrams of the same batch.
 func (e *Endpoint) reply(b []byte, to netip.AddrPort) {
 	if b != nil {
-		batch := e.config.Transport.Reply
+		batch := e.replies
 		batch.Add(append(batch.Room(len(b)), b...), to)
 	}
 }
 
-// answerCheck returns the answer to a check, nil if it is not authentic, and the
-// check of ours in return, nil: none.
-func (e *Endpoint) answerCheck(now time.Time, packet []byte, from netip.AddrPort) (answer, ours []byte, connected bool) {
+// answerCheck returns the answer to a check, nil if it is not authentic, and our
+// check in return, nil if there is none. They are good until r is used again.
+func (e *Endpoint) answerCheck(now time.Time, r *icecheck.Reader, packet []byte, from netip.AddrPort) (answer, ours []byte, connected bool) {
+	c := e.readCheck(r, packet)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.life.stopped {
-		return nil, nil, false
+	if c == nil || e.life.stopped {
+		return nil, nil, e.steadyLocked()
 	}
-	c, err := e.config.Transport.Checks.Read(packet, e.ice.password)
+	respond := c.Respond
+	if e.config.Role.Controlling {
+		respond = c.Answer // the peer is the controlled side
+	}
+	answer, err := respond(from)
 	if err != nil {
-		return nil, nil, e.dtls.parked
-	}
-	if answer, err = c.Respond(from); err != nil {
-		return nil, nil, e.dtls.parked
+		return nil, nil, e.steadyLocked()
 	}
 	if !c.Controlled {
 		ours = e.ice.checked(now, from, c.Nominates, len(packet), len(answer))
@@ -115,7 +120,21 @@ func (e *Endpoint) answerCheck(now time.Time, packet []byte, from netip.AddrPort
 			e.expectLocked(now, from)
 		}
 	}
-	return answer, ours, e.dtls.parked
+	return answer, ours, e.steadyLocked()
+}
+
+// checkReaders keep the buffers of checks that were answered.
+var checkReaders = sync.Pool{New: func() any { return new(icecheck.Reader) }}
+
+// readCheck returns a check that is authentic and admitted, and nil otherwise.
+func (e *Endpoint) readCheck(r *icecheck.Reader, packet []byte) *icecheck.Check {
+	e.mu.Lock()
+	c, err := r.Read(packet, e.ice.password)
+	e.mu.Unlock()
+	if err != nil || e.config.Role.Admits != nil && !e.config.Role.Admits() {
+		return nil
+	}
+	return c
 }
 
 // expectLocked has our checks of an address repeated after the first one, since our
@@ -141,14 +160,14 @@ func (e *Endpoint) receiveAnswer(now time.Time, packet []byte, from netip.AddrPo
 			e.handshakeLocked(early...)
 		}
 	}
-	return e.dtls.parked
+	return e.steadyLocked()
 }
 
-// askUntilProved makes our checks of p by itself, since the handshake waits for
+// askUntilProved repeats our checks of p until it is proved: the handshake waits for
 // the answer, and the peer's next check may be seconds away.
 func (e *Endpoint) askUntilProved(p *path) {
 	e.mu.Lock()
-	if e.life.stopped || p.proved || !slices.Contains(e.ice.paths, p) {
+	if e.life.stopped || p.proved || e.ice.controlling && e.ice.proved() || !slices.Contains(e.ice.paths, p) {
 		e.mu.Unlock()
 		return
 	}

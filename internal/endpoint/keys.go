@@ -2,18 +2,21 @@ package endpoint
 
 import (
 	"crypto/tls"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
 
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
+	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
-// keys are what a handshake leaves: the SRTP contexts, and the state from which
-// the DTLS connection can be made again.
+// keys are the result of a handshake: the SRTP contexts, and the state from which the
+// DTLS connection can be resumed.
 type keys struct {
-	state dtls.State // when it was set aside
+	state dtls.State // when it was parked
 	srtp  dtlssrtp.Keys
 	out   *dtlssrtp.Sealer
 
@@ -22,7 +25,7 @@ type keys struct {
 	pace rate
 }
 
-// export makes the SRTP contexts of what was agreed.
+// export makes the SRTP contexts of a connection.
 func export(conn *dtls.Conn, client bool) (*keys, error) {
 	agreed, err := dtlssrtp.Export(conn, client)
 	if err != nil {
@@ -36,21 +39,86 @@ func export(conn *dtls.Conn, client bool) (*keys, error) {
 	return k, err
 }
 
-// maxSources bounds from how many SSRCs a peer may send RTCP. A publisher has one
-// for each layer, and that of its repairs.
+// maxSources bounds the SSRCs of a peer's RTCP. A publisher has two a layer, one of them
+// for repairs.
 const maxSources = 64
 
-// How many compound packets a peer may send a second, and at once: several times
-// what browsers do
-// when much is lost. A NACK can ask for a lot, and others wait meanwhile.
+// A peer may send maxReports compound packets a second and maxBurst at once: several
+// times what browsers send when much is lost. A NACK can ask for a lot, and others
+// wait meanwhile.
 const (
 	maxReports = 200
 	maxBurst   = 200
 )
 
-// open returns the RTCP in an SRTCP packet, which it writes over; nil if that is
-// not authentic, or one too many, or of one SSRC too many. What others have forged
-// does not count.
+// A Writer seals RTP packets straight into a batch. Copies of a Writer share its
+// Sealer: one goroutine at a time may use them.
+type Writer struct {
+	Sealer *dtlssrtp.Sealer // nil before the handshake is over
+	batch  *egress.Batch
+	to     netip.AddrPort
+}
+
+// Into has the packets written next go to an address by a batch.
+func (w *Writer) Into(batch *egress.Batch, to netip.AddrPort) { w.batch, w.to = batch, to }
+
+// WriteRTP implements send.RTPWriter.
+func (w *Writer) WriteRTP(header, payload []byte) (int, error) {
+	return w.Sealer.RTP(w.batch, w.to, header, payload), nil
+}
+
+// An Opener opens the peer's SRTP packets in place. One goroutine at a time may use
+// it.
+type Opener struct{ *dtlssrtp.PacketOpener }
+
+// Unpadded returns a payload without its padding (RFC 3550 section 5.1). It is false
+// for padding that is longer than the payload.
+func Unpadded(payload []byte) ([]byte, bool) {
+	if len(payload) == 0 {
+		return nil, false
+	}
+	n := int(payload[len(payload)-1])
+	if n == 0 || n > len(payload) {
+		return nil, false
+	}
+	return payload[:len(payload)-n], true
+}
+
+// Writer returns a Writer with the endpoint's own Sealer. It must be called in
+// Connected or later.
+func (e *Endpoint) Writer() Writer { return Writer{Sealer: e.dtls.out.Load()} }
+
+// NewWriter returns a Writer with a Sealer of its own, so that another goroutine may
+// use it. No two Sealers of an endpoint may seal for one SSRC (RFC 3711 section 9.1).
+func (e *Endpoint) NewWriter() (Writer, error) {
+	k := e.agreed()
+	if k == nil {
+		return Writer{}, net.ErrClosed
+	}
+	s, err := k.srtp.Sealer()
+	return Writer{Sealer: s}, err
+}
+
+// NewOpener returns an Opener, which keeps the state of so many SSRCs: those heard
+// last.
+func (e *Endpoint) NewOpener(sources int) (*Opener, error) {
+	k := e.agreed()
+	if k == nil {
+		return nil, net.ErrClosed
+	}
+	o, err := k.srtp.PacketOpener(sources)
+	return &Opener{o}, err
+}
+
+// agreed returns the keys, nil before the handshake is over.
+func (e *Endpoint) agreed() *keys {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.dtls.keys
+}
+
+// open returns the RTCP in an SRTCP packet, which it overwrites. It is nil if the packet
+// is not authentic, or there are too many packets or SSRCs. Forged packets do not count.
 func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
 	if k.pace.wait(now) > 0 {
 		return nil
@@ -63,7 +131,7 @@ func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
 	return compound
 }
 
-// resume makes the DTLS connection again that was set aside.
+// resume resumes the parked DTLS connection.
 func (k *keys) resume(p *dtlssrtp.Pipe, cert tls.Certificate, log logging.LoggerFactory) (*dtls.Conn, error) {
 	return dtlssrtp.Resume(p, k.state, cert, log)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/pion/srtp/v3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
 )
 
 // What a peer says beyond what any has to say is not looked at; what others write

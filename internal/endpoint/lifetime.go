@@ -7,22 +7,21 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
 )
 
-// lifetime is how long an endpoint lasts, and what its end has to undo.
+// lifetime is the end of an endpoint, and what waits for it.
 type lifetime struct {
 	// static
 	begun  time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
-	gone   chan struct{} // closed when the peer has hung up
+	gone   chan struct{} // closed when the peer has said goodbye
 	hangUp func()
 	work   sync.WaitGroup // the goroutines that handshake and read DTLS
 
 	// guarded by the endpoint's mu
-	expiry  *time.Timer
 	stopped bool
 	err     error
 }
@@ -33,7 +32,7 @@ func (l *lifetime) begin(now time.Time) {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 }
 
-// missed returns why the endpoint is to end now, nil: it may go on.
+// missed returns why the endpoint has to end now, nil if it may go on.
 func (e *Endpoint) missed(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,27 +67,24 @@ func (e *Endpoint) End(err error) {
 	go e.finish()
 }
 
-// Close ends the endpoint, whose client has said goodbye, and waits for it. It is
-// idempotent.
+// Close ends the endpoint for a client that says goodbye, and waits for its end. It may
+// be called more than once.
 func (e *Endpoint) Close() error {
 	e.End(cdn.ErrLeft)
 	<-e.life.done
 	return nil
 }
 
-// finish says goodbye and gives back what the endpoint has. Close waits for it.
+// finish says goodbye and releases what the endpoint holds.
 func (e *Endpoint) finish() {
 	e.config.Watch.remove(e)
 	e.mu.Lock()
-	if e.life.expiry != nil {
-		e.life.expiry.Stop()
-	}
 	if e.dtls.repeats != nil {
 		e.dtls.repeats.Stop()
 	}
 	keys := e.dtls.keys
 	e.mu.Unlock()
-	bye := e.owner.Ending(e.Err())
+	bye, ended := e.owner.Ending(e.Err())
 	if keys != nil {
 		e.goodbye(keys, bye)
 	}
@@ -100,7 +96,7 @@ func (e *Endpoint) finish() {
 	e.ice.release()
 	e.mu.Unlock()
 	e.life.work.Wait()
-	e.owner.Ended(e.Err())
+	ended()
 	close(e.life.done)
 }
 
@@ -126,9 +122,9 @@ func (e *Endpoint) goodbye(k *keys, bye []byte) {
 	parked := e.dtls.parked
 	e.mu.Unlock()
 	if !parked {
-		return // the connection's own reader closes it, and so says goodbye
+		return // the connection's reader closes it, which says goodbye
 	}
 	out := dtlssrtp.NewPipe(e.send)
-	k.sayGoodbye(out, e.config.Transport.Certificate, e.config.Log)
+	k.sayGoodbye(out, e.config.Identity.Certificate, e.config.Log)
 	_ = out.Close()
 }

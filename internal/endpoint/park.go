@@ -9,29 +9,29 @@ import (
 	"github.com/pion/dtls/v3"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
 )
 
 const (
 	alertRecord = 21 // RFC 6347 section 4.1
-	// resumeFor is how long the connection that was made again for an alert waits
-	// for it: no longer than it takes to be read. A forgery says nothing.
+	// resumeFor is how long a resumed connection waits for an alert to be read. A forged
+	// alert is never read.
 	resumeFor = 100 * time.Millisecond
-	// maxWaiting bounds the alerts that wait for it to be made.
+	// maxWaiting bounds the alerts that wait for the connection to be resumed.
 	maxWaiting = 16
 )
 
-// A resumed is the DTLS connection that was set aside, made again to see what alerts
-// say: if one is authentic, the peer hangs up. Anybody may have written them, so
-// there is one at a time, which all that come meanwhile are for.
+// A resumed is the parked DTLS connection, made again to read alerts: an authentic
+// close_notify is the peer's goodbye. Anybody can forge alerts, so there is one resumed
+// connection at a time for all that arrive.
 type resumed struct {
 	pipe    *dtlssrtp.Pipe
-	waiting [][]byte // until the connection is there
-	open    bool     // it is
-	fresh   bool     // more came since it began to wait
+	waiting [][]byte // until the connection is open
+	open    bool
+	fresh   bool // more alerts arrived since it began to wait
 }
 
-// alertLocked takes what may be the peer's goodbye.
+// alertLocked takes an alert, which may be the peer's goodbye.
 func (e *Endpoint) alertLocked(record []byte) {
 	switch t := e.dtls.resumed; {
 	case t == nil:
@@ -50,14 +50,14 @@ func (e *Endpoint) alertLocked(record []byte) {
 // listen is the goroutine of a resumed connection.
 func (e *Endpoint) listen(t *resumed, k *keys) {
 	defer func() { _ = t.pipe.Close() }()
-	conn, err := k.resume(t.pipe, e.config.Transport.Certificate, e.config.Log)
+	conn, err := k.resume(t.pipe, e.config.Identity.Certificate, e.config.Log)
 	if err != nil {
 		e.mu.Lock()
 		e.dtls.resumed = nil
 		e.mu.Unlock()
 		return
 	}
-	for e.comes(t) {
+	for e.pending(t) {
 		if saysGoodbye(conn) {
 			e.life.hangUp()
 			e.End(cdn.ErrPeerLost)
@@ -67,9 +67,9 @@ func (e *Endpoint) listen(t *resumed, k *keys) {
 	_ = conn.Close()
 }
 
-// comes reports whether there is something to wait for. Otherwise the next alert
-// is another one's.
-func (e *Endpoint) comes(t *resumed) bool {
+// pending reports whether there are alerts to read. If not, the next alert is for
+// another resumed connection.
+func (e *Endpoint) pending(t *resumed) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	more := t.fresh || !t.open
@@ -83,7 +83,7 @@ func (e *Endpoint) comes(t *resumed) bool {
 	return more
 }
 
-// saysGoodbye reports whether a close_notify comes in time.
+// saysGoodbye reports whether a close_notify is read in time.
 func saysGoodbye(conn *dtls.Conn) bool {
 	_ = conn.SetReadDeadline(time.Now().Add(resumeFor))
 	buf := make([]byte, 64)

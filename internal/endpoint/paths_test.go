@@ -9,9 +9,9 @@ import (
 	"github.com/pion/stun/v4"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/port"
-	"github.com/deltacdn/delta/internal/socket"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
+	"github.com/deltacdn/delta/internal/udp/icetcp"
+	"github.com/deltacdn/delta/internal/udp/port"
 )
 
 // event is something that an agent is told, and where it takes the viewer to be
@@ -23,6 +23,9 @@ type event struct {
 }
 
 var here, there = netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:2")
+
+// byTCP is the same host and port as here, by TCP.
+var byTCP = icetcp.Address(here)
 
 const checkLen, answerLen = 108, 64
 
@@ -39,7 +42,7 @@ func reports(from netip.AddrPort) func(*iceState, time.Time) {
 }
 
 func newTestICE(now time.Time) iceState {
-	s := newICE(port.New(struct{ socket.Socket }{}, func() {}), nil, icecheck.NewCredentials(), now)
+	s := newICE(port.New(nil, func() {}, nil), nil, Remote{ICE: icecheck.NewCredentials()}, now)
 	s.ours = []icecheck.Credentials{icecheck.NewCredentials()}
 	return s
 }
@@ -74,6 +77,19 @@ func TestWhereTheViewerIs(t *testing.T) {
 			{2 * time.Second, checks(there, false), here},
 			{2 * time.Second, checks(there, false), there},
 			{time.Second, reports(here), here}, // which was nominated
+		},
+		"UDP rather than TCP, once that is nominated": {
+			{0, checks(byTCP, false), byTCP},
+			{0, answers(byTCP), byTCP},
+			{0, checks(here, true), byTCP},
+			{0, answers(here), here},
+			{time.Second, checks(byTCP, false), here},
+		},
+		"TCP, after UDP has failed": {
+			{0, checks(here, true), here},
+			{0, answers(here), here},
+			{time.Second, checks(byTCP, true), here},
+			{0, answers(byTCP), byTCP},
 		},
 		"not another that is not proved": {
 			{0, checks(here, true), here},

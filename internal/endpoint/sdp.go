@@ -7,117 +7,22 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
+	"github.com/deltacdn/delta/internal/sdp"
 )
-
-// Remote is what an offer says of the peer's transport.
-type Remote struct {
-	Fingerprints []dtlssrtp.Hash
-	ICE          icecheck.Credentials
-	Mid          string // of the m-section that has the transport
-	// Passive: the peer waits for our ClientHello (RFC 8842 section 5.1).
-	Passive bool
-}
-
-// ReadRemote checks that the m-sections of an offer, which are going to be
-// accepted, ask for a transport that an endpoint can be the other end of: RTCP with
-// RTP, and ICE checks by the peer. That of the first section counts, as it does in a
-// bundle. Errors wrap [cdn.ErrUnsupported] for what a PeerConnection might still do,
-// and [cdn.ErrInvalid].
-func ReadRemote(o *negotiate.Offer, sections []*negotiate.Media) (Remote, error) {
-	var r Remote
-	if _, ok := o.Attribute("ice-lite"); ok {
-		return r, fmt.Errorf("%w: a lite agent, which waits for our checks", cdn.ErrUnsupported)
-	}
-	for i, m := range sections {
-		if _, ok := m.Attribute("rtcp-mux"); !ok && len(m.Attributes("bundle-only")) == 0 {
-			return r, fmt.Errorf("%w: RTCP on a port of its own", cdn.ErrUnsupported)
-		}
-		switch setup, ok := First(o, m, "setup"); {
-		case !ok || setup == "actpass" || setup == "active":
-		case setup == "passive":
-			r.Passive = r.Passive || i == 0
-		default:
-			return r, fmt.Errorf("%w: DTLS setup %q", cdn.ErrUnsupported, setup)
-		}
-		for _, value := range append(o.Attributes("fingerprint"), m.Attributes("fingerprint")...) {
-			if h, err := dtlssrtp.ParseHash(value); err == nil {
-				r.Fingerprints = append(r.Fingerprints, h)
-			}
-		}
-	}
-	ufrag, _ := First(o, sections[0], "ice-ufrag")
-	pwd, _ := First(o, sections[0], "ice-pwd")
-	r.ICE = icecheck.Credentials{Ufrag: strings.Clone(ufrag), Pwd: strings.Clone(pwd)} // and not all of the offer
-	r.Mid = strings.Clone(sections[0].Mid)
-	if err := r.ICE.Check(); err != nil {
-		return r, fmt.Errorf("%w: sdp: %w", cdn.ErrInvalid, err)
-	}
-	if len(r.Fingerprints) == 0 {
-		return r, fmt.Errorf("%w: sdp: no fingerprint by SHA-256, SHA-384 or SHA-512", cdn.ErrInvalid)
-	}
-	return r, nil
-}
-
-// Bundle returns the m-sections that an answer accepts, given those that the caller
-// wants: that with the transport first. If the offer bundles them, the first of the
-// bundle is accepted, too: to reject that is an error to Chromium where all depends
-// on it (bundlePolicy: "max-bundle").
-func Bundle(o *negotiate.Offer, wanted []*negotiate.Media) (all []*negotiate.Media, bundled bool) {
-	all = slices.Clone(wanted)
-	var mids []string
-	for _, m := range wanted {
-		mids = append(mids, m.Mid)
-	}
-	group := bundle(o, mids)
-	if len(group) == 0 {
-		return all, false
-	}
-	i := slices.IndexFunc(o.Media, func(m *negotiate.Media) bool { return m.Mid == group[0] })
-	if i >= 0 && !slices.Contains(all, o.Media[i]) && !o.Media[i].Rejected && len(o.Media[i].Codecs) > 0 {
-		all = append(all, o.Media[i])
-	}
-	slices.SortStableFunc(all, func(a, b *negotiate.Media) int {
-		return slices.Index(group, a.Mid) - slices.Index(group, b.Mid)
-	})
-	return all, true
-}
-
-// bundle returns the group that is offered as a bundle and has all m-sections
-// named.
-func bundle(o *negotiate.Offer, mids []string) []string {
-	for _, group := range o.Attributes("group") {
-		f := strings.Fields(group)
-		outside := func(mid string) bool { return !slices.Contains(f[1:], mid) }
-		if len(f) > 0 && f[0] == "BUNDLE" && !slices.ContainsFunc(mids, outside) {
-			return f[1:]
-		}
-	}
-	return nil
-}
-
-// First returns an attribute of the m-section, or else of the session.
-func First(o *negotiate.Offer, m *negotiate.Media, name string) (string, bool) {
-	if v, ok := m.Attribute(name); ok {
-		return v, true
-	}
-	return o.Attribute(name)
-}
 
 // Local is what an answer says of our transport.
 type Local struct {
 	ICE         icecheck.Credentials
 	Fingerprint string // "sha-256 AB:CD:…"
 	Candidates  []net.Addr
-	Client      bool // of DTLS
+	PassiveTCP  []net.Addr // addresses to connect to by TCP
+	Client      bool       // of DTLS
 }
 
 // WriteSession begins an answer (RFC 8829 section 5.3): number is the session's,
 // bundle are the m-sections that share the transport, if any.
-func (l Local) WriteSession(b *strings.Builder, number uint32, bundle []*negotiate.Media) {
+func (l Local) WriteSession(b *strings.Builder, number uint32, bundle []*sdp.Media) {
 	b.WriteString("v=0\r\no=- " + strconv.FormatUint(uint64(number), 10) + " 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
 	if len(bundle) > 0 {
 		b.WriteString("a=group:BUNDLE")
@@ -130,7 +35,7 @@ func (l Local) WriteSession(b *strings.Builder, number uint32, bundle []*negotia
 }
 
 // WriteSection begins an m-section that is accepted.
-func (l Local) WriteSection(b *strings.Builder, m *negotiate.Media, formats string) {
+func (l Local) WriteSection(b *strings.Builder, m *sdp.Media, formats string) {
 	b.WriteString("m=" + m.Kind.String() + " 9 " + m.Protocol() + " " + formats + "\r\nc=IN IP4 0.0.0.0\r\n")
 	if m.Mid != "" {
 		b.WriteString("a=mid:" + m.Mid + "\r\n")
@@ -146,11 +51,11 @@ func (l Local) WriteSection(b *strings.Builder, m *negotiate.Media, formats stri
 }
 
 // WriteHeld accepts an m-section for the sake of its transport alone.
-func (l Local) WriteHeld(b *strings.Builder, m *negotiate.Media) {
+func (l Local) WriteHeld(b *strings.Builder, m *sdp.Media) {
 	c := m.Codecs[0]
 	pt := strconv.Itoa(int(c.PT))
 	l.WriteSection(b, m, pt)
-	b.WriteString("a=rtpmap:" + pt + " " + negotiate.Rtpmap(c.Codec) + "\r\n")
+	b.WriteString("a=rtpmap:" + pt + " " + sdp.Rtpmap(c.Codec) + "\r\n")
 	if c.Fmtp != "" {
 		b.WriteString("a=fmtp:" + pt + " " + c.Fmtp + "\r\n")
 	}
@@ -158,7 +63,7 @@ func (l Local) WriteHeld(b *strings.Builder, m *negotiate.Media) {
 }
 
 // WriteRejected rejects an m-section.
-func WriteRejected(b *strings.Builder, m *negotiate.Media) {
+func WriteRejected(b *strings.Builder, m *sdp.Media) {
 	b.WriteString("m=" + m.Rejection() + "\r\nc=IN IP4 0.0.0.0\r\n")
 	if m.Mid != "" {
 		b.WriteString("a=mid:" + m.Mid + "\r\n")
@@ -168,9 +73,9 @@ func WriteRejected(b *strings.Builder, m *negotiate.Media) {
 
 // WriteFormat writes what is accepted of a format: its parameters, and the feedback
 // that both sides know of.
-func WriteFormat(b *strings.Builder, c negotiate.Codec, feedback []string) {
+func WriteFormat(b *strings.Builder, c sdp.Codec, feedback []string) {
 	pt := strconv.Itoa(int(c.PT))
-	b.WriteString("a=rtpmap:" + pt + " " + negotiate.Rtpmap(c.Codec) + "\r\n")
+	b.WriteString("a=rtpmap:" + pt + " " + sdp.Rtpmap(c.Codec) + "\r\n")
 	if c.Fmtp != "" {
 		b.WriteString("a=fmtp:" + pt + " " + c.Fmtp + "\r\n")
 	}
@@ -194,7 +99,7 @@ type Extension struct {
 }
 
 // Extensions are those of the choice that the offer has for this direction.
-func Extensions(c negotiate.Choice) (all []Extension) {
+func Extensions(c sdp.Choice) (all []Extension) {
 	for i, uri := range c.Extensions {
 		id, direction := c.Extension(uri)
 		if id != 0 && !slices.Contains(c.Extensions[:i], uri) {
@@ -205,7 +110,7 @@ func Extensions(c negotiate.Choice) (all []Extension) {
 }
 
 // WriteExtensions writes the header extensions of an m-section.
-func WriteExtensions(b *strings.Builder, o *negotiate.Offer, m *negotiate.Media, all []Extension) {
+func WriteExtensions(b *strings.Builder, o *sdp.Offer, m *sdp.Media, all []Extension) {
 	if _, ok := First(o, m, "extmap-allow-mixed"); ok {
 		b.WriteString("a=extmap-allow-mixed\r\n")
 	}
@@ -214,19 +119,37 @@ func WriteExtensions(b *strings.Builder, o *negotiate.Offer, m *negotiate.Media,
 	}
 }
 
+// component is what the only component of a transport adds to the priority of its
+// candidates (RFC 8445 section 5.1.2.1).
+const component = 256 - 1
+
 // WriteCandidates writes our addresses. All are host candidates; those that
-// come first in the list are preferred.
+// come first in the list are preferred, and UDP is preferred to TCP.
 func (l Local) WriteCandidates(b *strings.Builder) {
 	for i, addr := range l.Candidates {
 		u, ok := addr.(*net.UDPAddr)
 		if !ok {
 			continue
 		}
-		const hostType, component = 126, 256 - 1 // RFC 8445 section 5.1.2.1
+		const hostType = 126 // RFC 8445 section 5.1.2.1
 		priority := hostType<<24 | (65535-i)<<8 | component
 		fmt.Fprintf(b, "a=candidate:%d 1 udp %d %s %d typ host\r\n", i+1, priority, u.IP, u.Port)
 	}
+	for i, addr := range l.PassiveTCP {
+		a, ok := addr.(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(b, "a=candidate:%d 1 tcp %d %s %d typ host tcptype passive\r\n", len(l.Candidates)+i+1, passivePriority(i), a.IP, a.Port)
+	}
 	b.WriteString("a=end-of-candidates\r\n")
+}
+
+// passivePriority returns the priority of our i-th candidate by TCP: below that of
+// every candidate by UDP, relayed ones aside (RFC 6544 section 4.2).
+func passivePriority(i int) int {
+	const hostType, passive, most = 90, 4 << 13, 1<<13 - 1
+	return hostType<<24 | (passive+most-i)<<8 | component
 }
 
 // fragment is what a client needs of our transport after an ICE restart.

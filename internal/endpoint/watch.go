@@ -8,16 +8,16 @@ import (
 const (
 	// connectTimeout bounds the time until DTLS is up.
 	connectTimeout = 20 * time.Second
-	// silence is how long nothing authentic may come from a peer: its checks
-	// come every 2.5 s or so (RFC 7675 allows 30 s, which is long for a slot).
+	// silence is how long a peer may send nothing authentic: its checks come every 2.5 s
+	// or so. RFC 7675 allows 30 s, which is long for a slot.
 	silence = 10 * time.Second
-	// watchEvery is how late it may be noticed.
+	// watchEvery bounds how late that is noticed.
 	watchEvery = time.Second
 )
 
-// A Watch ends endpoints that did not connect, or whose peer is gone without a
-// word. It looks at all of them once a second, so that none needs a timer of its
-// own. The zero value is ready to use. Its methods may be called concurrently.
+// A Watch ends endpoints that do not connect, or whose peer is gone without a goodbye.
+// It checks all of them once a second, so that none needs a timer of its own. The zero
+// value is ready to use. It may be used concurrently.
 type Watch struct {
 	mu        sync.Mutex
 	endpoints map[*Endpoint]struct{}
@@ -32,11 +32,11 @@ func (w *Watch) add(e *Endpoint) {
 	}
 	w.endpoints[e] = struct{}{}
 	if w.timer == nil {
-		w.timer = time.AfterFunc(watchEvery, w.look)
+		w.timer = time.AfterFunc(watchEvery, w.check)
 	}
 }
 
-// remove forgets an endpoint. It waits for a look at it.
+// remove forgets an endpoint. It waits for a check that is under way.
 func (w *Watch) remove(e *Endpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -47,7 +47,7 @@ func (w *Watch) remove(e *Endpoint) {
 	}
 }
 
-func (w *Watch) look() {
+func (w *Watch) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer == nil {

@@ -10,18 +10,15 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
 )
 
 // quiet is an owner to whom nothing happens.
 type quiet struct{}
 
-func (quiet) Connected(dtlssrtp.Keys, *dtlssrtp.Sealer) {}
-func (quiet) RTP(time.Time, []byte) bool                { return false }
-func (quiet) RTCP(time.Time, []byte, netip.AddrPort)    {}
-func (quiet) Idle(time.Time) bool                       { return false }
-func (quiet) Ending(error) (goodbye []byte)             { return nil }
-func (quiet) Ended(error)                               {}
+func (quiet) Connected() error                            { return nil }
+func (quiet) RTP(time.Time, []byte) bool                  { return false }
+func (quiet) RTCP(time.Time, []byte, netip.AddrPort)      {}
+func (quiet) Ending(error) (goodbye []byte, ended func()) { return nil, func() {} }
 
 // One clock is enough for all endpoints; it stands still when there are none.
 func TestWatch(t *testing.T) {
@@ -35,7 +32,7 @@ func TestWatch(t *testing.T) {
 		var all []*Endpoint
 		for range 10 {
 			e := &Endpoint{}
-			e.Init(Config{Transport: node.Transport(), Log: node.PionLogger(), Watch: w}, &quiet{})
+			e.Init(Config{Transport: node.Internal(), Log: node.Internal().PionLog, Watch: w}, &quiet{})
 			_, err := e.Open()
 			require.NoError(t, err)
 			e.Begin("")

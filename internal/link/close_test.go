@@ -25,7 +25,7 @@ func (slowLog) Enabled(context.Context, slog.Level) bool { return true }
 func (s slowLog) WithAttrs([]slog.Attr) slog.Handler { return s }
 
 func (s slowLog) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "a link is over" {
+	if r.Message == "a link did not come about" {
 		time.Sleep(100 * time.Millisecond)
 		s.over.Add(1)
 	}
@@ -47,6 +47,6 @@ func TestCloseWaitsForTheLastWord(t *testing.T) {
 		l.start()
 		require.NoError(t, a.Close())
 		require.EqualValues(t, 1, over.Load())
-		<-l.done
+		<-l.Done()
 	})
 }

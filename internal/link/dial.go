@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/halfopen"
+	"github.com/deltacdn/delta/internal/endpoint/halfopen"
+	"github.com/deltacdn/delta/internal/trouble"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -18,64 +19,66 @@ import (
 func (l *Link) start() {
 	if l.dialed {
 		l.starter.Do(func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if !l.stopped {
-				l.work.Go(l.run)
-				l.work.Go(l.dial)
-			}
+			l.startWork(l.run, l.dial)
 		})
 	}
 }
 
-// dial makes the connection: an offer and its answer, then checks, and the
-// ClientHello beside them.
+// startWork starts goroutines of the link, unless the link ends.
+func (l *Link) startWork(all ...func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.subs.over {
+		for _, f := range all {
+			l.work.Go(f)
+		}
+	}
+}
+
+// dial makes the connection: an offer and its answer, then checks with the ClientHello
+// beside them.
 func (l *Link) dial() {
 	if err := l.signal(); err != nil {
 		l.end(err)
 		return
 	}
-	if !l.links.goes(l) {
-		l.end(errMoved)
+	if !l.links.winsGlare(l) {
+		l.end(ErrMoved)
 		return
 	}
-	l.path.checkAll() // ahead of the ClientHello, at which nobody looks before
-	l.mu.Lock()
-	l.shakeLocked()
-	l.mu.Unlock()
-	l.path.probe()
+	l.conn.Dial(l.remote().Remote)
+	l.awaitUp()
 }
 
-// signal brings the other node's answer.
+// signal sends an offer and takes the other node's answer.
 func (l *Link) signal() error {
 	ls := l.links
-	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(l.conn.Context(), connectTimeout)
 	defer cancel()
-	if err := l.path.name(); err != nil {
+	local, err := l.conn.Open()
+	if err != nil {
 		return err
 	}
-	d := l.description()
-	l.mu.Lock()
-	for len(d.Control) < maxControl {
-		datagram := l.control.Datagram()
-		if datagram == nil {
-			break
-		}
-		d.Control = append(d.Control, append([]byte(nil), datagram...))
-	}
-	l.control.Untimed()
-	l.mu.Unlock()
+	d := ls.description(local)
+	d.Control = l.talk.first(maxControl)
 	offer, err := seal(d, ls.trust, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := l.dialer.DialLink(ctx, l.url, offer)
+	answer, err := l.dialer.DialLink(signal.WithAddr(ctx, l.to.At), l.to.URL, offer)
 	if err != nil {
-		if errors.Is(err, cdn.ErrUnsupported) {
+		switch {
+		case errors.Is(err, cdn.ErrUnsupported):
 			err = fmt.Errorf("%w: %w", ErrNone, err)
+		case errors.Is(err, cdn.ErrUnauthorized):
+			err = fmt.Errorf("%w: %w", trouble.ErrUntrusted, err)
+		case errors.Is(err, cdn.ErrLoop):
+			err = fmt.Errorf("%w: %w", trouble.ErrSelf, err)
+		case errors.Is(err, cdn.ErrSuperseded):
+			err = fmt.Errorf("%w: %w", trouble.ErrNamesake, err)
 		}
-		if ctx.Err() != nil && l.ctx.Err() == nil {
-			err = fmt.Errorf("%w: %w", cdn.ErrTimeout, err)
+		if ctx.Err() != nil && l.conn.Context().Err() == nil {
+			err = fmt.Errorf("%w: %w: %w", cdn.ErrTimeout, trouble.ErrNoAnswer, err)
 		}
 		return err
 	}
@@ -83,27 +86,36 @@ func (l *Link) signal() error {
 	if err != nil {
 		return err
 	}
-	if r.node == ls.node.ID() {
-		return fmt.Errorf("%w: that is this node", cdn.ErrLoop)
-	}
-	if l.want != "" && r.node != l.want { // it is not there any more, or never was
-		return fmt.Errorf("%w: node %s answers where %s should be", cdn.ErrPeerLost, r.node, l.want)
-	}
-	// It was this node that chose whom to ask, so the answer counts as local where
-	// nothing is configured.
-	verify, err := admit(ls.trust, r, proved, true)
-	if err != nil {
+	if err := ls.notOurs(r); err != nil {
 		return err
 	}
+	if l.to.Node != "" && r.node != l.to.Node { // the expected node is not there any more, or never was
+		return fmt.Errorf("%w: node %s answers where %s should be", cdn.ErrPeerLost, r.node, l.to.Node)
+	}
+	// This node chose whom to ask, so the answer counts as local where no trust is
+	// configured.
+	verify, err := admit(ls.trust, r, proved, true)
+	if err != nil {
+		return fmt.Errorf("%w: %w", trouble.ErrUntrusted, err)
+	}
+	if proved || ls.trust.Open() {
+		if err := ls.contest(r, l.to.Place()); err != nil {
+			return err
+		}
+	}
 	r.vouched = proved || verify != nil
-	l.meet(r, verify)
+	r.Verify = r.verifier(verify)
+	l.setPeer(r)
 	return nil
 }
 
-// Link answers another node's offer.
+// Link answers another node's offer. It implements [signal.LinkHandler].
 func (ls *Links) Link(_ context.Context, o signal.LinkOffer) ([]byte, error) {
 	answer, err := ls.answer(o)
 	if err != nil {
+		if errors.Is(err, trouble.ErrUntrusted) || errors.As(err, new(*trouble.ClockError)) || errors.Is(err, errOurName) {
+			ls.troubles.Wrong("", err, "remote", o.RemoteAddr) // anybody may ask, so all share one rate
+		}
 		return nil, &cdn.Error{Op: "link", Err: err}
 	}
 	return answer, nil
@@ -114,90 +126,70 @@ func (ls *Links) answer(o signal.LinkOffer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.node == ls.node.ID() {
-		return nil, fmt.Errorf("%w: node %s is this one", cdn.ErrLoop, r.node)
+	if err := ls.notOurs(r); err != nil {
+		return nil, err
 	}
 	verify, err := admit(ls.trust, r, proved, IsLoopback(o.RemoteAddr))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", trouble.ErrUntrusted, err)
 	}
 	if proved {
-		now := time.Now()
-		if err := ls.proofs.take(now, r, ls.trust.RequireTime); err != nil {
-			if errors.Is(err, errClocks) && ls.proofs.warn(now) {
-				ls.node.Logger().Warn("a node is refused a link", "peer", string(r.node), "err", err)
-			}
+		if err := ls.proofs.take(time.Now(), r, ls.trust.RequireTime); err != nil {
 			return nil, err
 		}
 	}
-	if !ls.reaches(r.candidates) {
-		return nil, fmt.Errorf("%w: of the addresses of node %s none is of this one's kind", cdn.ErrUnsupported, r.node)
+	if proved || ls.trust.Open() { // otherwise DTLS has yet to authenticate it
+		if err := ls.contest(r, o.RemoteAddr); err != nil {
+			return nil, &cdn.Error{Op: "link", Err: err, Detail: sentence(err)}
+		}
+	}
+	if !ls.reaches(r.Candidates) {
+		return nil, fmt.Errorf("%w: %w: of the addresses of node %s none is of this one's kind", cdn.ErrUnsupported, trouble.ErrNoCommonFamily, r.node)
 	}
 	if r.vouched = proved || verify != nil; !proved && !ls.trust.Open() {
-		r.control = nil // who could have changed the offer could have put them in
+		r.control = nil // an offer that may have been changed may have got them there
 	}
-	l := ls.newLink(false, "")
-	l.asker = halfopen.Asker{From: halfopen.Source(o.RemoteAddr), Known: proved || ls.trust.Open(), Since: l.begun}
-	l.meet(r, verify)
+	r.Known, r.Verify = proved || ls.trust.Open(), r.verifier(verify)
+	l := ls.newLink(cdn.Entry{}, r)
+	l.slot = halfopen.Slot{From: halfopen.Source(o.RemoteAddr), Known: r.Known, Since: l.begun}
 	if err := ls.add(l); err != nil {
 		return nil, err
 	}
-	if err := l.path.name(); err != nil { // it has given way to others already, say
+	local, err := l.conn.Open()
+	if err != nil { // it was evicted already, say
 		l.end(err)
 		return nil, l.Err()
 	}
-	l.mu.Lock()
-	if !l.stopped {
-		l.work.Go(l.run)
-		l.work.Go(l.expire)
-	}
-	l.mu.Unlock()
-	answer, err := seal(l.description(), ls.trust, o.Body)
+	l.startWork(l.run, l.awaitUp)
+	answer, err := seal(ls.description(local), ls.trust, o.Body)
 	if err != nil {
 		l.end(err)
 	}
 	return answer, err
 }
 
-// reaches reports whether a link with one of these addresses can come about: this
-// node may have IPv4 only, and the other IPv6.
+// notOurs returns an error if another node has this one's name: it is this process, or
+// one that must not have the name.
+func (ls *Links) notOurs(r remote) error {
+	switch {
+	case r.node != ls.node.ID():
+		return nil
+	case r.instance == ls.instance:
+		return fmt.Errorf("%w: %w", cdn.ErrLoop, trouble.ErrSelf)
+	}
+	return fmt.Errorf("%w: %w: %w: %s", cdn.ErrSuperseded, trouble.ErrNamesake, errOurName, place(r, ""))
+}
+
+// errOurName says that another process has this node's name.
+var errOurName = errors.New("it is called as this node is")
+
+// reaches reports whether this node has an address of the same family as one of all: it
+// may have IPv4 only, and the other node IPv6.
 func (ls *Links) reaches(all []netip.AddrPort) bool {
-	return slices.ContainsFunc(ls.transport.Candidates, func(a net.Addr) bool {
+	return slices.ContainsFunc(ls.node.Internal().Candidates(), func(a net.Addr) bool {
 		ours, err := netip.ParseAddrPort(a.String())
 		return err == nil && slices.ContainsFunc(all, func(theirs netip.AddrPort) bool {
 			return ours.Addr().Unmap().Is4() == theirs.Addr().Is4()
 		})
 	})
 }
-
-// expire ends a link that the other node has asked for and does not make.
-func (l *Link) expire() {
-	t := time.NewTimer(connectTimeout)
-	defer t.Stop()
-	claim := time.NewTicker(claimEvery)
-	defer claim.Stop()
-	for {
-		select {
-		case <-l.up:
-			return
-		case <-l.ctx.Done():
-			return
-		case <-claim.C:
-			l.path.claim()
-		case <-t.C:
-			l.mu.Lock()
-			chosen := l.chosen
-			l.mu.Unlock()
-			if chosen {
-				l.links.doubt(l.Peer())
-			}
-			l.end(fmt.Errorf("%w: no connection within %v", cdn.ErrTimeout, connectTimeout))
-			return
-		}
-	}
-}
-
-// claimEvery is how often a link that is not up asks the port for what comes from
-// its peer's address, which another may have: one with the same node, that is
-// lost and does not know it yet.
-const claimEvery = 50 * time.Millisecond

@@ -11,23 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/internal/link/control"
 )
 
 // What comes while the answer to a subscription is acted on is kept, as what
 // came before it.
 func TestEarlyMediaWhileTheAnswerIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
-		b.Serve(hangs{})
-		l, err := a.to(cdn.Entry{URL: "two"}, wires{to: map[string]*Links{"two": b}})
-		require.NoError(t, err)
-		s, err := a.node.NewStream("s")
-		require.NoError(t, err)
-		f, err := l.subscribe(FetchConfig{Request: cdn.Request{Stream: "s"}, Silence: time.Hour}, s)
-		require.NoError(t, err)
-		l.start()
-		<-l.up
+		l, s, f := unanswered(t)
 		packet := func(seq uint16) []byte {
 			p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, SSRC: 77}, Payload: []byte{1, 2, 3}}
 			raw, err := p.Marshal()
@@ -37,7 +28,7 @@ func TestEarlyMediaWhileTheAnswerIsTaken(t *testing.T) {
 		}
 		now := time.Now()
 		l.media.receiveRTP(now, packet(1))
-		require.Len(t, l.media.held, 1, "before the answer")
+		require.Len(t, l.media.early.packets, 1, "before the answer")
 		// As begin does, before it makes the sources known.
 		input, err := s.NewInput(cdn.InputConfig{})
 		require.NoError(t, err)
@@ -45,9 +36,25 @@ func TestEarlyMediaWhileTheAnswerIsTaken(t *testing.T) {
 		f.input = input
 		f.mu.Unlock()
 		l.media.receiveRTP(now, packet(2))
-		require.Len(t, l.media.held, 2, "while the answer is taken")
+		require.Len(t, l.media.early.packets, 2, "while the answer is taken")
 		l.end(cdn.ErrClosed)
 	})
+}
+
+// unanswered returns a link that is up, and a subscription on it that the other node does
+// not answer.
+func unanswered(t *testing.T) (*Link, *cdn.Stream, *inbound) {
+	a, b := pair(t, cdn.Trust{}, cdn.Trust{})
+	b.Serve(hangs{})
+	l, err := a.to(cdn.Entry{URL: "two"}, wires{to: map[string]*Links{"two": b}})
+	require.NoError(t, err)
+	s, err := a.node.NewStream("s")
+	require.NoError(t, err)
+	f, err := l.subscribe(FetchConfig{Request: cdn.Request{Stream: "s"}, Silence: time.Hour}, s)
+	require.NoError(t, err)
+	l.start()
+	<-l.up
+	return l, s, f
 }
 
 type hangs struct{}
@@ -60,16 +67,7 @@ func (hangs) Open(ctx context.Context, _ cdn.Request) (*cdn.Subscription, error)
 // A fetch that is given up while its answer is acted on leaves nothing.
 func TestEndedWhileTheAnswerIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := pair(t, cdn.Trust{}, cdn.Trust{})
-		b.Serve(hangs{})
-		l, err := a.to(cdn.Entry{URL: "two"}, wires{to: map[string]*Links{"two": b}})
-		require.NoError(t, err)
-		s, err := a.node.NewStream("s")
-		require.NoError(t, err)
-		f, err := l.subscribe(FetchConfig{Request: cdn.Request{Stream: "s"}, Silence: time.Hour}, s)
-		require.NoError(t, err)
-		l.start()
-		<-l.up
+		l, s, f := unanswered(t)
 		// begin, step by step, with the end of the fetch before its last one.
 		tracks := []control.Track{{ID: "v", Kind: "video", MimeType: "video/VP8", ClockRate: 90000, PT: 96, Layers: []control.Layer{{SSRC: 77}}}}
 		input, err := s.NewInput(cdn.InputConfig{})
@@ -81,7 +79,7 @@ func TestEndedWhileTheAnswerIsTaken(t *testing.T) {
 		sources, err := f.sources(input, tracks)
 		require.NoError(t, err)
 		f.end(cdn.ErrTimeout)
-		l.media.add(sources)
+		l.media.add(f, sources)
 		require.Empty(t, l.media.sources, "for as long as the link lasts")
 		l.end(cdn.ErrClosed)
 	})
@@ -128,12 +126,12 @@ func TestMediaWhileItsSourceIsMadeKnown(t *testing.T) {
 		require.NoError(t, err)
 		l.start()
 		<-l.up
-		known := &source{fetch: &fetching{}, ssrc: 77}
-		l.media.add([]*source{known})
+		known := &source{in: &inbound{link: l}, ssrc: 77}
+		l.media.add(known.in, []*source{known})
 		packet := make([]byte, 12)
 		binary.BigEndian.PutUint32(packet[8:], 77)
 		require.Same(t, known, l.media.hold(time.Now(), packet))
-		require.Empty(t, l.media.held)
+		require.Empty(t, l.media.early.packets)
 		l.end(cdn.ErrClosed)
 	})
 }

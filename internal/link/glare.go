@@ -6,12 +6,11 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// goes reports whether a link that this node has dialled, and whose answer has
-// come, is to be made. Two nodes may dial each other at one moment: of the two
-// links, that of the node with the lesser identity counts, unless the other is
-// up. Both nodes see it so, and the fetches of the one that is dropped go over to
-// the other.
-func (ls *Links) goes(l *Link) bool {
+// winsGlare reports whether a link that this node has dialled, and whose answer has
+// come, is to be made. Two nodes may dial each other at one moment. Of the two links,
+// that of the node with the lesser identity is made, unless the other is up. Both
+// nodes decide alike, and the fetches of the dropped link go over to the other.
+func (ls *Links) winsGlare(l *Link) bool {
 	r := l.remote()
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -19,8 +18,8 @@ func (ls *Links) goes(l *Link) bool {
 	switch {
 	case other == nil:
 		return true
-	case other.isUp(), other.dialed, r.node < ls.node.ID() && ls.believesLocked(r.node):
-		other.choose(l.url) // of two URLs of one node, the first counts
+	case other.isUp(), other.dialed, r.node < ls.node.ID() && ls.trustsLocked(r.node):
+		other.prefer(l.to.Place()) // two places of one node: the first wins
 		return false
 	case !other.dialed:
 		other.end(cdn.ErrSuperseded)
@@ -28,49 +27,43 @@ func (ls *Links) goes(l *Link) bool {
 	return true
 }
 
-// yields reports whether a link that the other node has dialled, and checks, may
-// go on, by the same rule: one that this node is dialling may come first.
-func (ls *Links) yields(l *Link) bool {
+// losesGlare reports whether a link that the other node has dialled loses to one that
+// this node is dialling, by the same rule. A check has arrived for it.
+func (ls *Links) losesGlare(l *Link) bool {
 	r := l.remote()
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ours := ls.findLocked(func(o *Link) bool { return o != l && o.dialed && !o.isUp() && o.with(r) })
 	if ours == nil {
-		return true
-	}
-	if ls.node.ID() < r.node || !ls.believesLocked(r.node) {
 		return false
 	}
-	l.choose(ours.url)
-	ours.end(errMoved)
-	return true
+	if ls.node.ID() < r.node || !ls.trustsLocked(r.node) {
+		return true
+	}
+	l.prefer(ours.to.Place())
+	ours.end(ErrMoved)
+	return false
 }
 
-// choose has a link count that the other node makes, though it is not up yet, for
-// those who want the node at url.
-func (l *Link) choose(url string) {
+// prefer has fetches from the node at a place use the link, which the other node makes
+// and which is not up yet.
+func (l *Link) prefer(place string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.chosen = true
-	l.learnLocked(url)
+	l.peer.preferred = true
+	l.peer.learn(place)
 }
 
-func (l *Link) remote() remote {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.peer
-}
-
-// with reports whether the link is with this process of a node.
+// with reports whether the link is with the process that r describes.
 func (l *Link) with(r remote) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.stopped && l.peer.node == r.node && l.peer.instance == r.instance
+	return l.conn.Err() == nil && l.peer.node == r.node && l.peer.instance == r.instance
 }
 
-// established is called when a link's handshake is over. It reports whether the
-// link may go on, and ends those that it takes the place of: what the node had
-// with this one before it was started anew, or before it lost the link.
+// established is called when a link's handshake is over. It reports whether the link
+// may go on, and ends those that it replaces: links that the other node had before it
+// restarted, or has lost. A link that is up with another process of that name stays.
 func (ls *Links) established(l *Link) bool {
 	r := l.remote()
 	ls.mu.Lock()
@@ -83,38 +76,49 @@ func (ls *Links) established(l *Link) bool {
 	closed := ls.closed
 	ls.mu.Unlock()
 	for _, o := range old {
-		// A pin does not say what its node is called: one may not take another's
-		// name.
-		if have := o.remote(); o.isUp() && !ls.trust.Open() && !r.vouched && have.hash != r.hash {
+		if o.keepsNameFrom(r, ls.trust) || o.isUp() && o.Err() == nil && o.remote().instance != r.instance {
 			return false
 		}
 	}
 	for _, o := range old {
-		o.end(errMoved)
+		o.end(ErrMoved)
 	}
 	return !closed
 }
 
-// doubtFor is for how long a node's offers are not waited for, after one came to
-// nothing: it may have been forged, or sent again by somebody else.
-const doubtFor = 30 * time.Second
-
-// doubt notes that an offer in the name of a node, for which a link of this
-// node's own was given up, came to nothing.
-func (ls *Links) doubt(node cdn.NodeID) {
+// mayBeCalled reports whether a node whose handshake is over may have its name.
+func (ls *Links) mayBeCalled(r remote) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.doubtLocked(node)
+	return ls.findLocked(func(o *Link) bool { return o.Peer() == r.node && o.keepsNameFrom(r, ls.trust) }) == nil
 }
 
-func (ls *Links) doubtLocked(node cdn.NodeID) {
+// keepsNameFrom reports whether the link is up and r must not take its node's name: a
+// pin does not say which name its node has.
+func (l *Link) keepsNameFrom(r remote, trust cdn.Trust) bool {
+	return l.isUp() && !trust.Open() && !r.vouched && !l.remote().Same(r.Remote)
+}
+
+// distrustFor is how long this node does not wait for a node's offers after one came to
+// nothing: that may have been forged, or replayed.
+const distrustFor = 30 * time.Second
+
+// distrust notes that an offer in the name of a node came to nothing, for which this
+// node had given up a link of its own.
+func (ls *Links) distrust(node cdn.NodeID) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.distrustLocked(node)
+}
+
+func (ls *Links) distrustLocked(node cdn.NodeID) {
 	now := time.Now()
-	for n, until := range ls.doubted {
+	for n, until := range ls.distrusted {
 		if now.After(until) {
-			delete(ls.doubted, n)
+			delete(ls.distrusted, n)
 		}
 	}
-	ls.doubted[node] = now.Add(doubtFor)
+	ls.distrusted[node] = now.Add(distrustFor)
 }
 
-func (ls *Links) believesLocked(node cdn.NodeID) bool { return !time.Now().Before(ls.doubted[node]) }
+func (ls *Links) trustsLocked(node cdn.NodeID) bool { return !time.Now().Before(ls.distrusted[node]) }

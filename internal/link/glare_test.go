@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/icecheck"
+	"github.com/deltacdn/delta/internal/endpoint/icecheck"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -127,7 +127,7 @@ func TestNamedAddressIsNotStolen(t *testing.T) {
 		<-l.up
 		time.Sleep(time.Second)
 		require.NoError(t, l.Err())
-		victim := netip.MustParseAddrPort(l.description().Candidates[0])
+		victim := netip.MustParseAddrPort(l.links.node.Internal().Candidates()[0].String())
 		creds := icecheck.NewCredentials()
 		body, err := seal(description{
 			Node: "mallory", Instance: "m", Ufrag: creds.Ufrag, Pwd: creds.Pwd, Fingerprint: forgedPrint,
@@ -138,18 +138,18 @@ func TestNamedAddressIsNotStolen(t *testing.T) {
 		require.NoError(t, err)
 		r, _, err := open(answer, cdn.Trust{}, nil)
 		require.NoError(t, err)
-		check, err := icecheck.Nominating(icecheck.NewID(), icecheck.NewTieBreaker(), creds, r.ice)
+		check, err := icecheck.Nominating(icecheck.NewID(), icecheck.NewTieBreaker(), creds, r.ICE)
 		require.NoError(t, err)
 		// A datagram with a forged source, as the port would hand it on.
 		b.mu.Lock()
 		var forged *Link
 		for x := range b.all {
-			if x.ours.Ufrag == r.ice.Ufrag {
+			if x.conn.Credentials().Ufrag == r.ICE.Ufrag {
 				forged = x
 			}
 		}
 		b.mu.Unlock()
-		forged.Receive(time.Now(), check, victim)
+		arrive(forged, check, victim)
 		time.Sleep(4 * time.Second)
 		require.NoError(t, l.Err(), "the link between one and two")
 	})

@@ -68,7 +68,7 @@ func TestAnotherNodeAnswers(t *testing.T) {
 			require.NoError(t, err)
 			require.Same(t, l, same)
 			l.start()
-			<-l.done
+			<-l.Done()
 			require.ErrorIs(t, l.Err(), cdn.ErrPeerLost)
 			require.ErrorContains(t, l.Err(), "node two answers where three should be")
 			good, err := a.to(cdn.Entry{Node: "two", URL: "two"}, w)

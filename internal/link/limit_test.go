@@ -32,7 +32,7 @@ func TestLinksAreLimited(t *testing.T) {
 			select {
 			case <-l.up:
 				time.Sleep(time.Second)
-			case <-l.done:
+			case <-l.Done():
 			}
 			return l, l.Err()
 		}

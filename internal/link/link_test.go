@@ -22,6 +22,8 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/trouble"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -83,7 +85,7 @@ func links(t *testing.T, network *cdntest.Network, name string, tune ...func(*cd
 	n, err := cdn.Listen(c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
-	ls, err := cdn.Shared(n, func() (*Links, error) { return New(n) })
+	ls, err := service.Shared(n.Internal(), func() (*Links, error) { return New(n) })
 	require.NoError(t, err)
 	return ls
 }
@@ -135,10 +137,10 @@ func TestTrust(t *testing.T) {
 				l.start()
 				select {
 				case <-l.up:
-				case <-l.done:
+				case <-l.Done():
 				}
 				if tc.bad {
-					<-l.done
+					<-l.Done()
 					require.Error(t, l.Err())
 					time.Sleep(10 * time.Second)
 					require.Empty(t, b.Stats(), "nothing of it stays")
@@ -171,12 +173,12 @@ func TestRepeatedOffersComeToNothing(t *testing.T) {
 		require.NoError(t, err)
 		l.start()
 		<-l.up
-		for range 3 * maxUnproved {
+		for range 3 * maxHalfOpen {
 			_, err := b.Link(t.Context(), signal.LinkOffer{Body: seen, RemoteAddr: "198.51.100.1:1"})
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		require.Equal(t, 1+maxUnproved, count(b))
+		require.Equal(t, 1+maxHalfOpen, count(b))
 		time.Sleep(connectTimeout + time.Second)
 		require.Equal(t, 1, count(b))
 		require.NoError(t, l.Err(), "the link itself is as it was")
@@ -203,7 +205,7 @@ func TestALinkWithItself(t *testing.T) {
 		l, err := a.to(cdn.Entry{URL: "one"}, wires{to: map[string]*Links{"one": a}})
 		require.NoError(t, err)
 		l.start()
-		<-l.done
+		<-l.Done()
 		require.ErrorIs(t, l.Err(), cdn.ErrLoop)
 	})
 }
@@ -245,7 +247,7 @@ func TestNoKindOfAddressInCommon(t *testing.T) {
 			t.Skipf("this machine has no %s: %v", addr, err)
 		}
 		t.Cleanup(func() { require.NoError(t, n.Close()) })
-		ls, err := cdn.Shared(n, func() (*Links, error) { return New(n) })
+		ls, err := service.Shared(n.Internal(), func() (*Links, error) { return New(n) })
 		require.NoError(t, err)
 		return ls
 	}
@@ -258,6 +260,8 @@ func TestNoKindOfAddressInCommon(t *testing.T) {
 		Request: cdn.Request{Stream: "live"}, Dialer: wires{to: map[string]*Links{"four": four}}, Silence: time.Minute,
 	}, s)
 	require.ErrorIs(t, err, ErrNone)
+	why, _ := trouble.Of(err)
+	require.Equal(t, trouble.NoCommonFamily, why.Cause)
 	require.Zero(t, count(four))
 }
 
@@ -287,7 +291,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		require.False(t, proved)
 		require.NotEmpty(t, r.node)
-		require.LessOrEqual(t, len(r.candidates), maxCandidates)
+		require.LessOrEqual(t, len(r.Candidates), maxCandidates)
 	})
 }
 

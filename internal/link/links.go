@@ -3,22 +3,22 @@ package link
 import (
 	"cmp"
 	"context"
-	"crypto"
 	cryptorand "crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/dtls/v3/pkg/crypto/fingerprint"
-
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/control"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/jitter"
+	"github.com/deltacdn/delta/internal/link/control"
+	"github.com/deltacdn/delta/internal/service"
+	"github.com/deltacdn/delta/internal/trouble"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -26,44 +26,45 @@ import (
 // called concurrently.
 type Links struct {
 	// static
-	node        *cdn.Node
-	trust       cdn.Trust
-	transport   cdn.Transport
-	instance    string
-	certificate tls.Certificate
-	fingerprint string
-	nextSSRC    atomic.Uint32
-	serves      atomic.Pointer[cdn.Source]
-	proofs      *proofs
+	node      *cdn.Node
+	trust     cdn.Trust
+	transport *service.Runtime
+	identity  service.Identity
+	instance  string
+	nextSSRC  atomic.Uint32
+	serves    atomic.Pointer[cdn.Source]
+	suggest   atomic.Pointer[func(cdn.StreamID, cdn.NodeID) []cdn.Entry] // nil: nobody suggests
+	answers   atomic.Pointer[CallHandler]                                // nil: nobody answers
+	proofs    *proofs
+	troubles  *trouble.Reporter
 
 	mu  sync.Mutex
 	all map[*Link]struct{}
-	// doubted are nodes in whose name an offer came to nothing, and until when
-	// theirs are not waited for.
-	doubted map[cdn.NodeID]time.Time
-	closed  bool
-	work    sync.WaitGroup // the links, to the last thing that they do
+	// distrusted are the nodes in whose name an offer came to nothing, and until when
+	// this node does not wait for their offers.
+	distrusted map[cdn.NodeID]time.Time
+	left       chan struct{} // closed when a node says that it is leaving, or is not any more
+	closed     bool
+	work       sync.WaitGroup // the links, until the last has ended
 }
 
-type verifier = func([]*x509.Certificate) error
-
-// New returns the links of a node, none.
+// New returns the links of a node. There is none at first.
 func New(node *cdn.Node) (*Links, error) {
 	ls := &Links{
-		node: node, trust: node.Trust(), transport: node.Transport(), instance: cryptorand.Text()[:16],
-		all: make(map[*Link]struct{}), doubted: make(map[cdn.NodeID]time.Time), proofs: newProofs(),
+		node: node, trust: node.Trust(), transport: node.Internal(), instance: cryptorand.Text()[:16],
+		all: make(map[*Link]struct{}), distrusted: make(map[cdn.NodeID]time.Time), left: make(chan struct{}), proofs: newProofs(),
+		troubles: trouble.NewReporter(node.Logger()),
 	}
-	ls.certificate, ls.fingerprint = ls.transport.Certificate, ls.transport.Fingerprint
+	ls.identity = ls.transport.Identity
 	if own := ls.trust.Certificate; own != nil {
 		cert, err := x509.ParseCertificate(own.Certificate[0])
 		if err != nil {
 			return nil, fmt.Errorf("%w: certificate: %w", cdn.ErrInvalid, err)
 		}
-		digest, err := fingerprint.Fingerprint(cert, crypto.SHA256)
-		if err != nil {
+		if ls.identity.Fingerprint, err = endpoint.Fingerprint(cert); err != nil {
 			return nil, err
 		}
-		ls.certificate, ls.fingerprint = *own, "sha-256 "+digest
+		ls.identity.Certificate = *own
 	}
 	var start [4]byte
 	_, _ = cryptorand.Read(start[:]) // it does not fail
@@ -71,30 +72,31 @@ func New(node *cdn.Node) (*Links, error) {
 	return ls, nil
 }
 
-// Serve has the streams of source given to other nodes. Without it, nothing is.
+// Troubles returns the reporter of misconfigurations between this node and others.
+func (ls *Links) Troubles() *trouble.Reporter { return ls.troubles }
+
+// Serve has the streams of source served to other nodes. Without it, none are.
 func (ls *Links) Serve(source cdn.Source) {
 	if ls.serves.Swap(&source) == nil && ls.trust.Open() {
 		ls.node.Logger().Warn("no secret, pin or CA is configured: other nodes are let in from loopback addresses only")
 	}
 }
 
-// Unserve takes back what Serve did, ends what is served, and waits for it.
+// Unserve reverses Serve. It ends the outbound subscriptions and waits for them.
 func (ls *Links) Unserve() {
 	ls.serves.Store(nil)
 	ls.mu.Lock()
-	var servings []*serving
+	var all []*outbound
 	for l := range ls.all {
 		l.mu.Lock()
-		for _, s := range l.servings {
-			servings = append(servings, s)
-		}
+		all = slices.AppendSeq(all, maps.Values(l.subs.out))
 		l.mu.Unlock()
 	}
 	ls.mu.Unlock()
-	for _, s := range servings {
+	for _, s := range all {
 		s.end(cdn.ErrClosed)
 	}
-	for _, s := range servings {
+	for _, s := range all {
 		<-s.done
 	}
 }
@@ -106,7 +108,7 @@ func (ls *Links) source() cdn.Source {
 	return nil
 }
 
-// newSSRC returns an SSRC that no other source of this node's links has.
+// newSSRC returns an SSRC that no other source of this node's links uses.
 func (ls *Links) newSSRC() uint32 {
 	for {
 		if n := ls.nextSSRC.Add(1); n > 2 { // those are of RTCP
@@ -116,12 +118,14 @@ func (ls *Links) newSSRC() uint32 {
 }
 
 func (ls *Links) hello() control.Hello {
-	return control.Hello{Min: control.Version, Max: control.Version, Node: string(ls.node.ID()), Instance: ls.instance}
+	return control.Hello{
+		Min: control.Version, Max: control.Version, Node: string(ls.node.ID()), Instance: ls.instance,
+		Features: []string{control.FeatureCalls},
+	}
 }
 
-// Fetch brings a stream from the node of entry into an input of s, over the link
-// with it, which is made if there is none. It returns when the stream does not
-// come this way any more, and says why.
+// Fetch fetches a stream from a node into an input of s, over the link with that node.
+// It makes the link if there is none. It returns when the subscription is over, and why.
 func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cdn.Stream) error {
 	for try := 1; ; try++ {
 		l, err := ls.to(from, c.Dialer)
@@ -132,35 +136,34 @@ func (ls *Links) Fetch(ctx context.Context, from cdn.Entry, c FetchConfig, s *cd
 		f, err := l.subscribe(c, s)
 		l.start()
 		if err == nil {
-			err = f.wait(ctx, c.Silence)
+			err = f.wait(ctx)
 		}
-		// Of a node that has restarted the link may still seem to be there.
-		stale := stood && errors.Is(l.Err(), cdn.ErrPeerLost) && (f == nil || !f.begins())
-		if !stale && !errors.Is(err, errMoved) || try == maxMoves || ctx.Err() != nil {
+		// The link with a node that has restarted may still seem to be up.
+		stale := stood && errors.Is(l.Err(), cdn.ErrPeerLost) && (f == nil || !f.isKnown())
+		if !stale && !errors.Is(err, ErrMoved) || try == maxMoves || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// ErrNone says that the other side knows no links.
+// ErrNone says that the other node does not know links.
 var ErrNone = errors.New("link: no links there")
 
-// errMoved says that a link was not made since there is another with the same
-// node.
-var errMoved = fmt.Errorf("%w: there is another link with that node", cdn.ErrPeerLost)
+// ErrMoved says that a link was not made because there is another with the same node.
+var ErrMoved = fmt.Errorf("%w: there is another link with that node", cdn.ErrPeerLost)
 
 const maxMoves = 3
 
-// Keep sees to it that there is a link with the node of entry, until ctx ends. It
-// tells when there is one (nil), and when there is none, why.
+// Keep makes a link with a node whenever there is none, until ctx ends. It calls tell
+// with nil when the link is up, and with the reason when it is not.
 func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, tell func(error)) {
 	const first, last, foreignPause = 250 * time.Millisecond, 8 * time.Second, time.Minute
-	pause := first
+	pause, chance := first, jitter.New("link "+string(ls.node.ID())+" "+to.Place())
 	for ctx.Err() == nil {
 		l, err := ls.to(to, by)
-		if errors.Is(err, cdn.ErrOverLimit) { // till others go
+		if errors.Is(err, cdn.ErrOverLimit) { // until others end
 			tell(err)
-			if !pauses(ctx, last) {
+			if !pauses(ctx, last, chance) {
 				return
 			}
 			continue
@@ -173,49 +176,51 @@ func (ls *Links) Keep(ctx context.Context, to cdn.Entry, by signal.LinkDialer, t
 		case <-l.up:
 			pause = first
 			tell(nil)
-		case <-l.done:
+		case <-l.Done():
 		case <-ctx.Done():
 			return
 		}
 		select {
-		case <-l.done:
+		case <-l.Done():
 		case <-ctx.Done():
 			return
 		}
 		switch err := l.Err(); {
-		case errors.Is(err, errMoved): // there is another
+		case errors.Is(err, trouble.ErrNamesake):
+			tell(err)
+		case errors.Is(err, ErrMoved), errors.Is(err, cdn.ErrSuperseded): // there is another
 		case errors.Is(err, ErrNone):
 			pause = foreignPause
 			tell(err)
 		default:
 			tell(err)
 		}
-		if !pauses(ctx, pause) {
+		if !pauses(ctx, pause, chance) {
 			return
 		}
 		pause = min(2*pause, last)
 	}
 }
 
-// pauses waits for half of d or more, not all at once, and reports whether to go on.
-func pauses(ctx context.Context, d time.Duration) bool {
+// pauses waits for half of d or more, by chance, and reports whether to go on.
+func pauses(ctx context.Context, d time.Duration, chance *jitter.Source) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(d - rand.N(d/2)):
+	case <-time.After(d - chance.Below(d/2)):
 		return true
 	}
 }
 
-// Leads reports whether a link with the node of an entry is up.
+// Leads reports whether a link with a node is up.
 func (ls *Links) Leads(to cdn.Entry) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return ls.findLocked(func(l *Link) bool { return l.isUp() && l.leadsTo(to) }) != nil
 }
 
-// to returns the link with the node of an entry: the one that is up, or one that
-// is being made, or a new one, which [Link.start] starts.
+// to returns the link with a node: the one that is up, else one that is being made,
+// else a new one, which [Link.start] starts.
 func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -228,16 +233,16 @@ func (ls *Links) to(e cdn.Entry, by signal.LinkDialer) (*Link, error) {
 	if e.URL == "" {
 		return nil, &cdn.Error{Op: "link", Node: e.Node, Err: fmt.Errorf("%w: no URL", cdn.ErrInvalid)}
 	}
-	if err := ls.fullLocked(len(ls.unprovedLocked())); err != nil {
+	if err := ls.fullLocked(len(ls.halfOpenLocked())); err != nil {
 		return nil, err
 	}
-	l := ls.newLink(true, e.URL)
-	l.dialer, l.want = by, e.Node
+	l := ls.newLink(e, remote{})
+	l.dialer = by
 	ls.addLocked(l)
 	return l, nil
 }
 
-// findLocked returns a link for which ok holds: one that is up, if there is one.
+// findLocked returns a link for which ok holds, preferably one that is up.
 func (ls *Links) findLocked(ok func(*Link) bool) (found *Link) {
 	for l := range ls.all {
 		if ok(l) && (found == nil || l.isUp()) {
@@ -249,6 +254,7 @@ func (ls *Links) findLocked(ok func(*Link) bool) (found *Link) {
 
 func (ls *Links) addLocked(l *Link) {
 	ls.all[l] = struct{}{}
+	l.uncount = ls.node.Measure(l.measure)
 	ls.work.Add(1)
 }
 
@@ -267,17 +273,17 @@ func (l *Link) isUp() bool {
 	}
 }
 
-// leadsTo reports whether the link is, or will be, with the node of an entry.
+// leadsTo reports whether the link is, or will be, with a node.
 func (l *Link) leadsTo(e cdn.Entry) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped || !l.dialed && l.conn == nil && !l.chosen { // the other node may go over to one of ours
+	if l.conn.Err() != nil || !l.dialed && !l.isUp() && !l.peer.preferred { // the other node may go over to one of ours
 		return false
 	}
 	if e.Node != "" {
-		return e.Node == cmp.Or(l.peer.node, l.want)
+		return e.Node == cmp.Or(l.peer.node, l.to.Node)
 	}
-	return e.URL != "" && slices.Contains(l.urls, e.URL)
+	return e.URL != "" && slices.Contains(l.peer.places, e.Place())
 }
 
 // Close ends all links and waits for them.
@@ -291,6 +297,9 @@ func (ls *Links) Close() error {
 	ls.mu.Unlock()
 	for _, l := range all {
 		l.end(cdn.ErrClosed)
+	}
+	for _, l := range all {
+		<-l.Done()
 	}
 	ls.work.Wait()
 	return nil

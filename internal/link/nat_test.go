@@ -11,6 +11,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/service"
 )
 
 // A node whose packets come from an address that it could not name (NAT, a
@@ -26,7 +27,7 @@ func TestDialFromAnAddressNotNamed(t *testing.T) {
 			})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, n.Close()) })
-			ls, err := cdn.Shared(n, func() (*Links, error) { return New(n) })
+			ls, err := service.Shared(n.Internal(), func() (*Links, error) { return New(n) })
 			require.NoError(t, err)
 			return ls
 		}
@@ -37,7 +38,7 @@ func TestDialFromAnAddressNotNamed(t *testing.T) {
 		l.start()
 		select {
 		case <-l.up:
-		case <-l.done:
+		case <-l.Done():
 		}
 		require.NoError(t, l.Err())
 	})
@@ -62,7 +63,7 @@ func TestTwoURLsOfOneNode(t *testing.T) {
 		t.Log("l1:", l1.isUp(), l1.Err(), "l2:", l2.isUp(), l2.Err(), time.Since(begun))
 		for _, l := range []*Link{l1, l2} {
 			if err := l.Err(); err != nil {
-				require.ErrorIs(t, err, errMoved, "so that its fetches go over to the other one")
+				require.ErrorIs(t, err, ErrMoved, "so that its fetches go over to the other one")
 			}
 		}
 		require.Len(t, a.Stats(), 1)

@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/control"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/icecheck"
-	"github.com/deltacdn/delta/internal/once"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/link/control"
+	"github.com/deltacdn/delta/internal/link/once"
 )
 
-// A description is what one node tells the other before the first packet: who
-// it is and how its port is reached. The dialling node offers one, the other
-// answers with its own. Fields that are not known are passed over.
+// A description is what one node tells the other by signaling: who it is and how its
+// port is reached. The dialling node offers one, and the other answers with its own.
+// Unknown fields are ignored.
 type description struct {
 	Node        cdn.NodeID `json:"node"`
 	URL         string     `json:"url,omitempty"` // of its signaling, if it has one
@@ -24,15 +23,27 @@ type description struct {
 	Pwd         string     `json:"pwd"`
 	Fingerprint string     `json:"fingerprint"` // of its certificate, as in a=fingerprint
 	Candidates  []string   `json:"candidates"`  // addresses of its port
-	// Made is when it was made, in Unix seconds. 0: by a node that does not say.
+	// Made is when it was made, in Unix seconds; 0 by a node of an older version.
 	Made int64 `json:"made,omitempty"`
-	// Control holds the first datagrams of the control protocol, which so travel
-	// with the offer. They count only once DTLS has authenticated the node.
+	// Control holds the first datagrams of the control protocol, which travel with the
+	// offer. They are read once DTLS has authenticated the node.
 	Control [][]byte `json:"control,omitempty"`
 }
 
-// An envelope carries a description with the proof that its sender knows the
-// shared secret. The proof is over the bytes as they are.
+// description is what other nodes are told of this one and of a link's transport.
+func (ls *Links) description(local endpoint.Local) description {
+	d := description{
+		Node: ls.node.ID(), URL: ls.node.URL(), Instance: ls.instance,
+		Ufrag: local.ICE.Ufrag, Pwd: local.ICE.Pwd, Fingerprint: local.Fingerprint, Made: time.Now().Unix(),
+	}
+	for _, c := range local.Candidates[:min(len(local.Candidates), maxCandidates)] { // the other node refuses more
+		d.Candidates = append(d.Candidates, c.String())
+	}
+	return d
+}
+
+// An envelope carries a description with the proof that its sender knows the shared
+// secret. The proof covers the bytes of Link.
 type envelope struct {
 	Link  json.RawMessage `json:"link"`
 	Proof []byte          `json:"proof,omitempty"`
@@ -45,22 +56,20 @@ const (
 	maxURL        = 1024
 )
 
-// A remote is a description that was found to be sound.
+// A remote is a description that has been checked.
 type remote struct {
-	node       cdn.NodeID
-	url        string
-	instance   string
-	ice        icecheck.Credentials
-	hash       dtlssrtp.Hash
-	candidates []netip.AddrPort
-	control    [][]byte
-	vouched    bool      // a secret or a CA stands for its name
-	made       time.Time // zero: it does not say
-	proof      once.Key  // of an offer that is proved
+	endpoint.Remote
+	node     cdn.NodeID
+	url      string
+	instance string
+	control  [][]byte
+	vouched  bool      // a secret or a CA stands for its name
+	made     time.Time // zero: unknown
+	proof    once.Key  // of an offer with a good proof
 }
 
-// is holds what a node says on the link against what was said of it before, by
-// whoever carries offers. Of its name nothing but that may tell, with pins.
+// is compares what a node says on the link with its description, which others may have
+// changed on the way. With pins, nothing else vouches for the node's name.
 func (r remote) is(h control.Hello) error {
 	if h.Node != string(r.node) || h.Instance != "" && h.Instance != r.instance {
 		return fmt.Errorf("%w: node %.64q was said to be %s", cdn.ErrUnauthorized, h.Node, r.node)
@@ -68,7 +77,7 @@ func (r remote) is(h control.Hello) error {
 	return nil
 }
 
-// seal marshals a description. context is what the proof covers besides.
+// seal marshals a description. The proof covers context, too.
 func seal(d description, t cdn.Trust, context []byte) ([]byte, error) {
 	raw, err := json.Marshal(d)
 	if err != nil {
@@ -81,7 +90,7 @@ func seal(d description, t cdn.Trust, context []byte) ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// open reads what seal made, and returns whether the proof is good. Errors wrap
+// open reads the output of seal, and reports whether the proof is good. Errors wrap
 // [cdn.ErrInvalid].
 func open(body []byte, t cdn.Trust, context []byte) (r remote, proved bool, err error) {
 	var e envelope
@@ -118,20 +127,19 @@ func (d description) check() (r remote, err error) {
 	case len(d.Control) > maxControl:
 		return r, invalid("%d datagrams", len(d.Control))
 	}
+	if r.Remote, err = endpoint.NewRemote(d.Ufrag, d.Pwd, d.Fingerprint); err != nil {
+		return r, invalid("%v", err)
+	}
 	if d.Made != 0 {
 		r.made = time.Unix(d.Made, 0)
 	}
 	r.node, r.url, r.instance, r.control = d.Node, d.URL, d.Instance, d.Control
-	r.ice = icecheck.Credentials{Ufrag: d.Ufrag, Pwd: d.Pwd}
-	if r.hash, err = dtlssrtp.ParseHash(d.Fingerprint); err != nil {
-		return r, invalid("%v", err)
-	}
 	for _, c := range d.Candidates {
 		addr, err := netip.ParseAddrPort(c)
 		if err != nil || addr.Port() == 0 || addr.Addr().IsMulticast() || addr.Addr().IsUnspecified() {
 			return r, invalid("candidate %.40q", c)
 		}
-		r.candidates = append(r.candidates, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
+		r.Candidates = append(r.Candidates, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
@@ -44,17 +45,17 @@ func (ls *Links) Stats() (all []Stats) {
 }
 
 func (l *Link) stats() Stats {
+	c := l.talk.stats()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.control.Stats()
 	st := Stats{
-		Node: l.peer.node, URL: l.url, PeerURL: l.peer.url, Up: l.upSince, RTT: c.RTT, Loss: c.Loss, Load: c.Load,
+		Node: l.peer.node, URL: l.to.URL, PeerURL: l.peer.url, Up: l.upSince, RTT: c.RTT, Loss: c.Loss, Load: c.Load,
 		Received: l.media.received.Load(), Sent: l.media.sent.Load(), BitrateIn: l.rates.in, BitrateOut: l.rates.out,
 	}
-	for _, f := range l.fetches {
+	for _, f := range l.subs.in {
 		st.Fetched = append(st.Fetched, f.stream.ID())
 	}
-	for _, s := range l.servings {
+	for _, s := range l.subs.out {
 		st.Served = append(st.Served, s.wish)
 	}
 	slices.Sort(st.Fetched)
@@ -62,7 +63,19 @@ func (l *Link) stats() Stats {
 	return st
 }
 
-// rates are the bits of media a second that come and go.
+// counts are the packets of media that came by a link; the bytes are media.received.
+type counts struct{ packets, repairs, dropped atomic.Uint64 }
+
+// measure adds the link's counts to the node's totals. Its outbound subscriptions add the media that it has sent.
+func (l *Link) measure(t *cdn.Totals) {
+	c := &l.media.counts
+	t.Links.Received.Add(cdn.Flow{
+		Packets: c.packets.Load(), Bytes: l.media.received.Load(), Repairs: c.repairs.Load(), Dropped: c.dropped.Load(),
+	})
+	l.talk.count(t)
+}
+
+// rates are the bitrates of the media that comes and goes.
 type rates struct {
 	in, out        float64
 	since          time.Time
@@ -71,7 +84,7 @@ type rates struct {
 
 const rateWindow = time.Second
 
-// count makes new rates of what has come and gone, once a window is over.
+// count computes the rates from the bytes so far, once a window is over.
 func (r *rates) count(now time.Time, received, sent uint64) {
 	d := now.Sub(r.since)
 	if d < rateWindow {

@@ -42,7 +42,7 @@ func TestEventsOfALink(t *testing.T) {
 		none, err := a.to(cdn.Entry{URL: "none"}, wires{to: map[string]*Links{"none": a}})
 		require.NoError(t, err)
 		none.start()
-		<-none.done
+		<-none.Done()
 		l, err := a.to(cdn.Entry{URL: "two"}, wires{to: map[string]*Links{"two": b}})
 		require.NoError(t, err)
 		l.start()
@@ -52,7 +52,7 @@ func TestEventsOfALink(t *testing.T) {
 		require.Equal(t, "http://two", a.Stats()[0].PeerURL)
 		require.InDelta(t, 0.25, a.Stats()[0].Load, 0)
 		require.NoError(t, b.Close())
-		<-l.done
+		<-l.Done()
 		down := (<-events).(cdn.LinkDown)
 		require.Equal(t, cdn.NodeID("two"), down.Node)
 		require.ErrorIs(t, down.Err, cdn.ErrClosed)

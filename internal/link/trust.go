@@ -9,18 +9,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/once"
+	"github.com/deltacdn/delta/internal/link/once"
+	"github.com/deltacdn/delta/internal/trouble"
 )
 
-// proof shows knowledge of the secret for a description: of its fingerprint,
-// and so, once DTLS has shown that the sender has the certificate's key, of the
-// sender itself. Somebody else who sends an offer again gets no link by it, and is
-// refused ([proofs]).
+// proof returns the MAC that shows knowledge of the secret. It covers the description
+// with its fingerprint, and so, once DTLS has shown that the sender has the
+// certificate's key, the sender itself. A replayed offer is refused ([proofs]), and no
+// link would come of it.
 func proof(secret string, context, description []byte) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
 	_, _ = mac.Write([]byte("delta link\x00")) // it does not fail
@@ -35,22 +34,19 @@ func proves(secret string, context, description, given []byte) bool {
 }
 
 const (
-	// proofAge is how far an offer that says when it was made may be from this
-	// node's time: clocks differ.
+	// proofAge is how far the time of an offer may be from this node's: clocks differ.
 	proofAge = 2 * time.Minute
-	// untimedFor is how long an offer that does not say is remembered.
+	// untimedFor is how long an offer without a time is remembered.
 	untimedFor = 24 * time.Hour
-	// maxProofs is how many offers of either kind are remembered. Only nodes that
-	// know the secret can make them.
+	// maxProofs bounds the remembered offers of either kind. Only nodes that know the
+	// secret can make them.
 	maxProofs = 10_000
 )
 
-// proofs are those of the offers that were taken. An offer costs a link for as long
-// as it takes to connect, so one that was seen on its way could be sent again and
-// again.
+// proofs remembers the offers that were accepted. Each costs a half-open link until that
+// times out, so an offer that was overheard must not count again.
 type proofs struct {
 	timed, untimed once.Set
-	warned         atomic.Int64 // when a difference of clocks was last logged, Unix seconds
 }
 
 func newProofs() *proofs {
@@ -60,8 +56,8 @@ func newProofs() *proofs {
 	}
 }
 
-// take returns nil for an offer that is proved, of now, and new. One that does not
-// say when it was made is taken unless that is required.
+// take returns nil for an offer with a good proof that is recent and new. An offer
+// without a time is accepted unless the time is required.
 func (p *proofs) take(now time.Time, r remote, requireTime bool) error {
 	seen := &p.timed
 	switch {
@@ -70,7 +66,8 @@ func (p *proofs) take(now time.Time, r remote, requireTime bool) error {
 	case r.made.IsZero():
 		seen = &p.untimed
 	case now.Sub(r.made).Abs() > proofAge:
-		return fmt.Errorf("%w: %w: the offer of node %s is from %v", cdn.ErrUnauthorized, errClocks, r.node, r.made.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: %w, or the offer of node %s is an old one: it is from %v",
+			cdn.ErrUnauthorized, &trouble.ClockError{Ahead: r.made.Sub(now)}, r.node, r.made.UTC().Format(time.RFC3339))
 	}
 	if !seen.Take(now, r.proof) {
 		return fmt.Errorf("%w: the offer of node %s has been used", cdn.ErrUnauthorized, r.node)
@@ -78,24 +75,12 @@ func (p *proofs) take(now time.Time, r remote, requireTime bool) error {
 	return nil
 }
 
-var errClocks = errors.New("the clocks of the two nodes differ, or the offer is an old one")
-
-// warn reports whether a difference of clocks is to be logged: once a minute.
-func (p *proofs) warn(now time.Time) bool {
-	last := p.warned.Load()
-	return now.Unix()-last >= 60 && p.warned.CompareAndSwap(last, now.Unix())
-}
-
-// admit decides on a node that asks or answers, before DTLS. What is left for
-// DTLS to find out is in the function returned, nil: nothing. loopback says that
-// the node is on this machine.
+// admit decides on a node that offers or answers, before DTLS. It returns what has to be
+// verified of the certificates besides the fingerprint, or nil. loopback says that the
+// node is on this machine.
 func admit(t cdn.Trust, r remote, proved, loopback bool) (func([]*x509.Certificate) error, error) {
-	pinned := func(pin string) bool {
-		h, err := dtlssrtp.ParseHash(pin)
-		return err == nil && h == r.hash
-	}
 	switch {
-	case proved, slices.ContainsFunc(t.Pins, pinned), t.Open() && loopback:
+	case proved, slices.ContainsFunc(t.Pins, r.Is), t.Open() && loopback:
 		return nil, nil
 	case t.CAs != nil:
 		return vouched(t.CAs, r.node), nil
@@ -105,7 +90,28 @@ func admit(t cdn.Trust, r remote, proved, loopback bool) (func([]*x509.Certifica
 	return nil, fmt.Errorf("%w: node %s is not known here", cdn.ErrUnauthorized, r.node)
 }
 
-// vouched checks that a certificate is by one of cas and names the node.
+// errFingerprint says that the other node has another certificate than it signaled.
+var errFingerprint = errors.New("the certificate has another fingerprint than was signaled")
+
+// verifier returns a function that verifies the certificates of the other node: the
+// fingerprint, and more unless that is nil.
+func (r remote) verifier(more func([]*x509.Certificate) error) func([]*x509.Certificate) error {
+	return func(chain []*x509.Certificate) error {
+		if !r.Shows(chain[0]) {
+			return fmt.Errorf("%w: %w: %w", trouble.ErrUntrusted, cdn.ErrUnauthorized, errFingerprint)
+		}
+		if more == nil {
+			return nil
+		}
+		if err := more(chain); err != nil {
+			return fmt.Errorf("%w: %w", trouble.ErrUntrusted, err)
+		}
+		return nil
+	}
+}
+
+// vouched returns a function that verifies that a certificate is issued by one of cas
+// and names the node.
 func vouched(cas *x509.CertPool, node cdn.NodeID) func([]*x509.Certificate) error {
 	return func(chain []*x509.Certificate) error {
 		between := x509.NewCertPool()
@@ -125,8 +131,8 @@ func vouched(cas *x509.CertPool, node cdn.NodeID) func([]*x509.Certificate) erro
 	}
 }
 
-// IsLoopback reports whether a signaling client is on this machine. Without an
-// address it may be anywhere.
+// IsLoopback reports whether a signaling client is on this machine. It is false for an
+// address that is not known.
 func IsLoopback(addr string) bool {
 	a, err := netip.ParseAddrPort(addr)
 	return err == nil && a.Addr().Unmap().IsLoopback()

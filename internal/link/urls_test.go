@@ -31,14 +31,14 @@ func TestURLsAreBounded(t *testing.T) {
 			require.NoError(t, err)
 			l.start()
 			if l != first {
-				<-l.done
-				require.ErrorIs(t, l.Err(), errMoved)
+				<-l.Done()
+				require.ErrorIs(t, l.Err(), ErrMoved)
 			}
 			l, err = a.to(e, w)
 			require.NoError(t, err)
 			require.Same(t, first, l, "it is known by this URL now")
 		}
-		require.LessOrEqual(t, len(first.urls), maxURLs)
+		require.LessOrEqual(t, len(first.peer.places), maxPlaces)
 		require.Equal(t, 1, count(a))
 	})
 }

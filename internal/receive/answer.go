@@ -8,13 +8,13 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 // accepted returns the m-sections of the plan, that with the transport first, and
 // those that are accepted for its sake.
-func accepted(p *Plan) (all []*negotiate.Media, bundled bool) {
-	var wanted []*negotiate.Media
+func accepted(p *Plan) (all []*sdp.Media, bundled bool) {
+	var wanted []*sdp.Media
 	for i := range p.Choices {
 		wanted = append(wanted, p.Choices[i].Media)
 	}
@@ -47,7 +47,7 @@ func Check(p *Plan) error {
 }
 
 func reducedSize(p *Plan) bool {
-	return !slices.ContainsFunc(p.Choices, func(c negotiate.Choice) bool {
+	return !slices.ContainsFunc(p.Choices, func(c sdp.Choice) bool {
 		_, ok := c.Media.Attribute("rtcp-rsize")
 		return !ok
 	})
@@ -59,24 +59,24 @@ const (
 )
 
 // congestionControl returns the id of the extension that numbers packets across the
-// transport, 0: there is none; or that the sender knows REMB only.
-func congestionControl(p *Plan) (transport uint8, estimates bool) {
+// transport, 0: there is none; and whether the sender is told by REMB what it may send:
+// one that knows nothing else is, or that must not send more than a bound.
+func congestionControl(p *Plan, bounded bool) (transport uint8, estimates bool) {
 	for i := range p.Choices {
 		c := &p.Choices[i]
-		id, _ := c.Extension(negotiate.URITransportCC)
-		if id != 0 && slices.Contains(c.Codec.Feedback, transportCC) {
-			return id, false
+		id, _ := c.Extension(sdp.URITransportCC)
+		if transport == 0 && slices.Contains(c.Codec.Feedback, transportCC) {
+			transport = id
 		}
 		estimates = estimates || slices.Contains(c.Codec.Feedback, remb)
 	}
-	return 0, estimates
+	return transport, estimates && (transport == 0 || bounded)
 }
 
 // answer writes the SDP answer (RFC 8829 section 5.3): as many m-sections as were
-// offered.
-func answer(p *Plan, l endpoint.Local) string {
+// offered. estimates: the sender is told estimates by REMB.
+func answer(p *Plan, l endpoint.Local, estimates bool) string {
 	all, bundled := accepted(p)
-	_, estimates := congestionControl(p)
 	var b strings.Builder
 	if bundled {
 		l.WriteSession(&b, newSSRC(), all)
@@ -84,7 +84,7 @@ func answer(p *Plan, l endpoint.Local) string {
 		l.WriteSession(&b, newSSRC(), nil)
 	}
 	for _, m := range p.Offer.Media {
-		i := slices.IndexFunc(p.Choices, func(c negotiate.Choice) bool { return c.Media == m })
+		i := slices.IndexFunc(p.Choices, func(c sdp.Choice) bool { return c.Media == m })
 		switch {
 		case i >= 0:
 			accept(&b, p, i, l, estimates)

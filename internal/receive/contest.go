@@ -66,7 +66,7 @@ func (r *receiver) compete(now time.Time, s *source, p *rtp.Packet, out *cdn.Arr
 // another.
 func (r *receiver) contested(l *layer, p *rtp.Packet) {
 	c := l.contest
-	if !l.source.stats.isNewest(p.SequenceNumber) {
+	if !l.source.stats.IsNewest(p.SequenceNumber) {
 		return // it was on its way
 	}
 	c.quiet = false

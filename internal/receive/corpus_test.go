@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pion/sdp/v3"
+	pionsdp "github.com/pion/sdp/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 // unsupported are the offers of more than one transport, which only a PeerConnection
@@ -25,7 +25,7 @@ var layersOf = map[string]string{"obs-simulcast": "0 1 2", "plan-b-simulcast": "
 // offers returns the corpora: publishers' offers, and viewers' turned round.
 func offers(t testing.TB) map[string]string {
 	all := map[string]string{}
-	for _, pattern := range []string{"testdata/offers/*.sdp", "../lite/testdata/offers/*.sdp"} {
+	for _, pattern := range []string{"testdata/offers/*.sdp", "../viewer/testdata/offers/*.sdp"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
@@ -52,7 +52,7 @@ func answerOffer(t testing.TB, node *cdn.Node, offer string) (*Plan, string, err
 	if err := in.Start(plan.Tracks); err != nil {
 		return nil, "", err
 	}
-	s, err := Answer(Config{Input: in, Transport: node.Transport(), PionLog: node.PionLogger()}, plan)
+	s, err := Answer(Config{Input: in, Transport: node.Internal(), PionLog: node.Internal().PionLog}, plan)
 	if err != nil {
 		return nil, "", err
 	}
@@ -79,7 +79,7 @@ func TestAnswersOfTheCorpus(t *testing.T) {
 				i := slices.IndexFunc(plan.Tracks, func(t cdn.TrackInfo) bool { return t.Kind == cdn.Video })
 				require.Equal(t, want, strings.Join(plan.Tracks[i].Layers, " "))
 			}
-			var o, a sdp.SessionDescription
+			var o, a pionsdp.SessionDescription
 			require.NoError(t, o.UnmarshalString(offer))
 			require.NoError(t, a.UnmarshalString(answer), answer)
 			checkAnswer(t, plan, &o, &a)
@@ -87,7 +87,7 @@ func TestAnswersOfTheCorpus(t *testing.T) {
 	}
 }
 
-func checkAnswer(t *testing.T, plan *Plan, o, a *sdp.SessionDescription) {
+func checkAnswer(t *testing.T, plan *Plan, o, a *pionsdp.SessionDescription) {
 	require.Len(t, a.MediaDescriptions, len(o.MediaDescriptions))
 	accepted, mids, candidates := 0, []string{}, 0
 	for i, m := range a.MediaDescriptions {
@@ -130,7 +130,7 @@ func checkAnswer(t *testing.T, plan *Plan, o, a *sdp.SessionDescription) {
 				}), "%s:%s was not offered", key, value)
 			}
 		}
-		if i := slices.IndexFunc(plan.Choices, func(c negotiate.Choice) bool { return c.Media == plan.Offer.Media[i] }); i >= 0 {
+		if i := slices.IndexFunc(plan.Choices, func(c sdp.Choice) bool { return c.Media == plan.Offer.Media[i] }); i >= 0 {
 			_, receives := m.Attribute("recvonly")
 			require.True(t, receives)
 			require.Len(t, attributes(m, "rid"), len(plan.Choices[i].Media.Rids))
@@ -153,7 +153,7 @@ func checkAnswer(t *testing.T, plan *Plan, o, a *sdp.SessionDescription) {
 	require.True(t, ok)
 }
 
-func attributes(m *sdp.MediaDescription, key string) (all []string) {
+func attributes(m *pionsdp.MediaDescription, key string) (all []string) {
 	for _, a := range m.Attributes {
 		if a.Key == key {
 			all = append(all, a.Value)
@@ -162,7 +162,7 @@ func attributes(m *sdp.MediaDescription, key string) (all []string) {
 	return all
 }
 
-func values(o *sdp.SessionDescription) (all []string) {
+func values(o *pionsdp.SessionDescription) (all []string) {
 	for _, a := range o.Attributes {
 		all = append(all, a.Value)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/pion/rtp"
 
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 // match returns the source of a packet, whose section is known, or nil: it is
@@ -111,7 +111,7 @@ func (r *receiver) moveTo(s *source, in *section, p *rtp.Packet) *source {
 		if h.packet.SSRC != s.ssrc {
 			rest = append(rest, h)
 		} else if h.packet.PayloadType == in.pt {
-			s.stats.received(h.at, h.packet.SequenceNumber, h.packet.Timestamp, in.choice.Codec.ClockRate)
+			s.stats.Received(h.at, h.packet.SequenceNumber, h.packet.Timestamp, in.choice.Codec.ClockRate)
 			s.waiting = append(s.waiting, h)
 		}
 	}
@@ -233,7 +233,7 @@ func (r *receiver) declare() {
 }
 
 // declared are the SSRCs of an m-section's a=ssrc lines, each once.
-func declared(m *negotiate.Media) (all []uint32) {
+func declared(m *sdp.Media) (all []uint32) {
 	seen := make(map[uint32]bool)
 	for _, value := range m.Attributes("ssrc") {
 		number, _, _ := strings.Cut(value, " ")
@@ -246,7 +246,7 @@ func declared(m *negotiate.Media) (all []uint32) {
 }
 
 // groups are the SSRC groups of an m-section that have the meaning given.
-func groups(m *negotiate.Media, meaning string) (all [][]uint32) {
+func groups(m *sdp.Media, meaning string) (all [][]uint32) {
 	for _, value := range m.Attributes("ssrc-group") {
 		f := strings.Fields(value)
 		if len(f) == 0 || f[0] != meaning {
@@ -264,7 +264,7 @@ func groups(m *negotiate.Media, meaning string) (all [][]uint32) {
 }
 
 // group is the first of them.
-func group(m *negotiate.Media, meaning string) []uint32 {
+func group(m *sdp.Media, meaning string) []uint32 {
 	if all := groups(m, meaning); len(all) > 0 {
 		return all[0]
 	}

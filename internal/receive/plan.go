@@ -7,13 +7,13 @@ import (
 	"strconv"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 // hopWanted are the header extensions of one hop that are taken where offered;
 // the others are not.
 var (
-	hopWanted      = []string{negotiate.URIMid, negotiate.URIRid, negotiate.URIRepairedRid, negotiate.URITransportCC}
+	hopWanted      = []string{sdp.URIMid, sdp.URIRid, sdp.URIRepairedRid, sdp.URITransportCC}
 	feedbackWanted = []string{"nack", "nack pli", "ccm fir", "transport-cc"}
 )
 
@@ -23,15 +23,15 @@ const maxForwarded = 14
 // A Plan is what will be received of an offer.
 type Plan struct {
 	Tracks  []cdn.TrackInfo
-	Offer   *negotiate.Offer
-	Choices []negotiate.Choice // of Tracks, in the same order
+	Offer   *sdp.Offer
+	Choices []sdp.Choice // of Tracks, in the same order
 }
 
 // Accept decides what to receive of an offer: of each m-section that sends, the
 // codec that choose says. Errors wrap [cdn.ErrInvalid] and
 // [cdn.ErrNoCommonCodec].
-func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
-	o, err := negotiate.Parse(offer)
+func Accept(offer string, choose sdp.Chooser) (*Plan, error) {
+	o, err := sdp.Parse(offer)
 	if err != nil {
 		return nil, err
 	}
@@ -58,15 +58,15 @@ func Accept(offer string, choose negotiate.Chooser) (*Plan, error) {
 	return p, nil
 }
 
-func (p *Plan) add(m *negotiate.Media, c negotiate.Codec) {
+func (p *Plan) add(m *sdp.Media, c sdp.Codec) {
 	info := cdn.TrackInfo{ID: p.name(m.Kind), Kind: m.Kind, Codec: c.Codec, Layers: m.Rids}
 	if len(info.Layers) == 0 {
 		info.Layers = unnamed(m)
 	}
-	choice := negotiate.Choice{Media: m, Codec: c, Feedback: feedbackWanted, Extensions: slices.Clone(hopWanted)}
+	choice := sdp.Choice{Media: m, Codec: c, Feedback: feedbackWanted, Extensions: slices.Clone(hopWanted)}
 	for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
 		id, _ := choice.Extension(uri)
-		if id != 0 && negotiate.TravelsOn(uri) && len(info.Extensions) < maxForwarded {
+		if id != 0 && sdp.TravelsOn(uri) && len(info.Extensions) < maxForwarded {
 			info.Extensions = append(info.Extensions, uri)
 		}
 	}
@@ -91,7 +91,7 @@ func (p *Plan) name(kind cdn.Kind) string {
 
 // Track returns the index of the track of an m-section, -1 if there is none.
 func (p *Plan) Track(mid string) int {
-	return slices.IndexFunc(p.Choices, func(c negotiate.Choice) bool { return c.Media.Mid == mid })
+	return slices.IndexFunc(p.Choices, func(c sdp.Choice) bool { return c.Media.Mid == mid })
 }
 
 // Attribute returns the offer's session-level attribute named.
@@ -99,7 +99,7 @@ func (p *Plan) Attribute(name string) (string, bool) { return p.Offer.Attribute(
 
 // unnamed returns the layers of an m-section that names none: one, or as many as it
 // has SSRCs in a simulcast group, as clients before a=rid had them.
-func unnamed(m *negotiate.Media) []string {
+func unnamed(m *sdp.Media) []string {
 	n := len(group(m, "SIM"))
 	if n < 2 {
 		return []string{""}

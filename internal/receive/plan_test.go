@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 const head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=x-delta-epoch:7\r\n"
@@ -26,8 +26,8 @@ func media(kind, codecs string, more ...string) string {
 
 func TestAccept(t *testing.T) {
 	p, err := Accept(head+
-		media("audio", "opus/48000/2 PCMU/8000", "a=sendonly", "a=mid:a", "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level", "a=extmap:2 "+negotiate.URITransportCC)+
-		media("video", "VP8/90000 H264/90000", "a=sendrecv", "a=mid:v", "a=extmap:3 urn:3gpp:video-orientation", "a=extmap:4 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", "a=extmap:5 "+negotiate.URIMid, "a=extmap:6/recvonly urn:not-sent", "a=extmap:7/sendonly urn:sent")+
+		media("audio", "opus/48000/2 PCMU/8000", "a=sendonly", "a=mid:a", "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level", "a=extmap:2 "+sdp.URITransportCC)+
+		media("video", "VP8/90000 H264/90000", "a=sendrecv", "a=mid:v", "a=extmap:3 urn:3gpp:video-orientation", "a=extmap:4 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", "a=extmap:5 "+sdp.URIMid, "a=extmap:6/recvonly urn:not-sent", "a=extmap:7/sendonly urn:sent")+
 		media("video", "AV1/90000", "a=sendonly", "a=mid:s", "a=rid:q send", "a=rid:f send", "a=simulcast:send q;f")+
 		media("video", "VP8/90000", "a=recvonly", "a=mid:r"), nil)
 	require.NoError(t, err)
@@ -50,8 +50,8 @@ func TestAccept(t *testing.T) {
 }
 
 func TestAcceptTakesTheCodecThatIsChosen(t *testing.T) {
-	only := func(mimes ...string) negotiate.Chooser {
-		return negotiate.Only(func(c cdn.Codec) bool { return slices.ContainsFunc(mimes, c.Is) }, nil)
+	only := func(mimes ...string) sdp.Chooser {
+		return sdp.Only(func(c cdn.Codec) bool { return slices.ContainsFunc(mimes, c.Is) }, nil)
 	}
 	offer := head + media("video", "VP8/90000 VP9/90000 H264/90000", "a=sendonly", "a=mid:v")
 	p, err := Accept(offer, only("video/H264", "video/VP9"))
@@ -61,7 +61,7 @@ func TestAcceptTakesTheCodecThatIsChosen(t *testing.T) {
 	p, err = Accept(offer, last)
 	require.NoError(t, err)
 	require.Equal(t, "video/H264", p.Tracks[0].Codec.MimeType)
-	p, err = Accept(offer, negotiate.Only(func(c cdn.Codec) bool { return !c.Is("video/H264") }, last))
+	p, err = Accept(offer, sdp.Only(func(c cdn.Codec) bool { return !c.Is("video/H264") }, last))
 	require.NoError(t, err)
 	require.Equal(t, "video/VP9", p.Tracks[0].Codec.MimeType)
 	for _, none := range []int{-1, 3} {

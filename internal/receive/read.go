@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
 )
 
 // rtcp takes what the sender says in a compound packet (RFC 3550 section 6): a
@@ -39,6 +39,7 @@ func (r *receiver) reported(now time.Time, ssrc uint32, clock uint64, timestamp 
 		return
 	}
 	s.report = &senderReport{at: now, ntp: clock, rtp: timestamp}
+	s.stats.SenderReport(now, clock)
 	if s.feeds() {
 		s.layer.input.SenderReport(now, ntp.Time(clock), timestamp)
 	}

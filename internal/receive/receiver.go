@@ -13,9 +13,10 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/negotiate"
-	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/rtp/reception"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 // A receiver sorts one sender's packets. All its methods but the constructor want
@@ -25,9 +26,11 @@ type receiver struct {
 	input    *cdn.Input
 	sections []*section
 	feedback feedback
-	back     func(*source) cdn.Back // to the sender of an SSRC
+	bound    Bound
+	over     error                      // why the sender has to be sent away; nil: it has not
+	back     func(*source) cdn.Upstream // to the sender of an SSRC
 
-	opener  *dtlssrtp.PacketOpener // nil before the handshake
+	opener  *endpoint.Opener // nil before the handshake
 	sources map[uint32]*source
 	strays  []held // of SSRCs that cannot be matched yet
 	stats   Stats
@@ -42,7 +45,7 @@ type receiver struct {
 type section struct {
 	mid     string
 	track   int // of the input
-	choice  *negotiate.Choice
+	choice  *sdp.Choice
 	pt, rtx uint8 // payload types; rtx 0: none
 	ids     hopIDs
 	layers  []*layer
@@ -76,7 +79,7 @@ type source struct {
 	last    time.Time
 	ended   bool      // it said goodbye
 	refused time.Time // until then it cannot contest a layer
-	stats   reception
+	stats   reception.Counter
 	report  *senderReport
 	waiting []held // until it has a layer
 }
@@ -132,7 +135,7 @@ func (r *receiver) addSection(p *Plan, track int) {
 	}
 	s := &section{
 		mid: c.Media.Mid, track: track, choice: c, pt: c.Codec.PT, rtx: c.Codec.RTX,
-		ids:  hopIDs{id(negotiate.URIMid), id(negotiate.URIRid), id(negotiate.URIRepairedRid), id(negotiate.URITransportCC)},
+		ids:  hopIDs{id(sdp.URIMid), id(sdp.URIRid), id(sdp.URIRepairedRid), id(sdp.URITransportCC)},
 		fir:  slices.Contains(c.Codec.Feedback, "ccm fir") && !slices.Contains(c.Codec.Feedback, "nack pli"),
 		nack: slices.Contains(c.Codec.Feedback, "nack"),
 	}
@@ -158,8 +161,12 @@ func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authent
 		r.stats.Dropped[NotAuthentic]++ // or twice, as networks do
 		return false
 	}
+	if err := r.bound.Sent(now, len(payload)); err != nil {
+		r.over = err
+		return true
+	}
 	if p.Padding {
-		if payload, ok = unpadded(payload); !ok {
+		if payload, ok = endpoint.Unpadded(payload); !ok {
 			r.drop(Unreadable, p.SSRC, p.PayloadType)
 			return true
 		}
@@ -171,18 +178,6 @@ func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authent
 	r.feedback.arrived(now, &p.Header, len(packet))
 	r.sort(now, p, out)
 	return true
-}
-
-// unpadded returns a payload without its padding (RFC 3550 section 5.1).
-func unpadded(payload []byte) ([]byte, bool) {
-	if len(payload) == 0 {
-		return nil, false
-	}
-	n := int(payload[len(payload)-1])
-	if n == 0 || n > len(payload) {
-		return nil, false
-	}
-	return payload[:len(payload)-n], true
 }
 
 // sort takes a packet to where it belongs.
@@ -197,8 +192,8 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 		return
 	}
 	s.media = true
-	s.stats.received(now, p.SequenceNumber, p.Timestamp, s.section.choice.Codec.ClockRate)
-	if s.stats.isNewest(p.SequenceNumber) {
+	s.stats.Received(now, p.SequenceNumber, p.Timestamp, s.section.choice.Codec.ClockRate)
+	if s.stats.IsNewest(p.SequenceNumber) {
 		s.ended = false // it sends again, as Chromium does when a layer is switched on again
 	}
 	if s.layer == nil && !r.place(now, s, p) {
@@ -295,7 +290,7 @@ func (r *receiver) repair(now time.Time, s *source, p *rtp.Packet, out *cdn.Arri
 // repairs returns the layer whose packet seq an RTX source repeats, nil: that is
 // not known.
 func (r *receiver) repairs(now time.Time, s *source, seq uint16, p *rtp.Packet) *layer {
-	near := func(l *layer) bool { return l.source != nil && l.source.stats.isNear(seq, nearby) }
+	near := func(l *layer) bool { return l.source != nil && l.source.stats.IsNear(seq, nearby) }
 	if s.layer == nil {
 		s.layer = r.repairedLayer(s, p, near)
 	}

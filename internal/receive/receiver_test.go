@@ -13,9 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
-	"github.com/deltacdn/delta/internal/negotiate"
-	"github.com/deltacdn/delta/internal/ntp"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/sdp"
 )
 
 const offerHead = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 " +
@@ -35,10 +36,10 @@ func offered(kind, mid, codecs string, lines ...string) string {
 }
 
 const (
-	extMid = "a=extmap:1 " + negotiate.URIMid
-	extRid = "a=extmap:2 " + negotiate.URIRid
-	extRep = "a=extmap:3 " + negotiate.URIRepairedRid
-	extCC  = "a=extmap:4 " + negotiate.URITransportCC
+	extMid = "a=extmap:1 " + sdp.URIMid
+	extRid = "a=extmap:2 " + sdp.URIRid
+	extRep = "a=extmap:3 " + sdp.URIRepairedRid
+	extCC  = "a=extmap:4 " + sdp.URITransportCC
 )
 
 // A bench has a receiver with a stream behind it.
@@ -68,14 +69,16 @@ func newBench(t testing.TB, sections ...string) *bench {
 	require.NoError(t, err)
 	require.NoError(t, in.Start(plan.Tracks))
 	b.r = newReceiver(in, plan)
-	b.r.back = func(*source) cdn.Back { return noBack{} }
-	b.r.feedback.transport, b.r.feedback.remb = congestionControl(plan)
+	b.r.back = func(*source) cdn.Upstream { return noBack{} }
+	b.r.feedback.transport, b.r.feedback.remb = congestionControl(plan, false)
+	b.r.feedback.max = b.r.bound.Bits
 	b.r.feedback.init(b.now, 1, "us")
 	key, salt := make([]byte, 16), make([]byte, 12)
 	b.theirs, err = srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm)
 	require.NoError(t, err)
-	b.r.opener, err = dtlssrtp.NewPacketOpener(srtp.ProtectionProfileAeadAes128Gcm, key, salt, 100)
+	opener, err := dtlssrtp.NewPacketOpener(srtp.ProtectionProfileAeadAes128Gcm, key, salt, 100)
 	require.NoError(t, err)
+	b.r.opener = &endpoint.Opener{PacketOpener: opener}
 	return b
 }
 

@@ -1,78 +1,12 @@
 package receive
 
 import (
-	"math"
 	"time"
 
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-
-	"github.com/deltacdn/delta/internal/ntp"
-	"github.com/deltacdn/delta/internal/seqnum"
 )
-
-// reception is what receiver reports say of a source (RFC 3550 appendix A).
-type reception struct {
-	seq      seqnum.Seq
-	first    uint64
-	count    uint64 // packets that came
-	expected uint64 // at the last report, as counted
-	counted  uint64
-	transit  uint32 // of the last packet, in ticks
-	begun    time.Time
-	jitter   float64 // in ticks
-}
-
-func (s *reception) received(now time.Time, seq uint16, timestamp, rate uint32) {
-	ext := s.seq.Unwrap(seq)
-	if s.count == 0 {
-		s.first, s.begun = ext, now
-	}
-	s.count++
-	passed := now.Sub(s.begun) // in two parts, since nanoseconds times the rate overflow after a day
-	arrival := int64(passed/time.Second)*int64(rate) + int64(passed%time.Second)*int64(rate)/int64(time.Second)
-	transit := uint32(arrival) - timestamp
-	if s.count > 1 {
-		d := int64(int32(transit - s.transit))
-		s.jitter += (float64(max(d, -d)) - s.jitter) / 16
-	}
-	s.transit = transit
-}
-
-func (s *reception) isNewest(seq uint16) bool { return uint16(s.seq.Highest()) == seq }
-
-// isNear reports whether a number is close to the newest.
-func (s *reception) isNear(seq uint16, n int) bool {
-	behind := int(int16(uint16(s.seq.Highest()) - seq))
-	return s.count > 0 && behind > -n && behind < n
-}
-
-// lost returns the fraction lost since the last report, and all that was.
-func (s *reception) lost() (fraction uint8, total uint32) {
-	expected := s.seq.Highest() - s.first + 1
-	if expected > s.count {
-		total = uint32(min(expected-s.count, 1<<23-1))
-	}
-	interval, came := expected-s.expected, s.count-s.counted
-	s.expected, s.counted = expected, s.count
-	if int64(interval) > 0 && interval > came {
-		fraction = uint8(min((interval-came)*256/interval, 255))
-	}
-	return fraction, total
-}
-
-func (s *source) block(now time.Time) rtcp.ReceptionReport {
-	b := rtcp.ReceptionReport{
-		SSRC: s.ssrc, LastSequenceNumber: uint32(s.stats.seq.Highest() - 1<<16), Jitter: uint32(s.stats.jitter),
-	}
-	b.FractionLost, b.TotalLost = s.stats.lost()
-	if s.report != nil {
-		b.LastSenderReport = ntp.Middle(s.report.ntp)
-		b.Delay = uint32(min(now.Sub(s.report.at).Seconds()*65536, math.MaxUint32))
-	}
-	return b
-}
 
 const (
 	reportEvery    = time.Second
@@ -98,6 +32,7 @@ type feedback struct {
 	// REMB, draft-alvestrand-rmcat-remb.
 	remb     bool
 	estimate bandwidth
+	max      func() int // what the sender may send, in bits a second; 0: there is no bound
 
 	reportAt time.Time // when reports were last sent
 	last     time.Time // when a packet came
@@ -144,7 +79,7 @@ func (f *feedback) reportDue(now time.Time, sources map[uint32]*source) []rtcp.P
 	lost := uint8(0)
 	for _, s := range sources {
 		if s.media && now.Sub(s.last) < reportedFor && len(report.Reports) < maxBlocks {
-			b := s.block(now)
+			b, _ := s.stats.Block(now, s.ssrc)
 			report.Reports = append(report.Reports, b)
 			ssrcs = append(ssrcs, s.ssrc)
 			lost = max(lost, b.FractionLost)
@@ -156,10 +91,23 @@ func (f *feedback) reportDue(now time.Time, sources map[uint32]*source) []rtcp.P
 	packets := []rtcp.Packet{report, f.sdes()}
 	if f.remb {
 		packets = append(packets, &rtcp.ReceiverEstimatedMaximumBitrate{
-			SenderSSRC: f.ssrc, Bitrate: float32(f.estimate.next(passed, lost)), SSRCs: ssrcs,
+			SenderSSRC: f.ssrc, Bitrate: float32(f.allowance(passed, lost)), SSRCs: ssrcs,
 		})
 	}
 	return packets
+}
+
+// allowance returns what the sender is told that it may send. One that has
+// transport-wide feedback estimates that itself, and is told the bound alone.
+func (f *feedback) allowance(passed time.Duration, lost uint8) float64 {
+	estimate := f.estimate.next(passed, lost)
+	if f.transport != 0 {
+		estimate = mostEstimate
+	}
+	if most := f.max(); most > 0 {
+		return min(estimate, float64(most))
+	}
+	return estimate
 }
 
 func (f *feedback) sdes() *rtcp.SourceDescription {

@@ -14,8 +14,8 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/dtlssrtp"
 	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/service"
 )
 
 // Config says how a stream is received.
@@ -23,18 +23,21 @@ type Config struct {
 	// Input is where the media goes. It has been started with the plan's tracks, and
 	// is closed when the session ends.
 	Input     *cdn.Input
-	Transport cdn.Transport
-	Log       *slog.Logger
-	PionLog   logging.LoggerFactory
+	Transport *service.Runtime
+	// Arrivals are flushed by the port's reader when it has read what there was. If nil,
+	// each packet is passed on by itself.
+	Arrivals *cdn.Arrivals
+	Log      *slog.Logger
+	PionLog  logging.LoggerFactory
 	// Watch and Clock are those of all sessions of a service. If nil, the session has
 	// its own.
 	Watch *endpoint.Watch
 	Clock *Clock
-	// Expires is when the session ends by itself. Zero: never.
-	Expires time.Time
 	// Proved is called when the publisher has proved its address, perhaps more than
 	// once, with the session's lock held. Nil: nobody is told.
 	Proved func()
+	// MaxBitrate is the Max of the session's [Bound]. Nil: there is none.
+	MaxBitrate func() (bits int, limit string)
 	// Ended is called once, when a session that was returned is over. It must not
 	// block.
 	Ended func(err error, received Stats)
@@ -47,6 +50,7 @@ type Session struct {
 	receiver *receiver
 	config   Config // static
 	over     atomic.Bool
+	heard    atomic.Int64 // when a packet last came, Unix nanoseconds
 
 	warned [drops]time.Time // by reason; guarded by the receiver's mu
 }
@@ -64,20 +68,22 @@ func Answer(c Config, p *Plan) (*Session, error) {
 	}
 	s := &Session{config: c, receiver: newReceiver(c.Input, p)}
 	s.Init(endpoint.Config{
-		Transport: c.Transport, Log: c.PionLog, Watch: c.Watch, Expires: c.Expires, Proved: c.Proved,
-		Remote: remote, Role: endpoint.Role{Client: remote.Passive, Receives: true},
+		Transport: c.Transport, Log: c.PionLog, Watch: c.Watch, Proved: c.Proved,
+		Idle: s.idle, Remote: remote, Role: endpoint.Role{Client: remote.Passive, Receives: true},
 	}, s)
 	r := s.receiver
 	r.warn = s.warn
-	r.back = func(of *source) cdn.Back { return &back{session: s, ssrc: of.ssrc, section: of.section} }
+	r.back = func(of *source) cdn.Upstream { return &back{session: s, ssrc: of.ssrc, section: of.section} }
 	r.feedback.reduced = reducedSize(p)
-	r.feedback.transport, r.feedback.remb = congestionControl(p)
+	r.bound.Max = c.MaxBitrate
+	r.feedback.transport, r.feedback.remb = congestionControl(p, r.bound.Bits() > 0)
+	r.feedback.max = r.bound.Bits
 	r.feedback.init(time.Now(), newSSRC(), rand.Text()[:16])
 	local, err := s.Open()
 	if err != nil {
 		return nil, err
 	}
-	s.Begin(answer(p, local))
+	s.Begin(WriteBound(answer(p, local, r.feedback.remb), r.bound.Bits()))
 	c.Input.AfterDone(s.End)
 	return s, nil
 }
@@ -96,11 +102,10 @@ func (s *Session) Stats() Stats {
 }
 
 // Connected implements [endpoint.Owner].
-func (s *Session) Connected(keys dtlssrtp.Keys, _ *dtlssrtp.Sealer) {
-	opener, err := keys.PacketOpener(4 * maxSources)
+func (s *Session) Connected() error {
+	opener, err := s.NewOpener(4 * maxSources)
 	if err != nil {
-		s.End(fmt.Errorf("%w: %w", cdn.ErrPeerLost, err)) // the keys are as long as their profile says
-		return
+		return fmt.Errorf("%w: %w", cdn.ErrPeerLost, err) // the keys are as long as their profile says
 	}
 	s.receiver.mu.Lock()
 	s.receiver.opener = opener
@@ -109,6 +114,7 @@ func (s *Session) Connected(keys dtlssrtp.Keys, _ *dtlssrtp.Sealer) {
 	if s.over.Load() {
 		s.config.Clock.remove(s)
 	}
+	return nil
 }
 
 // RTP implements [endpoint.Owner]: the port's reader writes the packet into the ring.
@@ -119,7 +125,9 @@ func (s *Session) RTP(now time.Time, packet []byte) (authentic bool) {
 		r.mu.Unlock()
 		return false
 	}
-	authentic = r.rtp(now, packet, s.config.Transport.Arrivals)
+	authentic = r.rtp(now, packet, s.config.Arrivals)
+	over := r.over
+	s.heard.Store(now.UnixNano())
 	transport := r.feedback.transportDue(now)
 	var compound []byte
 	if transport != nil {
@@ -128,6 +136,9 @@ func (s *Session) RTP(now time.Time, packet []byte) (authentic bool) {
 	r.mu.Unlock()
 	if compound != nil {
 		s.ReplyRTCP(compound)
+	}
+	if over != nil {
+		s.End(over)
 	}
 	return authentic
 }
@@ -145,33 +156,37 @@ func (s *Session) RTCP(now time.Time, compound []byte, _ netip.AddrPort) {
 // packets.
 const idleAfter = time.Second
 
-// Idle implements [endpoint.Owner].
-func (s *Session) Idle(now time.Time) bool {
+// idle reports whether the publisher sends no media.
+func (s *Session) idle(now time.Time) bool {
 	s.receiver.mu.Lock()
 	defer s.receiver.mu.Unlock()
 	return now.Sub(s.receiver.feedback.last) > idleAfter
 }
 
 // Ending implements [endpoint.Owner]. There is no BYE: that is for those who send.
-func (s *Session) Ending(err error) (goodbye []byte) {
+func (s *Session) Ending(err error) (goodbye []byte, ended func()) {
 	s.over.Store(true)
 	s.config.Clock.remove(s)
 	s.receiver.mu.Lock()
 	s.receiver.strays = nil
 	s.receiver.mu.Unlock()
 	s.config.Input.Close(err)
-	return nil
-}
-
-// Ended implements [endpoint.Owner].
-func (s *Session) Ended(err error) {
-	if s.config.Ended != nil {
-		s.config.Ended(err, s.Stats())
+	return nil, func() {
+		if s.config.Ended != nil {
+			s.config.Ended(err, s.Stats())
+		}
 	}
 }
 
+// settledAfter is how long after the last packet nothing is due any more: all that waited
+// has been decided on, and no source is reported on.
+const settledAfter = max(reportedFor, maxHeldFor) + 2*reportEvery
+
 // tick does what is due though no packet comes. A [Clock] calls it.
 func (s *Session) tick(now time.Time) {
+	if now.UnixNano()-s.heard.Load() > int64(settledAfter) {
+		return // what is silent costs a look
+	}
 	r := s.receiver
 	r.mu.Lock()
 	r.settle(now, nil)
@@ -194,7 +209,7 @@ func (s *Session) warn(reason Drop, ssrc uint32, pt uint8) {
 		return
 	}
 	s.warned[reason] = now
-	s.config.Log.Warn("packets of a publisher are dropped", "why", reason.String(), "ssrc", ssrc, "payload type", pt,
+	s.config.Log.Warn("packets of a publisher are dropped", "why", reason.String(), "ssrc", ssrc, "payload_type", pt,
 		"dropped", s.receiver.stats.Dropped[reason])
 }
 
@@ -206,7 +221,7 @@ type back struct {
 	seq     uint8    // of the last FIR
 }
 
-// RequestKeyframe implements [cdn.Back].
+// RequestKeyframe implements [cdn.Upstream].
 func (b *back) RequestKeyframe() {
 	f := &b.session.receiver.feedback
 	if b.section.fir {
@@ -222,7 +237,7 @@ func (b *back) RequestKeyframe() {
 // maxPairs keeps a NACK below the MTU: a pair has four bytes.
 const maxPairs = 250
 
-// Nack implements [cdn.Back].
+// Nack implements [cdn.Upstream].
 func (b *back) Nack(seqs []uint16) {
 	if !b.section.nack {
 		return

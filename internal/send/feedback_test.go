@@ -7,11 +7,14 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/rtp/feedback"
+	"github.com/deltacdn/delta/internal/send/sendtest"
 )
 
 // slowSocket holds up the first packet that it is given.
 type slowSocket struct {
-	outbox
+	sendtest.Receiver
 	once     sync.Once
 	entered  chan struct{}
 	released chan struct{}
@@ -22,61 +25,82 @@ func (s *slowSocket) WriteRTP(header, payload []byte) (int, error) {
 		close(s.entered)
 		<-s.released
 	})
-	return s.outbox.WriteRTP(header, payload)
+	return s.Receiver.WriteRTP(header, payload)
 }
 
-// Who hears what a receiver says does not wait while media is being sent to it,
-// nor does who wants to know whether any is. What was said is answered all the
-// same, by who sends.
-func TestHearDoesNotWaitForConsume(t *testing.T) {
-	stream, in := oneTrack(t, "")
-	track := stream.Tracks()[0]
-	out := &outbox{}
-	set := New(Config{})
-	s := set.Add(&Line{Track: track, PT: 96, RTX: 97}, track.Layers()[0], "")
-	s.Bind(Output{To: out, SSRC: 7, RTX: 8})
-	set.Start()
-	write(in[0], 100, 1000, true)
-	set.Consume(time.Now(), nil)
-	require.Len(t, out.sent, 1)
-	time.Sleep(5 * time.Millisecond) // a packet this young is not repaired
-	write(in[0], 101, 1001, false)
+// While media is being sent to a receiver, neither its feedback waits, nor a caller that
+// wants to know whether any is sent. Consume answers the feedback.
+func TestFeedbackDoesNotWaitForConsume(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8()}, func(v *viewer) {
+		v.join(Config{})
+		v.layer.Frame(true)
+		v.serve()
+		require.Len(t, v.Packets, 1)
+		time.Sleep(5 * ms) // a packet this young is not repaired
+		v.layer.Frame(false)
 
-	socket := &slowSocket{entered: make(chan struct{}), released: make(chan struct{})}
-	var wg sync.WaitGroup
-	wg.Go(func() { set.Consume(time.Now(), socket) })
-	<-socket.entered
-	nack, err := rtcp.Marshal([]rtcp.Packet{&rtcp.TransportLayerNack{
-		SenderSSRC: 1, MediaSSRC: 7, Nacks: []rtcp.NackPair{{PacketID: out.sent[0].SequenceNumber}},
-	}})
-	require.NoError(t, err)
-	for range 2 * maxInbox / len(nack) {
-		require.False(t, set.Hear(time.Now(), nack))
-	}
-	require.False(t, set.Idle(time.Now()))
-	set.inbox.mu.Lock()
-	require.LessOrEqual(t, len(set.inbox.compound), maxInbox)
-	set.inbox.mu.Unlock()
-	close(socket.released)
-	wg.Wait()
-	var repaired bool
-	for _, p := range socket.sent {
-		repaired = repaired || p.SSRC == 8
-	}
-	require.True(t, repaired)
-	require.Len(t, out.sent, 1, "the reader's own output is not used by others")
+		socket := &slowSocket{entered: make(chan struct{}), released: make(chan struct{})}
+		var wg sync.WaitGroup
+		wg.Go(func() { v.set.Consume(time.Now(), socket) })
+		<-socket.entered
+		question := &rtcp.ExtendedReport{SenderSSRC: 9, Reports: []rtcp.ReportBlock{&rtcp.ReceiverReferenceTimeReportBlock{NTPTimestamp: 77}}}
+		outcome := v.says(nack(v.Packets[0].SequenceNumber, 0), question)
+		require.Equal(t, Outcome{Question: feedback.Message{Kind: feedback.Time, SSRC: 9, NTP: 77}}, outcome)
+		for range 2 * maxInbox / messageLen {
+			require.Zero(t, v.says(nack(v.Packets[0].SequenceNumber, 0)))
+		}
+		require.False(t, v.set.Idle(time.Now()))
+		v.set.inbox.mu.Lock()
+		require.LessOrEqual(t, v.set.inbox.bytes, maxInbox)
+		require.Len(t, v.set.inbox.messages, maxInbox/(messageLen+4))
+		v.set.inbox.mu.Unlock()
+		close(socket.released)
+		wg.Wait()
+		var repaired bool
+		for _, p := range socket.Packets {
+			repaired = repaired || p.SSRC == 2
+		}
+		require.True(t, repaired)
+		require.Len(t, v.Packets, 1, "the reader's own output is not used by others")
+	})
+}
+
+// A message is handled by the sender that it is about, however it comes.
+func TestFeedbackIsRoutedBySSRC(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+		v.add(Config{Node: true})
+		other := v.set.Add(&Line{Track: v.Track, PT: 96}, v.Layers[1].Layer, "h")
+		other.Bind(Output{To: v, SSRC: 3})
+		v.start()
+		v.Play(500*ms, 0, 1)
+		report := func(ssrc uint32, lost uint8) rtcp.Packet {
+			return &rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: lost}}}
+		}
+		v.says(report(1, 64), report(3, 128), report(4, 192))
+		require.Equal(t, []float64{0.25, 0.5}, []float64{v.sender.reports.loss, other.reports.loss})
+		v.set.Handle(time.Now(), feedback.Message{Kind: feedback.Report, SSRC: 3, Lost: 64})
+		require.Equal(t, []float64{0.25, 0.25}, []float64{v.sender.reports.loss, other.reports.loss})
+		raw, err := rtcp.Marshal([]rtcp.Packet{report(1, 0), report(3, 0)})
+		require.NoError(t, err)
+		other.HandleRTCP(time.Now(), raw)
+		require.Equal(t, []float64{0.25, 0}, []float64{v.sender.reports.loss, other.reports.loss})
+		asked := []int32{v.Layers[0].Asked.Load(), v.Layers[1].Asked.Load()}
+		v.says(&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: 3})
+		v.Play(time.Second)
+		require.Equal(t, asked[0], v.Layers[0].Asked.Load())
+		require.Greater(t, v.Layers[1].Asked.Load(), asked[1])
+	})
 }
 
 // Idle is when nothing was sent for a second.
 func TestIdle(t *testing.T) {
-	stream, in := oneTrack(t, "")
-	track := stream.Tracks()[0]
-	set := New(Config{})
-	set.Add(&Line{Track: track, PT: 96}, track.Layers()[0], "").Bind(Output{To: &outbox{}, SSRC: 7})
-	require.True(t, set.Idle(time.Now()))
-	set.Start()
-	write(in[0], 100, 1000, true)
-	set.Consume(time.Now(), nil)
-	require.False(t, set.Idle(time.Now()))
-	require.True(t, set.Idle(time.Now().Add(1100*time.Millisecond)))
+	withViewer(t, sendtest.Config{Track: sendtest.VP8()}, func(v *viewer) {
+		v.add(Config{})
+		require.True(t, v.set.Idle(time.Now()))
+		v.start()
+		v.layer.Frame(true)
+		v.serve()
+		require.False(t, v.set.Idle(time.Now()))
+		require.True(t, v.set.Idle(time.Now().Add(1100*ms)))
+	})
 }

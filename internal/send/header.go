@@ -17,65 +17,69 @@ const (
 	marker       = 1 << 7 // of the second one
 )
 
-// midPackets is how many packets of a stream say to which m-section it belongs
-// (RFC 9143 section 15.1), for receivers that did not learn it from the SSRC. It
-// goes by numbers, so that what is sent again has the same header.
+// midPackets is how many packets of a stream name the m-section that it belongs to
+// (RFC 9143 section 15.1), for receivers that did not learn it from the SSRC. They are told
+// by their numbers, so that what is sent again has the same header.
 const midPackets = 64
 
-// fill makes the header for p of a run, which is sent as number seq for the first
-// time or again. It is used again for each packet, so that nothing is allocated.
-func (s *Sender) fill(p *cdn.Packet, r *run, seq uint64, ts uint32, again bool) {
-	h := [rtpHeader]byte{rtpVersion, s.pt}
+// fill makes the header for a source's packet p, which is sent as number seq for the first
+// time or again. The header's memory is used again for each packet, so that nothing is
+// allocated.
+func (s *Sender) fill(p *cdn.Packet, src *source, seq uint64, ts uint32, again bool) {
+	w := &s.wire
+	h := [rtpHeader]byte{rtpVersion, w.pt}
 	if p.Marker {
 		h[1] |= marker
 	}
 	binary.BigEndian.PutUint16(h[2:], uint16(seq))
 	binary.BigEndian.PutUint32(h[4:], ts)
-	binary.BigEndian.PutUint32(h[8:], s.out.SSRC)
-	s.header = append(s.header[:0], h[:]...)
-	if s.named == 0 {
-		s.named = seq + midPackets
+	binary.BigEndian.PutUint32(h[8:], w.out.SSRC)
+	w.header = append(w.header[:0], h[:]...)
+	if w.named == 0 {
+		w.named = seq + midPackets
 	}
-	named := s.rid != "" || seq < s.named
-	if newest, _ := s.munger.Last(); seq < newest {
+	named := s.rid != "" || seq < w.named
+	if seq < s.numbers.Highest() {
 		again = true // late, which changes as little as a repair does
 	}
-	if len(p.Extensions) > 0 || s.delays || named {
-		s.extend(p, r, named, again)
+	if len(p.Extensions) > 0 || w.delays || named {
+		s.extend(p, src, named, again)
 	}
 }
 
-// extend adds the header extensions. Where none needs the long form it is the
-// short one, which everybody reads; not all take both in one stream.
-func (s *Sender) extend(p *cdn.Packet, r *run, named, again bool) {
-	e := extensions{header: s.header, long: s.wide}
-	s.writeExtensions(&e, p, r, named, again)
+// extend adds the header extensions. Their form is the one-byte form, which every receiver
+// reads, unless one of them needs the two-byte form; not all receivers take both in one
+// stream.
+func (s *Sender) extend(p *cdn.Packet, src *source, named, again bool) {
+	w := &s.wire
+	e := extensions{header: w.header, long: w.wide}
+	s.writeExtensions(&e, p, src, named, again)
 	if e.tooLong {
-		e = extensions{header: s.header, long: true}
-		s.writeExtensions(&e, p, r, named, again)
+		e = extensions{header: w.header, long: true}
+		s.writeExtensions(&e, p, src, named, again)
 	}
-	s.header = e.close()
+	w.header = e.close()
 }
 
-// writeExtensions writes what the receiver takes of what was published, and what
-// is ours.
-func (s *Sender) writeExtensions(e *extensions, p *cdn.Packet, r *run, named, again bool) {
+// writeExtensions writes the published extensions that the receiver takes, and ours.
+func (s *Sender) writeExtensions(e *extensions, p *cdn.Packet, src *source, named, again bool) {
+	w := &s.wire
 	for block := p.Extensions; len(block) >= 2 && len(block) >= 2+int(block[1]); block = block[2+int(block[1]):] {
-		id, data := s.id(block[0]), block[2:2+int(block[1])]
+		id, data := w.id(block[0]), block[2:2+int(block[1])]
 		if id == 0 {
 			continue
 		}
 		if block[0] == s.descriptor {
-			data = s.picture.descriptor(r, data, again)
+			data = s.pictureID.descriptor(src, data, again)
 		}
 		e.add(id, data)
 	}
-	if s.delays {
-		e.add(s.out.delay, s.delay[:])
+	if w.delays {
+		e.add(w.out.delay, w.delay[:])
 	}
 	if named {
-		e.addText(s.out.mid, s.out.Mid)
-		e.addText(s.out.rid, s.rid) // layers are told apart by it (RFC 8853)
+		e.addText(w.out.mid, w.out.Mid)
+		e.addText(w.out.rid, s.rid) // layers are told apart by it (RFC 8853)
 	}
 }
 
@@ -84,25 +88,25 @@ type extensions struct {
 	header  []byte
 	body    bool // there are some
 	long    bool // the two-byte form
-	tooLong bool // for the one-byte form was one, which was left out
+	tooLong bool // one was left out that is too long for the one-byte form
 }
 
 // add adds one, if the receiver has an id for it.
 func (e *extensions) add(id uint8, data []byte) {
-	if e.begin(id, len(data)) {
+	if e.addHeader(id, len(data)) {
 		e.header = append(e.header, data...)
 	}
 }
 
 func (e *extensions) addText(id uint8, text string) {
-	if e.begin(id, len(text)) {
+	if e.addHeader(id, len(text)) {
 		e.header = append(e.header, text...)
 	}
 }
 
-// begin writes what stands ahead of n bytes of data, and reports whether they may
-// follow.
-func (e *extensions) begin(id uint8, n int) bool {
+// addHeader writes the id and length of n bytes of data, and reports whether the caller
+// is to write these.
+func (e *extensions) addHeader(id uint8, n int) bool {
 	switch {
 	case id == 0 || n == 0 || n > 255:
 		return false

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/sendtest"
 )
 
 func TestPlayoutDelayBytes(t *testing.T) {
@@ -43,11 +44,11 @@ func TestHeaderExtensionForms(t *testing.T) {
 		"nothing":        {[]byte{1, 1, 9}, [2]uint8{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sender{set: &Set{}, wireState: wireState{pt: 96, wide: c.ids[0] > 14}}
-			s.ids[1], s.ids[2], s.out.SSRC = c.ids[0], c.ids[1], 1234
+			s := &Sender{set: &Set{}, wire: wire{pt: 96, wide: c.ids[0] > 14}}
+			s.wire.ids[1], s.wire.ids[2], s.wire.out.SSRC = c.ids[0], c.ids[1], 1234
 			for range 2 { // the header is used again
-				s.fill(&cdn.Packet{Extensions: c.block, Marker: true}, &run{}, 10, 20, false)
-				h := readHeader(s.header)
+				s.fill(&cdn.Packet{Extensions: c.block, Marker: true}, &source{}, 10, 20, false)
+				h := sendtest.ReadHeader(s.wire.header)
 				require.Equal(t, c.profile, h.ExtensionProfile)
 				for block := c.block; len(block) > 0; block = block[2+block[1]:] {
 					if id := c.ids[block[0]-1]; id != 0 && block[1] > 0 {
@@ -65,7 +66,7 @@ func TestHeaderExtensionForms(t *testing.T) {
 // The first packets of a stream say their mid, whenever they are sent, and no
 // others do.
 func TestMidOfTheFirstPackets(t *testing.T) {
-	s := &Sender{set: &Set{}, wireState: wireState{pt: 96, out: Output{Mid: "v", mid: 4}}}
+	s := &Sender{set: &Set{}, wire: wire{pt: 96, out: Output{Mid: "v", mid: 4}}}
 	for _, c := range []struct {
 		seq   uint64
 		again bool
@@ -77,32 +78,32 @@ func TestMidOfTheFirstPackets(t *testing.T) {
 		{70_000, true, []byte("v")},
 		{70_000 + midPackets, true, nil},
 	} {
-		s.fill(&cdn.Packet{}, &run{}, c.seq, 0, c.again)
-		h := readHeader(s.header)
+		s.fill(&cdn.Packet{}, &source{}, c.seq, 0, c.again)
+		h := sendtest.ReadHeader(s.wire.header)
 		require.Equal(t, c.want, h.GetExtension(4), c)
 	}
 }
 
 func TestPlayoutDelayIsWritten(t *testing.T) {
-	s := &Sender{set: &Set{}, wireState: wireState{
+	s := &Sender{set: &Set{}, wire: wire{
 		pt:  96,
 		out: Output{delay: 9}, delays: true, delay: PlayoutDelay{Max: 10 * time.Millisecond}.bytes(),
 	}}
-	s.fill(&cdn.Packet{}, &run{}, 1, 0, false)
-	h := readHeader(s.header)
+	s.fill(&cdn.Packet{}, &source{}, 1, 0, false)
+	h := sendtest.ReadHeader(s.wire.header)
 	require.Equal(t, []byte{0, 0, 1}, h.GetExtension(9))
 }
 
 func TestFillDoesNotAllocate(t *testing.T) {
 	for name, s := range map[string]*Sender{
 		"plain":   {},
-		"playout": {wireState: wireState{out: Output{delay: 5}, delays: true}},
-		"rid":     {rid: "high-quality-layer-with-a-long-name-of-more", wireState: wireState{out: Output{mid: 4, rid: 5, Mid: "0"}}},
-		"taken":   {wireState: wireState{ids: [16]uint8{1: 3}}},
+		"playout": {wire: wire{out: Output{delay: 5}, delays: true}},
+		"rid":     {rid: "high-quality-layer-with-a-long-name-of-more", wire: wire{out: Output{mid: 4, rid: 5, Mid: "0"}}},
+		"taken":   {wire: wire{ids: [16]uint8{1: 3}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.set, s.line = &Set{}, &Line{PT: 96}
-			p, r := &cdn.Packet{Payload: []byte{1}, Extensions: []byte{1, 2, 8, 9}}, &run{}
+			p, r := &cdn.Packet{Payload: []byte{1}, Extensions: []byte{1, 2, 8, 9}}, &source{}
 			require.Zero(t, testing.AllocsPerRun(100, func() { s.fill(p, r, 1, 2, false) }))
 		})
 	}
@@ -111,7 +112,7 @@ func TestFillDoesNotAllocate(t *testing.T) {
 // However many header extensions a track has, each goes out under its own id, or
 // not at all.
 func TestManyHeaderExtensions(t *testing.T) {
-	onShow(t, cdn.RingConfig{}, func(s *show) {
+	withViewer(t, sendtest.Config{}, func(v *viewer) {
 		many := cdn.TrackInfo{ID: "data", Kind: cdn.Audio, Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000}}
 		taken := map[string]uint8{}
 		for i := range 255 {
@@ -121,7 +122,7 @@ func TestManyHeaderExtensions(t *testing.T) {
 				taken[uri] = uint8(i + 1)
 			}
 		}
-		stream, err := s.stream.Node().NewStream("many")
+		stream, err := v.Stream.Node().NewStream("many")
 		require.NoError(t, err)
 		defer stream.End(nil)
 		in, err := stream.NewInput(cdn.InputConfig{})
@@ -134,10 +135,10 @@ func TestManyHeaderExtensions(t *testing.T) {
 		set := New(Config{Node: true})
 		defer set.Close()
 		snd := set.Add(&Line{Track: track, PT: 96}, track.Layers()[0], "")
-		snd.Bind(Output{To: s, SSRC: 1, Extensions: taken})
+		snd.Bind(Output{To: v, SSRC: 1, Extensions: taken})
 		for _, id := range []uint8{1, 2, 14, 15, 16, 17, 18, 19, 32, 33, 254, 255} {
-			snd.fill(&cdn.Packet{Extensions: []byte{id, 1, id}, Payload: []byte{1}}, &run{}, 1000, 0, false)
-			h := readHeader(snd.header)
+			snd.fill(&cdn.Packet{Extensions: []byte{id, 1, id}, Payload: []byte{1}}, &source{}, 1000, 0, false)
+			h := sendtest.ReadHeader(snd.wire.header)
 			want := taken[fmt.Sprintf("urn:example:%d", id)]
 			if want == 0 {
 				require.Empty(t, h.GetExtensionIDs(), "%d is not taken", id)
@@ -152,16 +153,16 @@ func TestManyHeaderExtensions(t *testing.T) {
 // The frame numbers of a dependency descriptor go on from the newest packet's, though
 // the publisher's have gone back.
 func TestFrameNumbersGoOnFromTheNewest(t *testing.T) {
-	s := &Sender{set: &Set{}, descriptor: 1, wireState: wireState{ids: [16]uint8{1: 3}}}
-	frame := func(seq uint64, r *run, number uint16) uint16 {
+	s := &Sender{set: &Set{}, descriptor: 1, wire: wire{ids: [16]uint8{1: 3}}}
+	frame := func(seq uint64, r *source, number uint16) uint16 {
 		s.fill(&cdn.Packet{Extensions: []byte{1, 3, 0x80, byte(number >> 8), byte(number)}}, r, seq, 0, false)
-		h := readHeader(s.header)
+		h := sendtest.ReadHeader(s.wire.header)
 		return binary.BigEndian.Uint16(h.GetExtension(3)[1:])
 	}
-	low := &run{}
+	low := &source{}
 	for i, number := range []uint16{40000, 40001, 7, 8} {
 		require.Equal(t, number, frame(uint64(i+1), low, number))
 	}
-	s.picture.pending = true // another layer begins
-	require.Equal(t, uint16(9), frame(5, &run{}, 1000))
+	s.pictureID.pending = true // another layer begins
+	require.Equal(t, uint16(9), frame(5, &source{}, 1000))
 }

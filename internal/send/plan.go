@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/format"
-	"github.com/deltacdn/delta/internal/negotiate"
+	"github.com/deltacdn/delta/internal/sdp"
+	"github.com/deltacdn/delta/internal/sdp/format"
 )
 
 // The URIs of header extensions that a sender writes itself.
@@ -19,8 +19,8 @@ const (
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
-// answered is what a viewer may send, and gets an answer to. That to rrtr is
-// [AnswerTime].
+// answered is the feedback that a viewer may send. [AnswerTime] makes the answer to
+// rrtr.
 var answered = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
 
 // A Line is one m-section of what is sent: a track and how the receiver wants
@@ -32,25 +32,25 @@ type Line struct {
 	Mid   string
 }
 
-// A Plan is what is sent in answer to a viewer's offer. Its lines hold nothing
-// of the offer, which a session need not keep.
+// A Plan is what is sent to a viewer that has made an offer. Its lines hold no memory of
+// the offer, so that a session need not keep it.
 type Plan struct {
-	Offer   *negotiate.Offer
+	Offer   *sdp.Offer
 	Lines   []*Line
-	Choices []negotiate.Choice // what was chosen of the offer, for each line; see PlanOpen
-	// Mismatches are the tracks that the viewer wanted and cannot take.
+	Choices []sdp.Choice // what was chosen from the offer, for each line; see PlanOpen
+	// Mismatches are the tracks that the viewer wanted and cannot decode.
 	Mismatches []Mismatch
 }
 
-// A Mismatch is a track that a viewer has an m-section for, and no codec.
+// A Mismatch is a track that a viewer has an m-section for, but no codec.
 type Mismatch struct {
 	Track   *cdn.Track
 	Offered []cdn.Codec // in that m-section
 }
 
-// PlanAnswer gives each m-section that receives the next track of its kind
-// whose codec it can take. Errors wrap cdn.ErrInvalid and cdn.ErrNoCommonCodec.
-func PlanAnswer(o *negotiate.Offer, tracks []*cdn.Track) (*Plan, error) {
+// PlanAnswer gives each m-section that receives the next track of its kind whose codec it
+// can receive. Errors wrap cdn.ErrInvalid and cdn.ErrNoCommonCodec.
+func PlanAnswer(o *sdp.Offer, tracks []*cdn.Track) (*Plan, error) {
 	p := &Plan{Offer: o}
 	receives := receiving(o)
 	used := map[*cdn.Track]bool{}
@@ -77,11 +77,11 @@ func PlanAnswer(o *negotiate.Offer, tracks []*cdn.Track) (*Plan, error) {
 	return p, nil
 }
 
-// mismatches pairs the m-sections that get no track with the tracks of their kind
-// that nobody gets.
-func mismatches(receives []*negotiate.Media, tracks []*cdn.Track, chosen []negotiate.Choice, used map[*cdn.Track]bool) (all []Mismatch) {
+// mismatches pairs the m-sections that get no track with the tracks of their kind that no
+// m-section gets.
+func mismatches(receives []*sdp.Media, tracks []*cdn.Track, chosen []sdp.Choice, used map[*cdn.Track]bool) (all []Mismatch) {
 	for _, m := range receives {
-		if slices.ContainsFunc(chosen, func(c negotiate.Choice) bool { return c.Media == m }) {
+		if slices.ContainsFunc(chosen, func(c sdp.Choice) bool { return c.Media == m }) {
 			continue
 		}
 		for _, t := range tracks {
@@ -100,16 +100,15 @@ var errReceivesNothing = &cdn.Error{
 	Detail: "The offer receives nothing: a section of a player is recvonly or sendrecv.",
 }
 
-// maxOpen bounds the m-sections that are accepted before it is known what the
-// stream has: as many tracks a stream may have, unless a node says otherwise.
+// maxOpen bounds the m-sections that are accepted while the stream's tracks are unknown. A
+// stream has no more tracks, unless a node is configured otherwise.
 const maxOpen = 8
 
-// PlanOpen plans the answer to a viewer before the stream's tracks are known:
-// there is a choice for each codec of each m-section that receives, and there
-// are no lines. What [PlanAnswer] then chooses of the same offer is among them.
-// Errors are those of PlanAnswer, and cdn.ErrUnsupported where the tracks have
-// to be known first.
-func PlanOpen(o *negotiate.Offer) (*Plan, error) {
+// PlanOpen plans the answer to a viewer before the stream's tracks are known: there is a
+// choice for each codec of each m-section that receives, and there are no lines. What
+// [PlanAnswer] chooses from the same offer later is among these choices. Errors are those
+// of PlanAnswer, and cdn.ErrUnsupported where the tracks have to be known first.
+func PlanOpen(o *sdp.Offer) (*Plan, error) {
 	p := &Plan{Offer: o}
 	receives := receiving(o)
 	switch {
@@ -121,12 +120,12 @@ func PlanOpen(o *negotiate.Offer) (*Plan, error) {
 	for _, m := range receives {
 		var wanted []string
 		for _, uri := range slices.Sorted(maps.Keys(m.Extensions)) {
-			if negotiate.TravelsOn(uri) || uri == uriMid {
+			if sdp.TravelsOn(uri) || uri == uriMid {
 				wanted = append(wanted, uri)
 			}
 		}
 		for _, c := range m.Codecs {
-			p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
+			p.Choices = append(p.Choices, sdp.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 		}
 	}
 	if len(p.Choices) == 0 {
@@ -136,7 +135,7 @@ func PlanOpen(o *negotiate.Offer) (*Plan, error) {
 }
 
 // receiving returns the m-sections in which the offerer wants to receive.
-func receiving(o *negotiate.Offer) (all []*negotiate.Media) {
+func receiving(o *sdp.Offer) (all []*sdp.Media) {
 	for _, m := range o.Media {
 		if m.Kind != 0 && !m.Rejected && m.Receives {
 			all = append(all, m)
@@ -145,23 +144,23 @@ func receiving(o *negotiate.Offer) (all []*negotiate.Media) {
 	return all
 }
 
-// common returns the format of an m-section that can take the track, the nearest
+// common returns the format of an m-section in which it can receive the track, the nearest
 // if there are several.
-func common(m *negotiate.Media, t *cdn.Track) (negotiate.Codec, bool) {
+func common(m *sdp.Media, t *cdn.Track) (sdp.Codec, bool) {
 	want := t.Info()
 	if m.Kind != want.Kind {
-		return negotiate.Codec{}, false
+		return sdp.Codec{}, false
 	}
 	return m.Nearest(want.Codec)
 }
 
-func (p *Plan) add(m *negotiate.Media, c negotiate.Codec, t *cdn.Track) {
+func (p *Plan) add(m *sdp.Media, c sdp.Codec, t *cdn.Track) {
 	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
 	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, Mid: strings.Clone(m.Mid)})
-	p.Choices = append(p.Choices, negotiate.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
+	p.Choices = append(p.Choices, sdp.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 }
 
-// formats names what the tracks have.
+// formats names the tracks' formats.
 func formats(tracks []*cdn.Track) string {
 	var all []format.Format
 	for _, t := range tracks {
@@ -170,8 +169,8 @@ func formats(tracks []*cdn.Track) string {
 	return format.List(all)
 }
 
-// offered names what an offer receives.
-func offered(receives []*negotiate.Media) string {
+// offered names the formats that an offer receives.
+func offered(receives []*sdp.Media) string {
 	var all []format.Format
 	for _, m := range receives {
 		for _, c := range m.Codecs {

@@ -5,24 +5,40 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/budget"
-	"github.com/deltacdn/delta/internal/feedback"
-	"github.com/deltacdn/delta/internal/seqnum"
+	"github.com/deltacdn/delta/internal/rtp/feedback"
+	"github.com/deltacdn/delta/internal/rtp/seqnum"
+	"github.com/deltacdn/delta/internal/send/budget"
 )
 
-// repairState is what may be sent again, and has to be.
-type repairState struct {
+// repairs is what may be sent again, and has to be.
+type repairs struct {
 	// unaccounted is how many bytes of media the budget has not heard of yet.
 	unaccounted int
-	owed        *[owedSlots]uint64 // asked for before it was here; 0: none; nil: nothing yet
+	owed        *owed // nil: nothing was asked for yet before it was here
 	budget      *budget.Budget
 	rtxSeq      uint16
 }
 
-// repairs is what may be sent again: to a node, which repairs for many, as much
-// as is asked for.
-func repairs(node bool) budget.Config {
-	if node {
+// owed has source numbers of packets that were asked for before they were here, by number
+// modulo its length; 0: none.
+type owed [64]uint64
+
+func (o *owed) add(seq uint64) { o[seq%uint64(len(o))] = seq }
+
+// remove reports whether a packet was owed, which it is no longer.
+func (o *owed) remove(seq uint64) bool {
+	at := &o[seq%uint64(len(o))]
+	if *at != seq || seq == 0 {
+		return false
+	}
+	*at = 0
+	return true
+}
+
+// repairBudget is what may be sent again: as much as is asked for, to a receiver that asks
+// for many.
+func repairBudget(many bool) budget.Config {
+	if many {
 		return budget.Config{Share: 1, Burst: 1 << 20}
 	}
 	return budget.Config{}
@@ -30,104 +46,119 @@ func repairs(node bool) budget.Config {
 
 // account tells the budget and the detector what was sent since the last time.
 func (s *Sender) account(now time.Time) {
-	n := s.unaccounted
+	n := s.repairs.unaccounted
 	if n == 0 {
 		return
 	}
-	s.unaccounted = 0
-	s.budget.Sent(now, n)
+	s.repairs.unaccounted = 0
+	s.repairs.budget.Sent(now, n)
 	if s.slow != nil {
 		s.slow.Sent(now, n)
 	}
 }
 
-// repair answers a NACK from the ring. A packet that is not here will be sent
-// when it comes, as any other; one that was never meant for this viewer, or
-// that the budget does not allow, is left out.
-func (s *Sender) repair(now time.Time, missing feedback.Missing) {
-	highest, _ := s.munger.Last()
+// A repair is a packet that was asked for again, as it was sent.
+type repair struct {
+	packet *cdn.Packet
+	source *source
+	seq    uint64
+	ts     uint32
+}
+
+// handleNack answers a NACK from the ring.
+func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
+	if s.wire.out.To == nil {
+		return
+	}
+	highest := s.numbers.Highest()
 	missing.Range(func(seq uint16) bool {
-		out := seqnum.NearSeq(highest, seq)
-		sent, ok := s.munger.Source(out)
-		if !ok || s.out.To == nil {
-			return true
-		}
-		run, source := sent.Source, sent.Seq
-		// What came here less than a round trip ago was asked for before
-		// the viewer can have missed it.
-		p, rtt := run.layer.Lookup(source), s.reported.least
-		if p == nil {
-			s.owe(source)
-			return true
-		}
-		if now.Sub(p.Arrival) < rtt {
-			return true
-		}
-		again := s.budget.Again(source) || s.set.config.Node // which repairs for many
-		ts := uint32(s.munger.Timestamp(sent, p.Timestamp))
-		if s.budget.Allow(now, source, len(p.Payload), rtt) {
-			s.resend(p, run, out, ts)
-			if s.slow != nil && !s.budget.Opening(now) { // all lose much at first
-				s.slow.Nacked(now, 1) // what was asked for in vain tells nothing
-			}
-			// A repair was lost: another loss would cost much.
-			if again && s.budget.Plenty(now) {
-				s.resend(p, run, out, ts)
-			}
+		if r, ok := s.findRepair(now, seqnum.NearSeq(highest, seq)); ok {
+			s.repair(now, r)
 		}
 		return true
 	})
 }
 
-// owedSlots bounds how many packets that are not here yet are remembered to
-// have been asked for.
-const owedSlots = 64
-
-func (s *Sender) owe(source uint64) {
-	if s.owed == nil {
-		s.owed = new([owedSlots]uint64)
+// findRepair returns the packet that was sent as number seq. It returns false for one
+// that was never meant for this receiver. A packet that is not here will be sent when it
+// comes, as any other. One that came here less than a round trip ago was asked for before
+// the receiver can have missed it.
+func (s *Sender) findRepair(now time.Time, seq uint64) (r repair, ok bool) {
+	from, source, ok := s.numbers.Source(seq)
+	if !ok {
+		return r, false
 	}
-	s.owed[source%owedSlots] = source
+	p := from.source.layer.Lookup(source)
+	if p == nil {
+		if s.repairs.owed == nil {
+			s.repairs.owed = new(owed)
+		}
+		s.repairs.owed.add(source)
+		return r, false
+	}
+	ts, ok := s.timeline.Sent(from.segment, p.Timestamp)
+	if !ok || now.Sub(p.Arrival) < s.reports.minRTT {
+		return r, false
+	}
+	return repair{packet: p, source: from.source, seq: seq, ts: uint32(ts)}, true
 }
 
-// settle sends p, which has just been sent, a second time if it was asked for
-// before it was here: it is late already, and may not be lost again.
-func (s *Sender) settle(now time.Time, p *cdn.Packet, seq uint64, ts uint32) {
-	if s.owed == nil || s.owed[p.Seq%owedSlots] != p.Seq || p.Seq == 0 {
+// repair sends a packet again if the budget allows. If an earlier repair of it was lost,
+// it is sent twice: another loss would cost much.
+func (s *Sender) repair(now time.Time, r repair) {
+	b, p := s.repairs.budget, r.packet
+	again := b.Again(p.Seq) || s.set.config.servesMany()
+	if !b.Allow(now, p.Seq, len(p.Payload), s.reports.minRTT) {
 		return
 	}
-	s.owed[p.Seq%owedSlots] = 0
-	s.account(now)
-	if s.budget.Allow(now, p.Seq, len(p.Payload), s.reported.least) {
-		s.resend(p, s.run, seq, ts)
+	s.resend(r)
+	if s.slow != nil && !b.Opening(now) { // all lose much at first
+		s.slow.Nacked(now, 1) // a request that is refused tells nothing
+	}
+	if again && b.Plenty(now) {
+		s.resend(r)
 	}
 }
 
-// resend writes p of run again as it was, by RTX (RFC 4588 section 4) where that
-// was negotiated. Without RTX other bytes under the same number would give away
-// the keys (RFC 3711 section 9.1).
-func (s *Sender) resend(p *cdn.Packet, run *run, seq uint64, ts uint32) {
-	s.fill(p, run, seq, ts, true)
-	s.scratch = binary.BigEndian.AppendUint16(s.scratch[:0], uint16(seq))
-	s.scratch = append(s.scratch, p.Payload...)
-	payload := s.scratch[2:]
-	if run.moved {
-		s.pictures.Shift(payload, run.shift)
+// repairOwed sends p, which has just been sent, a second time if it was asked for before
+// it was here: it is late already, and must not be lost again.
+func (s *Sender) repairOwed(now time.Time, p *cdn.Packet, seq uint64, ts uint32) {
+	if s.repairs.owed == nil || !s.repairs.owed.remove(p.Seq) {
+		return
 	}
-	if s.out.RTX != 0 {
-		s.retransmission()
-		payload = s.scratch
+	s.account(now)
+	if s.repairs.budget.Allow(now, p.Seq, len(p.Payload), s.reports.minRTT) {
+		s.resend(repair{packet: p, source: s.feed.source, seq: seq, ts: ts})
+	}
+}
+
+// resend writes a packet again as it was, by RTX (RFC 4588 section 4) where that was
+// negotiated. Without RTX other bytes under the same number would give away the keys
+// (RFC 3711 section 9.1).
+func (s *Sender) resend(r repair) {
+	w, p := &s.wire, r.packet
+	s.fill(p, r.source, r.seq, r.ts, true)
+	w.scratch = binary.BigEndian.AppendUint16(w.scratch[:0], uint16(r.seq))
+	w.scratch = append(w.scratch, p.Payload...)
+	payload := w.scratch[2:]
+	if r.source.shifted {
+		s.pictures.Shift(payload, r.source.shift)
+	}
+	if w.out.RTX != 0 {
+		s.makeRTX()
+		payload = w.scratch
 	}
 	if n, err := s.write(payload); err == nil {
-		s.budget.Spend(n)
-		s.reported.resent++
+		s.repairs.budget.Spend(n)
+		s.reports.repaired(n)
 	}
 }
 
-// retransmission makes the header that of a retransmission (RFC 4588 section 4).
-func (s *Sender) retransmission() {
-	s.header[1] = s.header[1]&marker | s.line.RTX
-	binary.BigEndian.PutUint16(s.header[2:], s.rtxSeq)
-	binary.BigEndian.PutUint32(s.header[8:], s.out.RTX)
-	s.rtxSeq++
+// makeRTX makes the header that of a retransmission (RFC 4588 section 4).
+func (s *Sender) makeRTX() {
+	w := &s.wire
+	w.header[1] = w.header[1]&marker | s.line.RTX
+	binary.BigEndian.PutUint16(w.header[2:], s.repairs.rtxSeq)
+	binary.BigEndian.PutUint32(w.header[8:], w.out.RTX)
+	s.repairs.rtxSeq++
 }

@@ -5,53 +5,70 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/budget"
-	"github.com/deltacdn/delta/internal/codec"
-	"github.com/deltacdn/delta/internal/munge"
-	"github.com/deltacdn/delta/internal/slow"
+	"github.com/deltacdn/delta/internal/rtp/codec"
+	"github.com/deltacdn/delta/internal/send/budget"
+	"github.com/deltacdn/delta/internal/send/rewrite"
+	"github.com/deltacdn/delta/internal/send/slow"
+	"github.com/deltacdn/delta/internal/send/timeline"
 )
 
-// A Sender is one RTP stream to the receiver. What can change is guarded by its
-// set's mu, and stands with what changes it.
+// A Sender is one RTP stream to the receiver. Its set's mu guards what is not static.
+// The fields that the fast path needs stand first: see [Set].
 type Sender struct {
-	feedState
+	feed feed
 	// static
 	set      *Set
 	line     *Line
-	track    *cdn.Track // the line's
 	rid      string
-	pictures *codec.Pictures
-	// descriptor is the track's id of the dependency descriptor, 0: none, or
-	// layers are never switched
+	pictures *codec.Pictures // nil: the codec has no picture IDs
+	// descriptor is the track's id of the dependency descriptor. It is 0 if there is
+	// none, or if layers are never switched.
 	descriptor uint8
 	video      bool
+	known      int // how many layers the track had at first
 
-	wishState
-	repairState
-	wireState
-	munger   munge.Munger[*run]
-	reported reportState
-	// up to here a packet needs it, if nothing else is to be done
+	mode     mode
+	repairs  repairs
+	wire     wire
+	reports  reports
+	numbers  rewrite.Rewriter[origin]
+	timeline timeline.Timeline
 
-	waitState
-	startState
-	switchState
-	picture  pictureState
-	shedding shedState
-	// keyframes is the viewer's share of what is asked of the publisher
-	keyframes budget.Requests
-	heardAsk  time.Time      // when a request was last passed on
-	slow      *slow.Detector // nil for what is not judged by itself: sound, and nodes
+	wait      wait
+	snapshot  snapshot
+	catchUp   catchUp
+	clock     liveClock
+	next      nextLayer
+	pictureID pictureIDs
+	shedding  shedding
+	keyframes keyframeRequests
+	slow      *slow.Detector // nil for sound, and for nodes
 }
 
-// feedState is what is sent now, and as what.
-type feedState struct {
+// feed is where packets come from.
+type feed struct {
 	cursor   cdn.Cursor
-	lost     uint64    // of the cursor, as seen
-	run      *run      // the present one; nil before the first
-	newestAt time.Time // when the newest packet was sent
+	lost     uint64    // the cursor's count of lost packets, as seen last
+	source   *source   // nil before the first packet
+	newestAt time.Time // when the packet with the highest number was sent
+	newestTS uint64    // the timestamp that it was sent with
 	layer    *cdn.Layer
-	release  func() // gives back what is claimed of it
+	release  func() // gives up the claim on layer
+}
+
+// A source is a layer from one switch to the next, and what is added to the picture
+// IDs and dependency descriptors of its packets.
+type source struct {
+	layer      *cdn.Layer
+	shift      codec.Picture
+	shifted    bool // whether shift applies
+	frameShift uint16
+}
+
+// An origin is where a span of sequence numbers comes from.
+type origin struct {
+	source  *source
+	segment uint32 // of the timeline
 }
 
 func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
@@ -61,12 +78,10 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 		descriptor = 0
 	}
 	snd := &Sender{
-		set: s, line: l, track: l.Track, rid: rid, video: info.Kind == cdn.Video,
+		set: s, line: l, rid: rid, video: info.Kind == cdn.Video, known: len(l.Track.Layers()),
 		pictures: codec.PicturesFor(info.Codec.MimeType), descriptor: descriptor,
-		feedState:   feedState{layer: layer, release: s.claim(layer)},
-		repairState: repairState{budget: budget.New(repairs(s.config.Node))},
-		waitState:   waitState{waiting: true},
-		wishState:   wishState{known: len(l.Track.Layers())},
+		feed:    feed{layer: layer, release: s.claim(layer)},
+		repairs: repairs{budget: budget.New(repairBudget(s.config.servesMany()))},
 	}
 	if snd.video && !s.config.Node {
 		snd.slow = slow.New(s.config.Slow)
@@ -74,155 +89,177 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 	return snd
 }
 
-// steady reports whether what comes next is to be sent as what came last was, and
-// nothing else is to be done.
+// steady reports whether the next packets are sent as the last ones were, and nothing
+// else is to be done.
 func (s *Sender) steady() bool {
-	return s.out.To != nil && s.run != nil && !s.waiting && s.opening == nil && s.haste == nil && s.next == nil &&
-		s.reported.packets > 0 && !s.reported.stale && s.shedding.behind <= late
+	return s.mode == live && s.wire.out.To != nil && s.next.layer == nil &&
+		s.reports.packets > 0 && !s.reports.stale && s.shedding.behind <= late
 }
 
-// goesOn sends what lies before the cursor, in a steady state. It is false where
-// that needs another look.
-func (s *Sender) goesOn(now time.Time) bool {
-	c := s.cursor
+// fastPath sends what has come, in a steady state. It returns false where the sender
+// has to advance instead.
+func (s *Sender) fastPath(now time.Time) bool {
+	c := s.feed.cursor
 	p := c.Next()
 	if p != nil && now.Sub(p.Arrival) > late {
 		return false
 	}
 	for ; p != nil; p = c.Next() {
-		if c.Lost() != s.lost {
+		if c.Lost() != s.feed.lost {
 			return false
 		}
-		s.cursor = c
+		s.feed.cursor = c
 		s.send(now, p)
 	}
 	return true
 }
 
-// dueAt returns when the sender has something to do though nothing comes; zero: it
-// has not.
+// dueAt returns when the sender has something to do though no packet comes, or zero.
 func (s *Sender) dueAt(now time.Time) time.Time {
 	switch {
-	case s.idle || s.out.To == nil:
+	case s.mode == idle || s.wire.out.To == nil:
 		return time.Time{}
-	case s.waiting && !s.asked:
-		return s.askAt
-	case !s.waiting && !s.keyframes.Due().IsZero():
-		return s.keyframes.Due()
-	case s.haste != nil && (s.opening != nil || !s.waiting):
+	case s.shedding.held:
+		return now.Add(roomTick)
+	case s.mode.awaitsKeyframe() && !s.wait.asked:
+		return s.wait.askAt
+	case !s.mode.awaitsKeyframe() && !s.keyframes.budget.Due().IsZero():
+		return s.keyframes.budget.Due()
+	case s.mode == opening || s.mode.isStarting():
 		return now.Add(tick)
 	}
 	return time.Time{}
 }
 
-// tick is how often a receiver that begins is served where nothing comes.
+// tick is how often a sender that starts is served where no packets come.
 const tick = 50 * time.Millisecond
 
-// drain sends what lies before the cursor.
-func (s *Sender) drain(now time.Time) {
-	if s.out.To == nil {
+// advance does what is due, and sends what has come.
+func (s *Sender) advance(now time.Time) {
+	if s.wire.out.To == nil {
 		return
 	}
-	s.advance(now)
-	s.account(now)
-}
-
-func (s *Sender) advance(now time.Time) {
-	s.open(now)
-	s.follow(now)
+	s.showSnapshot(now)
+	s.chooseLayer(now)
 	s.trySwitch(now)
-	s.leap()
+	s.tryLeap()
 	s.shed(now)
 	s.ask(now)
-	s.catchUpRequests(now)
-	for p := s.upcoming(now); p != nil; p = s.upcoming(now) {
-		if lost := s.cursor.Lost(); lost != s.lost {
-			s.lost = lost
-			if s.video {
-				s.pause(now, time.Time{}, now)
-			}
+	s.askOwed(now)
+	for s.hasRoom() {
+		p := s.nextPacket(now)
+		if p == nil {
+			break
 		}
-		if s.waiting {
-			if !p.Keyframe {
-				continue
-			}
-			if p.Arrival.Before(s.resume) {
-				s.missed(now)
-				continue
-			}
-			s.begin(now, s.layer, p)
+		s.checkLost(now)
+		if s.mode.awaitsKeyframe() && !s.beginWith(now, p) {
+			continue
 		}
 		s.send(now, p)
 	}
-	if s.haste != nil {
-		s.shedding.served = s.layer.Live()
+	if s.mode != live && !s.shedding.held {
+		s.shedding.served = s.feed.layer.Live()
+	}
+	s.account(now)
+}
+
+// checkLost waits for a keyframe if the cursor was overtaken by the ring's end. Sound
+// goes on.
+func (s *Sender) checkLost(now time.Time) {
+	lost := s.feed.cursor.Lost()
+	if lost == s.feed.lost {
+		return
+	}
+	s.feed.lost = lost
+	if s.video {
+		s.pause(now, time.Time{}, now)
 	}
 }
 
-// A run is a stretch of a layer that is sent without interruption.
-type run struct {
-	layer *cdn.Layer
-	// What is added to the picture identifiers, and to the frame number of the
-	// dependency descriptor.
-	shift      codec.Picture
-	moved      bool // whether shift applies
-	frameShift uint16
+// beginWith begins with p if that is the keyframe that was waited for, and reports
+// whether it is to be sent.
+func (s *Sender) beginWith(now time.Time, p *cdn.Packet) bool {
+	if !p.Keyframe {
+		return false
+	}
+	if p.Arrival.Before(s.wait.resume) {
+		s.missed(now)
+		return false
+	}
+	s.begin(now, s.feed.layer, p)
+	return true
 }
 
-// begin begins a run of layer l at its keyframe p, which the caller sends next.
-// What a decoder needs ahead of p is sent here.
+// begin begins to send layer l at its keyframe p, which the caller sends next. It sends
+// what a decoder needs ahead of p.
 func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
-	next, at := &run{layer: l}, place{as: p.Timestamp}
-	if s.run != nil && !s.set.config.Node {
+	next, at := &source{layer: l}, place{as: p.Timestamp}
+	if s.feed.source != nil && !s.set.config.Node {
 		at = s.place(now, l, p.Timestamp)
 	}
 	switch {
-	case l != s.layer:
-		s.picture.switched(s, next, p)
-		s.arrived()
-	case s.run != nil:
-		*next = *s.run
+	case l != s.feed.layer:
+		s.pictureID.switched(s, next, p)
+		s.switched()
+		if tell := s.set.config.OnLayer; tell != nil {
+			defer tell() // when s.feed has it
+		}
+	case s.feed.source != nil:
+		*next = *s.feed.source
 	}
-	s.layer, s.run, s.waiting = l, next, false
-	s.lead(now, p, at.as)
-	s.arrive(now, next, p, at)
+	s.feed.layer, s.feed.source = l, next
+	s.sendLead(now, p, at.as)
+	s.startSpan(p, at.as)
+	s.settle(now, p, at)
 }
 
-// lead sends the packets that belong ahead of keyframe p, with timestamp as.
-func (s *Sender) lead(now time.Time, p *cdn.Packet, as uint64) {
+// startSpan has the packets of the present source, from p on, get the next numbers, and
+// timestamps by which p is sent as as. The receiver is told by a sender report.
+func (s *Sender) startSpan(p *cdn.Packet, as uint64) {
+	s.numbers.Start(origin{s.feed.source, s.timeline.Start(p.Timestamp, as)}, p.Seq)
+	s.reports.stale = true
+}
+
+// sendLead sends the packets that belong ahead of keyframe p, with timestamp as.
+func (s *Sender) sendLead(now time.Time, p *cdn.Packet, as uint64) {
 	if !s.video {
 		return
 	}
-	all := s.layer.Lead(p)
+	all := s.feed.layer.Lead(p)
 	for i, q := range all {
 		if i == 0 || q.Seq != all[i-1].Seq+1 || q.Timestamp != all[i-1].Timestamp {
-			s.munger.Start(s.run, q.Seq, q.Timestamp, as)
+			s.startSpan(q, as)
 		}
 		s.send(now, q)
 	}
 }
 
-// send gives p the viewer's numbers and writes it.
+// send gives p the receiver's numbers and writes it.
 func (s *Sender) send(now time.Time, p *cdn.Packet) {
-	before, _ := s.munger.Last()
-	seq, ts, ok := s.munger.Map(p.Seq, p.Timestamp)
+	before := s.numbers.Highest()
+	seq, ok := s.numbers.Map(p.Seq)
 	if !ok {
 		return
 	}
-	s.fill(p, s.run, seq, uint32(ts), false)
-	payload := s.picture.apply(s, p, seq > before)
+	ts := s.timeline.At(p.Timestamp)
+	newest := seq > before
+	s.fill(p, s.feed.source, seq, uint32(ts), false)
+	payload := s.pictureID.apply(s, p, newest)
+	if newest {
+		s.feed.newestTS = ts
+	}
 	n, err := s.write(payload)
 	if err != nil {
 		return // the connection is going; the session hears of it
 	}
 	s.set.sentAt = now
-	if seq > before {
-		s.newestAt = now
+	if newest {
+		s.feed.newestAt = now
 		if p.Keyframe && s.video {
-			s.keyframes.Keyframe(now)
+			s.keyframes.budget.Keyframe(now)
 		}
 	}
-	s.unaccounted += n
-	s.reported.sent(len(payload))
-	s.settle(now, p, seq, uint32(ts))
+	s.repairs.unaccounted += n
+	s.reports.sent(len(payload), n)
+	s.repairOwed(now, p, seq, uint32(ts))
 }

@@ -1,12 +1,21 @@
-// Package send gives one receiver, a viewer or another node, a stream's tracks:
-// where to begin in the ring, the receiver's own numbers and header extensions,
-// its feedback and repairs, and what it loses when it is slow. How packets get
-// to the receiver is not known here.
+// Package send gives one receiver, a viewer or another node, a stream's tracks: where to
+// begin in the ring, the receiver's own numbers and header extensions, its feedback and
+// repairs, and what it loses when it is slow. How packets get to the receiver is not known
+// here.
+//
+// A [Set] is one receiver's senders, and a [Sender] one RTP stream. A Sender is always in
+// one mode, of which mode.go has the picture. Three questions have one place each:
+//
+//   - What does the receiver's feedback say of its path? Set.handle gives every message to
+//     the sender that it is about, with the time, after it has told what was sent until then
+//     (Sender.account).
+//   - Which layer does a viewer get? Sender.chooseLayer says so as bitrates and limits
+//     change, and Sender.judge as the path does. Both call Sender.switchTo or Sender.pause.
+//   - When does a packet leave? Sender.nextPacket holds the cursor back until a packet is
+//     due, and Sender.dueAt says when that is. Media stay in the ring meanwhile.
 package send
 
 import (
-	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,31 +23,53 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/slow"
+	"github.com/deltacdn/delta/internal/send/slow"
 )
 
 // Config says what a receiver gets.
 type Config struct {
 	// Layer names the layer that a viewer wants; empty: the best.
 	Layer string
+	// MaxBitrate returns the highest bitrate, in bits a second, of the layers that a viewer
+	// is sent, and the name of that limit; 0: any. If no layer's is so low, the lowest layer
+	// is sent. It may change. Nil: any.
+	MaxBitrate func() (bits int, limit string)
 	// Node: the receiver is another node, which gets all layers that it wants,
 	// and repairs for many.
 	Node bool
+	// Server: the receiver is a server of another make, which gets one layer of each
+	// track, as a viewer does, and sends it on to many: they want repairs and keyframes.
+	Server bool
 	// Resumes: a node has had some of the stream already.
 	Resumes bool
-	// Start says with what a receiver begins. A node that does not say that it
-	// wants to catch up begins as with StartAsk.
+	// Start says with what a receiver begins. Of a node, StartDefault is StartAsk.
 	Start Start
 	// Playout, if not nil, goes out with each video packet.
 	Playout *PlayoutDelay
-	// Slow bounds what is done about viewers that cannot take the stream.
+	// Slow bounds what is done about viewers whose path is too narrow for the stream.
 	Slow slow.Config
-	// OnSlow is told of each measure against a slow viewer. It must not block.
+	// OnSlow is told each time that a slow viewer gets a lower layer, or its video is
+	// paused. It must not block.
 	OnSlow func(layer string, paused bool)
 	// OnShed is told each time that the receiver loses something because this
 	// node is behind. It must not block.
 	OnShed func()
+	// OnLate is told each time that the receiver is served more than 40 ms after it could
+	// have been, since this node is behind. It must not block.
+	OnLate func()
+	// OnLayer is called each time that the receiver is sent another layer than before, with
+	// the set's lock held. It must not block, nor call the set. If nil, nobody is told.
+	OnLayer func()
+	// OnStep is told how far the receiver's start is, with the set's lock held. It must not
+	// block, nor call the set.
+	OnStep func(Step)
+
+	// onMode is told of each change of a sender's mode, in tests.
+	onMode func(from, to mode, on event)
 }
+
+// servesMany reports whether the receiver asks for repairs and keyframes for others.
+func (c Config) servesMany() bool { return c.Node || c.Server }
 
 // PlayoutDelay bounds how long a player may hold frames back. It is a
 // suggestion, to the precision of 10 ms and up to 40.95 s.
@@ -46,27 +77,30 @@ type PlayoutDelay struct{ Min, Max time.Duration }
 
 // A Set is the senders of one receiver. Its methods may be called concurrently.
 type Set struct {
-	// Until look there is nothing to do but to go on: see [Set.Consume]. What that
-	// takes stands first, here and in the senders. Whatever the next burst needs, a
-	// busy node's processor has to fetch again from memory, 64 bytes at a time.
-	mu      sync.Mutex // guards what changes in the senders, too
-	calm    bool
-	started bool
-	closed  bool
-	look    time.Time
-	senders []*Sender
-	to      RTPWriter    // while Consume runs, if it was given one
-	sentAt  time.Time    // when media last went out
-	idle    atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
-	inbox   inbox
-	few     [2]*Sender // the first of senders
+	// While steady, and until nextCheck, Consume only sends what has come: its fast path.
+	// What that takes stands first, here and in the senders. A busy node's processor has to
+	// fetch it from memory for each burst, 64 bytes at a time.
+	mu        sync.Mutex // guards what changes here and in the senders
+	steady    bool
+	started   bool
+	closed    bool
+	nextCheck time.Time
+	senders   []*Sender
+	to        RTPWriter    // while Consume runs, if it was given one
+	sentAt    time.Time    // when media last went out
+	idle      atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
+	inbox     inbox
+	few       [2]*Sender // the first of senders
 
-	reports []rtcp.Packet
-	wanted  []string  // layers, by a node; nil: all
-	chosen  time.Time // when it was looked at last which are sent
-	judged  time.Time // when the receiver was last checked for slowness
-	breaker slow.Breaker
-	config  Config // static, but for CatchUp
+	reports   []rtcp.Packet // that Consume returns
+	wanted    []string      // layers, by a node; nil: all
+	rechecked time.Time     // when it was last checked that those have media
+	judged    time.Time     // when the receiver was last checked for slowness
+	breaker   slow.Breaker
+	first     firstFrame
+	config    Config      // static, but for CatchUp and SetLayer
+	room      func() bool // while ConsumeWhile runs: whether video may be sent; nil: it may
+	skipped   []measure   // by senders for lack of room: ConsumeWhile tells of it, without the lock
 }
 
 // New returns a Set without senders.
@@ -83,15 +117,14 @@ func New(c Config) *Set {
 	return s
 }
 
-// change is the lock for all that may want more of the next [Set.Consume] than
-// that it goes on.
+// change locks s.mu and keeps the next [Set.Consume] from the fast path.
 func (s *Set) change() {
 	s.mu.Lock()
-	s.calm = false
+	s.steady = false
 }
 
-// Add makes a sender of layer, under rid if the receiver gets several layers of
-// the track.
+// Add adds a sender of layer, and returns it. If the receiver gets several layers of the
+// track, rid is the layer's, and otherwise empty.
 func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
 	s.change()
 	defer s.mu.Unlock()
@@ -100,13 +133,13 @@ func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
 	return snd
 }
 
-// Warm asks for the keyframes that will be needed, while the receiver connects.
+// Warm asks for the keyframes that will be needed, while the receiver is connecting.
 func (s *Set) Warm() {
 	s.change()
 	defer s.mu.Unlock()
 	for _, snd := range s.senders {
 		if snd.video {
-			snd.choose(time.Now())
+			snd.findOpening(time.Now())
 		}
 	}
 }
@@ -125,120 +158,100 @@ func (s *Set) Start() {
 	now := time.Now()
 	s.started = true
 	for _, snd := range s.senders {
-		if !snd.idle {
+		if snd.mode != idle {
 			snd.start(now)
 		}
 	}
 }
 
-// Consume sends what has come since the last time, and returns the sender
-// reports that are due. They are valid until the next call. If to is not nil,
-// media goes there, and not where the senders are bound to.
+// Consume sends what has come since the last time, and returns the sender reports that are
+// due. They are valid until the next call. If to is not nil, media goes there, and not where
+// the senders are bound to.
 func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.to = to
 	defer func() { s.to = nil }()
 	s.inbox.open()
-	defer s.consumed(now)
-	if s.goesOn(now) {
+	defer s.drainInbox(now)
+	if s.fastPath(now) {
 		return nil
 	}
 	s.reports = s.reports[:0]
-	if s.wanted != nil && now.Sub(s.chosen) >= checkEvery {
-		s.choose(now)
+	if s.wanted != nil && now.Sub(s.rechecked) >= recheckEvery {
+		s.applyWanted(now)
 	}
 	for _, snd := range s.senders {
-		if snd.idle {
+		if snd.mode == idle {
 			continue
 		}
-		snd.drain(now)
+		snd.advance(now)
 		s.reports = snd.appendReport(s.reports, now)
 	}
-	s.settle(now)
+	s.noteFirst()
+	s.plan(now)
 	return s.reports
 }
 
-// lookEvery is how often everything is looked at, though nothing has happened.
-const lookEvery = 100 * time.Millisecond
+// checkEvery is how often all is checked, though nothing has happened.
+const checkEvery = 100 * time.Millisecond
 
-// settle sees until when there will be nothing to do but to go on, and has the
-// senders served again when they have something to do though nothing comes.
-func (s *Set) settle(now time.Time) {
-	s.calm, s.look = true, now.Add(lookEvery)
+// plan decides until when the fast path will do, and has the senders served when they have
+// something to do though no packet comes.
+func (s *Set) plan(now time.Time) {
+	s.nextCheck = now.Add(checkEvery)
+	s.steady = !s.awaitsFrame()
 	for _, snd := range s.senders {
-		if at := snd.dueAt(now); !at.IsZero() {
-			snd.track.Stream().WakeAt(at)
-			if at.Before(s.look) {
-				s.look = at
-			}
-		}
-	}
-	for _, snd := range s.senders {
-		if snd.idle {
+		if snd.mode == idle {
 			continue
 		}
-		if s.calm = snd.steady(); !s.calm {
-			return
+		if at := snd.dueAt(now); !at.IsZero() {
+			snd.line.Track.Stream().WakeAt(at)
+			s.checkBy(at)
 		}
-		if due := snd.reported.at.Add(reportInterval); due.Before(s.look) {
-			s.look = due
-		}
+		s.checkBy(snd.reports.at.Add(reportInterval))
+		s.steady = s.steady && snd.steady()
 	}
 }
 
-// goesOn sends what has come if that is all there is to do, and reports whether it
-// was.
-func (s *Set) goesOn(now time.Time) bool {
-	if !s.calm || !now.Before(s.look) {
+func (s *Set) checkBy(at time.Time) {
+	if at.Before(s.nextCheck) {
+		s.nextCheck = at
+	}
+}
+
+// fastPath sends what has come if there is nothing else to do, and reports whether there
+// was not.
+func (s *Set) fastPath(now time.Time) bool {
+	if !s.steady || !now.Before(s.nextCheck) {
 		return false
 	}
 	for _, snd := range s.senders {
-		if !snd.idle && !snd.goesOn(now) {
+		if snd.mode != idle && !snd.fastPath(now) {
 			return false
 		}
 	}
 	return true
 }
 
-// ErrOutgrown says that a node has to ask for the stream anew: it has other
-// layers now. It wraps [cdn.ErrSuperseded].
-var ErrOutgrown = fmt.Errorf("%w: the stream has other layers now", cdn.ErrSuperseded)
-
-// Outgrown reports whether the stream has layers that a node does not know, or
-// all that it is sent of a track have ended while others come: as after a
-// takeover from simulcast to none, and back.
-func (s *Set) Outgrown() bool {
-	if !s.config.Node {
-		return false
-	}
-	now := time.Now()
-	s.mu.Lock()
+// Close gives up the senders' claims on the stream. Nothing must be sent any more.
+func (s *Set) Close() {
+	s.change()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.senders, func(snd *Sender) bool {
-		return len(snd.line.Track.Layers()) != snd.known || s.deserted(now, snd.line)
-	})
-}
-
-// deserted reports whether only what is not sent of a track comes.
-func (s *Set) deserted(now time.Time, l *Line) bool {
-	var sent []*cdn.Layer
+	s.closed = true
 	for _, snd := range s.senders {
-		if snd.line == l {
-			sent = append(sent, snd.layer)
-		}
+		snd.feed.release()
+		snd.aim(nil)
 	}
-	other := func(l *cdn.Layer) bool { return comes(now, l) && !slices.Contains(sent, l) }
-	return slices.ContainsFunc(l.Track.Layers(), other) && !slices.ContainsFunc(sent, func(l *cdn.Layer) bool { return fed(now, l) })
 }
 
-// Sources returns the SSRCs of what was bound.
+// Sources returns the SSRCs of the senders that were bound.
 func (s *Set) Sources() (all []uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, snd := range s.senders {
-		if snd.out.SSRC != 0 {
-			all = append(all, snd.out.SSRC)
+		if snd.wire.out.SSRC != 0 {
+			all = append(all, snd.wire.out.SSRC)
 		}
 	}
 	return all

@@ -6,89 +6,113 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// A node with more viewers than its processor can serve falls behind, and what
-// it sends gets older and older. So a viewer that was found late twice in a row
-// goes without video until the next keyframe. That costs nothing, and as viewers
-// are served in turn, no more of them than needed are late. If what is behind
-// shrinks by a quarter from one turn to the next, the node is only making up for
-// a stall; but what is very late is of no use to anybody, though one stall be
-// forgiven.
+// A node with more viewers than its processor can serve falls behind, and what it sends
+// gets older and older. So a viewer that was found late twice in a row goes without video
+// until the next keyframe. That costs nothing, and as viewers are served in turn, no more
+// of them than needed are late. If the lateness shrinks by a quarter from one turn to the
+// next, the node is only making up for a stall. What is very late is of no use to
+// anybody, but one stall is forgiven.
 const (
 	late     = 40 * time.Millisecond
 	tooLate  = 80 * time.Millisecond
 	veryLate = 160 * time.Millisecond
-	// No stall is forgiven that is so long: if all viewers were sent what waits for
-	// them, it would take as many times longer as they are too many.
+	// hopeless is the length from which no stall is forgiven: if all viewers were sent
+	// what waits for them, that would take as many times longer as they are too many.
 	hopeless = time.Second
-	// One that is shed again so soon is shed for a time at least, so that not all
-	// come back with each keyframe.
+	// A viewer that is shed again within soon is shed for shedFor at least, so that not
+	// all come back with each keyframe.
 	soon    = 5 * time.Second
 	shedFor = time.Second
-	// So long it waits for the publisher's own keyframes, and those that others
-	// have asked for. Asking at once would burden the publisher, and all its other
-	// viewers, with the overload of this node.
+	// shedAsks is how long a viewer that was shed waits for the publisher's own
+	// keyframes, and for those that others have asked for. Asking at once would burden
+	// the publisher, and all its other viewers, with the overload of this node.
 	shedAsks = 3 * time.Second
 )
 
-// shedState is how well the node keeps up with one sender.
-type shedState struct {
-	began  time.Time // when the cursor was put where it began: older packets are not late
-	behind time.Duration
-	last   time.Time // that something was left out
-	times  uint64
-	served cdn.Cursor // where the layer ended when the receiver was served last
+// shedding is how well the node keeps up with one sender.
+type shedding struct {
+	began  time.Time     // when the sender started: older packets are not late
+	behind time.Duration // how late the receiver was served last
+	last   time.Time     // when something was left out
+	times  uint64        // how often that was, as the node was behind
+	skips  uint64        // how often that was, as there was no room for too long
+	held   bool          // there was no room for what comes next
+	served cdn.Cursor    // where the layer ended when the receiver was served last, while starting
 }
 
-// shed skips what waits for the receiver if the node is too far behind.
+// overloaded reports whether the receiver is served later than a stall explains. before
+// is how late it was served the last time; again is whether something was left out lately.
+func (st *shedding) overloaded(before time.Duration, again bool) bool {
+	lasting := before > late && st.behind > tooLate && st.behind > before/4*3
+	return lasting || st.behind > veryLate && (again || before > late) || st.behind > hopeless
+}
+
+// dueSince returns since when a packet could have been sent that was due at at, while
+// starting or not: that may have been before anything came and woke the sender.
+func (st *shedding) dueSince(at time.Time, starting bool) time.Time {
+	if st.began.After(at) {
+		at = st.began
+	}
+	if starting {
+		since := st.served
+		if first := since.Next(); first != nil && first.Arrival.After(at) {
+			at = first.Arrival
+		}
+	}
+	return at
+}
+
+// shed skips what waits for the receiver if the node is too far behind. A node serves
+// many, and sheds what it has to by itself.
 func (s *Sender) shed(now time.Time) {
-	st, ahead := &s.shedding, s.cursor
+	st := &s.shedding
 	before := st.behind
 	st.behind = 0
-	if s.waiting || s.set.config.Node {
-		if fresh := now.Add(-veryLate); s.waiting && st.times > 0 && s.resume.Before(fresh) {
-			s.resume = fresh // it is not to begin with what is old already
+	oldest := now.Add(-veryLate)
+	switch {
+	case s.mode.awaitsKeyframe():
+		if st.times+st.skips > 0 && s.wait.resume.Before(oldest) {
+			s.wait.resume = oldest // it is not to begin with what is old already
 		}
-		return // a node serves many, and sheds what it must itself
+		return
+	case s.set.config.Node:
+		return
 	}
-	p := ahead.Next()
+	peek := s.feed.cursor
+	p := peek.Next()
 	if p == nil {
 		return // nothing is late
 	}
-	from := s.due(p)
-	if st.began.After(from) {
-		from = st.began
-	}
-	if s.haste != nil { // then what waits may have been due before anything came and woke us
-		since := st.served
-		if first := since.Next(); first != nil && first.Arrival.After(from) {
-			from = first.Arrival
-		}
-	}
-	st.behind = now.Sub(from)
-	again := now.Sub(st.last) < soon
-	if !st.overloaded(before, again) {
-		return
-	}
-	resume := now.Add(-veryLate)
+	st.behind = now.Sub(st.dueSince(s.due(p), s.mode.isStarting()))
+	again, resume := now.Sub(st.last) < soon, oldest
 	if again {
 		resume = now.Add(shedFor)
 	}
-	st.behind, st.last = 0, now
-	st.times++
-	if s.video {
-		s.pause(now, resume, now.Add(shedAsks))
-	} else {
-		s.cursor = s.layer.Live() // a player conceals what is missing
-		s.await()                 // in a new run: nobody is to ask for it again
+	if s.set.room != nil {
+		s.skip(now, resume)
+		return
 	}
-	if f := s.set.config.OnShed; f != nil {
+	if f := s.set.config.OnLate; f != nil && st.behind > late {
 		f()
+	}
+	if st.overloaded(before, again) {
+		st.times++
+		s.leaveOut(now, resume)
+		if f := s.set.config.OnShed; f != nil {
+			f()
+		}
 	}
 }
 
-// overloaded reports whether more is behind than a stall explains; again is
-// whether that was so lately.
-func (st *shedState) overloaded(before time.Duration, again bool) bool {
-	lasting := before > late && st.behind > tooLate && st.behind > before/4*3
-	return lasting || st.behind > veryLate && (again || before > late) || st.behind > hopeless
+// leaveOut gives up what waits for the receiver. Its video goes on with a keyframe that
+// comes from resume on.
+func (s *Sender) leaveOut(now, resume time.Time) {
+	st := &s.shedding
+	st.behind, st.last = 0, now
+	if s.video {
+		s.pause(now, resume, now.Add(shedAsks))
+	} else {
+		s.feed.cursor = s.feed.layer.Live() // a player conceals what is missing
+		s.awaitKeyframe(onPause)            // in a new span, so that it does not ask for it
+	}
 }

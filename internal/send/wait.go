@@ -2,36 +2,43 @@ package send
 
 import "time"
 
-// waitState is what a sender without video waits for.
-type waitState struct {
-	waiting bool      // for a keyframe
-	resume  time.Time // not before this
-	asked   bool      // for the keyframe
-	askAt   time.Time // not before this
+// wait is what a sender waits for that awaits a keyframe.
+type wait struct {
+	resume time.Time // keyframes that came before that are passed over
+	asked  bool      // the keyframe was asked for
+	askAt  time.Time // if it was not, when it will be
+	// restart: an idle sender had nothing to go on from, and starts when it is wanted.
+	restart bool
 }
 
-// pause holds the video back until the next keyframe that comes from resume on,
-// and asks for one at askAt if none has until then.
+// pause holds the video back until the next keyframe that comes from resume on, and
+// asks for one at askAt if none has come until then.
 func (s *Sender) pause(now, resume, askAt time.Time) {
-	s.waiting, s.resume, s.asked, s.askAt = true, resume, false, askAt
+	if s.mode != opening { // which goes on
+		s.enter(waiting, onPause)
+	}
+	s.wait = wait{resume: resume, askAt: askAt}
 	s.ask(now)
+}
+
+// awaitKeyframe has the next keyframe begun with that is in the ring, or comes.
+func (s *Sender) awaitKeyframe(on event) {
+	s.enter(waiting, on)
+	s.wait = wait{asked: true}
 }
 
 // ask requests the keyframe that is waited for, once it is time.
 func (s *Sender) ask(now time.Time) {
-	if s.waiting && !s.asked && !now.Before(s.askAt) {
-		s.asked = true
-		s.layer.RequestKeyframe()
+	if s.mode.awaitsKeyframe() && !s.wait.asked && !now.Before(s.wait.askAt) {
+		s.wait.asked = true
+		s.feed.layer.RequestKeyframe()
 	}
 }
 
-// missed notes that a keyframe came before its time, or was found too late. If it
-// is the one that was asked for, another one has to be.
+// missed notes that a keyframe came before its time, or was found too late. If it is
+// the one that was asked for, another one is asked for later.
 func (s *Sender) missed(now time.Time) {
-	if s.asked {
-		s.asked, s.askAt = false, now.Add(shedAsks)
+	if s.wait.asked {
+		s.wait.asked, s.wait.askAt = false, now.Add(shedAsks)
 	}
 }
-
-// await has the next keyframe begun with that is there.
-func (s *Sender) await() { s.waiting, s.resume, s.asked = true, time.Time{}, true }

@@ -1,18 +1,17 @@
 package send
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 )
 
-// wishState is what a node wants of a sender.
-type wishState struct {
-	idle   bool // nothing is sent, since it does not want the layer
-	begged bool // for a keyframe, meanwhile
-	known  int  // how many layers the track had at first
-}
+// This is which layers a node is sent: those that it wants.
+
+// recheckEvery is how often it is checked that layers which a node wants have media.
+const recheckEvery = 250 * time.Millisecond
 
 // claim says that the receiver wants l, until release is called.
 func (s *Set) claim(l *cdn.Layer) (release func()) {
@@ -22,123 +21,124 @@ func (s *Set) claim(l *cdn.Layer) (release func()) {
 	return l.Demand()
 }
 
-// Close gives back what the senders have of the stream. Nothing may be sent any
-// more.
-func (s *Set) Close() {
-	s.change()
-	defer s.mu.Unlock()
-	s.closed = true
-	for _, snd := range s.senders {
-		snd.release()
-		snd.aim(nil)
-	}
-}
-
-// Want has a node get only the layers named of tracks that have several; nil:
-// all. If nothing comes of those of a track, the lowest that comes is sent in
-// their place: the node sees that the stream lives, and has what its viewers can
-// follow.
+// Want has a node get only the layers named of tracks that have several; nil: all. If
+// those of a track have no media, the lowest that has is sent in their place: the node
+// sees that the stream is live, and has what its viewers can be sent.
 func (s *Set) Want(names []string) {
 	s.change()
 	defer s.mu.Unlock()
 	s.wanted = names
-	s.choose(time.Now())
+	s.applyWanted(time.Now())
 }
 
-// choose holds back the layers that the node does not want.
-func (s *Set) choose(now time.Time) {
-	s.chosen = now
+// applyWanted has the senders send, or not, as the node wants.
+func (s *Set) applyWanted(now time.Time) {
+	s.rechecked = now
 	for _, snd := range s.senders {
 		if len(snd.line.Track.Layers()) > 1 {
-			snd.want(now, s.sends(now, snd))
+			snd.want(now, s.wants(now, snd))
 		}
 	}
 }
 
-func (s *Set) sends(now time.Time, snd *Sender) bool {
+// wants reports whether the node wants what a sender sends.
+func (s *Set) wants(now time.Time, snd *Sender) bool {
 	t := snd.line.Track
-	if s.wanted == nil || slices.Contains(s.wanted, snd.layer.Name()) {
+	if s.wanted == nil || slices.Contains(s.wanted, snd.feed.layer.Name()) {
 		return true
 	}
 	for _, l := range t.Layers() {
-		if slices.Contains(s.wanted, l.Name()) && fed(now, l) {
+		if slices.Contains(s.wanted, l.Name()) && hasMedia(now, l) {
 			return false
 		}
 	}
-	return snd.layer == lowest(now, t)
+	return snd.feed.layer == lowest(now, t)
 }
 
-// lowest returns the layer with the lowest bitrate of those that are fed.
+// lowest returns the layer with the lowest bitrate of those that have media.
 func lowest(now time.Time, t *cdn.Track) (low *cdn.Layer) {
 	for _, l := range t.Layers() {
-		if fed(now, l) && (low == nil || l.Bitrate() < low.Bitrate()) {
+		if hasMedia(now, l) && (low == nil || l.Bitrate() < low.Bitrate()) {
 			low = l
 		}
 	}
 	return low
 }
 
-// want has the sender send, or hold back. It goes on with the newest keyframe,
-// unless the receiver has that already: then where it stopped. Numbers go on as
-// if nothing had been left out.
+// want has the sender send, or not.
 func (s *Sender) want(now time.Time, yes bool) {
 	switch {
-	case s.idle != yes || s.set.closed:
+	case (s.mode != idle) == yes || s.set.closed:
 	case !yes:
-		s.waiting = s.waiting || s.opening != nil // which was not sent yet
-		s.idle, s.haste, s.opening = true, nil, nil
-		s.release()
-		s.release = func() {}
+		s.wait.restart = s.mode.awaitsKeyframe() || s.snapshot.packets != nil
+		s.enter(idle, onUnwanted)
+		s.feed.release()
+		s.feed.release = func() {}
 	default:
-		s.idle = false
-		s.release = s.set.claim(s.layer)
+		s.feed.release = s.set.claim(s.feed.layer)
 		s.goOn(now)
 	}
 }
 
-// goOn begins to send again.
+// goOn ends being idle. The sender goes on with the newest keyframe, unless the receiver
+// has that already: then it goes on where it stopped. Numbers continue as if nothing had
+// been left out.
 func (s *Sender) goOn(now time.Time) {
-	if s.begged {
-		s.begged = false
-		s.layer.RequestKeyframe()
+	if s.keyframes.queued {
+		s.keyframes.queued = false
+		s.feed.layer.RequestKeyframe()
 	}
-	ahead := s.cursor
-	p := ahead.Next()
+	peek := s.feed.cursor
+	p := peek.Next()
 	switch {
 	case !s.set.started:
-	case s.waiting || s.layer.Newer(s.cursor) != s.cursor:
-		s.waiting = true
+		s.enter(waiting, onWanted)
+	case s.wait.restart || s.feed.layer.Newer(s.feed.cursor) != s.feed.cursor:
+		s.enter(waiting, onWanted)
 		s.start(now)
-		s.lost = s.cursor.Lost()
+		s.feed.lost = s.feed.cursor.Lost()
 	case p != nil:
-		s.haste = &haste{}
-		s.hurry(now, p.Seq, p.Timestamp)
+		s.enter(catchingUp, onWanted)
+		s.accelerate(now, p.Timestamp)
+	default:
+		s.enter(live, onWanted)
 	}
 }
 
-// Holds reports whether the sender is not to send, since the node does not want
-// its layer.
+// Holds reports whether the sender sends nothing, since the node does not want its layer.
 func (s *Sender) Holds() bool {
 	s.set.mu.Lock()
 	defer s.set.mu.Unlock()
-	return s.idle
+	return s.mode == idle
 }
 
-// aim notes what the sender goes over to at its next keyframe, nil: nothing.
-func (s *Sender) aim(l *cdn.Layer) {
-	if s.next == l {
-		return
+// ErrOutgrown says that a node has to ask for the stream anew: it has other
+// layers now. It wraps [cdn.ErrSuperseded].
+var ErrOutgrown = fmt.Errorf("%w: the stream has other layers now", cdn.ErrSuperseded)
+
+// Outgrown reports whether the stream has layers that a node does not know, or all
+// layers of a track that it is sent have ended while others are live: as after a takeover
+// from simulcast to none, and back.
+func (s *Set) Outgrown() bool {
+	if !s.config.Node {
+		return false
 	}
-	if s.next != nil {
-		s.releaseNext()
-	}
-	if s.next = l; l != nil {
-		s.releaseNext = s.set.claim(l)
-	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.senders, func(snd *Sender) bool {
+		return len(snd.line.Track.Layers()) != snd.known || s.deserted(now, snd.line)
+	})
 }
 
-// arrived notes that the sender has gone over.
-func (s *Sender) arrived() {
-	s.release()
-	s.release, s.next = s.releaseNext, nil
+// deserted reports whether of a track only layers are live that are not sent.
+func (s *Set) deserted(now time.Time, l *Line) bool {
+	var sent []*cdn.Layer
+	for _, snd := range s.senders {
+		if snd.line == l {
+			sent = append(sent, snd.feed.layer)
+		}
+	}
+	isOther := func(l *cdn.Layer) bool { return isLive(now, l) && !slices.Contains(sent, l) }
+	return slices.ContainsFunc(l.Track.Layers(), isOther) && !slices.ContainsFunc(sent, func(l *cdn.Layer) bool { return hasMedia(now, l) })
 }

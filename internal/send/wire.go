@@ -2,8 +2,8 @@ package send
 
 import "slices"
 
-// An RTPWriter sends packets: the header as it is on the wire, and the payload. It
-// may not keep what it is given, and returns how long the packet was.
+// An RTPWriter sends packets: the header as it is on the wire, and the payload. It must
+// not keep them, and returns the length of the packet that was sent, in bytes.
 type RTPWriter interface {
 	WriteRTP(header, payload []byte) (n int, err error)
 }
@@ -23,59 +23,59 @@ type Output struct {
 	mid, delay, rid uint8 // ids out of Extensions; 0: not taken
 }
 
-// wireState is how the receiver wants packets, and the one that is sent.
-type wireState struct {
+// wire is how the receiver wants packets, and the one that is sent.
+type wire struct {
 	header []byte
 	buffer [64]byte // of most headers
-	named  uint64   // from this number on packets do not say their mid; 0: not known
-	pt     uint8    // the line's
-	wide   bool     // some extensions are above 14, which only the two-byte form has
+	named  uint64   // from this number on packets have no mid; 0: not known yet
+	pt     uint8    // the line's payload type
+	wide   bool     // some extensions have ids above 14, which only the two-byte form has
 	delays bool     // delay is written
 	delay  [3]byte
 	ids    [16]uint8 // of the track's extensions, as negotiated
 	out    Output
-	// more has the ids of extensions that are not in ids; nil: there are none.
-	more []uint8
+	more   []uint8 // ids of extensions that are not in ids; nil: there are none
 
-	scratch []byte // of a payload that has to be changed
+	scratch []byte // a payload that had to be changed
 }
 
 // Bind tells the sender where its packets go.
 func (s *Sender) Bind(o Output) {
 	s.set.change()
 	defer s.set.mu.Unlock()
+	w := &s.wire
 	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
-	s.more = nil
+	w.more = nil
 	for i, uri := range s.line.Track.Info().Extensions {
 		id := o.Extensions[uri]
 		if uri == uriPlayoutDelay && s.set.config.Playout != nil {
 			id = 0 // ours goes out in its place
 		}
-		if i+1 < len(s.ids) {
-			s.ids[i+1] = id
+		if i+1 < len(w.ids) {
+			w.ids[i+1] = id
 		} else {
-			s.more = append(s.more, id)
+			w.more = append(w.more, id)
 		}
 	}
 	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
-		s.delays, s.delay = true, d.bytes()
+		w.delays, w.delay = true, d.bytes()
 	}
 	if o.Mid == "" {
 		o.Mid = s.line.Mid
 	}
-	s.wide = max(o.mid, o.delay, o.rid, slices.Max(s.ids[:]), slices.Max(append(s.more, 0))) > 14
+	w.wide = max(o.mid, o.delay, o.rid, slices.Max(w.ids[:]), slices.Max(append(w.more, 0))) > 14
 	o.Extensions = nil // they are read
-	s.pt, s.header = s.line.PT, s.buffer[:0]
-	s.out = o
+	w.pt, w.header = s.line.PT, w.buffer[:0]
+	w.out = o
 }
 
 // id returns the receiver's id for an extension of the track, 0 if it takes none.
-func (s *wireState) id(ours uint8) uint8 {
-	if int(ours) < len(s.ids) {
-		return s.ids[ours]
+func (w *wire) id(ours uint8) uint8 {
+	if int(ours) < len(w.ids) {
+		return w.ids[ours]
 	}
-	if i := int(ours) - len(s.ids); i < len(s.more) {
-		return s.more[i]
+	if i := int(ours) - len(w.ids); i < len(w.more) {
+		return w.more[i]
 	}
 	return 0
 }
@@ -84,14 +84,15 @@ func (s *wireState) id(ours uint8) uint8 {
 func (s *Sender) Unbind() {
 	s.set.change()
 	defer s.set.mu.Unlock()
-	s.out.To = nil
+	s.wire.out.To = nil
 }
 
-// write sends the header that was filled in, and payload.
+// write sends the header that was filled in and payload, and returns their length in
+// bytes, as sent.
 func (s *Sender) write(payload []byte) (int, error) {
-	to := s.out.To
+	to := s.wire.out.To
 	if s.set.to != nil {
 		to = s.set.to
 	}
-	return to.WriteRTP(s.header, payload)
+	return to.WriteRTP(s.wire.header, payload)
 }

@@ -4,7 +4,10 @@ package inproc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	neturl "net/url"
 	"strings"
 	"sync"
 	"time"
@@ -15,13 +18,13 @@ import (
 
 // Config sets up a [Network].
 type Config struct {
-	// Delay is how long each call takes before it is answered, as a round trip
-	// would. If zero, none.
+	// Delay is how long each call takes until it is answered, as a round trip would. If
+	// zero, none.
 	Delay time.Duration
 }
 
-// A Network connects dialers with handlers. It is a [signal.Dialer]; its
-// methods may be called concurrently.
+// A Network connects dialers with handlers. It is a [signal.Dialer]. Its methods may be
+// called concurrently.
 type Network struct {
 	delay time.Duration
 
@@ -34,8 +37,10 @@ func New(c Config) *Network {
 	return &Network{delay: c.Delay, handlers: make(map[string]signal.Handler)}
 }
 
-// Handle has h answer what is dialled below prefix, as in
-// "http://origin/whip/". The longest prefix counts. A nil h removes it.
+// Handle lets h answer calls to URLs that begin with prefix, such as "http://origin/whip/".
+// The longest prefix counts. A nil h removes it. A call with an address
+// ([signal.WithAddr]) is for a prefix with that address in place of the host, such as
+// "http://10.0.0.1/link/".
 func (n *Network) Handle(prefix string, h signal.Handler) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -46,17 +51,38 @@ func (n *Network) Handle(prefix string, h signal.Handler) {
 	n.handlers[prefix] = h
 }
 
-// here is where nodes of this process are, which have to be on this machine where
-// nothing is set by which they know each other. Clients have no address.
+// here is the address of nodes of this process, which have to be on this machine where
+// nothing is configured by which they know each other. Clients have no address.
 const here = "127.0.0.1:0"
 
-// Dial calls the handler of url. What of url follows the handler's prefix is
-// the stream, if o names none.
+// Dial calls the handler of url. The rest of url after the handler's prefix is the stream,
+// if o names none. A [signal.RedirectError] is followed.
 func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.RemoteSession, error) {
+	return n.dial(ctx, url, o, 0)
+}
+
+const maxRedirects = 3
+
+// redirected returns the URL to which an error redirects an offer for target, "" if it does
+// not.
+func redirected(err error, target string) string {
+	var to *signal.RedirectError
+	if !errors.As(err, &to) {
+		return ""
+	}
+	_, rest, _ := strings.Cut(target, "://")
+	_, path, ok := strings.Cut(rest, "/")
+	if !ok {
+		return ""
+	}
+	return strings.TrimRight(to.URL, "/") + "/" + path
+}
+
+func (n *Network) dial(ctx context.Context, url string, o signal.Offer, redirects int) (signal.RemoteSession, error) {
 	if err := n.wait(ctx); err != nil {
 		return nil, err
 	}
-	h, rest := n.find(url)
+	h, rest := n.find(at(ctx, url))
 	if h == nil {
 		return nil, &cdn.Error{Op: "dial", Stream: o.Stream, Err: fmt.Errorf("%w: nobody at %s", cdn.ErrPeerLost, url)}
 	}
@@ -67,6 +93,9 @@ func (n *Network) Dial(ctx context.Context, url string, o signal.Offer) (signal.
 		o.RemoteAddr = here
 	}
 	s, err := start(ctx, h, o)
+	if to := redirected(err, url); to != "" && ctx.Err() == nil && redirects < maxRedirects {
+		return n.dial(ctx, to, o, redirects+1)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +114,7 @@ func (n *Network) DialLink(ctx context.Context, base string, offer []byte) ([]by
 	fail := func(reason error) ([]byte, error) {
 		return nil, &cdn.Error{Op: "link", Err: fmt.Errorf("%w: %s", reason, base)}
 	}
-	h, _ := n.find(strings.TrimRight(base, "/") + "/link/")
+	h, _ := n.find(at(ctx, strings.TrimRight(base, "/")+"/link/"))
 	if h == nil {
 		return fail(cdn.ErrPeerLost)
 	}
@@ -94,6 +123,21 @@ func (n *Network) DialLink(ctx context.Context, base string, offer []byte) ([]by
 		return fail(cdn.ErrUnsupported)
 	}
 	return links.Link(ctx, signal.LinkOffer{Body: offer, RemoteAddr: here})
+}
+
+// at returns target with the address of [signal.WithAddr] for a host, if ctx has one:
+// handlers of several nodes behind one name are told apart by it.
+func at(ctx context.Context, target string) string {
+	addr, ok := signal.Addr(ctx)
+	if !ok {
+		return target
+	}
+	u, err := neturl.Parse(target)
+	if err != nil {
+		return target
+	}
+	u.Host = strings.TrimSuffix(net.JoinHostPort(addr.String(), u.Port()), ":")
+	return u.String()
 }
 
 func start(ctx context.Context, h signal.Handler, o signal.Offer) (signal.Session, error) {
@@ -133,8 +177,7 @@ func (n *Network) wait(ctx context.Context) error {
 	}
 }
 
-// remote is the client's view of a session. It hears of its end as soon as it has
-// ended.
+// remote is the client's view of a session. It is notified of the end at once.
 type remote struct {
 	network *Network
 	session signal.Session

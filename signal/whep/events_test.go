@@ -143,7 +143,7 @@ func TestEventStreamTellsWhatChanges(t *testing.T) {
 	status.Mismatch = signal.Mismatch{Kind: "video", Stream: "video/H264", Offered: "video/VP8, video/VP9"}
 	session.SetStatus(status)
 	require.Equal(t, `codec {"kind":"video","offered":"video/VP8, video/VP9","stream":"video/H264"}`, own.next())
-	status.Reconnect, status.ReconnectURL = true, "https://other.example/whep/live"
+	status.Reconnect, status.ReconnectURL = true, "https://other.example"
 	session.SetStatus(status)
 	require.Equal(t, `reconnect {"url":"https://other.example/whep/live"}`, core.next())
 	session.End(&cdn.Error{Op: "play", Stream: "live", Err: cdn.ErrEnded})

@@ -42,22 +42,25 @@ import (
 
 // Config sets up a [Handler].
 type Config struct {
-	// Prefix is the path that the handler is mounted at; what follows it is
+	// Prefix is the path that the handler is mounted at. The rest of a request's path is
 	// the stream. If empty, "/whep/".
 	Prefix string
 	// MaxBody bounds a request's body, in bytes. If zero, 256 KiB.
 	MaxBody int64
-	// ICEServers are values of Link headers that tell clients of STUN and TURN
+	// ICEServers are values of Link headers that name STUN and TURN
 	// servers. If empty, none.
 	ICEServers []string
-	// AllowOrigin is which web pages may use the handler (CORS). If empty, all.
+	// ICEServersFor returns more servers for one client, such as a TURN server with
+	// credentials that expire. If nil, there are none.
+	ICEServersFor signal.ICEServers
+	// AllowOrigin is the web origin whose pages may use the handler (CORS). If empty, all.
 	AllowOrigin string
-	// Proxies are the networks of the reverse proxies in front of the handler. Of
-	// a request from one of them the client's address is the one that it tells, in
-	// Forwarded (RFC 7239) or X-Forwarded-For; see [cdn.Limits] for what it is
-	// used for. If empty, there is none, and such headers are not believed.
+	// Proxies are the networks of the reverse proxies in front of the handler. The client's
+	// address of a request from one of them is taken from Forwarded (RFC 7239) or
+	// X-Forwarded-For; see [cdn.Limits] for its use. If empty, such headers are not
+	// believed.
 	Proxies []netip.Prefix
-	// Logger gets failures that clients are not told of. If nil, nobody does.
+	// Logger gets failures whose text clients are not told. If nil, they are not logged.
 	Logger *slog.Logger
 }
 
@@ -70,7 +73,7 @@ func New(h signal.Handler, c Config) (*Handler, error) {
 		c.Prefix = "/whep/"
 	}
 	s, err := resource.New(h, resource.Config{
-		Prefix: c.Prefix, MaxBody: c.MaxBody, Playback: true, Links: c.ICEServers, Origin: c.AllowOrigin, Proxies: c.Proxies, Logger: c.Logger,
+		Prefix: c.Prefix, MaxBody: c.MaxBody, Playback: true, Links: c.ICEServers, Servers: c.ICEServersFor, Origin: c.AllowOrigin, Proxies: c.Proxies, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -82,21 +85,20 @@ func New(h signal.Handler, c Config) (*Handler, error) {
 // [signal.ServerDefaults] has those that only the server can keep.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.server.ServeHTTP(w, r) }
 
-// Close ends the sessions and their event streams, and waits for the sessions. Requests for new ones are
-// refused from then on.
+// Close ends the sessions and their event streams, and waits for the sessions. Requests for
+// new ones are refused from then on.
 func (h *Handler) Close() error { return h.server.Close() }
 
-// A Client plays from a WHEP server, or fetches from another node. It is a
-// [signal.Dialer] whose error is a [*signal.CounterOffer] where the server answers
-// an offer by one of its own. The zero value is ready; its methods may be called
-// concurrently.
+// A Client plays from a WHEP server, or fetches from another node. It is a [signal.Dialer],
+// whose error is a [*signal.CounterOffer] where the server answers an offer with one of its
+// own. The zero value is ready; its methods may be called concurrently.
 type Client struct {
 	// HTTP makes the requests. If nil, [http.DefaultClient].
 	HTTP *http.Client
 }
 
-// Dial posts o.SDP to target, the endpoint of the stream; without o.SDP it asks
-// for the server's offer.
+// Dial posts o.SDP to target, the endpoint of the stream. Without o.SDP it requests the
+// server's offer.
 func (c *Client) Dial(ctx context.Context, target string, o signal.Offer) (signal.RemoteSession, error) {
 	target, err := client.WithQuery(target, "layer", o.Layer)
 	if err != nil {

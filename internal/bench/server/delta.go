@@ -21,7 +21,7 @@ import (
 // newDelta is an origin and an edge on one node.
 func newDelta(udp string, viewersPC, publishersPC bool) (http.Handler, func() error, error) {
 	log := slog.New(slog.DiscardHandler)
-	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log, Limits: cdn.Limits{Sessions: 100_000}})
+	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log, Limits: cdn.Limits{Sessions: 100_000, Streams: 100_000}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/pion/srtp/v3"
 	"golang.org/x/sys/unix"
 
-	"github.com/deltacdn/delta/internal/egress"
+	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
 // floor prints how much CPU time packets take at the least, and how many they

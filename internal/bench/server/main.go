@@ -14,9 +14,10 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), floor (prints what a packet costs at the least) or hog (takes processor time)")
+	kind := flag.String("kind", "delta", "delta, delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), hop (an origin and an edge, two nodes), origin, edge (of the origin at -from), floor (prints what a packet costs at the least) or hog (takes processor time)")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
+	from := flag.String("from", "", "URL of the edge's origin")
 	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
 	window := flag.Duration("for", 3*time.Second, "how long the floor sends")
 	sound := flag.Bool("sound", false, "the floor sends only the sound")
@@ -28,23 +29,33 @@ func main() {
 		}
 		return
 	}
-	if err := run(*kind, *addr, *udp); err != nil {
+	if *kind == "hog" {
+		for { //nolint:staticcheck // to keep a core busy is what it is for
+		}
+	}
+	if err := run(*kind, *addr, *udp, *from); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
 
-func run(kind, addr, udp string) error {
+func run(kind, addr, udp, from string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
 	var h http.Handler
-	var err error
 	switch kind {
 	case "delta", "delta-pc", "delta-publishers-pc":
 		h, _, err = newDelta(udp, kind == "delta-pc", kind == "delta-publishers-pc") // it lives as long as the process
 	case "pion":
 		h = newPion()
-	case "hog":
-		for { //nolint:staticcheck // to keep a core busy is what it is for
-		}
+	case "origin":
+		h, err = newOrigin(udp)
+	case "edge":
+		h, err = newEdge(udp, from)
+	case "hop":
+		h, err = newHop("http://" + listener.Addr().String())
 	default:
 		err = fmt.Errorf("no kind %q", kind)
 	}
@@ -54,10 +65,6 @@ func run(kind, addr, udp string) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", h)
 	mux.Handle("/debug/", http.DefaultServeMux)
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
 	fmt.Println("serving", listener.Addr())
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	return s.Serve(listener)

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 
-const clip = new URL('../../../examples/threenode/demo/countdown.ivf', import.meta.url);
+const clip = new URL('../../demo/countdown.ivf', import.meta.url);
 const maxPayload = 1150;
 const silence = Buffer.from([0xf8, 0xff, 0xfe]);
 

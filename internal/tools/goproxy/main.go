@@ -12,6 +12,7 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -24,18 +25,19 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("goproxy: ")
 	repo := flag.String("repo", ".", "the repository's root")
+	sub := flag.String("sub", "", "the folder of a nested module; if empty, the root module")
 	rev := flag.String("rev", "HEAD", "the revision to pack")
 	version := flag.String("version", "", "the version to give it")
 	dir := flag.String("dir", "", "where to write: GOPROXY=file://DIR reads it")
 	flag.Parse()
-	if err := write(*repo, *rev, *version, *dir); err != nil {
+	if err := write(*repo, *sub, *rev, *version, *dir); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// write writes the files of one version of the root module at rev.
-func write(repo, rev, version, dir string) error {
-	gomod, err := exec.Command("git", "-C", repo, "show", rev+":go.mod").Output()
+// write writes the files of one version of the module in folder sub at rev.
+func write(repo, sub, rev, version, dir string) error {
+	gomod, err := exec.Command("git", "-C", repo, "show", rev+":"+path.Join(sub, "go.mod")).Output()
 	if err != nil {
 		return fmt.Errorf("go.mod at %s: %w", rev, err)
 	}
@@ -59,7 +61,7 @@ func write(repo, rev, version, dir string) error {
 		return err
 	}
 	return errors.Join(
-		writeZip(filepath.Join(base, version+".zip"), m, repo, rev),
+		writeZip(filepath.Join(base, version+".zip"), m, repo, sub, rev),
 		os.WriteFile(filepath.Join(base, version+".mod"), gomod, 0o644),
 		os.WriteFile(filepath.Join(base, version+".info"), info, 0o644),
 		os.WriteFile(filepath.Join(base, "list"), []byte(version+"\n"), 0o644),
@@ -67,11 +69,11 @@ func write(repo, rev, version, dir string) error {
 }
 
 // writeZip writes the module's files. Nested modules are none of them.
-func writeZip(name string, m module.Version, repo, rev string) (err error) {
+func writeZip(name string, m module.Version, repo, sub, rev string) (err error) {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return zip.CreateFromVCS(f, m, repo, rev, "")
+	return zip.CreateFromVCS(f, m, repo, rev, sub)
 }

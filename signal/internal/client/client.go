@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/signal"
+	"github.com/deltacdn/delta/signal/internal/pin"
 	"github.com/deltacdn/delta/signal/internal/problem"
 	"github.com/deltacdn/delta/signal/internal/resource"
 )
@@ -30,7 +32,7 @@ const (
 type Client struct {
 	HTTP *http.Client
 	Op   string // in errors
-	// Conflict is what "409 Conflict" means where the server does not say.
+	// Conflict is the meaning of "409 Conflict" where the server does not give one.
 	Conflict error
 }
 
@@ -56,6 +58,7 @@ func (c *Client) Dial(ctx context.Context, target string, o signal.Offer, header
 		}
 		if !sameServer(next, resp.Request.URL) {
 			o.Credential = ""
+			ctx = signal.WithAddr(ctx, netip.Addr{})
 		}
 		target = next.String()
 	}
@@ -91,6 +94,12 @@ func (c *Client) post(ctx context.Context, target string, o signal.Offer, header
 		req.Header.Set("Content-Type", resource.TypeSDP)
 	}
 	req.Header.Set("Accept", resource.TypeSDP)
+	if t := cdn.TraceOf(ctx); t.Parent != "" {
+		req.Header.Set("traceparent", t.Parent)
+		if t.State != "" {
+			req.Header.Set("tracestate", t.State)
+		}
+	}
 	if o.Credential != "" {
 		req.Header.Set("Authorization", "Bearer "+o.Credential)
 	}
@@ -99,17 +108,17 @@ func (c *Client) post(ctx context.Context, target string, o signal.Offer, header
 
 // do makes a request without following redirects: the offer must go along.
 func (c *Client) do(req *http.Request) (*http.Response, error) {
-	base := c.HTTP
-	if base == nil {
-		base = http.DefaultClient
-	}
-	once := *base
+	once := *pin.Client(req.Context(), c.HTTP, req.URL)
 	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return once.Do(req)
+	resp, err := once.Do(req)
+	var failed *url.Error
+	if errors.As(err, &failed) { // its text is logged, and the query may hold a token
+		failed.URL, _, _ = strings.Cut(failed.URL, "?")
+	}
+	return resp, err
 }
 
-// redirect returns where a response sends us; nil if nowhere, as it has what we
-// asked for. Statuses that are not known count as their class does (RFC 9110
+// redirect returns the URL to which a response redirects us, nil if it does not. Statuses that are not known count as their class does (RFC 9110
 // section 15): any 2xx is success.
 func (c *Client) redirect(resp *http.Response, stream cdn.StreamID) (*url.URL, error) {
 	switch {
@@ -138,12 +147,12 @@ func contentType(resp *http.Response) string {
 	return kind
 }
 
-// counterOfferLife is how long a counter-offer may be answered where the server
-// does not say.
+// counterOfferLife is how long a counter-offer may be answered where the server sets no
+// limit.
 const counterOfferLife = 30 * time.Second
 
-// validUntil returns until when a counter-offer may be answered: its media type's
-// parameter valid-until, an HTTP-date, says so.
+// validUntil returns until when a counter-offer may be answered: the HTTP-date in its media
+// type's parameter valid-until.
 func validUntil(resp *http.Response, now time.Time) time.Time {
 	_, parameters, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if at, err := http.ParseTime(parameters["valid-until"]); err == nil {
@@ -152,7 +161,7 @@ func validUntil(resp *http.Response, now time.Time) time.Time {
 	return now.Add(counterOfferLife)
 }
 
-// created reads the answer, or the offer that we asked for or get in its place.
+// created reads the answer, or the offer that we requested or get instead of one.
 func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSession, error) {
 	defer discard(resp)
 	counter := isCounterOffer(resp)
@@ -160,11 +169,12 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 		client: c, stream: o.Stream, credential: o.Credential,
 		etag: resp.Header.Get("ETag"), offered: o.SDP == "" || counter,
 	}
+	s.addr, _ = signal.Addr(resp.Request.Context())
 	if !s.offered {
 		s.ufrag = ufragOf(o.SDP)
 	}
 	fail := func(what string) (signal.RemoteSession, error) {
-		if s.url != nil { // what we cannot use should not stay
+		if s.url != nil { // a session that we cannot use should not stay
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(resp.Request.Context()), closeTimeout)
 			defer cancel()
 			_ = s.Close(ctx)
@@ -177,7 +187,7 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 	}
 	s.url = location
 	if !sameServer(location, resp.Request.URL) {
-		s.credential = ""
+		s.credential, s.addr = "", netip.Addr{}
 	}
 	if contentType(resp) != resource.TypeSDP {
 		return fail("answer of type " + resp.Header.Get("Content-Type"))
@@ -194,7 +204,7 @@ func (c *Client) created(resp *http.Response, o signal.Offer) (signal.RemoteSess
 	return remote, nil
 }
 
-// failed wraps what kept a request from being answered.
+// failed wraps the reason why a request was not answered.
 func (c *Client) failed(ctx context.Context, stream cdn.StreamID, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled), errors.Is(err, cdn.ErrInvalid):
@@ -206,7 +216,7 @@ func (c *Client) failed(ctx context.Context, stream cdn.StreamID, err error) err
 	return &cdn.Error{Op: c.Op, Stream: stream, Err: err}
 }
 
-// discard reads what is left, so that the connection can serve again.
+// discard reads the rest of the body, so that the connection can be used again.
 func discard(resp *http.Response) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	_ = resp.Body.Close()
@@ -219,8 +229,9 @@ type session struct {
 	url     *url.URL
 	sdp     string
 	offered bool // sdp is the server's offer
-	// credential goes along with every request (RFC 9725 section 4.7)
+	// credential is sent with every request (RFC 9725 section 4.7)
 	credential string
+	addr       netip.Addr // of the server, where its name stands for others, too
 
 	mu       sync.Mutex
 	etag     string
@@ -241,8 +252,8 @@ func (s *session) Accept(ctx context.Context, answer string) error {
 	return err
 }
 
-// Patch sends a fragment. What answers a restart that another was sent after is
-// discarded (RFC 9725 section 4.3.3): the error then wraps [cdn.ErrSuperseded].
+// Patch sends a fragment. The answer to a restart is discarded if another restart was sent
+// since (RFC 9725 section 4.3.3): the error then wraps [cdn.ErrSuperseded].
 func (s *session) Patch(ctx context.Context, fragment string) (string, error) {
 	return s.request(ctx, http.MethodPatch, resource.TypeFragment, fragment)
 }
@@ -253,7 +264,7 @@ func (s *session) Close(ctx context.Context) error {
 }
 
 func (s *session) request(ctx context.Context, method, kind, body string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, method, s.url.String(), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(signal.WithAddr(ctx, s.addr), method, s.url.String(), strings.NewReader(body))
 	if err != nil {
 		return "", &cdn.Error{Op: s.client.Op, Stream: s.stream, Err: fmt.Errorf("%w: %w", cdn.ErrInvalid, err)}
 	}
@@ -290,8 +301,8 @@ func (s *session) request(ctx context.Context, method, kind, body string) (strin
 	return string(answer), nil
 }
 
-// match returns the If-Match of a fragment: "*" for one that restarts ICE, as
-// other credentials than before do. generation counts the restarts.
+// match returns the If-Match of a fragment: "*" for one that restarts ICE, which has other
+// credentials than the last. generation counts the restarts.
 func (s *session) match(fragment string) (match string, generation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,8 +317,8 @@ func (s *session) match(fragment string) (match string, generation int) {
 	return s.etag, s.restarts
 }
 
-// restarted takes the entity-tag of an answer. It is false if that answers an
-// older ICE session than the newest that we asked for.
+// restarted notes the entity-tag of an answer. It returns false if the answer is for an
+// older ICE session than the newest that we requested.
 func (s *session) restarted(generation int, etag string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// silence is how long an event stream may say nothing, not even that it is
-	// there, before it counts as broken. A server of ours speaks every 15 s.
+	// silence is how long an event stream may send nothing, not even a keep-alive, until
+	// it counts as broken. A server of ours sends one every 15 s.
 	silence = 45 * time.Second
 	// The pauses between attempts to listen again.
 	firstPause = time.Second
@@ -31,12 +31,12 @@ const (
 	maxLine = 16 << 10
 )
 
-// A notifying session hears of its end by the server's event stream: see
+// A notifying session is notified of its end by the server's event stream: see
 // internal/resource. It listens from the first call of Done on.
 type notifying struct {
 	*session
 	events *url.URL // where event streams are made
-	made   *url.URL // an event stream; hear's own
+	made   *url.URL // an event stream; owned by hear
 
 	listen   sync.Once
 	ctx      context.Context // ends listening
@@ -48,7 +48,8 @@ type notifying struct {
 	err  error // static when done is closed
 }
 
-// notifying returns the session as one that hears of its end, if the server tells.
+// notifying returns the session as one that is notified of its end, if the server supports
+// that.
 func (s *session) notifying(answer http.Header) signal.RemoteSession {
 	target, ok := eventsLink(answer)
 	if !ok {
@@ -59,12 +60,12 @@ func (s *session) notifying(answer http.Header) signal.RemoteSession {
 		return s
 	}
 	n := &notifying{session: s, events: events, done: make(chan struct{})}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.ctx, n.cancel = context.WithCancel(signal.WithAddr(context.Background(), s.addr))
 	return n
 }
 
-// eventsLink returns the target of the Link (RFC 8288) to the events of ours, if
-// the end of the session is among them.
+// eventsLink returns the target of the Link (RFC 8288) to the session's events, if its end
+// is among them.
 func eventsLink(h http.Header) (target string, ok bool) {
 	for _, link := range h.Values("Link") {
 		target, parameters, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
@@ -99,10 +100,10 @@ func (n *notifying) Err() error {
 	}
 }
 
-// Close ends the session, and what listens.
+// Close ends the session, and listening.
 func (n *notifying) Close(ctx context.Context) error {
 	n.end(&cdn.Error{Op: n.client.Op, Stream: n.stream, Err: cdn.ErrLeft})
-	n.listen.Do(func() {}) // nothing begins to listen any more
+	n.listen.Do(func() {}) // listening cannot begin any more
 	n.cancel()
 	n.listener.Wait()
 	return n.session.Close(ctx)
@@ -138,7 +139,7 @@ func (n *notifying) hear() {
 	}
 }
 
-// errBroken: nothing was heard of the session, which may go on.
+// errBroken says that the stream told nothing of the session's end, which may go on.
 var errBroken = errors.New("the event stream broke off")
 
 // hearOnce reads the event stream, which it makes if there is none yet. It returns
@@ -161,7 +162,7 @@ func (n *notifying) hearOnce() error {
 	resp, err := n.ask(ctx, http.MethodGet, n.made, "")
 	if err != nil {
 		if !errors.Is(err, errBroken) {
-			n.made = nil // gone, or the session is: asking for another tells
+			n.made = nil // it is gone, or the session is: a request for another shows which
 		}
 		return errBroken
 	}
@@ -171,8 +172,8 @@ func (n *notifying) hearOnce() error {
 	return n.read(resp.Body, timer)
 }
 
-// ask makes a request. A server that does not know the session any more says why
-// it ended; all else may pass.
+// ask makes a request. A server that does not know the session any more says why it ended;
+// other errors may be temporary.
 func (n *notifying) ask(ctx context.Context, method string, at *url.URL, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, at.String(), strings.NewReader(body))
 	if err != nil {
@@ -224,10 +225,10 @@ func (n *notifying) read(body io.Reader, timer *time.Timer) error {
 	return errBroken
 }
 
-// ended returns what the event says.
+// ended returns the error of an event.
 func (n *notifying) ended(data string) error {
 	var d struct{ Code, Detail string }
-	_ = json.Unmarshal([]byte(data), &d) // what cannot be read says nothing
+	_ = json.Unmarshal([]byte(data), &d) // without data it says no reason
 	if d.Code == "" {
 		d.Code = cdn.ErrorCode(errBroken)
 	}

@@ -15,7 +15,7 @@ import (
 // request does not ask for.
 func TestPeculiarPublishers(t *testing.T) {
 	const sdp = "application/sdp"
-	s := serve(t, false)
+	s := serve(t, false, nil)
 	target := &Target{}
 	plain := target.offer()
 	lines := func(edit func(line string) string) string {

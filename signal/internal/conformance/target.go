@@ -48,8 +48,8 @@ type response struct {
 	body string
 }
 
-// do makes a request, with header lines of "Name: value", and follows no
-// redirects.
+// do makes a request, with header lines of "Name: value", where "Name: " takes one out,
+// and follows no redirects.
 func (t *Target) do(ctx context.Context, method, target, body string, header ...string) (*response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {
@@ -60,7 +60,9 @@ func (t *Target) do(ctx context.Context, method, target, body string, header ...
 	}
 	for _, h := range header {
 		name, value, _ := strings.Cut(h, ": ")
-		req.Header.Set(name, value)
+		if req.Header.Set(name, value); value == "" {
+			req.Header.Del(name)
+		}
 	}
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {

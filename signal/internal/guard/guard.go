@@ -1,6 +1,6 @@
-// Package guard bounds how long one HTTP request may occupy a server: its body
-// has to arrive, and its answer has to be taken, in time. A handler can do that
-// on any server, whatever that one's own timeouts are.
+// Package guard bounds how long one HTTP request may occupy a server: its body has to
+// arrive, and its answer has to be read, in time. A handler can do that on any server,
+// whatever the server's own timeouts are.
 package guard
 
 import (
@@ -16,10 +16,10 @@ import (
 
 // Limits bounds a request. The zero value has the defaults.
 type Limits struct {
-	// Body is within what time a body has to arrive. If zero, 10 s.
+	// Body is the time within which a body has to arrive. If zero, 10 s.
 	Body time.Duration
-	// Answer is within what time an answer, or a part of one that is sent bit by
-	// bit, has to be taken. If zero, 10 s.
+	// Answer is the time within which the client has to read an answer, or a part of one
+	// that is sent in parts. If zero, 10 s.
 	Answer time.Duration
 }
 
@@ -37,17 +37,16 @@ func (l Limits) answer() time.Duration {
 	return 10 * time.Second
 }
 
-// Serve has h answer a request within the limits. Where the server keeps idle
-// connections for ever, having no IdleTimeout and no ReadTimeout, the connection
-// is closed after the answer: nothing but the server could bound its wait for
-// the next request.
+// Serve lets h answer a request within the limits. Where the server keeps idle connections
+// for ever, with no IdleTimeout and no ReadTimeout, the connection is closed after the
+// answer: only the server could bound its wait for the next request.
 func (l Limits) Serve(w http.ResponseWriter, r *http.Request, h func(http.ResponseWriter, *http.Request)) {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), limits: l}
 	out.closes = server != nil && idleTimeout(server) <= 0
 	if r.Body != nil && r.Body != http.NoBody {
 		out.unread = true
-		_ = out.control.SetReadDeadline(time.Now().Add(l.body())) // or it is a server that has no deadlines
+		_ = out.control.SetReadDeadline(time.Now().Add(l.body())) // some servers have no deadlines
 	}
 	h(out, r)
 	if server != nil && !out.closes && !out.unread && out.wrote {
@@ -59,8 +58,8 @@ func (l Limits) Serve(w http.ResponseWriter, r *http.Request, h func(http.Respon
 	}
 }
 
-// idleTimeout returns how long a server waits for a connection's next request;
-// not above zero: for ever.
+// idleTimeout returns how long a server waits for a connection's next request; zero or
+// less: for ever.
 func idleTimeout(s *http.Server) time.Duration {
 	if s.IdleTimeout != 0 {
 		return s.IdleTimeout
@@ -68,7 +67,7 @@ func idleTimeout(s *http.Server) time.Duration {
 	return s.ReadTimeout
 }
 
-// writer sets the deadline of an answer as that begins.
+// writer sets the deadline of an answer when the answer begins.
 type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -99,8 +98,8 @@ func (w *writer) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// ReadBody returns the body of a request, of at most limit bytes. If there is
-// none to be had in time, it answers with the problem and returns false.
+// ReadBody returns the body of a request, of at most limit bytes. If the body does not
+// arrive in time, it answers with the problem and returns false.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
@@ -122,7 +121,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, bool
 	return nil, false
 }
 
-// A Stream is an answer that is sent bit by bit for as long as it takes.
+// A Stream is an answer that is sent in parts, without a limit on the whole.
 type Stream struct {
 	w       io.Writer
 	control *http.ResponseController
@@ -135,7 +134,7 @@ func (l Limits) NewStream(w http.ResponseWriter) *Stream {
 	return &Stream{w: w, control: http.NewResponseController(w), limits: l}
 }
 
-// Send sends a part. It fails if that is not taken in time.
+// Send sends a part. It fails if the client does not read it in time.
 func (s *Stream) Send(part string) error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.limits.answer()))
 	if _, err := io.WriteString(s.w, part); err != nil {

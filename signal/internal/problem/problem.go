@@ -1,8 +1,8 @@
 // Package problem carries errors over HTTP as problem details (RFC 9457). The
 // member "code" names the sentinel of package cdn, so that both sides of a
 // connection see the same error; docs/problems.md lists the codes. "detail" is a
-// sentence for people. The text of an error never travels: it may hold
-// addresses, or what an Authorizer said.
+// sentence for people. The text of an error is never sent: it may hold
+// addresses, or the text of an Authorizer's error.
 package problem
 
 import (
@@ -49,8 +49,8 @@ func New(k kind, detail string) Details {
 	return d
 }
 
-// Of returns the problem that err is. Of what it does not know it says nothing
-// but that it failed.
+// Of returns the problem for err. An error that wraps no sentinel is the problem that
+// something failed.
 func Of(err error) Details {
 	k, sentence := kindOf(err)
 	d := New(k, sentence)
@@ -75,7 +75,8 @@ func kindOf(err error) (kind, string) {
 	return internal, ""
 }
 
-// sentenceOf returns the outermost sentence for the client, "" if err has none.
+// sentenceOf returns the outermost sentence for the client, which names the limit that is
+// reached, or "" if err has none.
 func sentenceOf(err error) string {
 	var e *cdn.Error
 	for errors.As(err, &e) {
@@ -83,6 +84,10 @@ func sentenceOf(err error) string {
 			return e.Detail
 		}
 		err = e.Err
+	}
+	var limit *cdn.LimitError
+	if errors.As(err, &limit) {
+		return "The server accepts no more at the moment: its limit " + limit.Name + " is reached."
 	}
 	return ""
 }
@@ -113,7 +118,7 @@ func (d Details) Write(w http.ResponseWriter) {
 	if d.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((d.retry+time.Second-1)/time.Second)))
 	}
-	if d.Status == http.StatusUnauthorized {
+	if d.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(d.Status)
@@ -126,9 +131,8 @@ func WriteError(w http.ResponseWriter, err error) { Of(err).Write(w) }
 // maxBody bounds what is read of a problem, in bytes.
 const maxBody = 16 << 10
 
-// Read returns the error that a response with an error status stands for.
-// conflict is what "409 Conflict" means where the server does not say: WHIP and
-// WHEP use it for different things.
+// Read returns the error that a response with an error status stands for. conflict is the
+// meaning of "409 Conflict" without a code: WHIP and WHEP use it for different things.
 func Read(op string, stream cdn.StreamID, resp *http.Response, conflict error) error {
 	e := &cdn.Error{Op: op, Stream: stream, Node: cdn.NodeID(resp.Request.URL.Host)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
@@ -155,8 +159,8 @@ type remote struct {
 func (r remote) Error() string { return r.detail }
 func (r remote) Unwrap() error { return r.error }
 
-// sentinel returns what an answer means. A code or a status that is not known
-// counts as its class does (RFC 9110 section 15).
+// sentinel returns the sentinel of package cdn that an answer stands for. An unknown code or
+// status counts as its class does (RFC 9110 section 15).
 func sentinel(code string, status int, conflict error) error {
 	for _, r := range reasons {
 		if r.code == code {

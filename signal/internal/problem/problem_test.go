@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +36,22 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 	for code := range documented {
 		require.True(t, known[code], "%s is not used", code)
+	}
+}
+
+// docs/troubleshooting.md quotes what clients are told.
+func TestSentencesAreQuoted(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/troubleshooting.md")
+	require.NoError(t, err)
+	rows := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z-]+)`, ([0-9]+): ([^|]+) \\|").FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(rows), 7)
+	for _, row := range rows {
+		at := slices.IndexFunc(reasons, func(r reason) bool { return r.code == row[1] })
+		require.GreaterOrEqual(t, at, 0, row[1])
+		require.Equal(t, reasons[at].sentence, row[3])
+		if row[1] != "not-found" { // for players it has a status of its own
+			require.Equal(t, strconv.Itoa(reasons[at].status), row[2], row[1])
+		}
 	}
 }
 
@@ -79,4 +96,15 @@ func TestStatusesWithoutCode(t *testing.T) {
 			require.ErrorIs(t, Read("x", "live", resp, cdn.ErrStale), want, "%d", status)
 		}
 	}
+}
+
+// Who is refused for a limit is told which.
+func TestLimitsAreNamed(t *testing.T) {
+	err := &cdn.Error{Op: "play", Stream: "live", Err: &cdn.LimitError{Name: "stream_viewers", Limit: 7}}
+	w := httptest.NewRecorder()
+	Of(err).Write(w)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Contains(t, w.Body.String(), `"code":"over-limit"`)
+	require.Contains(t, w.Body.String(), "its limit stream_viewers is reached")
+	require.NotContains(t, w.Body.String(), "7", "the number is for the log")
 }

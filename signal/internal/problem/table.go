@@ -10,22 +10,24 @@ import (
 type kind struct {
 	code     string
 	status   int
-	sentence string // for people, where there is nothing more precise to say
+	sentence string // for people, unless the error has a more precise one
 }
 
-// reasons are the problems that a sentinel of package cdn stands for, under the code
-// that it has there. Of several with one status, the first is what that status means
-// in an answer without a code.
+// reasons are the problems of the sentinels of package cdn, under their codes. Of several
+// with one status, the first is the meaning of that status without a code.
 var reasons = []reason{
 	because(cdn.ErrUnauthorized, http.StatusUnauthorized, "A valid token is needed for this."),
+	because(cdn.ErrExpired, http.StatusUnauthorized, "The token has expired."),
 	because(cdn.ErrForbidden, http.StatusForbidden, "The token does not allow this."),
 	because(cdn.ErrNotFound, http.StatusNotFound, "Nobody publishes this stream at the moment."),
-	because(cdn.ErrAlreadyPublishing, http.StatusConflict, "The stream has a publisher already."),
-	because(cdn.ErrStale, http.StatusConflict, "The stream is published elsewhere by now."),
+	because(cdn.ErrAlreadyPublishing, http.StatusConflict, "The stream already has a publisher."),
+	because(cdn.ErrStale, http.StatusConflict, "A newer publication of the stream exists elsewhere."),
 	because(cdn.ErrNoCommonCodec, http.StatusUnprocessableEntity, "The two sides have no codec in common."),
-	because(cdn.ErrUnsupported, http.StatusUnprocessableEntity, "The request asks for something that this server does not do."),
-	because(cdn.ErrOverLimit, http.StatusServiceUnavailable, "The server takes no more at the moment."),
-	because(cdn.ErrLoop, http.StatusLoopDetected, "The stream would come back to where it was asked for."),
+	because(cdn.ErrUnsupported, http.StatusUnprocessableEntity, "The request asks for something that this server does not support."),
+	because(cdn.ErrOverLimit, http.StatusServiceUnavailable, "The server accepts no more sessions at the moment."),
+	because(cdn.ErrDraining, http.StatusServiceUnavailable, "The server is draining: it accepts no new sessions."),
+	because(cdn.ErrUnavailable, http.StatusServiceUnavailable, "The server cannot check the token at the moment. Try again in a few seconds."),
+	because(cdn.ErrLoop, http.StatusLoopDetected, "The stream would come back to the node that asks for it."),
 	because(cdn.ErrEnded, http.StatusGone, "The publisher has ended the stream."),
 	because(cdn.ErrTooSlow, http.StatusGone, "The connection is too slow for this stream."),
 	because(cdn.ErrSuperseded, http.StatusGone, "Another publisher has taken the stream over."),
@@ -53,15 +55,15 @@ var (
 	NoSession      = kind{"no-session", http.StatusNotFound, "There is no such session."}
 	NoStream       = kind{"no-event-stream", http.StatusNotFound, "There is no such event stream."}
 	Method         = kind{"method", http.StatusMethodNotAllowed, "This address does not answer that method."}
-	MediaType      = kind{"media-type", http.StatusUnsupportedMediaType, "The body is of a type that is not taken here."}
+	MediaType      = kind{"media-type", http.StatusUnsupportedMediaType, "The body is of a type that is not accepted here."}
 	TooLarge       = kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too long."}
 	SlowBody       = kind{"slow-body", http.StatusRequestTimeout, "The body took too long to arrive."}
 	BrokenBody     = kind{"broken-body", http.StatusBadRequest, "The body could not be read."}
 	NoMatch        = kind{"if-match-missing", http.StatusPreconditionRequired, "The request needs an If-Match header."}
-	OtherMatch     = kind{"if-match-stale", http.StatusPreconditionFailed, "The ICE session is another one by now."}
+	OtherMatch     = kind{"if-match-stale", http.StatusPreconditionFailed, "The ICE session has been restarted since."}
 	Answered       = kind{"answered", http.StatusUnprocessableEntity, "This session has its answer already."}
 	UnknownEvent   = kind{"unknown-event", http.StatusUnprocessableEntity, "There is no event of that name."}
-	TooManyStreams = kind{"too-many-event-streams", http.StatusTooManyRequests, "The session has as many event streams as it may have."}
+	TooManyStreams = kind{"too-many-event-streams", http.StatusTooManyRequests, "The session has as many event streams as it is allowed."}
 )
 
 // ours are all the problems of HTTP itself.
@@ -70,5 +72,5 @@ var ours = []kind{
 	Answered, UnknownEvent, TooManyStreams,
 }
 
-// internal is the problem of an error that says nothing to strangers.
+// internal is the problem of an error whose text clients are not told.
 var internal = kind{"", http.StatusInternalServerError, ""}

@@ -1,4 +1,4 @@
-// Package remote says where a request comes from, which a reverse proxy may have
+// Package remote finds the client's address of a request, which a reverse proxy may have
 // forwarded.
 package remote
 
@@ -8,57 +8,53 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/deltacdn/delta/internal/trouble"
 )
 
 // A Resolver finds the addresses of clients. Its methods may be called
 // concurrently.
 type Resolver struct {
 	proxies []netip.Prefix
-	log     *slog.Logger
-	warn    sync.Once
+	wrong   *trouble.Reporter
 }
 
-// New returns a Resolver that believes what proxies say of where a request comes
-// from. A nil logger is allowed.
+// New returns a Resolver that believes the client addresses that proxies forward. A nil
+// logger is allowed.
 func New(proxies []netip.Prefix, log *slog.Logger) *Resolver {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Resolver{proxies: slices.Clone(proxies), log: log}
+	return &Resolver{proxies: slices.Clone(proxies), wrong: trouble.NewReporter(log)}
 }
 
 // proxied is the address of a client that a proxy does not name.
 const proxied = "proxied:0"
 
-// Client returns host:port of the client. A forwarded address counts where a
-// declared proxy tells of it; its port is not known then, and 0. What others say
-// is not believed, with one warning: they count as the clients themselves.
+// Client returns host:port of the client. A forwarded address counts where a declared proxy
+// forwards it; its port is not known then, and 0. Other forwarded addresses are ignored,
+// with a rare warning: their senders count as the clients.
 func (x *Resolver) Client(r *http.Request) string {
 	if !Forwarded(r) {
 		return r.RemoteAddr
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !x.isProxy(peer.Addr()) {
-		x.warn.Do(func() {
-			x.log.Warn("a forwarded address is not believed, since it is not from a declared proxy: if there is one, all of its clients share its address",
-				"remote", r.RemoteAddr)
-		})
+		x.wrong.Report(trouble.Proxy, peer.Addr().String(), "remote", peer.Addr().String())
 		return r.RemoteAddr
 	}
 	client := x.forwarded(r.Header)
 	switch {
 	case !client.IsValid():
-		return r.RemoteAddr // the proxy says nothing that can be used
+		return r.RemoteAddr // the proxy forwards no usable address
 	case client.IsLoopback():
 		return proxied // local to the proxy, which may be on another machine
 	}
 	return netip.AddrPortFrom(client, 0).String()
 }
 
-// Node returns host:port of another node, to which it matters whether it is on
-// this machine. One that comes through a proxy may be anywhere, whoever says what
-// of it: it is not local because the proxy is.
+// Node returns host:port of another node, of which it matters whether it is on this machine.
+// One behind a proxy may be anywhere: it is not local because the proxy is.
 func (x *Resolver) Node(r *http.Request) string {
 	addr := x.Client(r)
 	if Forwarded(r) && isLoopback(addr) {
@@ -72,8 +68,7 @@ func isLoopback(addr string) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// Forwarded reports whether a proxy has forwarded the request, or the client says
-// that one has.
+// Forwarded reports whether a proxy has forwarded the request, or the client claims so.
 func Forwarded(r *http.Request) bool {
 	for name := range r.Header {
 		switch {
@@ -89,9 +84,9 @@ func (x *Resolver) isProxy(addr netip.Addr) bool {
 	return slices.ContainsFunc(x.proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// forwarded returns the client that the headers name, the zero Addr if none. Of the
-// two headers a proxy may write one and pass the other through as the client has
-// made it up: where they differ, neither is believed.
+// forwarded returns the client that the headers name, the zero Addr if none. A proxy
+// may write one of the two headers and pass the other through as the client made it up:
+// where they differ, neither is believed.
 func (x *Resolver) forwarded(h http.Header) netip.Addr {
 	standard, legacy := h.Values("Forwarded"), h.Values("X-Forwarded-For")
 	switch {
@@ -107,9 +102,9 @@ func (x *Resolver) forwarded(h http.Header) netip.Addr {
 	return a
 }
 
-// client returns the last of the addresses that a request came through that is no
-// proxy: what stands ahead of it is what the client says. An address that cannot be
-// read hides all ahead of it.
+// client returns the last of the addresses of a request's path that is not a proxy's: those
+// in front of it are the client's claims. An address that cannot be read hides all in front
+// of it.
 func (x *Resolver) client(hops []netip.Addr) (client netip.Addr) {
 	for _, hop := range slices.Backward(hops) {
 		if !hop.IsValid() {

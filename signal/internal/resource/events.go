@@ -13,8 +13,8 @@ import (
 	"github.com/deltacdn/delta/signal/internal/problem"
 )
 
-// A player hears of its session by server-sent events, as WHEP's core extensions
-// describe it (webrtc-http-egress-events.md in
+// A player is notified of its session by server-sent events, as WHEP's core extensions
+// describe (webrtc-http-egress-events.md in
 // https://github.com/wish-wg/webrtc-http-egress-protocol): the 201 has a Link to
 // the session's events; POST of the wanted names there makes an event stream; GET
 // of its URL is the stream, and DELETE ends it.
@@ -31,18 +31,18 @@ const (
 	eventInactive    = "inactive"
 	eventViewerCount = "viewercount"
 	eventReconnect   = "reconnect"
-	EventEnded       = "ended" // ours, as those that follow
+	EventEnded       = "ended" // Delta's own, as are those below
 	eventLayer       = "layer"
 	eventCodec       = "codec"
 )
 
 var (
 	coreEvents = []string{eventActive, eventInactive, eventViewerCount, eventReconnect}
-	// ownEvents need a session that tells its status, but for the first.
+	// ownEvents need a [signal.StatusSession], except for the first.
 	ownEvents = []string{EventEnded, eventLayer, eventCodec}
 )
 
-// announced returns the events that a session can tell.
+// announced returns the events that a session supports.
 func announced(session signal.Session) (core, own []string) {
 	if _, ok := session.(signal.StatusSession); ok {
 		return coreEvents, ownEvents
@@ -80,7 +80,7 @@ type subscriptions struct {
 	last int // number of the newest
 }
 
-// add makes a stream of the events named. It is false where there are too many.
+// add makes a stream of the events named. It returns false where there are too many.
 func (s *subscriptions) add(names []string) (id string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *subscriptions) find(id string, session signal.Session) *subscription {
 	return sub
 }
 
-// remove ends the stream named. It is false if there is none.
+// remove ends the stream named. It returns false if there is none.
 func (s *subscriptions) remove(id string) bool {
 	s.mu.Lock()
 	sub := s.all[id]

@@ -12,11 +12,13 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/trouble/seldom"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/internal/guard"
 	"github.com/deltacdn/delta/signal/internal/problem"
@@ -35,12 +37,13 @@ const (
 type Config struct {
 	Prefix  string // that the handler is mounted at
 	MaxBody int64  // bytes of a request's body; 0: 256 KiB
-	// Playback: WHEP. Layers, server offers and event streams are there, and a
-	// PATCH need not say If-Match.
+	// Playback is set for WHEP: it has layers, server offers and event streams, and a PATCH
+	// need not have If-Match.
 	Playback bool
-	Links    []string       // values of Link headers
-	Origin   string         // for Access-Control-Allow-Origin; "": "*"
-	Proxies  []netip.Prefix // whose word on where a request comes from is taken
+	Links    []string          // values of Link headers
+	Servers  signal.ICEServers // for each client, beside Links; nil: none
+	Origin   string            // for Access-Control-Allow-Origin; "": "*"
+	Proxies  []netip.Prefix    // reverse proxies, whose forwarded client addresses are believed
 	Logger   *slog.Logger
 	Limits   guard.Limits
 }
@@ -52,6 +55,7 @@ type Server struct {
 	remote  *remote.Resolver
 	table   table
 	streams streams
+	wrong   seldom.Pacer[string]
 }
 
 // New returns a server that asks h for sessions.
@@ -78,7 +82,7 @@ func New(h signal.Handler, c Config) (*Server, error) {
 
 // Close ends the event streams and the sessions, and waits for the sessions.
 func (s *Server) Close() error {
-	defer s.streams.close() // they tell why their sessions end, if there is time
+	defer s.streams.close() // first they say why their sessions end, if there is time
 	return s.table.close()
 }
 
@@ -113,6 +117,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.serveSession(w, r, stream, id)
 		return
 	}
+	keepPrivate(w, r)
 	switch r.Method {
 	case http.MethodPost:
 		s.create(w, r, stream)
@@ -125,6 +130,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case http.MethodOptions:
 		w.Header().Set("Accept-Post", TypeSDP)
+		s.addEarlyServerLinks(w.Header(), r, stream)
 		s.options(w, "GET, HEAD, POST, OPTIONS")
 	default:
 		notAllowed(w, "GET, HEAD, POST, OPTIONS")
@@ -137,11 +143,16 @@ func (s *Server) allowOrigin(w http.ResponseWriter) {
 	h.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Server-Timing, Accept-Patch, Retry-After, WWW-Authenticate")
 }
 
-// options answers a preflight. RFC 9725 section 4.6 wants no Links in it.
+// allowHeaders are the request headers that pages may send.
+const allowHeaders = "Authorization, Content-Type, If-Match, Accept, Last-Event-ID, traceparent, tracestate"
+
+// options answers a preflight, or another OPTIONS request.
 func (s *Server) options(w http.ResponseWriter, methods string) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", methods)
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, Accept, Last-Event-ID")
+	if h.Get("Access-Control-Allow-Headers") == "" {
+		h.Set("Access-Control-Allow-Headers", allowHeaders)
+	}
 	h.Set("Access-Control-Max-Age", "86400")
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -151,23 +162,23 @@ func notAllowed(w http.ResponseWriter, methods string) {
 	problem.New(problem.Method, "This address answers "+methods+".").Write(w)
 }
 
-// create makes a session of an offer: RFC 9725 section 4.2.
+// create makes a session from an offer (RFC 9725 section 4.2).
 func (s *Server) create(w http.ResponseWriter, r *http.Request, stream cdn.StreamID) {
 	begun := time.Now()
 	offer, ok := s.readOffer(w, r, stream)
 	if !ok {
 		return
 	}
-	session, err := s.start(r.Context(), offer)
+	session, err := s.start(traced(r), offer)
 	if err != nil {
 		s.refuseOffer(w, r, offer, err)
 		return
 	}
-	e := &entry{Session: session}
+	e := &entry{Session: session, endpoint: endpoint(s.config.Prefix+string(stream), r)}
 	e.generations.use(ufragOf(offer.SDP))
 	location, ok := s.table.add(s.config.Prefix+string(stream)+separator, e)
 	if !ok || r.Context().Err() != nil {
-		// The server closes, or the client has gone: nobody would end it.
+		// The server closes, or the client has gone and would not end it.
 		s.table.drop(location)
 		_ = session.Close()
 		problem.WriteError(w, cdn.ErrClosed)
@@ -179,13 +190,17 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, stream cdn.Strea
 	h.Set("ETag", etag(answer))
 	h.Set("Accept-Patch", TypeFragment)
 	h.Set("Server-Timing", "offer;dur="+strconv.FormatFloat(float64(time.Since(begun).Microseconds())/1000, 'f', 3, 64))
-	for _, link := range s.config.Links {
-		h.Add("Link", link)
-	}
+	s.addServerLinks(h, r, offer)
 	if s.config.Playback && offer.SDP != "" {
 		addEventLinks(h, location, session)
 	}
 	write(w, http.StatusCreated, TypeSDP, answer)
+}
+
+// traced returns the request's context with the client's trace (W3C Trace Context).
+func traced(r *http.Request) context.Context {
+	state := strings.Join(r.Header.Values("tracestate"), ",")
+	return cdn.WithTrace(r.Context(), cdn.ParseTraceContext(r.Header.Get("traceparent"), state))
 }
 
 // write answers with a body.
@@ -193,7 +208,7 @@ func write(w http.ResponseWriter, status int, kind, body string) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // a client that went now is missed by its session
+	_, _ = io.WriteString(w, body) // its session notices a client that is gone
 }
 
 func (s *Server) start(ctx context.Context, o signal.Offer) (signal.Session, error) {
@@ -207,7 +222,7 @@ func (s *Server) start(ctx context.Context, o signal.Offer) (signal.Session, err
 	return inviter.Invite(ctx, o)
 }
 
-// readOffer reads the request's offer, or answers why it is none.
+// readOffer reads the request's offer, or answers the request with an error.
 func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.StreamID) (o signal.Offer, ok bool) {
 	body, ok := guard.ReadBody(w, r, s.config.MaxBody)
 	if !ok {
@@ -218,14 +233,20 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 		problem.New(problem.MediaType, "An offer is of type "+TypeSDP+".").Write(w)
 		return o, false
 	}
-	o = signal.Offer{Stream: stream, SDP: string(body), Credential: bearer(r), RemoteAddr: s.remote.Client(r)}
-	if o.SDP == "" { // a node, perhaps, to which it matters whether it is on this machine
+	o = signal.Offer{Stream: stream, SDP: string(body), Query: r.URL.Query(), RemoteAddr: s.remote.Client(r)}
+	var err error
+	if o.Credential, err = takeToken(r, o.Query); err != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_request"`)
+		s.refuse(w, r, problem.Of(err), err)
+		return o, false
+	}
+	if o.SDP == "" { // perhaps of a node: whether that is on this machine matters
 		o.RemoteAddr = s.remote.Node(r)
 	}
 	if !s.config.Playback {
-		o.Publication = r.URL.Query().Get("publication")
+		o.Publication = o.Query.Get("publication")
 	} else {
-		o.Layer = r.URL.Query().Get("layer")
+		o.Layer = o.Query.Get("layer")
 		o.Node = cdn.NodeID(r.Header.Get(HeaderNode))
 		for id := range strings.SplitSeq(r.Header.Get(HeaderPath), ",") {
 			if id = strings.TrimSpace(id); id != "" {
@@ -236,7 +257,7 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 	return o, true
 }
 
-// The headers by which a node says who it is and how its wish came here.
+// The headers by which a node names itself and the path of its request.
 const (
 	HeaderNode = "Delta-Node"
 	HeaderPath = "Delta-Path"
@@ -250,36 +271,53 @@ func mediaType(r *http.Request) string {
 	return t
 }
 
-// bearer returns the token of the Authorization header (RFC 6750 section 2.1),
-// "" if there is none. Whatever else stands there counts as none: clients send
-// "Bearer" without a token, or a proxy's "Basic", to servers that ask for
-// nothing, and one that does ask refuses what it is not shown.
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
+// endpoint returns the path and the query of the request that made a session.
+func endpoint(path string, r *http.Request) string {
+	if r.URL.RawQuery != "" {
+		path += "?" + r.URL.RawQuery
 	}
-	return strings.TrimSpace(token)
+	return path
 }
 
-// retryPlayer is when a player should try again while nobody publishes.
+// elsewhere returns the URL to which err redirects the client, "" if it does not: the other
+// node has its endpoints at the same paths (RFC 9725 section 4.5).
+func elsewhere(path string, r *http.Request, err error) string {
+	var to *signal.RedirectError
+	if !errors.As(err, &to) {
+		return ""
+	}
+	base, err := url.Parse(to.URL)
+	if err != nil || base.Scheme != "https" && base.Scheme != "http" || base.Host == "" {
+		return ""
+	}
+	return strings.TrimRight(base.String(), "/") + endpoint(path, r)
+}
+
+// retryPlayer is after how long a player should try again while nobody publishes.
 const retryPlayer = 2 * time.Second
 
 // refuseOffer answers an offer with err.
 func (s *Server) refuseOffer(w http.ResponseWriter, r *http.Request, o signal.Offer, err error) {
+	if target := elsewhere(s.config.Prefix+string(o.Stream), r, err); target != "" {
+		s.config.Logger.Info("request redirected", "path", r.URL.Path, "err", err) // which says where to; a query may hold secrets
+		w.Header().Set("Location", target)
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return
+	}
 	d := problem.Of(err)
-	// Without a live publisher the answer to a player is "409 Conflict" and when
-	// to try again (draft-ietf-wish-whep, "Playback session set up"). Nodes, which
-	// send no offer, have always been told 404.
+	// Without a live publisher the answer to a player is "409 Conflict" with Retry-After
+	// (draft-ietf-wish-whep, "Playback session set up"). Nodes, which send no offer, have
+	// always been told 404.
 	noPublisher := errors.Is(err, cdn.ErrNotFound) || errors.Is(err, cdn.ErrEnded)
 	if noPublisher && s.config.Playback && o.SDP != "" {
 		d = d.As(http.StatusConflict).RetryAfter(retryPlayer)
 	}
+	challenge(w, d.Status, o.Credential != "")
 	s.refuse(w, r, d, err)
 }
 
-// refuse answers with the problem d that err is, and logs what the answer does
-// not say.
+// refuse answers with the problem d, which err is, and logs err.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, d problem.Details, err error) {
 	path, _, _ := strings.Cut(r.URL.Path, separator) // what follows is a secret
 	switch {
@@ -292,7 +330,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, d problem.Detail
 	d.Write(w)
 }
 
-// etag names the ICE session of a description of ours (RFC 9725 section 4.3.1).
+// etag returns the entity-tag of the ICE session of our description (RFC 9725 section
+// 4.3.1).
 func etag(sdp string) string {
 	if ufrag := ufragOf(sdp); ufrag != "" {
 		return strconv.Quote(ufrag)

@@ -12,19 +12,19 @@ import (
 	"github.com/deltacdn/delta/signal/internal/problem"
 )
 
-// An entry is a session with what its resource knows of it.
+// An entry is a session and what its resource knows about it.
 type entry struct {
 	signal.Session
-	patching    sync.Mutex  // held while a fragment is taken: If-Match and ETag belong together
+	endpoint    string      // path and query of the request that made it; static
+	patching    sync.Mutex  // held while a fragment is applied: If-Match and ETag belong together
 	generations generations // guarded by patching
 	events      subscriptions
 }
 
-// generations are the ICE user name fragments that a client has had, the present
-// one last.
+// generations are the ICE user name fragments that a client has used, the current one last.
 type generations []string
 
-// maxGenerations bounds those that are remembered.
+// maxGenerations bounds the fragments that are remembered.
 const maxGenerations = 8
 
 func (g *generations) use(ufrag string) {
@@ -36,14 +36,14 @@ func (g *generations) use(ufrag string) {
 	}
 }
 
-// past reports whether a client has gone over from that one to another.
+// past reports whether a client has used that one and uses another now.
 func (g generations) past(ufrag string) bool {
 	n := len(g)
 	return n > 0 && g[n-1] != ufrag && slices.Contains(g[:n-1], ufrag)
 }
 
-// serveSession answers requests to a session's own URL, and to what is below it.
-// To know it is to be allowed to change the session, so no token is asked for.
+// serveSession answers requests to a session's URL, and to what is below it. Whoever knows
+// the URL may change the session, so no token is needed.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn.StreamID, rest string) {
 	id, below, isBelow := strings.Cut(rest, "/")
 	path := s.config.Prefix + string(stream) + separator + id
@@ -78,7 +78,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn
 	}
 }
 
-// find returns the session at path, or answers why there is none.
+// find returns the session at path, or answers the request with why there is none.
 func (s *Server) find(w http.ResponseWriter, path string) *entry {
 	e, gone := s.table.find(path)
 	switch {
@@ -97,12 +97,12 @@ func (s *Server) delete(w http.ResponseWriter, path string, e *entry) {
 		problem.New(problem.NoSession, "").Write(w)
 		return
 	}
-	_ = e.Close() // it has no way to fail that the client could mend
+	_ = e.Close() // the client could do nothing about a failure
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 }
 
-// patch takes candidates, new ICE credentials, or the answer to our offer.
+// patch applies candidates, new ICE credentials, or the answer to our offer.
 func (s *Server) patch(w http.ResponseWriter, r *http.Request, e *entry) {
 	body, ok := guard.ReadBody(w, r, s.config.MaxBody)
 	if !ok {
@@ -128,7 +128,7 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, e *entry) {
 	}
 }
 
-// trickle takes a fragment. Overlapping requests are taken one after the other.
+// trickle applies a fragment. Concurrent requests are handled one after another.
 func (s *Server) trickle(w http.ResponseWriter, r *http.Request, e *entry, fragment string) {
 	e.patching.Lock()
 	defer e.patching.Unlock()

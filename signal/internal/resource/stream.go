@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,9 +14,9 @@ import (
 )
 
 const (
-	// keepAlive is how often an event stream says that it is there.
+	// keepAlive is the interval of an event stream's keep-alive comments.
 	keepAlive = 15 * time.Second
-	// countEvery is how often a change of the number of viewers is told at most.
+	// countEvery is the least interval between two events about the number of viewers.
 	countEvery = time.Second
 )
 
@@ -32,9 +33,9 @@ type subscription struct {
 
 func (sub *subscription) wants(name string) bool { return slices.Contains(sub.names, name) }
 
-// attach gives the stream to a request, and ends the one that reads it: a player
-// that connects again has lost that. It is false when the stream is over. The
-// caller must call detach.
+// attach gives the stream to a request, and ends the one that reads it: a player that
+// connects again has lost that. It returns false when the stream is over. The caller must
+// call detach.
 func (sub *subscription) attach(ctx context.Context) (_ context.Context, detach func(), ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	sub.mu.Lock()
@@ -62,8 +63,7 @@ func (sub *subscription) end() {
 	}
 }
 
-// listen is an event stream for as long as the session, its client and the server
-// last.
+// listen serves an event stream until the session, its client or the server ends.
 func (s *Server) listen(w http.ResponseWriter, r *http.Request, e *entry, id string) {
 	sub := e.events.find(id, e.Session)
 	if sub == nil {
@@ -91,16 +91,17 @@ func (s *Server) listen(w http.ResponseWriter, r *http.Request, e *entry, id str
 	w.WriteHeader(http.StatusOK)
 	out := s.config.Limits.NewStream(w)
 	if out.Send(": connected\n\n") == nil {
-		sub.tell(ctx, e.Session, out.Send)
+		sub.tell(ctx, e, out.Send)
 	}
 }
 
-// tell sends what the session's status comes to, until the session or ctx has
-// ended or send fails.
-func (sub *subscription) tell(ctx context.Context, session signal.Session, send func(string) error) {
+// tell sends the changes of the session's status until the session or ctx has ended or send
+// fails.
+func (sub *subscription) tell(ctx context.Context, e *entry, send func(string) error) {
+	session := e.Session
 	status, _ := session.(signal.StatusSession)
-	// Everything is told anew, since what was told before may not have arrived;
-	// but that nobody publishes is told only where somebody did.
+	// Everything is sent again, since earlier events may not have arrived. That nobody
+	// publishes is sent only where somebody did.
 	sub.told = signal.Status{Active: sub.told.Active}
 	first := true
 	quiet := time.Now()
@@ -119,7 +120,7 @@ func (sub *subscription) tell(ctx context.Context, session signal.Session, send 
 		}
 		text := ""
 		if status != nil {
-			text = sub.changes(status.Status(), first)
+			text = sub.changes(status.Status(), first, e.endpoint)
 		}
 		now := time.Now()
 		if text == "" && now.Sub(quiet) >= keepAlive {
@@ -136,7 +137,7 @@ func (sub *subscription) tell(ctx context.Context, session signal.Session, send 
 	}
 }
 
-// await returns when something may be to be told.
+// await returns when the status may have changed.
 func (sub *subscription) await(ctx context.Context, session signal.Session, status signal.StatusSession, longest time.Duration) {
 	if status != nil && (sub.wants(eventViewerCount) || sub.wants(eventLayer)) {
 		longest = min(longest, countEvery) // nobody is woken for these
@@ -153,9 +154,9 @@ func (sub *subscription) await(ctx context.Context, session signal.Session, stat
 	}
 }
 
-// changes returns the events that lead from what was told to now, and notes that
-// they are told.
-func (sub *subscription) changes(now signal.Status, first bool) (text string) {
+// changes returns the events that lead from the status sent last to now, which it notes as
+// sent.
+func (sub *subscription) changes(now signal.Status, first bool, endpoint string) (text string) {
 	before := sub.told
 	sub.told = now
 	add := func(name string, data any) {
@@ -176,7 +177,7 @@ func (sub *subscription) changes(now signal.Status, first bool) (text string) {
 	if now.Reconnect && (!before.Reconnect || now.ReconnectURL != before.ReconnectURL) {
 		data := map[string]string{}
 		if now.ReconnectURL != "" {
-			data["url"] = now.ReconnectURL
+			data["url"] = strings.TrimRight(now.ReconnectURL, "/") + endpoint
 		}
 		add(eventReconnect, data)
 	}
@@ -189,15 +190,15 @@ func (sub *subscription) changes(now signal.Status, first bool) (text string) {
 	return text
 }
 
-// event is one event, its data in a single line as the extension wants it.
+// event returns one event, with its data in a single line as the extension requires.
 func event(name string, data any) string {
 	line, _ := json.Marshal(data) // maps of strings always can be
 	return "event: " + name + "\ndata: " + string(line) + "\n\n"
 }
 
-// streams are the requests that listen to events. They end with the handler, and
-// with the server that they came by: [http.Server.Shutdown] waits for requests,
-// and would for ever.
+// streams are the requests that listen to events. They end with the handler, and with the
+// server that they came through: [http.Server.Shutdown] waits for requests, and would wait
+// for ever.
 type streams struct {
 	mu      sync.Mutex
 	servers map[*http.Server]*serving
@@ -221,9 +222,8 @@ func newStreams() streams {
 
 func (s *streams) close() { s.all.stop() }
 
-// watch has the streams of the server that a request came by end with it. It is
-// called for every request, since a server that shuts down takes no notice of new
-// wishes.
+// watch ends the streams of the server that a request came through when that shuts down. It
+// is called for every request, since a server that shuts down ignores new registrations.
 func (s *streams) watch(r *http.Request) {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {

@@ -31,7 +31,7 @@ func TestStreamsStayAlive(t *testing.T) {
 					time.Sleep(300 * time.Millisecond)
 				}
 			}()
-			sub.tell(ctx, session, func(text string) error {
+			sub.tell(ctx, &entry{Session: session}, func(text string) error {
 				sent = append(sent, strings.TrimSpace(text))
 				return nil
 			})

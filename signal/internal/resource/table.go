@@ -10,16 +10,14 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
-// What is known of a session that has ended is kept for a while, so that its
-// client learns why.
+// Why a session has ended is kept for a while, so that its client can learn it.
 const (
 	remember    = time.Minute
 	maxMemories = 1000
 )
 
-// table holds the sessions by their paths. Sessions that end by themselves are
-// found out when somebody asks for them, and now and then: no goroutine waits
-// for them.
+// A table holds the sessions by their paths. It notices sessions that end by themselves when
+// somebody requests them, and by a timer: no goroutine waits for them.
 type table struct {
 	mu       sync.Mutex
 	sessions map[string]*entry
@@ -33,7 +31,7 @@ type memory struct {
 	until time.Time
 }
 
-// sweepEvery bounds how long an ended session, and all that hangs on it, stays.
+// sweepEvery bounds how long an ended session stays in memory.
 const sweepEvery = 10 * time.Second
 
 func newTable() table {
@@ -93,7 +91,7 @@ func (t *table) endedLocked(path string, s *entry) bool {
 	return true
 }
 
-// find returns the session at path; or why it ended, if that is remembered.
+// find returns the session at path, or why it ended if that is remembered.
 func (t *table) find(path string) (*entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +104,7 @@ func (t *table) find(path string) (*entry, error) {
 	return nil, nil
 }
 
-// drop forgets the session at path altogether. It is false if there is none.
+// drop forgets the session at path altogether. It returns false if there is none.
 func (t *table) drop(path string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,6 +138,6 @@ func (t *table) close() error {
 	return g.Wait()
 }
 
-// closeAtOnce bounds how many sessions are closed at one time: each may wait
-// for its peer to hang up.
+// closeAtOnce bounds how many sessions are closed concurrently: each may wait for its peer
+// to hang up.
 const closeAtOnce = 64

@@ -1,0 +1,54 @@
+package redisdir_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/redisdir"
+)
+
+// A node announces itself on Redis, and another one finds it.
+func Example() {
+	addr, stop := startServer() // of Debian's redis-server
+	defer stop()
+
+	client := redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs:                 []string{addr}, // several: a Cluster; with MasterName: Sentinels
+		ContextTimeoutEnabled: true,           // without it calls do not end in time
+	})
+	defer client.Close()
+	dir, err := redisdir.New(client, redisdir.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dir.Close()
+	node, err := cdn.Listen(cdn.Config{ID: "o-eu1", URL: "https://o-eu1.example.com", Addr: "127.0.0.1:0", Directory: dir})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	node.Serve(cdn.RoleOrigin) // as origin.New does
+
+	// The other node is an edge or a relay with a Directory of its own.
+	found, err := redisdir.New(client, redisdir.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer found.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		nodes, err := found.Nodes(ctx)
+		if err == nil && len(nodes) == 1 {
+			fmt.Println(nodes[0].Node, "at", nodes[0].URL)
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	// Output: o-eu1 at https://o-eu1.example.com
+}

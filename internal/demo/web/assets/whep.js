@@ -1,0 +1,121 @@
+// A WHEP client: one session that receives a stream from a node. Whoever uses
+// it decides about trying again.
+
+import { whyNoConnection } from './sentences.js';
+import { Resource, withOpusParameters, withRoundTrip } from './signaling.js';
+import { Vigil } from './vigil.js';
+
+export class WhepSession {
+  #resource;
+  #events = null;
+  #abort = new AbortController();
+  #goodbye;
+  #vigil = null;
+  #transport = null;
+  #end;
+
+  // options: url, token, tell (called with the name and the data of each of the
+  // server's events but the last, and with 'silent' and the problem when nothing comes
+  // any more, and 'heard' when it does again), events (whether to hear of them: that takes one
+  // of the six connections that a browser makes to a server), patient (see Vigil).
+  constructor({ url, token, tell = () => {}, events = true, patient }) {
+    this.options = { events, tell, patient };
+    this.#resource = new Resource(url, token);
+    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    this.media = new MediaStream();
+    this.posted = 0; // performance.now() of the POST
+    // ended resolves with {code, detail} when the session is over: code is the server's;
+    // or "lost" if the connection broke, "not-connected" if there never was one, or "left"
+    // after close.
+    this.ended = new Promise((resolve) => { this.#end = resolve; });
+  }
+
+  get location() { return this.#resource.location; }
+
+  // url is the endpoint; once open, the one that has answered.
+  get url() { return this.#resource.url; }
+
+  // open resolves once the server has answered; media follows.
+  async open() {
+    const { pc } = this;
+    pc.addEventListener('track', ({ track, receiver }) => {
+      this.media.addTrack(track);
+      this.#follow(receiver.transport);
+    });
+    pc.addEventListener('connectionstatechange', () => this.#changed());
+    pc.addTransceiver('video', { direction: 'recvonly' });
+    pc.addTransceiver('audio', { direction: 'recvonly' });
+    this.posted = performance.now();
+    await this.#resource.negotiate(pc, {
+      // Without it a browser tells the sender that it plays mono (RFC 7587).
+      munge: (sdp) => withRoundTrip(withOpusParameters(sdp, ['stereo=1'])),
+      signal: this.#abort.signal,
+    });
+    this.#listen();
+  }
+
+  // listen lets the server tell at once, and why, when the session ends, and what
+  // happens until then. It resolves when the server tells, or does not.
+  async #listen() {
+    if (!this.options.events) return;
+    const names = ['ended', 'codec', 'active', 'inactive', 'reconnect'];
+    const url = await this.#resource.subscribe(names, this.#abort.signal).catch(() => null);
+    if (!url || this.#abort.signal.aborted) return;
+    const source = new EventSource(url);
+    this.#events = source;
+    for (const name of names) {
+      source.addEventListener(name, ({ data }) => {
+        let told = {};
+        try { told = JSON.parse(data); } catch { /* nothing more is told */ }
+        if (name === 'ended') this.#end({ code: told.code || 'ended', detail: told.detail || '' });
+        else this.options.tell(name, told);
+      });
+    }
+  }
+
+  // follow hears of the server's goodbye on the connection itself, of which its state
+  // says nothing. Why is told by an event, if there are any, or when the server is asked.
+  #follow(transport) {
+    if (!transport || transport === this.#transport) return;
+    this.#transport = transport;
+    transport.addEventListener('statechange', () => {
+      if (transport.state !== 'closed') return;
+      this.#goodbye = setTimeout(() => this.#doubt(), this.options.events ? 300 : 0);
+    });
+  }
+
+  #changed() {
+    switch (this.pc.connectionState) {
+      case 'connected': this.#watch(); break;
+      case 'failed': case 'closed': this.#doubt();
+    }
+  }
+
+  #watch() {
+    this.#vigil ??= new Vigil({
+      pc: this.pc,
+      probe: (milliseconds) => this.#resource.probe(milliseconds),
+      patient: this.options.patient,
+      told: (what, problem) => (what === 'over' ? this.#end(problem) : this.options.tell(what, problem)),
+    });
+  }
+
+  // doubt finds out how a session is over whose connection has ended.
+  #doubt() {
+    if (this.#vigil) this.#vigil.ask();
+    else this.#end({ code: 'not-connected', detail: whyNoConnection(this.pc) });
+  }
+
+  // close ends the session here and at the server. It may be called at any
+  // time, and more than once.
+  close() {
+    clearTimeout(this.#goodbye);
+    this.#vigil?.stop();
+    this.#abort.abort();
+    this.#events?.close();
+    const deleted = this.#resource.close();
+    this.pc.close();
+    this.#end({ code: 'left', detail: '' });
+    return deleted;
+  }
+}

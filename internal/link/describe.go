@@ -1,0 +1,125 @@
+package link
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/link/control"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/service"
+)
+
+// tellEvery is how often the other node is told what is new of delays and layers.
+const tellEvery = time.Second
+
+// An answer is the description of a stream that the other node got last.
+type answer struct {
+	config *cdn.InputConfig // nil: none yet
+	at     time.Time
+}
+
+// differs reports whether the other node has to be told anew.
+func (a *answer) differs(now time.Time, c cdn.InputConfig, layers []*sentLayer) bool {
+	was := a.config
+	if was == nil || was.Sender != c.Sender || was.Publication != c.Publication || was.Epoch != c.Epoch || !slices.Equal(was.Path, c.Path) {
+		return true
+	}
+	return now.Sub(a.at) >= tellEvery && (service.DelaysDiffer(c.Delays, was.Delays) || slices.ContainsFunc(layers, (*sentLayer).differs))
+}
+
+// A sentLayer is a layer that the other node has been told of.
+type sentLayer struct {
+	*cdn.Layer
+	sender *send.Sender
+	told   cdn.LayerFacts // guarded by the subscription's mu
+}
+
+// differs reports whether the other node has to be told what is known of the layer. It
+// measures the bitrate itself unless the layer is held back.
+func (l *sentLayer) differs() bool {
+	f := l.Facts()
+	if f.Opaque != l.told.Opaque || f.Keyframes != l.told.Keyframes || f.EstimatedClock != l.told.EstimatedClock {
+		return true
+	}
+	return l.sender.Holds() && math.Abs(f.Bitrate-l.told.Bitrate) > max(f.Bitrate, l.told.Bitrate)/4
+}
+
+// describe returns the tracks, with what is known of their layers now.
+func (s *outbound) describe() []control.Track {
+	now := time.Now()
+	tracks := slices.Clone(s.tracks)
+	for i, t := range s.stream.Tracks() {
+		tracks[i].Layers = slices.Clone(tracks[i].Layers)
+		for k := range tracks[i].Layers {
+			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
+				out, f := &tracks[i].Layers[k], l.Facts()
+				out.Bitrate, out.Opaque, out.Keyframes = f.Bitrate, f.Opaque, f.Keyframes
+				if c, ok := l.Clock(); ok {
+					wall, rtp := c.At(now)
+					out.Clock = &control.Clock{RTP: uint32(rtp), NTP: ntp.Stamp(wall), Estimated: c.Estimated}
+				}
+			}
+		}
+	}
+	return tracks
+}
+
+// trackInfo returns a track as the receiving node has it.
+func trackInfo(t control.Track) cdn.TrackInfo {
+	info := cdn.TrackInfo{
+		ID: t.ID, Codec: cdn.Codec{MimeType: t.MimeType, ClockRate: t.ClockRate, Channels: t.Channels, Fmtp: t.Fmtp}, Extensions: t.Extensions,
+	}
+	switch t.Kind {
+	case cdn.Audio.String():
+		info.Kind = cdn.Audio
+	case cdn.Video.String():
+		info.Kind = cdn.Video
+	}
+	for _, l := range t.Layers {
+		info.Layers = append(info.Layers, l.Name)
+	}
+	return info
+}
+
+// facts returns what the other node knows of a layer.
+func facts(l control.Layer) cdn.LayerFacts {
+	return cdn.LayerFacts{
+		Opaque: l.Opaque, Keyframes: l.Keyframes, EstimatedClock: l.Clock != nil && l.Clock.Estimated, Bitrate: l.Bitrate,
+	}
+}
+
+// extensionIDs pairs the header extensions of the sender's track with those of the
+// stream's, which another sender may have declared.
+func extensionIDs(ours cdn.TrackInfo, theirs control.Track) (ids []extensionID) {
+	for i, uri := range ours.Extensions {
+		if n := slices.Index(theirs.Extensions, uri); n >= 0 && n < 255 && i < 255 { // others have no id
+			ids = append(ids, extensionID{theirs: uint8(n + 1), ours: uint8(i + 1)})
+		}
+	}
+	return ids
+}
+
+// senderWord and senderState translate the state of a stream's sender.
+func senderWord(s cdn.SenderState) string {
+	switch s {
+	case cdn.SenderPresent:
+		return control.SenderPresent
+	case cdn.SenderAbsent:
+		return control.SenderAbsent
+	case cdn.SenderUnknown:
+	}
+	return ""
+}
+
+func senderState(word string) cdn.SenderState {
+	switch word {
+	case control.SenderPresent:
+		return cdn.SenderPresent
+	case control.SenderAbsent:
+		return cdn.SenderAbsent
+	}
+	return cdn.SenderUnknown
+}

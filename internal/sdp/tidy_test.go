@@ -1,0 +1,70 @@
+package sdp
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+)
+
+// However carelessly an offer is written, it is read as if it were not.
+func TestParseIgnoresHowLinesAreWritten(t *testing.T) {
+	const good = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nb=AS:1\r\nt=0 0\r\na=group:BUNDLE 0\r\n" +
+		"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\n"
+	for name, offer := range map[string]string{
+		"no last line break": strings.TrimSuffix(good, "\r\n"),
+		"line feeds":         strings.ReplaceAll(good, "\r", ""),
+		"mixed":              strings.Replace(good, "\r\n", "\n", 3),
+		"byte order mark":    "\ufeff" + good,
+		"spaces at the end":  strings.ReplaceAll(good, "\r\n", " \t\r\n"),
+		"empty lines":        strings.ReplaceAll(good, "\r\n", "\r\n\r\n"),
+		"no name":            strings.Replace(good, "s=-\r\n", "", 1),
+		"no time":            strings.Replace(good, "t=0 0\r\n", "", 1),
+		"neither":            strings.NewReplacer("s=-\r\n", "", "t=0 0\r\n", "").Replace(good),
+		"empty name":         strings.Replace(good, "s=-", "s=", 1),
+	} {
+		o, err := Parse(offer)
+		require.NoError(t, err, name)
+		require.Len(t, o.Media, 1)
+		require.Equal(t, "0", o.Media[0].Mid)
+		require.Equal(t, []string{"BUNDLE 0"}, o.Attributes("group"))
+		require.Len(t, o.Media[0].Codecs, 1)
+		require.True(t, o.Media[0].Sends && !o.Media[0].Receives)
+	}
+	for _, bad := range []string{"", " ", "\n", "hello", "v=0\r\n", "\ufeff", "s=-\r\nt=0 0\r\n", strings.Replace(good, "s=-\r\n", "s=-\r\x00\r\n", 1)} {
+		_, err := Parse(bad)
+		require.ErrorIs(t, err, cdn.ErrInvalid, "%q", bad)
+		var e *cdn.Error
+		require.ErrorAs(t, err, &e)
+		require.NotEmpty(t, e.Detail, "the client is told")
+	}
+}
+
+// What browsers write is not touched.
+func TestTidyLeavesGoodOffersAlone(t *testing.T) {
+	files, err := filepath.Glob("../viewer/testdata/offers/*")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	touched := 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		if tidy(string(text)) != string(text) {
+			touched++
+		}
+	}
+	require.Less(t, touched, len(files)/10)
+}
+
+func FuzzTidy(f *testing.F) {
+	f.Add("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 X 0\r\n")
+	f.Add("\ufeffo=\n\nm= \ta=\n")
+	f.Fuzz(func(t *testing.T, desc string) {
+		once := tidy(desc)
+		require.Equal(t, once, tidy(once))
+	})
+}

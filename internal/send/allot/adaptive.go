@@ -1,0 +1,231 @@
+package allot
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// When a step down shows. Coarse reports come once a second, and the first after a
+// step is about the time before it.
+const (
+	settles       = 300 * time.Millisecond // and two round trips, and the queue
+	settlesCoarse = 2200 * time.Millisecond
+)
+
+// Several viewers may share a path. The one that climbed last, or sends far more than
+// gets through, yields first.
+const (
+	patience      = 400 * time.Millisecond
+	climbPatience = 150 * time.Millisecond
+	farTooMuch    = 0.75 // the part of what is sent that arrives at most
+	proven        = 10 * time.Second
+	provenCoarse  = 30 * time.Second
+)
+
+// The lowest moving picture is given up only if it does not get through. A cheap one
+// is tried again without a probe: it does little harm, and there is nothing lower.
+const (
+	cheap        = 400e3 // bits a second
+	starvedPart  = 0.6   // the part of what is sent that arrives at most
+	starvedLoss  = 0.3   // above what the path loses anyway
+	starves      = 300 * time.Millisecond
+	starvesCheap = 1500 * time.Millisecond
+)
+
+const (
+	silence   = 1500 * time.Millisecond // without reports: to the lowest layer
+	dozeAfter = 10 * time.Second        // without trouble, at the top
+)
+
+// Adaptive is the project's [Policy].
+//
+//   - Down at once, when the path is congested: to the highest rung that the estimate
+//     carries. Below the lowest moving picture only if that does not get through.
+//   - Up only when a probe has carried more than the rung costs.
+//   - After a failure it waits: for a probe that did no harm up to a few seconds, for
+//     one that did, or a climb that was taken back, up to two minutes.
+//   - A viewer that reports nothing gets the lowest layer, and is probed as soon as it
+//     reports again.
+type Adaptive struct {
+	temper temper
+	chosen bool
+	rung   Rung // the last choice
+	prober prober
+
+	changed time.Time // when the last choice was made; zero: it has shown
+	climbed time.Time // when the last step up was; zero: it has succeeded, or failed
+	over    time.Time // since when the path is congested; zero: it is not
+	starved time.Time // since when the lowest layer does not get through; zero: it does
+	clean   time.Time // since when there has been no trouble
+	silent  time.Time // since when nothing is reported; zero: something is
+}
+
+// NewAdaptive returns the policy of one viewer.
+func NewAdaptive(c Config) *Adaptive {
+	a := &Adaptive{temper: c.Strategy.temper()}
+	if c.First > 0 {
+		a.temper.first = c.First
+	}
+	a.prober.init(a.temper)
+	return a
+}
+
+// Choose implements [Policy].
+func (a *Adaptive) Choose(v View) Choice {
+	if !a.chosen {
+		return a.start(v)
+	}
+	at, s := v.Ladder.Find(a.rung), &v.State
+	congested := s.Verdict == bwe.Overuse
+	a.prober.watch(v.Now, congested)
+	if s.Trouble || congested {
+		a.clean = v.Now
+	}
+	switch {
+	case s.Source == bwe.Nothing:
+		return a.silence(v, at)
+	case congested:
+		a.spoke(v)
+		return a.descend(v, at)
+	}
+	a.spoke(v)
+	a.starved, a.over = time.Time{}, time.Time{}
+	if !v.Ladder[at].shows(a.rung) {
+		return a.step(v, at, Limited)
+	}
+	return a.climb(v, at)
+}
+
+func (a *Adaptive) start(v View) Choice {
+	a.chosen, a.clean = true, v.Now
+	a.prober.putOff(v.Now, firstProbe)
+	c := a.step(v, max(v.Ladder.Lowest(), v.Ladder.Fitting(a.temper.first)), Start)
+	a.changed = time.Time{}
+	return c
+}
+
+// step changes to a rung.
+func (a *Adaptive) step(v View, to int, r Reason) Choice {
+	a.rung, a.changed = v.Ladder[to], v.Now
+	return Choice{Rung: to, Reason: r}
+}
+
+// silence handles a viewer that reports nothing.
+func (a *Adaptive) silence(v View, at int) Choice {
+	if a.silent.IsZero() {
+		a.silent = v.Now
+	}
+	if lowest := v.Ladder.Lowest(); at > lowest && v.Now.Sub(a.silent) >= silence {
+		return a.step(v, lowest, Silence)
+	}
+	return Choice{Rung: at}
+}
+
+// spoke notes that the viewer reports.
+func (a *Adaptive) spoke(v View) {
+	if !a.silent.IsZero() {
+		a.silent = time.Time{}
+		a.prober.restart(v.Now)
+	}
+}
+
+// descend steps down, unless the last step has yet to show, or what is seen may pass.
+func (a *Adaptive) descend(v View, at int) Choice {
+	s := &v.State
+	if a.over.IsZero() {
+		a.over = v.Now
+	}
+	if !a.settled(v) || a.prober.causedBy(v) || a.patient(v) {
+		return Choice{Rung: at}
+	}
+	lowest := v.Ladder.Lowest()
+	to := min(v.Ladder.Fitting(s.Bitrate), at-1)
+	if to < lowest && !a.starves(v, at, lowest) {
+		to = lowest
+	}
+	if to < 0 || to >= at {
+		return Choice{Rung: at}
+	}
+	if a.climbing(v) {
+		a.climbed = time.Time{}
+		a.prober.longer()
+	}
+	a.prober.again(v.Now)
+	if s.LimitedBy == bwe.ByLoss {
+		return a.step(v, to, Loss)
+	}
+	return a.step(v, to, Congestion)
+}
+
+// settled reports whether the effect of the last step has been seen.
+func (a *Adaptive) settled(v View) bool {
+	s := &v.State
+	long := settles + 2*max(s.RoundTrip-s.Queue, 0) + s.Queue
+	if s.Source != bwe.TransportFeedback {
+		long = settlesCoarse + s.RoundTrip
+	}
+	return v.Now.Sub(a.changed) >= long
+}
+
+// climbing reports whether the last step up may have been wrong.
+func (a *Adaptive) climbing(v View) bool {
+	long := proven
+	if v.State.Source != bwe.TransportFeedback {
+		long = provenCoarse
+	}
+	return !a.climbed.IsZero() && v.Now.Sub(a.climbed) < long
+}
+
+// patient reports whether to wait a little yet, since others may yield.
+func (a *Adaptive) patient(v View) bool {
+	long := patience
+	if a.climbing(v) {
+		long = climbPatience
+	}
+	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.Now.Sub(a.over) < long
+}
+
+// starves reports whether the lowest moving picture has not got through for a while.
+func (a *Adaptive) starves(v View, at, lowest int) bool {
+	s := &v.State
+	if at > lowest {
+		return false
+	}
+	isCheap, after := v.Ladder[lowest].Cost < cheap, starves
+	if isCheap {
+		after = starvesCheap
+	}
+	if (isCheap || s.Acknowledged > starvedPart*s.Sent) && s.Loss < s.Inherent+starvedLoss {
+		a.starved = time.Time{}
+		return false
+	}
+	if a.starved.IsZero() {
+		a.starved = v.Now
+	}
+	return v.Now.Sub(a.starved) >= after
+}
+
+// climb steps up if a probe has found room, and asks for one if it is time.
+func (a *Adaptive) climb(v View, at int) Choice {
+	if !a.climbed.IsZero() && !a.climbing(v) {
+		a.climbed = time.Time{}
+		a.prober.reset()
+	}
+	if to := a.prober.answer(v, at); to > at {
+		a.climbed = v.Now
+		return a.step(v, to, Room)
+	}
+	top := len(v.Ladder) - 1
+	if at == top {
+		return Choice{Rung: at, Doze: v.Now.Sub(a.clean) > dozeAfter && v.Now.Sub(a.changed) > dozeAfter}
+	}
+	if !a.prober.ready(v, a.changed) {
+		return Choice{Rung: at}
+	}
+	if lowest := v.Ladder.Lowest(); at < lowest && v.Ladder[lowest].Cost < cheap {
+		a.climbed = v.Now
+		return a.step(v, lowest, Room)
+	}
+	return Choice{Rung: at, Probe: a.prober.plan(v, at)}
+}

@@ -1,0 +1,205 @@
+package allot
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// What a probe is like. It asks for somewhat more than it needs, and goes only so far
+// above what is known to get through: a rung that is further away takes several
+// probes.
+const (
+	over       = 1.05 // what it asks for, as a multiple of what it needs
+	coarseNeed = 1.10 // what it needs more where only coarse reports tell
+	leap       = 2.5  // how far above what arrives the rung may be that it is for
+	double     = 2.0  // how far above what is known to get through it goes
+	gently     = 1.15 // the same, where less than a layer gets through: sound must not wait
+	coarsely   = 1.35 // the same, where only coarse reports tell
+
+	leastReach = 150e3 // bits a second
+	recent     = 3 * time.Second
+
+	probeTime   = 100 * time.Millisecond
+	mostTime    = 500 * time.Millisecond
+	coarseTime  = 600 * time.Millisecond // then its queue shows in a round trip
+	jitterTimes = 8                      // a probe lasts this many times the jitter
+	probeBits   = 12 * 1200 * 8          // at least
+)
+
+// When probes are sent.
+const (
+	firstProbe     = 400 * time.Millisecond // after the start
+	quiet          = 500 * time.Millisecond // without congestion ahead of a probe
+	backoff        = 1.5
+	mostWait       = 2 * time.Minute
+	harmless       = 6 * time.Second // the longest wait after probes that did no harm
+	harmlessCoarse = 15 * time.Second
+	unanswered     = 5 * time.Second
+	succeeded      = 0.95 // of the rate that was asked for
+)
+
+// A probe makes a queue. That is not the fault of what is sent else, until it should
+// have gone.
+const (
+	drains    = 400 * time.Millisecond
+	mostQueue = 200 * time.Millisecond // more than a probe makes
+)
+
+// A prober says when to probe and how much, and reads the answers.
+type prober struct {
+	temper    temper
+	wait      time.Duration // the present one between a failure and the next probe
+	next      time.Time     // when the next may begin
+	congested time.Time     // when the path was last
+	last      bwe.Probe
+	asked     time.Time // when the last began
+	open      bool      // it has not been answered
+	carried   float64   // what the last did that was a step on the way, in bits a second
+	answered  time.Time // when that was known
+}
+
+func (p *prober) init(t temper) { p.temper, p.wait = t, t.hold }
+
+func (p *prober) watch(now time.Time, congested bool) {
+	if congested {
+		p.congested = now
+	}
+	if p.open && now.Sub(p.asked) > p.last.Duration+unanswered {
+		p.open = false
+	}
+}
+
+func (p *prober) putOff(now time.Time, by time.Duration) { p.next = now.Add(by) }
+
+// reset forgets failures.
+func (p *prober) reset() { p.wait = p.temper.hold }
+
+// restart forgets failures, and probes soon.
+func (p *prober) restart(now time.Time) {
+	p.reset()
+	p.putOff(now, quiet)
+}
+
+// longer makes the wait longer.
+func (p *prober) longer() { p.wait = min(time.Duration(backoff*float64(p.wait)), mostWait) }
+
+// again gives up a probe that is under way, and puts off the next by the wait.
+func (p *prober) again(now time.Time) {
+	p.open = false
+	p.putOff(now, p.wait)
+}
+
+// ready reports whether a probe may begin. changed is when the last step was taken.
+func (p *prober) ready(v View, changed time.Time) bool {
+	return !p.open && !v.Now.Before(p.next) && v.Now.Sub(p.congested) > quiet &&
+		v.Now.Sub(changed) > max(quiet, 2*v.State.RoundTrip)
+}
+
+// causedBy reports whether the congestion is what the last probe has caused, and may
+// pass. The probe has failed then.
+func (p *prober) causedBy(v View) bool {
+	s := &v.State
+	lasts := p.last.Duration + 2*max(s.RoundTrip-s.Queue, 0) + drains
+	if s.Source != bwe.TransportFeedback {
+		lasts += settlesCoarse
+	}
+	if p.asked.IsZero() || v.Now.Sub(p.asked) > lasts || s.Queue > mostQueue {
+		return false
+	}
+	if p.open {
+		p.refused(v)
+	}
+	return true
+}
+
+// answer returns the highest rung that a probe has found room for. It is at or lower
+// if there is no answer, or not that one.
+func (p *prober) answer(v View, at int) int {
+	r := v.State.Probe
+	if !p.open || !r.Done || r.ID != p.last.ID {
+		return at
+	}
+	p.open = false
+	to := at
+	if !r.Harm {
+		to = max(at, v.Ladder.Fitting(r.Rate/p.need(v)))
+	}
+	switch next := v.Ladder[min(at+1, len(v.Ladder)-1)]; {
+	case to > at && v.State.Source == bwe.TransportFeedback:
+		p.putOff(v.Now, quiet)
+	case to > at:
+		p.putOff(v.Now, p.temper.hold)
+	case r.Unknown:
+		p.putOff(v.Now, quiet)
+	case !r.Harm && r.Rate > succeeded*p.last.Rate && r.Rate < p.need(v)*next.Cost:
+		p.carried, p.answered = r.Rate, v.Now
+	default:
+		p.refused(v)
+	}
+	return to
+}
+
+// refused puts off the next probe after one that failed.
+func (p *prober) refused(v View) {
+	most := mostWait
+	switch {
+	case v.State.Probe.Harm:
+	case v.State.Source == bwe.TransportFeedback:
+		most = harmless
+	default:
+		most = harmlessCoarse // their probes are longer
+	}
+	if p.wait < most {
+		p.longer()
+		p.wait = min(p.wait, most)
+	}
+	p.again(v.Now)
+}
+
+// plan begins a probe for the highest rung within reach.
+func (p *prober) plan(v View, at int) bwe.Probe {
+	s := &v.State
+	to := max(at+1, v.Ladder.Fitting(leap*max(s.Acknowledged, v.Ladder[at].Cost)/p.need(v)))
+	rate := min(p.need(v)*over*v.Ladder[to].Cost, p.further(v, at)*p.reached(v, at))
+	long := max(probeTime, time.Duration(probeBits/rate*float64(time.Second)))
+	if s.Source == bwe.TransportFeedback {
+		long = min(max(long, jitterTimes*s.Jitter), mostTime)
+	} else {
+		long = coarseTime
+	}
+	p.last = bwe.Probe{ID: p.last.ID + 1, Rate: rate, Duration: long}
+	p.asked, p.open = v.Now, true
+	return p.last
+}
+
+// need returns what a probe must carry, as a multiple of the cost.
+func (p *prober) need(v View) float64 {
+	if v.State.Source != bwe.TransportFeedback {
+		return coarseNeed * p.temper.need
+	}
+	return p.temper.need
+}
+
+// further returns how far above what is known to get through a probe goes.
+func (p *prober) further(v View, at int) float64 {
+	switch {
+	case v.Ladder[at].Mode < Full:
+		return gently
+	case v.State.Source != bwe.TransportFeedback:
+		return coarsely
+	}
+	return double
+}
+
+// reached returns what is known to get through.
+func (p *prober) reached(v View, at int) float64 {
+	rate := max(v.State.Acknowledged, leastReach)
+	if v.Ladder[at].Mode >= Partial {
+		rate = max(rate, v.Ladder[at].Cost)
+	}
+	if v.Now.Sub(p.answered) < recent {
+		rate = max(rate, p.carried)
+	}
+	return rate
+}

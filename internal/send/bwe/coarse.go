@@ -1,0 +1,251 @@
+package bwe
+
+import "time"
+
+// A Report is a reception report block (RFC 3550 section 6.4.1) about one RTP stream.
+type Report struct {
+	SSRC      uint32
+	Lost      uint8         // the fraction lost, of 256
+	Highest   uint32        // the extended highest sequence number received
+	RoundTrip time.Duration // by the last sender report; 0: unknown
+}
+
+const (
+	streams = 4 // of a viewer, whose reports are told apart
+
+	// An estimate this far below what is sent needs no confirmation.
+	farBelow = 0.5
+	below    = 0.9
+	fallen   = 0.97
+
+	reportedLoss  = 0.10 // above the inherent: the rate is too high
+	troublesome   = 0.03
+	reportedQueue = 80 * time.Millisecond // as the round trip grows
+	sawQueue      = 40 * time.Millisecond
+	roundSpan     = 500 * time.Millisecond // reports on several streams come together
+	fresh         = 2500 * time.Millisecond
+	muchAsked     = 0.1 // of the packets sent
+	estimateLasts = 400 * time.Millisecond
+	leastLasts    = 30 * time.Second // how long a least round trip counts
+)
+
+// coarse is what receiver estimates, reports and NACKs say. Its memory is the same
+// awake and asleep.
+type coarse struct {
+	ssrc    [streams]uint32
+	highest [streams]uint32
+
+	estimate   float64 // REMB; 0: none
+	estimateAt time.Duration
+	fellAt     time.Duration // when it fell last
+	lowSince   time.Duration // since when the estimate is below what is sent; 0: it is not
+
+	loss     float64 // of the present round of reports, of all streams
+	inherent float64
+	round    time.Duration // when that round began
+	roundAt  uint64        // packets sent until then
+	lost     float64       // packets, in it
+	expected uint32        // packets, in it
+	nacked   uint32        // packets asked for, in it
+	// Signs in a row that the rate is too high, and how many ahead of the round.
+	bad, badBefore int16
+
+	rtt      time.Duration
+	least    time.Duration // round trip
+	leastAt  time.Duration
+	reported time.Duration
+}
+
+// Report takes a reception report block.
+func (e *Estimator) Report(now time.Time, r Report) {
+	at := e.at(now)
+	e.heard.report(at)
+	e.coarse.report(at, r, e.heard.sent)
+	if r.RoundTrip > 0 && e.fine == nil {
+		e.rtt = r.RoundTrip
+	}
+	e.coarsely(at)
+}
+
+// Estimate takes the viewer's own estimate (REMB), in bits a second.
+func (e *Estimator) Estimate(now time.Time, bitrate float64) {
+	if !(bitrate > 0) { // nor a number at all
+		return
+	}
+	at := e.at(now)
+	e.heard.remoteEstimate(at)
+	e.coarse.remote(at, bitrate, e.sent.until(at, longWindow))
+	e.coarsely(at)
+}
+
+// Nack tells that the viewer has asked for packets again. That is no more than a reason
+// to look more closely: packets that overtake one another cause requests, too.
+func (e *Estimator) Nack(packets int) {
+	e.coarse.nacked = min(e.coarse.nacked+uint32(min(max(packets, 0), 1<<16)), 1<<16)
+}
+
+// coarsely moves the estimate by what the coarse sources say, if there is no better.
+func (e *Estimator) coarsely(at time.Duration) {
+	sent := e.sent.until(at, longWindow)
+	e.peak.update(at, sent)
+	source := e.heard.source(at, e.fine != nil)
+	if source == TransportFeedback {
+		return
+	}
+	var s State
+	s.Source, s.Sent = source, sent
+	e.coarse.tell(&s, at)
+	switch {
+	case s.Verdict == Overuse:
+		e.setBitrate(min(e.bitrate, e.coarse.carried(source, sent)), s.LimitedBy)
+	case source == ReceiverEstimate:
+		e.setBitrate(min(e.coarse.estimate, max(headroom*e.peak.rate+headroomExtra, min(e.bitrate, e.start))), ByApplication)
+	default:
+		e.raise(at, sent)
+	}
+}
+
+// report adds a block to its round: reports about several streams come together.
+func (c *coarse) report(at time.Duration, r Report, sent uint64) {
+	if at-c.round > roundSpan {
+		c.begin(at, sent)
+	}
+	i := c.index(r.SSRC)
+	expected := r.Highest - c.highest[i]
+	if c.ssrc[i] != r.SSRC || expected > 1<<15 {
+		c.ssrc[i], expected = r.SSRC, 0 // the first of this stream, or a jump
+	}
+	c.highest[i] = r.Highest
+	c.expected += expected
+	c.lost += float64(expected) * float64(r.Lost) / 256
+	c.roundTrip(at, r.RoundTrip)
+	c.reported = at
+	c.judge()
+}
+
+// index returns where a stream is kept; the last place is for all that find none.
+func (c *coarse) index(ssrc uint32) int {
+	for i := range streams - 1 {
+		if c.ssrc[i] == ssrc || c.ssrc[i] == 0 {
+			return i
+		}
+	}
+	return streams - 1
+}
+
+func (c *coarse) roundTrip(at, rtt time.Duration) {
+	if rtt <= 0 {
+		return
+	}
+	switch {
+	case c.least == 0 || rtt <= c.least:
+		c.least, c.leastAt = rtt, at
+	case at-c.leastAt > leastLasts: // the path may have become longer
+		c.least += (rtt - c.least) / 16
+	}
+	c.rtt = rtt
+}
+
+// queue returns by how much the round trip has grown.
+func (c *coarse) queue() time.Duration { return c.rtt - c.least }
+
+// begin begins a round of reports, after the last has taught what the path loses.
+func (c *coarse) begin(at time.Duration, sent uint64) {
+	if c.expected >= leastPackets && c.queue() < sawQueue {
+		weight := 0.2
+		if c.loss < c.inherent {
+			weight = 0.3
+		}
+		c.inherent = min(c.inherent+weight*(c.loss-c.inherent), mostInherent)
+	}
+	c.round, c.badBefore = at, c.bad
+	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
+}
+
+// judge judges the present round by what it has said so far.
+func (c *coarse) judge() {
+	if c.expected < leastPackets {
+		return
+	}
+	c.loss = c.lost / float64(c.expected)
+	heavy := c.loss > c.inherent+reportedLoss
+	switch {
+	case heavy && (c.queue() > sawQueue || c.loss > c.inherent+2*reportedLoss):
+		c.bad = c.badBefore + 2
+	case heavy || c.queue() > reportedQueue:
+		c.bad = c.badBefore + 1
+	default:
+		c.bad = 0
+	}
+}
+
+// remote takes a REMB. sent is the rate at which is sent.
+func (c *coarse) remote(at time.Duration, bitrate, sent float64) {
+	if bitrate < fallen*c.estimate {
+		c.fellAt = at
+	}
+	c.estimate, c.estimateAt = bitrate, at
+	switch {
+	case bitrate >= below*sent:
+		c.lowSince = 0
+	case c.lowSince == 0:
+		c.lowSince = at
+	}
+}
+
+// tell adds the verdict of the coarse sources.
+func (c *coarse) tell(s *State, at time.Duration) {
+	s.Loss, s.Inherent, s.Queue = c.loss, c.inherent, c.queue()
+	s.Acknowledged = s.Sent * (1 - c.loss)
+	low := c.lowSince != 0 && at-c.estimateAt < fresh
+	if low && s.Source == ReceiverEstimate {
+		s.Acknowledged = min(s.Acknowledged, c.estimate/decrease)
+	}
+	switch {
+	case s.Source == ReceiverEstimate && low && c.estimate < farBelow*s.Sent && at-c.lowSince >= 0:
+		s.Verdict, s.LimitedBy = Overuse, ByDelay
+	case s.Source == ReceiverEstimate && low && at-c.lowSince > estimateLasts && c.confirmed():
+		s.Verdict, s.LimitedBy = Overuse, ByDelay
+	case c.bad >= 2 && at-c.reported < fresh && c.loss > c.inherent+reportedLoss:
+		s.Verdict, s.LimitedBy = Overuse, ByLoss
+	case c.bad >= 2 && at-c.reported < fresh:
+		s.Verdict, s.LimitedBy = Overuse, ByDelay
+	}
+}
+
+// confirmed reports whether reports agree with a low estimate.
+func (c *coarse) confirmed() bool {
+	return c.queue() > sawQueue || c.loss > c.inherent+lossMargin
+}
+
+// carried returns what seems to get through.
+func (c *coarse) carried(source Source, sent float64) float64 {
+	rate := decrease * sent * (1 - c.loss)
+	if source == ReceiverEstimate && c.estimate > 0 {
+		rate = min(rate, c.estimate)
+	}
+	return rate
+}
+
+// objects reports whether anything since a time speaks against what was sent then, and
+// whether that did harm.
+func (c *coarse) objects(since time.Duration) (objects, harm bool) {
+	harm = c.reported > since && (c.bad > 0 || c.loss > c.inherent+lossMargin || c.queue() > reportedQueue)
+	return harm || c.fellAt > since, harm
+}
+
+// asksMuch reports whether the viewer asks for many packets again.
+func (c *coarse) asksMuch(sent uint64) bool {
+	return c.nacked >= leastPackets && float64(c.nacked) > muchAsked*float64(sent-c.roundAt)
+}
+
+// trouble reports whether there is reason to look more closely.
+func (c *coarse) trouble(at time.Duration, sent uint64) bool {
+	if at-c.estimateAt < fresh && c.lowSince != 0 || c.asksMuch(sent) {
+		return true
+	}
+	if at-c.reported >= fresh {
+		return false
+	}
+	return c.bad > 0 || c.loss > c.inherent+troublesome || c.queue() > sawQueue
+}

@@ -1,0 +1,239 @@
+package send
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/timeline"
+)
+
+// A receiver that begins with an old keyframe is sent all that followed, faster than live.
+// The timestamps that a viewer is sent advance more slowly meanwhile: to the viewer, each
+// packet looks live when it comes, so that no delay remains. A node is sent the publisher's
+// timestamps: it has to know how old its media are.
+//
+// A packet that is not due yet stays in the ring, and the cursor waits: see nextPacket.
+
+const (
+	// nodeRate is how many times faster than live a node is sent media. It has the
+	// bandwidth, and those behind it want to catch up, too: they must not overtake it.
+	nodeRate = 2 * timeline.Rate
+	// ahead is how far ahead of its time a packet is that belongs to a burst of a
+	// publisher, or node, that catches up itself. It does so within observedFor.
+	ahead       = 100 * time.Millisecond
+	observedFor = time.Second
+	// longGap is the gap in the source's timestamps from which the publisher has paused:
+	// there is nothing to catch up with in between.
+	longGap = 5 * time.Second
+	// shortGap is the gap from which the publisher has paused if the packet behind it comes
+	// ahead of its time. A viewer that joined during the pause was shown the packet ahead of
+	// the gap as if it had been live.
+	shortGap = 250 * time.Millisecond
+	// worthLeap is how far ahead a keyframe is for which all in between is given up.
+	worthLeap = fresh
+)
+
+// catchUp is how far a receiver has come that is starting.
+type catchUp struct {
+	at     time.Time // when the mode began
+	from   uint64    // source timestamp that was sent then
+	newest uint64    // newest source timestamp that was sent
+	// target is the source timestamp with which the sent ones go with the publisher's
+	// clock, while settling.
+	target uint64
+	// early is how far ahead of their time the last packets of what it caught up with
+	// were sent.
+	early time.Duration
+}
+
+// liveClock says with which timestamp media captured now is sent. The zero liveClock
+// says nothing: then what was sent last was live.
+type liveClock struct {
+	at time.Time
+	as uint64 // timestamp of media captured at at
+	// isGuess: the offset to the publisher's clock is not known yet.
+	isGuess bool
+}
+
+// accelerate begins to send faster than live from a source timestamp on, which has been
+// sent.
+func (s *Sender) accelerate(now time.Time, from uint64) {
+	c := &s.catchUp
+	c.at, c.from, c.newest = now, from, from
+	if s.set.config.Node {
+		return
+	}
+	s.timeline.Accelerate(from)
+	s.clock = liveClock{at: now, as: s.timeline.At(from), isGuess: true}
+}
+
+// rebase goes on at packet p, behind a gap, as if it were live.
+func (s *Sender) rebase(now time.Time, p *cdn.Packet) {
+	as := max(s.liveTimestamp(now)-s.ticks(s.catchUp.early), s.feed.newestTS+1)
+	s.timeline.Rebase(p.Timestamp, as)
+	s.reports.stale = true
+	s.enter(observing, onGap)
+	s.catchUp = catchUp{at: now, from: p.Timestamp, newest: p.Timestamp}
+}
+
+// settle decides how to go on from keyframe p, which is begun with at a place. If that is
+// ahead of the publisher's clock, what follows is sent faster until it is not. If that is
+// not known, a burst will show it.
+func (s *Sender) settle(now time.Time, p *cdn.Packet, at place) {
+	s.catchUp = catchUp{at: now, from: p.Timestamp, newest: p.Timestamp}
+	if s.set.config.Node {
+		s.enter(live, onKeyframe)
+		return
+	}
+	if !at.known {
+		s.enter(observing, onKeyframe)
+		return
+	}
+	target := s.timeline.Converge(at.offset)
+	if s.duration(target-p.Timestamp) <= ahead {
+		s.enter(live, onKeyframe)
+		return
+	}
+	s.enter(settling, onKeyframe)
+	s.catchUp.target = target
+	s.clock = liveClock{at: now, as: at.as}
+}
+
+// due returns when p, which is in the ring, is to be sent.
+func (s *Sender) due(p *cdn.Packet) time.Time {
+	c := &s.catchUp
+	if !s.mode.isAhead() || s.mode == settling && int64(p.Timestamp-c.target) > 0 {
+		return p.Arrival
+	}
+	rate := time.Duration(timeline.Rate)
+	if s.set.config.Node {
+		rate = nodeRate
+	}
+	return c.at.Add(s.duration(p.Timestamp-c.from) / rate)
+}
+
+// liveTimestamp returns the timestamp with which media captured now is sent.
+func (s *Sender) liveTimestamp(now time.Time) uint64 {
+	if c := &s.clock; !c.at.IsZero() {
+		return c.as + s.ticks(now.Sub(c.at))
+	}
+	return s.feed.newestTS + s.ticks(now.Sub(s.feed.newestAt))
+}
+
+// duration returns how long the track's clock takes for so many ticks, which may be
+// negative, modulo 2^64.
+func (s *Sender) duration(ticks uint64) time.Duration {
+	return time.Duration(float64(int64(ticks)) / float64(s.line.Track.Info().Codec.ClockRate) * float64(time.Second))
+}
+
+// ticks returns how many ticks the track's clock makes in a time.
+func (s *Sender) ticks(d time.Duration) uint64 {
+	return uint64(d.Seconds() * float64(s.line.Track.Info().Codec.ClockRate))
+}
+
+// nextPacket returns the next packet that is due, or nil.
+func (s *Sender) nextPacket(now time.Time) *cdn.Packet {
+	before := s.feed.cursor
+	p := s.feed.cursor.Next()
+	if !s.mode.isStarting() {
+		return p
+	}
+	for p != nil && s.snapshot.has(p) {
+		before = s.feed.cursor
+		p = s.feed.cursor.Next()
+	}
+	if p == nil {
+		s.ranDry(now)
+		return nil
+	}
+	if s.mode == observing {
+		s.watchForBurst(now, p)
+	} else {
+		s.watchForGap(now, p)
+	}
+	if s.mode.isAhead() && s.due(p).After(now) && isLive(now, s.feed.layer) {
+		s.feed.cursor = before
+		return nil
+	}
+	if c := &s.catchUp; int64(p.Timestamp-c.newest) > 0 {
+		c.newest = p.Timestamp
+	}
+	return p
+}
+
+// watchForBurst looks at the next packet while observing. One that comes ahead of its
+// time, though the publisher has not paused, shows that the source catches up itself.
+func (s *Sender) watchForBurst(now time.Time, p *cdn.Packet) {
+	c := &s.catchUp
+	gap := s.duration(p.Timestamp - c.newest)
+	early := s.duration(p.Timestamp-c.from) > now.Sub(c.at)+ahead
+	switch {
+	case early && gap > shortGap:
+		s.rebase(now, p)
+	case early:
+		s.enter(catchingUp, onBurst)
+		s.accelerate(now, c.newest)
+	case gap > longGap:
+		s.enter(live, onGap)
+	}
+}
+
+// watchForGap looks at the next packet while what is sent is older than live.
+func (s *Sender) watchForGap(now time.Time, p *cdn.Packet) {
+	gap := s.duration(p.Timestamp - s.catchUp.newest)
+	justCame := now.Sub(p.Arrival) < ahead
+	switch {
+	case justCame && gap > shortGap && !s.set.config.Node:
+		s.rebase(now, p)
+	case p.Keyframe && gap > worthLeap:
+		s.awaitKeyframe(onLeap) // p itself
+	case gap <= longGap:
+	case s.mode == settling, s.set.config.Node:
+		s.enter(live, onGap)
+	default:
+		s.observe(now, onGap)
+		c := &s.catchUp
+		c.from, c.newest = p.Timestamp, p.Timestamp
+	}
+}
+
+// ranDry goes on at the layer's own pace, when nothing is left to be sent, once the
+// receiver is where it should be.
+func (s *Sender) ranDry(now time.Time) {
+	c := &s.catchUp
+	switch {
+	case s.mode == catchingUp && s.set.config.Node,
+		s.mode == settling && s.duration(c.target-c.from)/timeline.Rate <= now.Sub(c.at),
+		s.mode == observing && now.Sub(c.at) > observedFor:
+		s.enter(live, onEnd)
+	case s.mode == catchingUp:
+		s.observe(now, onEnd)
+	}
+}
+
+// observe ends catching up. If then too much comes at once, the source catches up
+// itself.
+func (s *Sender) observe(now time.Time, on event) {
+	c := &s.catchUp
+	c.early = max(0, s.duration(c.newest-c.from)/timeline.Rate-now.Sub(c.at))
+	c.at, c.from = now, c.newest
+	s.timeline.Resume(c.newest)
+	s.reports.stale = true
+	s.enter(observing, on)
+}
+
+// tryLeap gives up what is left to catch up with for a newer keyframe.
+func (s *Sender) tryLeap() {
+	if !s.mode.isAhead() {
+		return
+	}
+	newer := s.feed.layer.Newer(s.feed.cursor)
+	if newer == s.feed.cursor {
+		return
+	}
+	peek := newer
+	if p := peek.Next(); p != nil && s.duration(p.Timestamp-s.catchUp.newest) > worthLeap {
+		s.feed.cursor, s.feed.lost = newer, newer.Lost()
+		s.awaitKeyframe(onLeap)
+	}
+}

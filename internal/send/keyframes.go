@@ -1,0 +1,44 @@
+package send
+
+import (
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/budget"
+)
+
+// keyframeRequests are the receiver's requests for keyframes.
+type keyframeRequests struct {
+	budget budget.Requests // a viewer's share
+	passed time.Time       // when a request was last passed on
+	queued bool            // a node asked while it did not want the layer
+}
+
+// repeatedWithin is how soon a node that asks for a keyframe again has only repeated
+// what may have been lost.
+const repeatedWithin = 50 * time.Millisecond
+
+// handleKeyframeRequest passes a request of the receiver's on. A viewer has a share,
+// since each keyframe costs all that watch the layer. A node asks for many, and has given
+// each of them a share.
+func (s *Sender) handleKeyframeRequest(now time.Time) {
+	k := &s.keyframes
+	switch {
+	case s.mode == idle:
+		k.queued = true // it came ahead of the wish for the layer
+	case s.mode.awaitsKeyframe():
+	case s.set.config.servesMany() && now.Sub(k.passed) < repeatedWithin:
+	case s.set.config.servesMany() || k.budget.Ask(now, s.reports.minRTT):
+		k.passed = now
+		s.feed.layer.RequestKeyframe()
+	case !k.budget.Due().IsZero():
+		s.line.Track.Stream().WakeAt(k.budget.Due())
+	}
+}
+
+// askOwed asks for a keyframe that the viewer asked for beyond its share, once it has
+// one again.
+func (s *Sender) askOwed(now time.Time) {
+	if !s.mode.awaitsKeyframe() && s.keyframes.budget.Take(now) {
+		s.feed.layer.RequestKeyframe()
+	}
+}

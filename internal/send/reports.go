@@ -1,0 +1,133 @@
+package send
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/rtp/feedback"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+)
+
+// reportInterval is how often a sender report goes out while media does.
+const reportInterval = time.Second
+
+// reports is what a sender's reports are made of, and what the receiver's say.
+type reports struct {
+	packets, octets uint64 // sent for the first time; octets of payload (RFC 3550 section 6.4.1)
+	wire            uint64 // bytes of all packets, repairs included, as they are sent
+	repairs         uint64 // packets sent again
+	stale           bool   // a span has begun since the last sender report
+
+	at    time.Time // of the last sender report
+	stamp uint32    // the middle bits of its NTP time
+	clock cdn.Clock // that it told of
+
+	loss    float64       // share lost, as last reported
+	covered uint64        // packets sent when the last report block came
+	rtt     time.Duration // the last sample
+	minRTT  time.Duration // the lowest sample, which rises slowly
+}
+
+// sent notes a packet that was sent for the first time.
+func (r *reports) sent(payload, wire int) {
+	r.packets++
+	r.octets += uint64(payload)
+	r.wire += uint64(wire)
+}
+
+// repaired notes a packet that was sent again.
+func (r *reports) repaired(wire int) {
+	r.repairs++
+	r.wire += uint64(wire)
+}
+
+// due reports whether a sender report is due: with the first packet, after a splice,
+// when the publisher's clock turns out to be another, and regularly.
+func (r *reports) due(now time.Time, clock cdn.Clock) bool {
+	return r.packets > 0 && (r.stale || now.Sub(r.at) >= reportInterval || differ(r.clock, clock))
+}
+
+// measured takes a sample of the round trip. The lowest one is what the path takes
+// without queues. It rises slowly, since paths change.
+func (r *reports) measured(rtt time.Duration) {
+	if rtt <= 0 {
+		return
+	}
+	r.rtt = rtt
+	if r.minRTT += r.minRTT / 16; r.minRTT == 0 || rtt < r.minRTT {
+		r.minRTT = rtt
+	}
+}
+
+// received takes a report block (RFC 3550 section 6.4.1). It returns how many packets
+// were sent since the block before.
+func (r *reports) received(now time.Time, m *feedback.Message) (sent uint64) {
+	if m.LastSR != 0 && m.LastSR == r.stamp {
+		delay := time.Duration(m.Delay) * time.Second / 65536
+		r.measured(now.Sub(r.at) - delay)
+	}
+	r.loss = float64(m.Lost) / 256
+	sent = r.packets - r.covered
+	r.covered = r.packets
+	return sent
+}
+
+// differ reports whether two clocks tell different times.
+func differ(a, b cdn.Clock) bool {
+	if a == b {
+		return false
+	}
+	apart := a.Time(b.RTP).Sub(b.NTP)
+	return apart > 2*time.Millisecond || apart < -2*time.Millisecond
+}
+
+// appendReport appends a sender report if one is due.
+func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
+	r := &s.reports
+	if r.packets == 0 {
+		return all
+	}
+	clock, ok := s.feed.layer.Clock()
+	if !ok || !r.due(now, clock) {
+		return all
+	}
+	wall, ts := clock.At(now)
+	ts += s.timeline.Offset()
+	if s.clock.isGuess {
+		ts = s.liveTimestamp(now)
+	}
+	stamp := ntp.Stamp(wall)
+	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
+	return append(all, &rtcp.SenderReport{
+		SSRC: s.wire.out.SSRC, NTPTime: stamp, RTPTime: uint32(ts),
+		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
+	})
+}
+
+// handleReport handles a report block. Its loss goes to the sender's detector, and to the
+// session's breaker: that counts the loss of sound, or of video while no sound is sent.
+func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
+	sent := s.reports.received(now, m)
+	if s.slow != nil {
+		s.slow.Report(now, s.reports.loss)
+	}
+	switch {
+	case s.video && s.set.sendsSound(now):
+	case sent == 0:
+		s.set.breaker.Skip(now)
+	default:
+		s.set.breaker.Report(now, s.reports.loss)
+	}
+}
+
+// soundWithin is how lately sound must have been sent for its reports to count, and
+// not those of video.
+const soundWithin = 5 * time.Second
+
+// sendsSound reports whether the receiver was sent sound lately.
+func (s *Set) sendsSound(now time.Time) bool {
+	return slices.ContainsFunc(s.senders, func(snd *Sender) bool { return !snd.video && now.Sub(snd.feed.newestAt) < soundWithin })
+}

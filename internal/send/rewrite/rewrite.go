@@ -1,0 +1,71 @@
+// Package rewrite gives one receiver's packets their sequence numbers. A receiver
+// sees one sequence without gaps, though it is sent now one layer and now another, and
+// nothing at all while it is paused.
+package rewrite
+
+// kept is how many spans are kept beside the present one, for NACKs.
+const kept = 7
+
+// A Rewriter maps the sequence numbers of layers to those of one receiver. Both are
+// extended to 64 bits. A span is a stretch of one layer that is sent without
+// interruption, and S is what the caller has to know of it to send its packets again.
+// The zero value is ready for Start. It is not safe for concurrent use and does not
+// allocate.
+type Rewriter[S any] struct {
+	highest uint64
+	span    span[S] // the present one
+	n       int     // spans started
+	past    [kept]span[S]
+}
+
+type span[S any] struct {
+	from   uint64 // first source number
+	as     uint64 // the number that it is sent as
+	source S
+}
+
+// Start begins a span of source at its packet seq, which gets the number that follows
+// the highest sent. The very first number is below 2^15, as RFC 3711 section 3.3.1
+// wants it: were the 16 bits to wrap while a receiver has got nothing yet, it would
+// never learn of the rollover.
+func (r *Rewriter[S]) Start(source S, seq uint64) {
+	next := span[S]{from: seq, as: r.highest + 1, source: source}
+	if r.n == 0 {
+		next.as = 1<<16 | seq&0x7fff
+	} else {
+		r.past[(r.n-1)%kept] = r.span
+	}
+	r.span = next
+	r.n++
+}
+
+// Map returns the number with which packet seq of the present span is sent. It is
+// false for a packet that is older than the span.
+func (r *Rewriter[S]) Map(seq uint64) (as uint64, ok bool) {
+	if r.n == 0 || seq < r.span.from {
+		return 0, false
+	}
+	as = r.span.as + (seq - r.span.from)
+	r.highest = max(r.highest, as)
+	return as, true
+}
+
+// Highest returns the highest number sent; 0: none.
+func (r *Rewriter[S]) Highest() uint64 { return r.highest }
+
+// Source returns which packet was sent as number as; false: none was, or too long ago.
+func (r *Rewriter[S]) Source(as uint64) (source S, seq uint64, ok bool) {
+	if as > r.highest {
+		return source, 0, false
+	}
+	for i := r.n - 1; i >= 0 && i >= r.n-1-kept; i-- {
+		s := &r.span
+		if i != r.n-1 {
+			s = &r.past[i%kept]
+		}
+		if as >= s.as {
+			return s.source, s.from + (as - s.as), true
+		}
+	}
+	return source, 0, false
+}

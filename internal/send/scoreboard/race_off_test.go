@@ -1,0 +1,5 @@
+//go:build !race
+
+package scoreboard
+
+const raceEnabled = false

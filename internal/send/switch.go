@@ -1,0 +1,234 @@
+package send
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/slow"
+)
+
+// This is where it is decided which layer a viewer gets: chooseLayer as bitrates and
+// limits change, and judge as its path does.
+
+const (
+	// chooseEvery is how often the choice is made anew.
+	chooseEvery = 250 * time.Millisecond
+	// clearlyBetter is how much higher a layer's bitrate is for which the present one
+	// is left.
+	clearlyBetter = 1.3
+	// mostBehind is how far behind what was sent last a keyframe can be: more than a node
+	// keeps.
+	mostBehind = 15 * time.Second
+)
+
+// nextLayer is the layer that a sender switches to.
+type nextLayer struct {
+	layer   *cdn.Layer // at its next keyframe; nil: none
+	cursor  cdn.Cursor // of layer
+	release func()     // gives up the claim on layer
+	held    bool       // a lower layer than there is was chosen, since the viewer is slow
+	check   time.Time  // when the choice is made anew
+}
+
+// target returns the layer that is sent, or is about to be.
+func (s *Sender) target() *cdn.Layer {
+	if s.next.layer != nil {
+		return s.next.layer
+	}
+	return s.feed.layer
+}
+
+// chooseLayer goes over to the layer that the viewer is to have now. Publishers begin
+// with the low ones, and drop the high ones when they have not the bandwidth.
+func (s *Sender) chooseLayer(now time.Time) {
+	track := s.line.Track
+	choice := s.video && s.rid == "" && !s.set.config.Node && len(track.Layers()) > 1
+	if !choice || now.Before(s.next.check) {
+		return
+	}
+	s.next.check = now.Add(chooseEvery)
+	var to *cdn.Layer
+	if named := track.Layer(s.set.config.Layer); named != nil {
+		to = nearest(now, track, named, s.within(now))
+	} else {
+		to = s.best(now)
+	}
+	if s.feed.source != nil {
+		s.switchTo(to)
+	} else if to != s.feed.layer {
+		s.startWith(now, to)
+	}
+}
+
+// best returns the best layer that has media, or the present target if that is as good.
+func (s *Sender) best(now time.Time) *cdn.Layer {
+	target := s.target()
+	starved := !hasMedia(now, s.feed.layer)
+	if starved && s.next.layer != nil && hasMedia(now, s.next.layer) {
+		return target // its keyframe is on the way
+	}
+	allowed := s.within(now)
+	top := best(now, allowed, nil)
+	if !slices.Contains(allowed, target) {
+		return top
+	}
+	if hasMedia(now, top) && (starved || !s.next.held && top.Bitrate() > clearlyBetter*s.feed.layer.Bitrate()) {
+		return top
+	}
+	return target
+}
+
+// within returns the layers that the sender may send.
+func (s *Sender) within(now time.Time) []*cdn.Layer {
+	return s.set.config.within(now, s.line.Track, s.target())
+}
+
+// judge decides what a slow viewer loses, and takes it away. A node is never slow.
+func (s *Sender) judge(now time.Time) slow.Verdict {
+	if s.slow == nil {
+		return slow.Keep
+	}
+	lower := best(now, s.line.Track.Layers(), s.feed.layer)
+	if s.set.config.Layer != "" {
+		lower = nil // the viewer has chosen
+	}
+	s.slow.Lowest(lower == nil)
+	v := s.slow.Verdict(now)
+	switch {
+	case v == slow.Down && lower != nil:
+		s.next.held = true
+		s.switchTo(lower)
+	case v == slow.Down:
+		resume := now.Add(pauseFor)
+		s.pause(now, resume, resume)
+	case v == slow.Up && s.set.config.Layer == "":
+		s.next.held = false
+		s.switchTo(best(now, s.within(now), nil))
+	}
+	return v
+}
+
+// pauseFor is the least time for which a slow viewer gets no video: the queues on its
+// path have to drain.
+const pauseFor = time.Second
+
+// startWith has a receiver that was sent nothing yet start with another layer.
+func (s *Sender) startWith(now time.Time, l *cdn.Layer) {
+	s.aim(nil)
+	s.feed.release()
+	s.feed.layer, s.feed.release = l, s.set.claim(l)
+	if s.set.started {
+		s.start(now)
+		s.feed.lost = s.feed.cursor.Lost()
+		s.showSnapshot(now) // ahead of what followed it
+	}
+}
+
+// switchTo has the sender go over to a layer at its next keyframe.
+func (s *Sender) switchTo(l *cdn.Layer) {
+	switch l {
+	case nil, s.next.layer:
+		return
+	case s.feed.layer:
+		s.aim(nil)
+		return
+	}
+	s.aim(l)
+	s.next.cursor = l.Live()
+	l.RequestKeyframe()
+}
+
+// aim claims the layer that the sender switches to, nil: none.
+func (s *Sender) aim(l *cdn.Layer) {
+	n := &s.next
+	if n.layer == l {
+		return
+	}
+	if n.layer != nil {
+		n.release()
+	}
+	if n.layer = l; l != nil {
+		n.release = s.set.claim(l)
+	}
+}
+
+// switched notes that the sender has gone over.
+func (s *Sender) switched() {
+	s.feed.release()
+	s.feed.release, s.next.layer = s.next.release, nil
+}
+
+// trySwitch goes over to the next layer if its keyframe is there.
+func (s *Sender) trySwitch(now time.Time) {
+	n := &s.next
+	if n.layer == nil {
+		return
+	}
+	for p := n.cursor.Next(); p != nil; p = n.cursor.Next() {
+		if !p.Keyframe {
+			continue
+		}
+		if at := s.place(now, n.layer, p.Timestamp); at.behind > fresh {
+			n.layer.RequestKeyframe() // the layer catches up; the viewer must not see that again
+			continue
+		}
+		s.feed.cursor, s.feed.lost = n.cursor, n.cursor.Lost()
+		s.begin(now, n.layer, p)
+		s.send(now, p)
+		return
+	}
+}
+
+// A place is where a source begins in what the receiver is sent.
+type place struct {
+	as uint64 // timestamp
+	// known: it is known which offset, added to the source's timestamps, makes them go
+	// with the publisher's clock as the receiver's do.
+	known  bool
+	offset uint64
+	behind time.Duration // behind what was sent last
+}
+
+// place finds the place of layer l where its timestamp is ts: at the same instant of the
+// publisher's clock, or, if that was sent already or is long ago, as if it were live.
+func (s *Sender) place(now time.Time, l *cdn.Layer, ts uint64) place {
+	last := s.feed.newestTS
+	next := last + s.ticks(time.Millisecond)
+	present := s.liveTimestamp(now)
+	offset, ok := s.offset(now, l, ts)
+	as := ts + offset
+	behind := s.duration(last - as)
+	if !ok || behind >= mostBehind {
+		return place{as: max(next, present)}
+	}
+	if s.duration(present-as) > ahead {
+		next = max(next, present)
+	}
+	return place{as: max(as, next), known: true, offset: offset, behind: behind}
+}
+
+// offset returns what is added to timestamp ts of layer l, and to all after it, to go
+// with the publisher's clock as the present layer does. It returns false if that is not
+// known: while the receiver's own offset is not, and for layers of different clocks, by
+// which ts would not have come yet.
+func (s *Sender) offset(now time.Time, l *cdn.Layer, ts uint64) (offset uint64, ok bool) {
+	if s.clock.isGuess {
+		return 0, false
+	}
+	offset = s.timeline.Offset()
+	if l == s.feed.layer {
+		return offset, true
+	}
+	from, ok := s.feed.layer.Clock()
+	to, ok2 := l.Clock()
+	if !ok || !ok2 || from.Estimated != to.Estimated {
+		return 0, false
+	}
+	_, present := from.At(now)
+	present += offset
+	apart := math.Round(to.NTP.Sub(from.NTP).Seconds() * float64(from.Rate))
+	offset += from.RTP + uint64(int64(apart)) - to.RTP
+	return offset, s.duration(ts+offset-max(s.feed.newestTS, present)) <= time.Second
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"testing"
+)
+
+// The list names each case of the old commit once, with what took its place.
+func TestList(t *testing.T) {
+	t.Parallel()
+	all, err := readCases("96480ec.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[name]bool)
+	for _, l := range all {
+		if known[l.old] {
+			t.Errorf("%v twice", l.old)
+		}
+		known[l.old] = true
+		if l.old.pkg == "" || l.old.test == "" || l.gone == "" && (l.now.pkg == "" || l.now.test == "") {
+			t.Errorf("%v says nothing", l)
+		}
+	}
+	if len(all) < 2000 {
+		t.Errorf("only %d cases", len(all))
+	}
+}
+
+// A package's pattern names subtests, and a test as a whole only if it has none.
+func TestPattern(t *testing.T) {
+	t.Parallel()
+	got := pattern([]string{"TestA", "TestA/x", "TestA/y|z", "TestB"})
+	if want := `^TestA$/^x$|^TestA$/^y\|z$|^TestB$`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestPassed(t *testing.T) {
+	t.Parallel()
+	got := passed("=== RUN   TestA\n--- PASS: TestA (0.01s)\n    --- SKIP: TestA/x (0.00s)\n--- FAIL: TestB (0.00s)\n")
+	if len(got) != 2 || !got["TestA"] || !got["TestA/x"] {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,231 @@
+package egress
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/deltacdn/delta/internal/udp/socket"
+)
+
+// maxMessages is how many kernel messages share a call.
+const maxMessages = 64
+
+// probe returns the raw connection of conn, if any, and the best mode that it
+// seems to allow.
+func probe(conn Conn) (syscall.RawConn, Mode) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, Single
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, Single
+	}
+	mode := Single
+	if err := raw.Control(func(fd uintptr) { mode = probeSocket(int(fd)) }); err != nil {
+		return nil, Single
+	}
+	return raw, mode
+}
+
+func probeSocket(fd int) Mode {
+	domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	protocol, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if protocol != unix.IPPROTO_UDP || domain != unix.AF_INET && domain != unix.AF_INET6 {
+		return Single
+	}
+	if _, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT); err != nil {
+		return Messages
+	}
+	return Segments
+}
+
+// A kernel sends many messages a call. It belongs to one [Batch].
+type kernel struct {
+	socket   *Socket
+	patience time.Duration // how long there may be no room
+	// write sends messages in order and returns how many went; if it returns
+	// an error, none did, and the error is about the first or an earlier one.
+	write func([]ipv4.Message) (int, error)
+
+	messages []ipv4.Message // each with one buffer and an address of its own
+	controls [][]byte       // each message's segment size
+	retried  bool           // the first message that is not sent yet
+
+	deadline time.Time        // of waiting for room
+	poll     func(fd uintptr) // waits until there is some, or that is over
+}
+
+// newKernel returns nil if the socket has only [Single].
+func newKernel(s *Socket, patience time.Duration) *kernel {
+	if s.Mode() == Single {
+		return nil
+	}
+	k := &kernel{
+		socket:   s,
+		patience: patience,
+		messages: make([]ipv4.Message, maxMessages),
+		controls: make([][]byte, maxMessages),
+	}
+	for i := range k.messages {
+		k.messages[i].Buffers = make([][]byte, 1)
+		k.messages[i].Addr = &net.UDPAddr{IP: make(net.IP, 0, net.IPv6len)}
+		k.controls[i] = newSegmentControl()
+	}
+	conn := socket.NewRawPacketConn(s.raw)
+	k.write = func(ms []ipv4.Message) (int, error) { return conn.WriteBatch(ms, unix.MSG_DONTWAIT) }
+	k.poll = func(fd uintptr) {
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		_, _ = unix.Poll(fds[:], int(time.Until(k.deadline).Milliseconds())+1)
+	}
+	return k
+}
+
+// send sends the runs. It returns those that are left if the socket is closed
+// or stays full, both with an error, or if its mode is [Single].
+func (k *kernel) send(runs []gsoRun) (rest []gsoRun, err error) {
+	if k == nil {
+		return runs, nil
+	}
+	k.retried = false
+	for len(runs) > 0 {
+		mode := k.socket.Mode()
+		if mode == Single {
+			return runs, nil
+		}
+		n, err := k.writeInTime(k.messages[:k.fill(runs, mode)])
+		if err == nil {
+			runs = k.sent(runs, n)
+			continue
+		}
+		k.socket.calls.Add(1)
+		if isClosed(err) || errors.Is(err, errFull) {
+			return runs, err
+		}
+		runs = k.refused(runs, err)
+	}
+	return nil, nil
+}
+
+// writeInTime writes, and waits for room where there is none. It does not take
+// the lock that the connection's own Write takes, so batches send in parallel.
+func (k *kernel) writeInTime(ms []ipv4.Message) (int, error) {
+	n, err := k.write(ms)
+	if !errors.Is(err, unix.EAGAIN) {
+		return n, err
+	}
+	for k.deadline = time.Now().Add(k.patience); time.Now().Before(k.deadline); {
+		if err := k.socket.raw.Control(k.poll); err != nil {
+			return 0, err
+		}
+		if n, err = k.write(ms); !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+	}
+	return 0, errFull
+}
+
+// fill makes messages of the front of runs and returns how many.
+func (k *kernel) fill(runs []gsoRun, mode Mode) int {
+	n := 0
+	for i := range runs {
+		r := &runs[i]
+		whole := mode == Segments && !r.split
+		for rest := r.bytes; len(rest) > 0; n++ {
+			if n == len(k.messages) {
+				return n
+			}
+			size := len(rest)
+			if !whole {
+				size = min(size, r.size)
+			}
+			k.set(n, r, rest[:size])
+			rest = rest[size:]
+		}
+	}
+	return n
+}
+
+// set makes message i of bytes of a run, one datagram or all.
+func (k *kernel) set(i int, r *gsoRun, bytes []byte) {
+	m := &k.messages[i]
+	m.Buffers[0] = bytes
+	m.OOB = nil
+	if len(bytes) > r.size {
+		m.OOB = k.controls[i]
+		setSegmentSize(m.OOB, r.size)
+	}
+	setAddr(m.Addr.(*net.UDPAddr), r.to)
+}
+
+func setAddr(a *net.UDPAddr, to netip.AddrPort) {
+	if ip := to.Addr(); ip.Is4() {
+		b := ip.As4()
+		a.IP = append(a.IP[:0], b[:]...)
+	} else {
+		b := ip.As16()
+		a.IP = append(a.IP[:0], b[:]...)
+	}
+	a.Port, a.Zone = int(to.Port()), to.Addr().Zone()
+}
+
+// sent takes the first n messages off the runs they were made of.
+func (k *kernel) sent(runs []gsoRun, n int) []gsoRun {
+	datagrams := 0
+	for i := range k.messages[:n] {
+		bytes, size := len(k.messages[i].Buffers[0]), runs[0].size
+		datagrams += (bytes + size - 1) / size
+		runs = skip(runs, bytes)
+	}
+	k.socket.sent(n, datagrams)
+	k.retried = false
+	return runs
+}
+
+// refused decides what becomes of the first message, which the kernel did not
+// take: it is split, tried again or dropped.
+func (k *kernel) refused(runs []gsoRun, err error) []gsoRun {
+	first, message := &runs[0], k.messages[0]
+	switch segmented := message.OOB != nil; {
+	case errors.Is(err, unix.ENOSYS):
+		k.socket.lower(Single, err)
+	case segmented && (errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOPROTOOPT)):
+		k.socket.lower(Messages, err)
+	case segmented && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE)):
+		first.split = true // segments longer than this path's MTU: the others may do
+	case !k.retried:
+		k.retried = true // an ICMP error of an earlier datagram is reported to the next one
+	default:
+		k.retried = false
+		bytes := len(message.Buffers[0])
+		k.socket.drop((bytes+first.size-1)/first.size, err)
+		return skip(runs, bytes)
+	}
+	return runs
+}
+
+// newSegmentControl returns a UDP_SEGMENT control message.
+func newSegmentControl() []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	header := b[:unix.SizeofCmsghdr]
+	if native := binary.NativeEndian; len(header) == 16 {
+		native.PutUint64(header, uint64(unix.CmsgLen(2)))
+	} else {
+		native.PutUint32(header, uint32(unix.CmsgLen(2)))
+	}
+	kind := header[len(header)-8:]
+	binary.NativeEndian.PutUint32(kind, unix.IPPROTO_UDP)
+	binary.NativeEndian.PutUint32(kind[4:], unix.UDP_SEGMENT)
+	return b
+}
+
+func setSegmentSize(control []byte, bytes int) {
+	binary.NativeEndian.PutUint16(control[unix.CmsgLen(0):], uint16(bytes))
+}
