@@ -68,5 +68,7 @@ func TestSignedURLsOverHTTP(t *testing.T) {
 		t.Fatal("the viewer goes on")
 	}
 	require.Less(t, time.Since(begun), time.Second)
+	// The viewer is told ahead of the node's own books.
+	require.Eventually(t, func() bool { return len(node.Sessions()) < 2 }, time.Second, time.Millisecond)
 	require.Len(t, node.Sessions(), 1, "the publisher stays")
 }
