@@ -39,7 +39,7 @@ func TestNothingOlderIsShownAfterAFailover(t *testing.T) {
 		"requests are ignored": {KeyframeInterval: 3 * time.Second, NoRequestedKeyframes: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for i := range 6 {
+			for i := range fewer(6) {
 				synctest.Test(t, func(t *testing.T) { testRestoredRelay(t, video, time.Duration(i)*370*time.Millisecond) })
 			}
 		})

@@ -170,7 +170,7 @@ func (w *world) known(n *node, id cdn.StreamID) time.Time {
 // be asked for and to come, wherever it is and however the publisher begins.
 func TestFirstJoinsAreNotLate(t *testing.T) {
 	needLinks(t)
-	firstJoins(t, 60)
+	firstJoins(t, fewer(60))
 }
 
 func firstJoins(t *testing.T, n int) {

@@ -107,7 +107,7 @@ func (w *world) kill(n *node) {
 // as close to the publisher as before. soak_long_test.go does it more often.
 func TestFailover(t *testing.T) {
 	needLinks(t)
-	testFailovers(t, 12)
+	testFailovers(t, fewer(12))
 }
 
 // testFailovers does it at many moments, all over the time between two keyframes,
@@ -264,7 +264,7 @@ func TestRestartedNodeLinksAnew(t *testing.T) {
 // soak_long_test.go makes ten thousand.
 func TestALinkDoesNotGrow(t *testing.T) {
 	needLinks(t)
-	testSubscriptions(t, 300)
+	testSubscriptions(t, fewer(300))
 }
 
 func testSubscriptions(t *testing.T, n int) {

@@ -71,7 +71,7 @@ func TestViewersOnBadPathsStay(t *testing.T) {
 	low := func(time.Duration) float32 { return 300_000 }
 	falls := func(d time.Duration) float32 { return float32(max(100_000, 5_000_000-200_000*d.Seconds())) }
 	single, simulcast := []int{2_500_000}, []int{200_000, 700_000, 2_500_000}
-	for _, c := range []struct {
+	for _, c := range someOf([]struct {
 		name   string
 		layers []int
 		path   []step
@@ -94,7 +94,7 @@ func TestViewersOnBadPathsStay(t *testing.T) {
 			rate(3*mbit, 14*time.Second), rate(1.5*mbit, 14*time.Second), rate(.8*mbit, 14*time.Second),
 			rate(4*mbit, 14*time.Second), rate(.6*mbit, 14*time.Second),
 		}, falls, false},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)

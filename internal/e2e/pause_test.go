@@ -2,6 +2,8 @@ package delta_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,7 +93,7 @@ func (s *pause) resume(viewers ...*cdntest.Viewer) {
 // A publisher that is silent, and connected, leaves viewers behind hops as it leaves
 // those at the origin, however long that lasts.
 func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
-	for place := range places {
+	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
 		for _, lasts := range []time.Duration{10 * time.Second, 30 * time.Second, 10 * time.Minute} {
 			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -120,7 +122,7 @@ func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
 // Who joins meanwhile is connected, sees the picture that stands still, and what
 // comes next, at a node that has the stream and at one that has yet to fetch it.
 func TestJoiningWhileThePublisherIsSilent(t *testing.T) {
-	for place := range places {
+	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
 		for _, after := range []time.Duration{ms(300), 2 * time.Second, 30 * time.Second, 5 * time.Minute} {
 			for _, cold := range []bool{false, true} {
 				t.Run(fmt.Sprint(place, " ", after, " cold ", cold), func(t *testing.T) {
