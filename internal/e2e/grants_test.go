@@ -131,8 +131,14 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 							next := g.publishFrom(g.origin, "live", cdntest.PublisherConfig{Net: host.Net()})
 							require.NoError(t, next.WaitConnected(g.within(5*time.Second)))
 							time.Sleep(time.Second)
+							for range 50 { // until the one that was superseded is told of
+								if _, over := g.endOf(cdn.ActionPublish); over {
+									break
+								}
+								time.Sleep(ms(100))
+							}
 							g.mu.Lock()
-							delete(g.ended, cdn.ActionPublish) // of the one that was superseded
+							delete(g.ended, cdn.ActionPublish)
 							g.mu.Unlock()
 						}
 						time.Sleep(time.Until(due) - 1*time.Nanosecond)
