@@ -210,21 +210,24 @@ func TestNetworkOnEmbeddedServers(t *testing.T) {
 	if used[victim.node.ID()] == 0 {
 		victim = relays[1]
 	}
-	var watched []*cdn.Subscription
+	var watched, others []*cdn.Subscription
 	for _, e := range edges {
 		for _, s := range subs[e] {
 			if in, _ := s.Stream().Input(); in.Path[1] == victim.node.ID() {
 				watched = append(watched, s)
+			} else {
+				others = append(others, s)
 			}
 		}
 	}
-	last, gaps := make([]time.Time, len(watched)), make([]time.Duration, len(watched))
-	for i, s := range watched {
+	all := slices.Concat(watched, others)
+	last, gaps := make([]time.Time, len(all)), make([]time.Duration, len(all))
+	for i, s := range all {
 		last[i] = came(s)
 	}
 	w.kill(victim)
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		for i, s := range watched {
+		for i, s := range all {
 			if at := came(s); at.After(last[i]) {
 				gaps[i], last[i] = max(gaps[i], at.Sub(last[i])), at
 			}
@@ -233,8 +236,16 @@ func TestNetworkOnEmbeddedServers(t *testing.T) {
 	for i, at := range last {
 		gaps[i] = max(gaps[i], time.Since(at))
 	}
+	// What comes by the other relays shows what the machine took.
+	var machine time.Duration
+	if len(others) > 0 {
+		machine = slices.Max(gaps[len(watched):])
+	}
+	gaps = gaps[:len(watched)]
 	slices.Sort(gaps)
 	t.Logf("a relay was killed: %d streams came by it; gaps of 100 ms streams: median %v, p99 %v, longest %v",
 		len(gaps), gaps[len(gaps)/2], gaps[len(gaps)*99/100], gaps[len(gaps)-1])
-	require.Less(t, gaps[len(gaps)*99/100], networkGap)
+	t.Logf("the longest gap of the %d others: %v", len(others), machine)
+	require.Less(t, machine, 2*networkGap, "streams of other relays must not stall")
+	require.Less(t, gaps[len(gaps)*99/100]-machine, networkGap)
 }
