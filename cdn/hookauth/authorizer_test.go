@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -389,9 +390,10 @@ func TestCircuit(t *testing.T) {
 // A hook that fails now and then is asked all the same.
 func TestFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, log := 0, &logged{}
-		a, _ := scripted(t, func(c *hookauth.Config) { c.Logger = log.logger() }, func(r *http.Request, _ hookauth.Question) (*http.Response, error) {
-			if n++; n%2 == 0 {
+		log := &logged{}
+		a, _ := scripted(t, func(c *hookauth.Config) { c.Logger = log.logger() }, func(r *http.Request, q hookauth.Question) (*http.Response, error) {
+			// By the question, since what was allowed is asked again meanwhile.
+			if i, err := strconv.Atoi(q.Credential); err != nil || i%2 == 1 {
 				return nil, errors.New("reset")
 			}
 			return answerOf(r, `{"allow":true}`), nil

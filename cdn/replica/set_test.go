@@ -372,6 +372,7 @@ func TestWatch(t *testing.T) {
 		s.Close()
 		s.Close()
 		require.ErrorIs(t, <-done, cdn.ErrClosed)
+		synctest.Wait() // until the loop has returned
 		assert.Empty(t, s.Watched())
 	})
 }
