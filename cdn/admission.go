@@ -14,8 +14,8 @@ import (
 	"github.com/deltacdn/delta/internal/endpoint/halfopen"
 )
 
-// An Admission is the place that one session of a publisher, a viewer or another
-// node has at a node. Services take one for each session:
+// An Admission is the place of one session at a node: of a publisher, a viewer or
+// another node. Services take one for each session:
 //
 //	a, err := node.Authorize(ctx, request) // may the client do this?
 //	ctx, err = a.Enter(ctx)                // is there a place? Make the session under ctx.
@@ -38,15 +38,15 @@ type Admission struct {
 	name    string
 	begun   time.Time
 	counted bool
-	asked   error       // to end, and why; nil: not yet
-	end     func(error) // ends the session, or what makes it
+	asked   error       // why the session was asked to end; nil: it was not
+	end     func(error) // ends the session, or the making of it
 	told    telling
 	life    lifetime
 	over    bool
 	err     error // why it is over
 }
 
-// telling is how far a session's events are.
+// telling says which of a session's events were emitted.
 type telling int
 
 const (
@@ -56,17 +56,17 @@ const (
 )
 
 // Authorize asks the node's [Authorizer] whether a client or another node may do
-// what r says; without one, everything is granted. A fetch by an asker that has
-// neither proved to be a node nor shown a credential is refused where
-// [Config].Trust is set, whatever the Authorizer would say. The caller has to
-// enter the Admission for it to count.
+// what r says. A node without an Authorizer grants everything, with one exception: where
+// [Config].Trust is set, a fetch is refused, ahead of asking the Authorizer, if the
+// requester has neither proved to be a node nor shown a credential. The Admission counts
+// once the caller has called [Admission.Enter].
 func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error) {
 	fail := func(err error) (*Admission, error) {
 		n.totals.refused(r.Action, err)
 		return nil, &Error{Op: r.Action.String(), Stream: r.Stream, Err: err}
 	}
 	if r.Action == ActionFetch && !r.Trusted && r.Credential == "" && !n.config.Trust.Open() {
-		return fail(fmt.Errorf("%w: the asker has not proved to be a node and shows no credential", ErrUnauthorized))
+		return fail(fmt.Errorf("%w: the requester has not proved to be a node and shows no credential", ErrUnauthorized))
 	}
 	var g Grant
 	if n.config.Authorizer != nil {
@@ -91,8 +91,8 @@ func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error)
 // Grant returns the Authorizer's consent.
 func (a *Admission) Grant() Grant { return a.grant }
 
-// Name names the session in events and listings, "" before Enter. It is no
-// secret.
+// Name returns the session's name in events and listings, which is no secret. It is ""
+// before Enter.
 func (a *Admission) Name() string {
 	a.node.admissions.mu.Lock()
 	defer a.node.admissions.mu.Unlock()
@@ -106,10 +106,10 @@ func (a *Admission) Begun() time.Time {
 	return a.begun
 }
 
-// Enter counts the session in: see [Limits] for who gets a place. It fails with
-// [ErrOverLimit] if there is none, and with [ErrClosed] at a node that is
-// closed. The context returned is for making the session; it is done when ctx is
-// or when the session has been asked to end, which is its cause then.
+// Enter takes a place for the session, as [Limits] says. It fails with [ErrOverLimit] if
+// there is none, and with [ErrClosed] if the node is closed. The returned context is for
+// making the session. It is done when ctx is, or when the session is asked to end; the
+// reason is its cause then.
 func (a *Admission) Enter(ctx context.Context) (context.Context, error) {
 	fail := func(err error) error {
 		return &Error{Op: a.request.Action.String(), Stream: a.request.Stream, Err: err, RetryAfter: retryAfter(err)}
@@ -151,10 +151,10 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// Start says that the session is made, and tells the node's OnEvent. From now on
-// end is called, at most once, when the session is asked to end: by
-// [Node.EndSession], or since it was half-open and has given way. It must not
-// block. A session that has been asked to end already is so at once.
+// Start notes that the session is made, and emits [SessionStarted]. From now on end is
+// called, at most once, when the session is asked to end: by [Node.EndSession], or because
+// it was half-open and another session took its place. If that has happened already, Start
+// calls it at once. end must not block.
 func (a *Admission) Start(end func(error)) {
 	all := &a.node.admissions
 	all.mu.Lock()
@@ -183,21 +183,21 @@ func (a *Admission) Start(end func(error)) {
 	}
 }
 
-// Proved says that the client has proved that it receives what is sent to its
-// address. The session is not half-open any more.
+// Proved notes that the client has proved that it receives what is sent to its
+// address. The session is no longer half-open.
 func (a *Admission) Proved() { a.node.admissions.prove(a) }
 
-// HasProved reports whether Proved has been called, or need not be, since another
-// node has proved to be one.
+// HasProved reports whether Proved has been called, or is not needed because the client is
+// a trusted node.
 func (a *Admission) HasProved() bool {
 	a.node.admissions.mu.Lock()
 	defer a.node.admissions.mu.Unlock()
 	return a.proved
 }
 
-// Leave gives the place back, and tells the node's OnEvent if it was told of the
-// start. err is why the session is over. Only the first call counts. A session that has
-// not started counts as refused; one that is given up ahead of Enter may Leave, too.
+// Leave gives the place back, and emits [SessionEnded] if the session was started. err is
+// why it is over. A session that was not started counts as refused. Leave may be called
+// without Enter, and only the first call counts.
 func (a *Admission) Leave(err error) {
 	all := &a.node.admissions
 	all.mu.Lock()
@@ -229,11 +229,11 @@ func (a *Admission) Leave(err error) {
 		if made != nil {
 			made(err)
 		}
-	case tellingStart: // who tells of it tells of the end
+	case tellingStart: // Start tells of the end
 	}
 }
 
-// tellEnd tells that the session is over: once, after its start.
+// tellEnd emits SessionEnded. It is called once, after SessionStarted was emitted.
 func (a *Admission) tellEnd() {
 	a.node.Emit(SessionEnded{
 		Stream: a.request.Stream, Action: a.request.Action, Session: a.name,
@@ -261,7 +261,7 @@ type SessionInfo struct {
 	Session    string // names it, as in events
 	Stream     StreamID
 	Action     Action
-	Subject    string // as the Authorizer said, and so are Grant and Tag
+	Subject    string // of the session's [Grant], as are Grant and Tag
 	Grant      string // Grant.ID
 	Tag        string
 	Node       NodeID // of ActionFetch: the other node, as it calls itself
@@ -293,10 +293,10 @@ func (all *admissions) infoLocked(a *Admission) SessionInfo {
 	}
 }
 
-// EndSession ends the session of that name, as events and Sessions give it, and
-// does not wait. err is the reason, in the log and in [SessionEnded]; the client
-// is told which sentinel of this package it wraps. It fails with [ErrNotFound] if
-// there is no such session.
+// EndSession ends a session by its name, which events and Sessions have. It does not wait
+// until the session has ended. err is the reason in the log and in [SessionEnded]; the
+// client is told which sentinel of this package it wraps. EndSession fails with
+// [ErrNotFound] if there is no such session.
 func (n *Node) EndSession(name string, err error) error {
 	n.admissions.mu.Lock()
 	a := n.admissions.byName[name]
@@ -312,7 +312,7 @@ func (n *Node) EndSession(name string, err error) error {
 }
 
 // EndSessions ends the sessions that match, as [Node.EndSession] does, and returns how
-// many. match must not block, and must not call the node.
+// many those are. match must not block and must not call the node.
 func (n *Node) EndSessions(match func(SessionInfo) bool, err error) (ended int) {
 	for _, s := range n.Sessions() {
 		if match(s) && n.EndSession(s.Session, err) == nil {
@@ -322,11 +322,11 @@ func (n *Node) EndSessions(match func(SessionInfo) bool, err error) (ended int) 
 	return ended
 }
 
-// admissions are all that a node has.
+// admissions are the admissions of a node.
 type admissions struct {
 	mu       sync.Mutex
 	byName   map[string]*Admission
-	count    int // of those that have a place: what has given way has none and is ending
+	count    int // of those that have a place; one that has lost it is ending
 	halfOpen map[*Admission]struct{}
 	sources  map[netip.Prefix]int
 	tallies  map[tally]int
@@ -341,7 +341,7 @@ func newAdmissions() admissions {
 	}
 }
 
-// enter finds a place, and returns the sessions that have lost theirs.
+// enter finds a place for a, and returns the sessions that have lost theirs to it.
 func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (losers []*Admission, err error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -362,9 +362,9 @@ func (all *admissions) enter(a *Admission, cancel func(error), l Limits) (losers
 
 func (a *Admission) slot() halfopen.Slot { return halfopen.Slot{From: a.source, Since: a.begun} }
 
-// halfOpenAtFirst reports whether the session counts as half-open until its
-// client has proved its address. Without an address, it came by signaling that
-// is not open to strangers.
+// halfOpenAtFirst reports whether the session is half-open until its client has proved
+// its address. A session without an address came by signaling that is not open to
+// strangers.
 func (a *Admission) halfOpenAtFirst() bool { return a.shared && !a.proved }
 
 func (all *admissions) addLocked(a *Admission) {

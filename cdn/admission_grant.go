@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// lifetime is what ends a session whose grant is over. It has no goroutine.
+// A lifetime ends a session whose grant has expired or was revoked. It has no goroutine.
 type lifetime struct {
 	expiry  *time.Timer
 	unwatch func() bool
@@ -51,7 +51,7 @@ func (a *Admission) watchGrant() {
 	}
 }
 
-// expire asks the session to end, unless the clock was set back since it was timed.
+// expire asks the session to end, unless the clock was set back since the timer was set.
 func (a *Admission) expire() {
 	if a.grant.expired(time.Now()) {
 		a.ask(errGrantOver)
@@ -64,7 +64,7 @@ func (a *Admission) expire() {
 	}
 }
 
-// revocation is why a grant is no good any more. It always wraps [ErrUnauthorized] or
+// revocation returns why a grant was revoked. The error wraps [ErrUnauthorized] or
 // [ErrForbidden].
 func revocation(revoked context.Context) error {
 	cause := context.Cause(revoked)
@@ -74,8 +74,8 @@ func revocation(revoked context.Context) error {
 	return fmt.Errorf("%w: the grant was revoked: %w", ErrUnauthorized, cause)
 }
 
-// refusedSince returns why the session, which was let in a moment ago, must go at once,
-// nil: it may stay.
+// refusedSince returns why a session that has just been admitted must end at once, or nil.
+// Something may have changed since it was authorized.
 func (a *Admission) refusedSince() error {
 	if err := a.node.refusesNow(a.request); errors.Is(err, ErrDraining) {
 		return err
@@ -119,8 +119,8 @@ func (n *Node) Review(check func(SessionInfo) error) *Review {
 	return r
 }
 
-// Again asks about all sessions of the node, has those end that must not stay, and
-// returns how many. It does not wait for their ends.
+// Again checks all sessions of the node, ends those that must not stay, and returns how
+// many those are. It does not wait until they have ended.
 func (r *Review) Again() (ended int) {
 	for _, s := range r.node.Sessions() {
 		if err := r.check(s); err != nil && r.node.EndSession(s.Session, err) == nil {
@@ -130,7 +130,7 @@ func (r *Review) Again() (ended int) {
 	return ended
 }
 
-// Stop ends the review. No session is ended for it any more. It is idempotent.
+// Stop ends the review: it ends and refuses no session any more. It is idempotent.
 func (r *Review) Stop() {
 	all := &r.node.reviews
 	all.mu.Lock()
@@ -138,7 +138,7 @@ func (r *Review) Stop() {
 	all.all = slices.DeleteFunc(slices.Clone(all.all), func(x *Review) bool { return x == r })
 }
 
-// reviews are those of a node.
+// reviews are the reviews of a node.
 type reviews struct {
 	mu  sync.Mutex // taken ahead of no other
 	all []*Review  // replaced, not changed

@@ -13,19 +13,18 @@ import (
 	"github.com/deltacdn/delta/internal/endpoint/halfopen"
 )
 
-// Limits bound what a node takes on. What goes over one is refused with a [*LimitError].
-// docs/limits.md has them in one table.
+// Limits bound what a node takes on. A request that would exceed a limit is refused with
+// a [*LimitError]. docs/limits.md has all limits in one table.
 //
-// Places for sessions are shared out by the address that the client's signaling
-// comes from ([AuthRequest].RemoteAddr), for IPv6 by its /64. One address may have
-// all of them while there is room. When there is none, the oldest half-open
-// session of the address that has the most gives way: one whose client has not
-// yet proved that it receives what is sent to it. A session that has proved that
-// is never ended for another. When such sessions fill Sessions and one address has
-// more than a quarter of them, that address is refused, and others get up to a
-// quarter of Sessions more. What has no address, as in-process signaling, and
-// nodes that are trusted have no share, are never half-open, and no limit of an
-// address holds for them.
+// Addresses share the places for sessions. A session's address is the one that its
+// signaling comes from ([AuthRequest].RemoteAddr); for IPv6 it is the /64. One address may
+// have all places while there is room. When there is none, a new session takes the place
+// of the oldest half-open session of the address that has the most. A session is half-open
+// until its client has proved that it receives what is sent to it; from then on it is
+// never ended for another. If such sessions fill Sessions, and one address has more than a
+// quarter of them, that address is refused, and others get up to a quarter of Sessions
+// more. Sessions without an address (in-process signaling) and those of trusted nodes have
+// no share and are never half-open, and limits for addresses do not hold for them.
 type Limits struct {
 	Sessions int // publishers, viewers and downstream nodes. If zero, 5000
 	HalfOpen int // of Sessions, those whose client has not proved its address; publishers have half of Streams at most. If zero, 1000
@@ -34,7 +33,7 @@ type Limits struct {
 	Tracks   int // of one stream. If zero, 8
 	Layers   int // of one track. If zero, 8
 
-	// Of each of these there is none but those above if it is zero.
+	// If one of these is zero, only the limits above hold.
 
 	Publishers        int // sessions of publishers
 	Viewers           int // sessions of viewers
@@ -45,15 +44,17 @@ type Limits struct {
 	AddressViewers    int // sessions of viewers of one address
 
 	// PublisherBitrate and ViewerBitrate bound each session of that kind as
-	// [Grant].MaxBitrate does, in payload bits a second; the lesser of the two counts.
+	// [Grant].MaxBitrate does, in payload bits a second. The lower of the two counts. If
+	// zero, there is no bound.
 	PublisherBitrate int
 	ViewerBitrate    int
 }
 
-// defaultLimits are what stands for zeros.
+// defaultLimits replace zeros.
 var defaultLimits = Limits{Sessions: 5000, HalfOpen: 1000, Streams: 1000, Links: 1000, Tracks: 8, Layers: 8}
 
-// withDefaults returns the limits as they are in force, or an error wrapping [ErrInvalid].
+// withDefaults returns the limits with defaults in place of zeros. It fails with
+// [ErrInvalid] if one is negative.
 func (l Limits) withDefaults() (Limits, error) {
 	v, def := reflect.ValueOf(&l).Elem(), reflect.ValueOf(defaultLimits)
 	for i := range v.NumField() {
@@ -81,8 +82,8 @@ func limitName(field string) string {
 
 // A LimitError says which limit of a node is reached. It wraps [ErrOverLimit].
 type LimitError struct {
-	// Name is that of the field of [Limits] in lower case with underscores, such as
-	// "stream_viewers"; or "max_bitrate", of a [Grant]; or "capacity_packets", of [Capacity].
+	// Name is the field of [Limits] in lower case with underscores, such as
+	// "stream_viewers", or "max_bitrate" of a [Grant], or "capacity_packets" of [Capacity].
 	Name  string
 	Limit int
 }
@@ -94,13 +95,13 @@ func (e *LimitError) Error() string {
 // Unwrap returns [ErrOverLimit].
 func (e *LimitError) Unwrap() error { return ErrOverLimit }
 
-// Limits returns what the node takes on, with defaults in place of zeros.
+// Limits returns the node's limits, with defaults in place of zeros.
 func (n *Node) Limits() Limits { return *n.limits.Load() }
 
-// MaxBitrate returns how many payload bits a second the session may send, of a publisher,
-// or receive, of a viewer, and the name of the limit: the grant's, "max_bitrate", or one
-// of the node's [Limits]. 0: there is no bound. For other nodes there never is, since
-// they fetch for many. It may change while the session runs.
+// MaxBitrate returns the bitrate that a publisher may send, or that a viewer may be sent,
+// in payload bits a second, and the name of the limit: "max_bitrate" of the grant, or one
+// of the node's [Limits]. 0 means no bound; other nodes never have one, since they fetch
+// for many. It may change while the session runs.
 func (a *Admission) MaxBitrate() (bits int, limit string) {
 	limits := a.node.limits.Load()
 	switch a.request.Action {
@@ -120,10 +121,10 @@ func (a *Admission) MaxBitrate() (bits int, limit string) {
 	return bits, limit
 }
 
-// SetLimits changes what the node takes on. Zeros stand for the defaults, as in [Config].
-// What the node has already stays, if it is more than that, but for bitrates, which
-// sessions that run are held to, too. Tracks and Layers count for streams that begin
-// later. It fails with [ErrInvalid] for a negative limit, and changes nothing then.
+// SetLimits replaces the node's limits. Zeros stand for the defaults, as in [Config].
+// Nothing is ended if the node exceeds a new limit; only bitrates hold for running
+// sessions, too. Tracks and Layers hold for streams that begin later. It fails with
+// [ErrInvalid] if a limit is negative, and then changes nothing.
 func (n *Node) SetLimits(l Limits) error {
 	l, err := l.withDefaults()
 	if err != nil {
@@ -134,8 +135,8 @@ func (n *Node) SetLimits(l Limits) error {
 	return nil
 }
 
-// A tally names what sessions are counted by: all of an action, those of one stream, or
-// those of one address, which may be the zero one.
+// A tally names sessions that are counted together: all of an action, or those of an
+// action and a stream, or those of an action and an address.
 type tally struct {
 	by     tallyKind
 	action Action
@@ -161,7 +162,7 @@ func (a *Admission) ofAddress() tally {
 	return tally{by: byAddress, action: a.request.Action, source: a.source}
 }
 
-// tallies are those that the session counts for.
+// tallies returns the tallies in which the session counts.
 func (a *Admission) tallies() []tally {
 	all := []tally{a.ofAction(), a.ofStream()}
 	if a.shared {
@@ -178,7 +179,7 @@ type bound struct {
 	*LimitError
 }
 
-// bounds are what the session must not exceed.
+// bounds returns the limits that hold for the session.
 func (l Limits) bounds(a *Admission) (all []bound) {
 	add := func(t tally, name string, limit int) {
 		if limit > 0 {
@@ -205,8 +206,8 @@ func (l Limits) bounds(a *Admission) (all []bound) {
 	return all
 }
 
-// placeLocked returns which sessions lose their places to a: half-open ones, and none if
-// there is room. It fails with a [*LimitError] if there is no place.
+// placeLocked returns the half-open sessions that lose their places to a; none if there is
+// room. It fails with a [*LimitError] if there is no place.
 func (all *admissions) placeLocked(a *Admission, l Limits) (losers []*Admission, err error) {
 	loser, err := all.generalPlaceLocked(a, l)
 	if err != nil {
@@ -238,8 +239,8 @@ func (all *admissions) placeLocked(a *Admission, l Limits) (losers []*Admission,
 }
 
 // generalPlaceLocked is placeLocked for the limits of the node as a whole. Half-open
-// publishers have no more than half of the streams that the node may have, since each may
-// have made one.
+// publishers get at most half of the streams that the node may have, since each of them
+// may have made one.
 func (all *admissions) generalPlaceLocked(a *Admission, l Limits) (loser *Admission, err error) {
 	half := a.halfOpenAtFirst()
 	oldest := func(from iter.Seq[*Admission], reached *LimitError) (*Admission, error) {
@@ -265,14 +266,14 @@ func (all *admissions) generalPlaceLocked(a *Admission, l Limits) (loser *Admiss
 	}
 	loser, err = oldest(maps.Keys(all.halfOpen), reached)
 	if err == nil && full && a.hasMoreThanQuarterLocked(l.Sessions) && loser.source != a.source {
-		return nil, reached // it takes no place of others
+		return nil, reached // it must not take the place of another address
 	}
 	return loser, err
 }
 
 func (a *Admission) publishes() bool { return a.request.Action == ActionPublish }
 
-// halfOpenLocked are the half-open sessions that match.
+// halfOpenLocked returns the half-open sessions that match.
 func (all *admissions) halfOpenLocked(match func(*Admission) bool) iter.Seq[*Admission] {
 	return func(yield func(*Admission) bool) {
 		for a := range all.halfOpen {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// removeTimeout bounds how long the end of an announcement may take. What a
-// directory does not take back in that time, its lease does.
+// removeTimeout bounds the removal of an announcement. An entry that the directory does
+// not remove in that time stays until its lease expires.
 const removeTimeout = 2 * time.Second
 
 var (
@@ -18,17 +18,17 @@ var (
 )
 
 // announcer keeps a node's entries in a [Directory] by renewing their leases.
-// A directory that fails or stalls costs nothing but announcements: each entry
-// has a goroutine of its own, which tries until it succeeds. Its methods may
-// be called concurrently and never wait for the directory, close excepted.
+// A directory that fails or stalls delays announcements and nothing else: each entry has
+// a goroutine of its own, which tries until it succeeds. The methods may be called
+// concurrently, and only close waits for the directory.
 type announcer struct {
 	// static after newAnnouncer
 
 	dir    Directory
 	log    *slog.Logger
 	ttl    time.Duration
-	random func(StreamID) func() float64 // what each announcement draws from, in [0, 1)
-	load   func() float64                // of the node; nil: what entries say
+	random func(StreamID) func() float64 // returns the random numbers, in [0, 1), of an announcement
+	load   func() float64                // of the node; nil: the entries' own
 
 	wg sync.WaitGroup // the announcements' goroutines
 
@@ -39,7 +39,7 @@ type announcer struct {
 }
 
 // newAnnouncer returns an announcer that gives each entry a lease of ttl in
-// dir. Its owner closes it.
+// dir. The caller must close it.
 func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration, random func(StreamID) func() float64) *announcer {
 	return &announcer{
 		dir:    dir,
@@ -50,21 +50,20 @@ func newAnnouncer(dir Directory, log *slog.Logger, ttl time.Duration, random fun
 	}
 }
 
-// announce puts e into the directory and keeps it there until the announcement
-// is stopped, or replaced by a newer one of the same stream. All entries are of
-// one node. After close, nothing is announced any more.
+// announce puts e into the directory and keeps it there until the announcement is
+// stopped, or replaced by a newer one for the same stream. All entries must be of one
+// node. After close it does nothing.
 //
-// onStale is called when the directory has refused the entry because a higher
-// epoch of its publication is there; it is announced no more. The call comes
-// from the entry's own goroutine, without locks; it may block, but not for
-// close.
+// If the directory refuses the entry because it has a higher epoch of the publication,
+// the announcement ends and onStale is called, by the entry's own goroutine and without
+// locks. onStale may block, but it must not wait for close.
 func (an *announcer) announce(e Entry, onStale func()) *announcement {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &announcement{
 		announcer: an,
 		ctx:       ctx,
 		cancel:    cancel,
-		changed:   make(chan struct{}, 1), // that something changed is all there is to know
+		changed:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
 		onStale:   onStale,
 		entry:     e.clone(),
@@ -85,7 +84,7 @@ func (an *announcer) announce(e Entry, onStale func()) *announcement {
 		defer an.forget(a)
 		defer close(a.done)
 		if prev != nil {
-			<-prev.done // or its Remove could take our entry away
+			<-prev.done // its Remove could remove our entry
 			a.taken = prev.taken
 		}
 		a.run()
@@ -93,9 +92,9 @@ func (an *announcer) announce(e Entry, onStale func()) *announcement {
 	return a
 }
 
-// hold takes back what is announced of streams that the node fetches, or announces it
-// again: a node that leaves has them no longer for others. What is published at it
-// stays, as full.
+// hold withdraws the entries of streams that the node fetches, or announces them again:
+// a node that is leaving does not serve them to others any more. The entries of streams
+// that are published at the node stay.
 func (an *announcer) hold(yes bool) {
 	an.mu.Lock()
 	defer an.mu.Unlock()
@@ -105,7 +104,7 @@ func (an *announcer) hold(yes bool) {
 	}
 }
 
-// holds reports whether e is not announced for now.
+// holds reports whether e is withdrawn by hold.
 func (an *announcer) holds(e Entry) bool {
 	an.mu.Lock()
 	defer an.mu.Unlock()
@@ -120,8 +119,8 @@ func (an *announcer) forget(a *announcement) {
 	}
 }
 
-// close withdraws everything and waits for it: no longer than removeTimeout
-// and a bit, if the directory heeds its contexts. It is idempotent.
+// close withdraws all entries and waits until that is done: little longer than
+// removeTimeout if the directory respects its contexts. It is idempotent.
 func (an *announcer) close() {
 	an.mu.Lock()
 	an.closed = true

@@ -13,14 +13,14 @@ import (
 )
 
 // A nodeAnnouncer keeps a node's own entry in a [NodeDirectory] by renewing its lease.
-// A directory that fails or stalls costs nothing but the announcement.
+// A directory that fails or stalls delays the announcement and nothing else.
 type nodeAnnouncer struct {
 	// static
 	dir    NodeDirectory
 	log    *slog.Logger
 	ttl    time.Duration
 	random func() float64   // in [0, 1)
-	entry  func() NodeEntry // as it is now
+	entry  func() NodeEntry // returns the present entry
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -28,7 +28,7 @@ type nodeAnnouncer struct {
 	changed chan struct{}
 }
 
-// newNodeAnnouncer begins to announce. Its owner closes it.
+// newNodeAnnouncer begins to announce. The caller must close it.
 func newNodeAnnouncer(dir NodeDirectory, log *slog.Logger, ttl time.Duration, random func() float64, entry func() NodeEntry) *nodeAnnouncer {
 	a := &nodeAnnouncer{dir: dir, log: log, ttl: ttl, random: random, entry: entry, done: make(chan struct{}), changed: make(chan struct{}, 1)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -36,7 +36,7 @@ func newNodeAnnouncer(dir NodeDirectory, log *slog.Logger, ttl time.Duration, ra
 	return a
 }
 
-// change says that the entry has changed.
+// change has the entry announced again soon.
 func (a *nodeAnnouncer) change() {
 	select {
 	case a.changed <- struct{}{}:
@@ -44,8 +44,8 @@ func (a *nodeAnnouncer) change() {
 	}
 }
 
-// close withdraws the entry and waits for that, removeTimeout at most if the directory
-// heeds its contexts. It is idempotent.
+// close withdraws the entry and waits until that is done: at most removeTimeout if the
+// directory respects its contexts. It is idempotent.
 func (a *nodeAnnouncer) close() {
 	a.cancel()
 	<-a.done
@@ -62,7 +62,7 @@ func (a *nodeAnnouncer) run() {
 		began, e := time.Now(), a.entry()
 		err := a.put(e)
 		if a.ctx.Err() != nil {
-			put = e.Node // perhaps
+			put = e.Node // it may have been
 			break
 		}
 		switch {
@@ -95,7 +95,8 @@ func (a *nodeAnnouncer) withdraw(id NodeID) {
 	}
 }
 
-// sleep returns at until, some time after a change, or at the end.
+// sleep returns at until, after a change but not sooner than changesApart after began, or
+// when the announcer is closed.
 func (a *nodeAnnouncer) sleep(began, until time.Time) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
@@ -113,19 +114,18 @@ func (a *nodeAnnouncer) sleep(began, until time.Time) {
 	}
 }
 
-// presence is how a node tells others of itself.
+// presence is what a node announces of itself.
 type presence struct {
 	mu        sync.Mutex // taken ahead of no other
 	roles     Roles
 	origins   func() []OriginLatency // nil: nobody measures
 	announcer *nodeAnnouncer         // nil while there is nothing to announce
 	closed    bool
-	full      atomic.Bool // as was last told
+	full      atomic.Bool // whether the node was full when noteLoad was last called
 }
 
-// Serve says that the node has a role more. If the node's Directory is a
-// [NodeDirectory], the node is announced in it from now on, until it is closed.
-// Services call it.
+// Serve adds a role to the node's. If the node's Directory is a [NodeDirectory], the node
+// is announced in it from now on, until it is closed. Services call it.
 func (n *Node) Serve(r Roles) {
 	p := &n.presence
 	p.mu.Lock()
@@ -144,8 +144,8 @@ func (n *Node) Serve(r Roles) {
 	}
 }
 
-// noteLoad has the node's entry announced anew when the node has become full, or is not
-// any more: others must not wait for the next renewal to know.
+// noteLoad has the node's entry announced again if the node has become full or is no
+// longer full: other nodes must know that ahead of the next renewal.
 func (n *Node) noteLoad() {
 	if full := n.Load() >= 1; n.presence.full.Swap(full) != full {
 		n.entryChanged()
@@ -160,14 +160,15 @@ func (n *Node) Roles() Roles {
 }
 
 // MeasureOrigins sets the function that returns the latencies to origins, which the node
-// announces. It must not block. Whoever measures says so when that has changed.
+// announces. f must not block. The caller has the entry announced again when they have
+// changed.
 func (n *Node) MeasureOrigins(f func() []OriginLatency) {
 	n.presence.mu.Lock()
 	defer n.presence.mu.Unlock()
 	n.presence.origins = f
 }
 
-// entryChanged has the node's entry announced anew, soon.
+// entryChanged has the node's entry announced again soon.
 func (n *Node) entryChanged() {
 	n.presence.mu.Lock()
 	defer n.presence.mu.Unlock()
@@ -176,7 +177,7 @@ func (n *Node) entryChanged() {
 	}
 }
 
-// Entry returns what the node says of itself now.
+// Entry returns the node's present entry.
 func (n *Node) Entry() NodeEntry {
 	e := NodeEntry{Node: n.config.ID, URL: n.config.URL, Group: n.config.Group, Load: n.Load(), Draining: n.Draining()}
 	for _, a := range n.transport.mux.GetListenAddresses() {

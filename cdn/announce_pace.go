@@ -2,14 +2,14 @@ package cdn
 
 import "time"
 
-// pace says when a lease is to be renewed: a third of it after the last
-// success, give or take a tenth of that, so that two renewals may fail and the
-// nodes of a network do not fall into step; after a failure sooner, at delays
-// that double up to that third. It is not safe for concurrent use.
+// A pace says when a lease is to be renewed. After a success that is after a third of
+// the lease, give or take a tenth of that third, so that two renewals may fail and the
+// nodes of a network do not fall into step. After a failure it is sooner, with delays
+// that double up to a third of the lease. It is not safe for concurrent use.
 type pace struct {
 	every  time.Duration
 	random func() float64
-	delay  time.Duration // before the next attempt after a failure; 0: the last one succeeded
+	delay  time.Duration // until the next attempt after a failure; 0: the last attempt succeeded
 }
 
 func newPace(ttl time.Duration, random func() float64) *pace {
@@ -19,8 +19,7 @@ func newPace(ttl time.Duration, random func() float64) *pace {
 // failing reports whether the last attempt failed.
 func (p *pace) failing() bool { return p.delay > 0 }
 
-// next returns when the next attempt is due, after one that began and ended
-// when said.
+// next returns when the next attempt is due after one that began and ended at these times.
 func (p *pace) next(began, ended time.Time, ok bool) time.Time {
 	if ok {
 		p.delay = 0

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// An announcement is one entry that is kept in the directory. Its methods may
-// be called concurrently and do not wait.
+// An announcement keeps one entry in the directory. Its methods may be called
+// concurrently and do not block.
 type announcement struct {
 	announcer *announcer
 	ctx       context.Context // the goroutine's; its cause says how it is to end
@@ -19,15 +19,15 @@ type announcement struct {
 
 	// owned by the goroutine; after done by that of the next announcement
 
-	tried Entry // what was last put, perhaps in vain; zero before
-	taken Entry // what the directory took last; zero before
+	tried Entry // the last that was put, with or without success; zero: none
+	taken Entry // the last that the directory has taken; zero: none
 
 	mu    sync.Mutex
 	entry Entry
 }
 
-// update announces e, with the same stream and node, instead of what was
-// announced. There is no time at which neither is there.
+// update replaces the entry by e, which has the same stream and node. At no time the
+// directory has neither.
 func (a *announcement) update(e Entry) {
 	a.mu.Lock()
 	a.entry = e.clone()
@@ -35,7 +35,7 @@ func (a *announcement) update(e Entry) {
 	a.change()
 }
 
-// change has the entry put again now.
+// change has the entry put again soon.
 func (a *announcement) change() {
 	select {
 	case a.changed <- struct{}{}:
@@ -83,7 +83,7 @@ func (a *announcement) run() {
 	}
 }
 
-// put puts the entry, and gives up when the next renewal would be due.
+// put puts the entry. It gives up when the next renewal would be due.
 func (a *announcement) put() error {
 	ctx, cancel := context.WithTimeout(a.ctx, a.announcer.ttl/3)
 	defer cancel()
@@ -98,8 +98,8 @@ func (a *announcement) put() error {
 	return err
 }
 
-// withdraw removes the entry, and the one before it if an update that changed
-// the epoch has not arrived.
+// withdraw removes the entry. If the directory has not taken an update that changed the
+// epoch, it removes the entry before that, too.
 func (a *announcement) withdraw() {
 	if a.tried.Node != "" {
 		a.remove(a.tried)
@@ -109,7 +109,7 @@ func (a *announcement) withdraw() {
 	}
 }
 
-// remove removes e although the announcement's own context has ended.
+// remove removes e, though the announcement's own context has ended.
 func (a *announcement) remove(e Entry) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), removeTimeout)
 	defer cancel()

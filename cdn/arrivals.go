@@ -54,7 +54,7 @@ func (a *Arrivals) Write(li *LayerInput, now time.Time, p *rtp.Packet, ext []Ext
 			return
 		}
 	}
-	a.streams = append(a.streams, arrival{track.stream, now, p.Marker || track.info.Kind == Audio})
+	a.streams = append(a.streams, arrival{stream: track.stream, whole: p.Marker || track.info.Kind == Audio})
 }
 
 // Flush wakes those who receive what was written.
@@ -67,6 +67,9 @@ func (a *Arrivals) Flush() {
 		if !one.whole && !one.stream.feed.Direct() {
 			if now.IsZero() {
 				now = time.Now()
+			}
+			if one.since.IsZero() { // what was read has waited already, and is not late for that
+				one.since = now
 			}
 			if now.Sub(one.since) < gatherFor {
 				rest = append(rest, one)

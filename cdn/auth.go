@@ -50,10 +50,10 @@ type AuthRequest struct {
 	// URL. Nil where its signaling has none. It must not be changed.
 	Query url.Values
 	Node  NodeID // the asking node, for ActionFetch, as it calls itself
-	// Trusted says that the asker has proved to be a node, by what the node's
+	// Trusted says that the requester has proved to be a node, by what the node's
 	// [Trust] asks for: over a link, or without one by a proof of the secret. It is
 	// false for clients, and where Trust is zero, since nothing proves anything then.
-	// An asker that is not trusted and shows no credential is refused, before the
+	// A requester that is not trusted and shows no credential is refused, before the
 	// Authorizer is asked, wherever Trust is set.
 	Trusted bool
 }

@@ -6,9 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync/atomic"
-
-	"github.com/pion/ice/v4"
 )
 
 // SetPublicIPs replaces [Config].PublicIPs while the node runs: sessions and links that
@@ -50,7 +47,7 @@ func (t *transportState) candidates(public []netip.Addr) (all reached, err error
 
 // offer has sessions that begin from now on be told these addresses.
 func (t *transportState) offer(all reached) {
-	t.mux.candidates.Store(&all.udp)
+	t.mux.Offer(all.udp)
 	t.passive.Store(&all.tcp)
 }
 
@@ -105,22 +102,4 @@ func reach(ip netip.Addr) (rank int) {
 		rank++
 	}
 	return rank
-}
-
-// sharedMux offers the node's public addresses as candidates, whatever address
-// the socket is bound to: gathering is reading a list.
-type sharedMux struct {
-	*ice.UDPMuxDefault
-	candidates atomic.Pointer[[]net.Addr] // what it points at is not changed
-}
-
-func (m *sharedMux) GetListenAddresses() []net.Addr { return *m.candidates.Load() }
-
-// GetConn returns the connection of ufrag. A mux bound to one address knows
-// only that one; one bound to all looks at the family alone.
-func (m *sharedMux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
-	if bound := m.UDPMuxDefault.LocalAddr().(*net.UDPAddr); !bound.IP.IsUnspecified() {
-		addr = bound
-	}
-	return m.UDPMuxDefault.GetConn(ufrag, addr)
 }

@@ -94,10 +94,10 @@ type RingConfig struct {
 	Packets int           // If zero, 4096
 	Bytes   int           // If zero, 8 MiB
 	Age     time.Duration // If zero, 4 s
-	// Group is for how long the newest keyframe and all that followed are kept
-	// beyond Age, for viewers to begin with. If zero, 12 s. That picture alone
+	// GOP is for how long the newest keyframe and all that followed are kept
+	// beyond Age, for viewers to begin with. If zero, 12 s. That keyframe alone
 	// is kept until the next keyframe.
-	Group time.Duration
+	GOP time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -143,7 +143,7 @@ type streamConfig struct {
 
 func (c Config) stream(l Limits) streamConfig {
 	return streamConfig{
-		Ring:           ring.Config{Packets: c.Ring.Packets, Bytes: c.Ring.Bytes, Age: c.Ring.Age, Group: c.Ring.Group},
+		Ring:           ring.Config{Packets: c.Ring.Packets, Bytes: c.Ring.Bytes, Age: c.Ring.Age, GOP: c.Ring.GOP},
 		KeyframeWindow: c.KeyframeWindow,
 		Overlap:        5 * time.Second,
 		MaxTracks:      l.Tracks,

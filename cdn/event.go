@@ -89,6 +89,28 @@ type (
 		Layer   string // what it is sent from now on; "" with Paused: sound only
 		Paused  bool   // until the next keyframe
 	}
+	// UplinkNarrow says that the path of a publisher to this node does not carry what it
+	// has to send. Viewers are sent what comes. It is told once; then UplinkRecovered
+	// follows, or the session's end.
+	UplinkNarrow struct {
+		Stream  StreamID
+		Session string
+		Subject string // as in SessionStarted; Grant and Tag as well
+		Grant   string
+		Tag     string
+		Uplink  Uplink
+	}
+	// UplinkRecovered says that a path that was narrow carries what the publisher sends,
+	// and has for 10 s.
+	UplinkRecovered struct {
+		Stream  StreamID
+		Session string
+		Subject string // as in SessionStarted; Grant and Tag as well
+		Grant   string
+		Tag     string
+		Lasted  time.Duration // how long it was narrow
+		Uplink  Uplink
+	}
 	// TrackUnplayable says that a viewer wanted a track of a stream, and offers no
 	// codec that decodes it. It gets the others.
 	TrackUnplayable struct {
@@ -111,4 +133,6 @@ func (LinkDown) event()        {}
 func (SessionStarted) event()  {}
 func (SessionEnded) event()    {}
 func (ViewerSlow) event()      {}
+func (UplinkNarrow) event()    {}
+func (UplinkRecovered) event() {}
 func (TrackUnplayable) event() {}

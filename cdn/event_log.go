@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"log/slog"
+	"strconv"
 	"time"
 )
 
@@ -33,8 +34,17 @@ func LogEvents(log *slog.Logger) func(Event) {
 			log.Info("session ended", "stream", string(e.Stream), "session", e.Session, "action", e.Action.String(), "subject", e.Subject, "tag", e.Tag, "lasted", e.Lasted.Round(time.Millisecond), "err", e.Err)
 		case ViewerSlow:
 			log.Info("viewer is slow", "stream", string(e.Stream), "session", e.Session, "layer", e.Layer, "paused", e.Paused)
+		case UplinkNarrow:
+			u := e.Uplink
+			log.Info("the publisher's uplink is narrow", "stream", string(e.Stream), "session", e.Session, "bitrate", int(u.Bitrate), "before", int(u.Before),
+				"loss", percent(u.Loss), "queue", u.Queue.Round(time.Millisecond), "layers", u.Layers, "missing", u.Missing)
+		case UplinkRecovered:
+			log.Info("the publisher's uplink has recovered", "stream", string(e.Stream), "session", e.Session, "lasted", e.Lasted.Round(time.Millisecond), "bitrate", int(e.Uplink.Bitrate))
 		case DelaysChanged: // a figure, which the statistics have
 		case TrackUnplayable: // the edge warns of it
 		}
 	}
 }
+
+// percent returns a part of 1 in percent, rounded.
+func percent(part float64) string { return strconv.Itoa(int(100*part+0.5)) + "%" }

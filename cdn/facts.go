@@ -15,11 +15,13 @@ type LayerFacts struct {
 	EstimatedClock bool
 	// Bitrate is the payload's, in bits a second.
 	Bitrate float64
+	// Cost is what it costs to send the layer.
+	Cost LayerCost
 }
 
 // Facts returns what the node has found out about the layer, or been told.
 func (l *Layer) Facts() LayerFacts {
-	f := LayerFacts{Bitrate: l.Bitrate()}
+	f := LayerFacts{Bitrate: l.Bitrate(), Cost: l.Cost()}
 	if c, ok := l.Clock(); ok {
 		f.EstimatedClock = c.Estimated
 	}
@@ -62,5 +64,6 @@ func (li *LayerInput) SetFacts(f LayerFacts) {
 	defer l.mu.Unlock()
 	li.recognized.facts, l.expected = f, f
 	li.demand.advertised = f.Bitrate
+	l.costs.tell(f.Cost)
 	l.advertiseLocked()
 }

@@ -219,7 +219,7 @@ func (li *LayerInput) tryHandover(now time.Time) (wrote bool) {
 // clone returns a copy that shares no memory with in.
 func (in *incoming) clone() incoming {
 	p := copyPacket(in.packet)
-	return incoming{at: in.at, seq: in.seq, mapped: in.mapped, ts: in.ts, packet: &p, ext: copyExt(in.ext), info: in.info}
+	return incoming{at: in.at, seq: in.seq, mapped: in.mapped, ts: in.ts, packet: &p, ext: copyExt(in.ext), info: in.info, place: in.place}
 }
 
 func copyPacket(p *rtp.Packet) rtp.Packet {

@@ -61,6 +61,7 @@ type Input struct {
 
 	config atomic.Pointer[InputConfig]
 	video  atomic.Bool // it declared a video track
+	uplink atomic.Pointer[Uplink]
 
 	clock publisherClock
 

@@ -20,11 +20,16 @@ type Layer struct {
 	ring    *ring.Ring
 	inspect codec.Inspector // nil: any frame can be joined
 	picture *codec.Pictures // nil: no picture identifiers
+	// temporal reads the temporal layer of a payload; nil: payloads do not tell. Where
+	// clearTemporal is set, encrypted ones do, too.
+	temporal      func(payload []byte) codec.Temporal
+	clearTemporal bool
 
 	clock      atomic.Pointer[layerClock]
 	demand     atomic.Int64                    // how many want it
 	bitrate    atomic.Uint64                   // bits of a float64: that of the last whole window
 	advertised atomic.Pointer[[]advertisement] // nil: of no input
+	costs      costs
 	// parameters are the newest parameter sets, nil: none came.
 	parameters atomic.Pointer[parameters]
 
@@ -49,6 +54,8 @@ type tail struct {
 	arrival time.Time
 	picture codec.Picture
 	frame   uint16 // dependency descriptor frame number
+	// structure of the dependency descriptors; nil: there is none
+	structure *codec.Structure
 	// publication that it came from, and what was added to its timestamps
 	publication string
 	origin      NodeID // that it came through, "" at the origin itself

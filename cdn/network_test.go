@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // An ownNetwork is a network of one's own that wraps the system's sockets, and keeps
@@ -71,7 +72,7 @@ func TestANetworkMayKeepTheSystemsSockets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			own := &ownNetwork{Network: tc.network, wrap: tc.wrap}
-			n, err := cdn.Listen(cdn.Config{Addr: "localhost:0", Net: own})
+			n, err := cdn.Listen(cdn.Config{Addr: freeport.Addr(t), Net: own})
 			require.NoError(t, err)
 			require.Len(t, own.kept, 1)
 			require.Equal(t, tc.mode, n.Stats().Egress.Mode)

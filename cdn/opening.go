@@ -4,13 +4,13 @@ import "time"
 
 // An Opening is what a layer has for those who begin to read it.
 type Opening struct {
-	// Picture is the packets of the newest keyframe, in order of their numbers;
-	// none if they are not all here. It is kept until the next keyframe comes.
-	Picture []*Packet
-	// Parameters are the parameter sets (H.264, H.265) that the picture needs
+	// Keyframe is the packets of the newest keyframe, in order of their numbers;
+	// none if they are not all here. They are kept until the next keyframe comes.
+	Keyframe []*Packet
+	// Parameters are the parameter sets (H.264, H.265) that the keyframe needs
 	// and came without. They belong ahead of it, with its timestamp.
 	Parameters []*Packet
-	// Age is how far the picture is behind what is newest, and Bytes is how much
+	// Age is how far the keyframe is behind what is newest, and Bytes is how much
 	// has come since.
 	Age   time.Duration
 	Bytes int
@@ -31,19 +31,19 @@ func (l *Layer) Opening(now time.Time) (o Opening) {
 		o.Age = l.age(now, (*Packet)(k))
 	}
 	o.Silence = l.track.silence(now)
-	o.Bytes = l.ring.Group()
-	o.Picture = packets(l.ring.Still())
-	if len(o.Picture) == 0 {
+	o.Bytes = l.ring.GOPBytes()
+	o.Keyframe = packets(l.ring.Snapshot())
+	if len(o.Keyframe) == 0 {
 		return o
 	}
-	first := o.Picture[0]
+	first := o.Keyframe[0]
 	o.Age = l.age(now, first)
 	o.Parameters = l.parametersAhead(first)
 	return o
 }
 
 // silenceAfter is how long nothing comes of a track until that is no pause between
-// two pictures.
+// two frames.
 const silenceAfter = time.Second
 
 // silence is how long a publisher who is there has sent nothing of the track.

@@ -22,6 +22,16 @@ type Packet struct {
 	Keyframe bool
 	// FrameStart marks the first packet of a frame.
 	FrameStart bool
+	// TemporalLayer is the temporal layer of the packet's frame, from 0 to 7. No frame
+	// refers to one of a higher layer. It is 0 for frames whose layer is not known, and 1
+	// for frames of H.264 that none refers to.
+	TemporalLayer uint8
+	// LayerSync says that a receiver which has had the temporal layers below the frame's
+	// can go on with the frame's, too, from this frame on (RFC 7741 section 4.2).
+	LayerSync bool
+	// SwitchingPoint says that a receiver which has had the temporal layers up to the
+	// frame's can go on with all layers after this frame (RFC 9628 section 4.2).
+	SwitchingPoint bool
 	// Extensions is a run of (id, length, data…), with ids as in
 	// [TrackInfo].Extensions.
 	Extensions []byte

@@ -88,10 +88,10 @@ func (l *Layer) parametersAhead(first *Packet) (ahead []*Packet) {
 	return ahead
 }
 
-// Lead returns what a receiver that begins at keyframe p needs ahead of it, in
+// Prefix returns what a receiver that begins at keyframe p needs ahead of it, in
 // the order of their numbers: parameter sets that the frame came without, and
 // the frame's own packets ahead of p. All go with the timestamp of p.
-func (l *Layer) Lead(p *Packet) (all []*Packet) {
+func (l *Layer) Prefix(p *Packet) (all []*Packet) {
 	first := p
 	for q := l.ring.Lookup(first.Seq - 1); q != nil && q.Timestamp == p.Timestamp; q = l.ring.Lookup(first.Seq - 1) {
 		first = (*Packet)(q)

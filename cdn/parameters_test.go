@@ -54,7 +54,7 @@ func TestParameterSetsAreNoKeyframe(t *testing.T) {
 		synctest.Wait()
 		asked, _ := b.counts()
 		require.Equal(t, 3, asked, "it goes on being asked for")
-		require.Empty(t, layer.Opening(time.Now()).Picture)
+		require.Empty(t, layer.Opening(time.Now()).Keyframe)
 
 		li.Write(time.Now(), unit(t, 3, 90000, nalsSets), nil)
 		li.Write(time.Now(), unit(t, 4, 90000, nalIDR), nil)
@@ -62,7 +62,7 @@ func TestParameterSetsAreNoKeyframe(t *testing.T) {
 		synctest.Wait()
 		again, _ := b.counts()
 		require.Equal(t, asked, again, "it has come")
-		require.Len(t, layer.Opening(time.Now()).Picture, 2)
+		require.Len(t, layer.Opening(time.Now()).Keyframe, 2)
 		require.Equal(t, uint64(1), layer.Stats().Keyframes)
 	})
 }
@@ -118,11 +118,11 @@ func TestAKeyframeIsLedByItsParameterSets(t *testing.T) {
 					}
 					return out
 				}
-				require.Equal(t, strip(tc.want), hexOf(layer.Lead(key)))
+				require.Equal(t, strip(tc.want), hexOf(layer.Prefix(key)))
 
 				// Those who begin with the newest keyframe get the same.
 				o := layer.Opening(time.Now())
-				all := append(hexOf(o.Parameters), hexOf(o.Picture)...)
+				all := append(hexOf(o.Parameters), hexOf(o.Keyframe)...)
 				if n := len(tc.frame); n > 1 || tc.frame[0] == nalIDR {
 					require.Equal(t, append(strip(tc.want), nalIDR), all)
 				}

@@ -196,7 +196,7 @@ func TestPublicHostsByADNSServer(t *testing.T) {
 	require.NoError(t, err)
 	defer node.Close()
 	_, err = cdn.KeepPublicHosts(t.Context(), node, cdn.PublicHostsConfig{
-		Hosts: []string{"cam.delta.test"}, Resolver: s.resolver(), Refresh: time.Second, Timeout: 500 * time.Millisecond,
+		Hosts: []string{"cam.delta.test"}, Resolver: s.resolver(), Refresh: time.Second, Timeout: 2 * time.Second,
 	})
 	require.NoError(t, err)
 	require.Equal(t, []string{"192.0.2.1", "2001:db8::1"}, offered(t, node))

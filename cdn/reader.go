@@ -45,6 +45,7 @@ type TrackReader struct {
 	ended   bool      // the stream has ended: nothing is missing that could still come
 	next    uint64    // number of the packet to be read next
 	highest uint64    // highest number that has arrived
+	since   uint64    // place in the order of arrival ahead of which the next packet has not arrived
 	arrived Cursor    // reads what arrives, in order of arrival
 	missing time.Time // when a packet beyond the next one arrived; zero: the next one is not missing
 	lost    uint64
@@ -161,8 +162,13 @@ func (r *TrackReader) open() error {
 // take returns the next packet if it is here or, if it is missing, the one after the
 // loss. wait is how long to wait for a missing one; 0: until something comes.
 func (r *TrackReader) take(now time.Time) (p *Packet, wait time.Duration) {
+	head := r.layer.ring.Head()
 	r.look()
-	if !r.begun || r.next > r.highest {
+	if !r.begun {
+		return nil, 0
+	}
+	if r.next > r.highest {
+		r.since = head
 		return nil, 0
 	}
 	if p = (*Packet)(r.layer.ring.Lookup(r.next)); p == nil {
@@ -214,7 +220,7 @@ func (r *TrackReader) look() {
 }
 
 // after returns the packet with the lowest number of those beyond the missing one.
-// lapped: the node does not keep the missing one any more, if it had it.
+// lapped: the missing one may have arrived, and the node does not keep it any more.
 func (r *TrackReader) after() (low *Packet, lapped bool) {
 	older, first := false, r.layer.ring.Head()
 	all := r.layer.ring.Cursor(0) // which goes on with the oldest
@@ -227,7 +233,7 @@ func (r *TrackReader) after() (low *Packet, lapped bool) {
 		}
 		first = min(first, p.Index)
 	}
-	return low, !older && first > 0
+	return low, !older && first > r.since
 }
 
 // await waits until there may be something to read.

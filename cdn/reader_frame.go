@@ -107,7 +107,7 @@ func (r *TrackReader) collect(p *Packet) (whole bool) {
 			return false
 		}
 		f.waiting, f.frame.Timestamp = false, p.Timestamp
-		for _, q := range r.layer.Lead(p) {
+		for _, q := range r.layer.Prefix(p) {
 			f.add(q)
 		}
 	}

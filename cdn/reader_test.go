@@ -269,6 +269,31 @@ func TestAMissingPacketIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Packets that overtake one another after a pause, when the node keeps nothing from ahead
+// of it any more, are read in order: none is lost.
+func TestReorderingAfterAPause(t *testing.T) {
+	reading(t, func(t *testing.T, s *cdn.Stream, w *writer, _ *back) {
+		r := newReader(t, s, cdn.ReaderConfig{Keyframe: true})
+		w.write("K")
+		first := w.packets(false) // in the middle of a frame
+		w.to.Write(time.Now(), first[0], nil)
+		for range 4 {
+			_, err := r.ReadPacket(t.Context())
+			require.NoError(t, err)
+		}
+		ctx, cancel := within(time.Minute)
+		defer cancel()
+		time.AfterFunc(30*time.Second, func() { w.to.Write(time.Now(), first[2], nil) })
+		time.AfterFunc(30*time.Second+20*time.Millisecond, func() { w.to.Write(time.Now(), first[1], nil) })
+		for seq := uint64(firstSeq + 4); seq < firstSeq+6; seq++ {
+			p, err := r.ReadPacket(ctx)
+			require.NoError(t, err)
+			require.Equal(t, seq, p.Seq)
+		}
+		require.Zero(t, r.Lost())
+	})
+}
+
 // A reader that does not keep up loses what the node does not keep, and goes on at once.
 func TestASlowReaderIsLapped(t *testing.T) {
 	reading(t, func(t *testing.T, s *cdn.Stream, w *writer, _ *back) {

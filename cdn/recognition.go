@@ -13,6 +13,8 @@ type recognition struct {
 	keyed   bool       // a keyframe was recognized
 	claimed time.Time  // when one was last recognized, proved or not; zero: never
 	since   int        // frames since claimed
+	// structure is the newest that came with a dependency descriptor; nil: none did.
+	structure *codec.Structure
 }
 
 // opaqueAfter is how long an input may go without a recognised keyframe before
@@ -98,14 +100,47 @@ func (l *Layer) look(payload []byte, ext []Ext) (info codec.Info) {
 }
 
 func (l *Layer) descriptor(ext []Ext) (codec.Descriptor, bool) {
+	if data := l.descriptorData(ext); data != nil {
+		return codec.ReadDescriptor(data)
+	}
+	return codec.Descriptor{}, false
+}
+
+// descriptorData returns a packet's dependency descriptor, nil: it has none.
+func (l *Layer) descriptorData(ext []Ext) []byte {
 	if l.track.dd != 0 {
 		for _, e := range ext {
 			if e.ID == l.track.dd {
-				return codec.ReadDescriptor(e.Data)
+				return e.Data
 			}
 		}
 	}
-	return codec.Descriptor{}, false
+	return nil
+}
+
+// place returns the packet's place among the temporal layers: as the dependency descriptor
+// says, where there is one with a known structure, and else the payload. One that is
+// encrypted looks like anything.
+func (li *LayerInput) place(now time.Time, payload []byte, ext []Ext) codec.Temporal {
+	l := li.layer
+	if data := l.descriptorData(ext); data != nil {
+		if next := codec.ReadStructure(data); next != nil {
+			li.recognized.structure = next
+		}
+		known := li.recognized.structure
+		if known == nil {
+			known = l.out.structure // if the input continues that
+		}
+		if known != nil {
+			if t, ok := known.Temporal(data); ok {
+				return t
+			}
+		}
+	}
+	if l.temporal == nil || !l.clearTemporal && li.opaque(now) {
+		return codec.Temporal{}
+	}
+	return l.temporal(payload)
 }
 
 func (l *Layer) hasKeyframeAt(ts uint64) bool {

@@ -32,10 +32,10 @@ type FetchingSource interface {
 	Fetches() bool
 }
 
-// A Request says which stream is wanted, and how the wish came here.
+// A Request says which stream is wanted, and how the request came here.
 type Request struct {
 	Stream StreamID
-	// Path lists the nodes that this request came through, the first asker
+	// Path lists the nodes that this request came through, the first requester
 	// first. A node that finds itself on it refuses with [ErrLoop].
 	Path []NodeID
 }

@@ -20,6 +20,7 @@ type incoming struct {
 	packet *rtp.Packet
 	ext    []Ext
 	info   codec.Info
+	place  codec.Temporal // among the temporal layers
 }
 
 // writeLocked follows a packet from its input's numbers into the ring. It
@@ -65,6 +66,7 @@ func (li *LayerInput) number(now time.Time, p *rtp.Packet, ext []Ext) (wrote boo
 		return false
 	}
 	in.info = li.classify(now, in.ts, p.Payload, ext)
+	in.place = li.place(now, p.Payload, ext)
 	return li.admit(&in)
 }
 
@@ -126,6 +128,7 @@ func (li *LayerInput) store(in *incoming) {
 	stored := l.ring.Append(ring.Packet{
 		Seq: seq, Timestamp: ts, Arrival: now, Marker: p.Marker,
 		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
+		TemporalLayer: in.place.Layer, LayerSync: in.place.Sync, SwitchingPoint: in.place.Switch,
 		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
 	})
 	if info.Parameters != 0 {
@@ -138,11 +141,15 @@ func (li *LayerInput) store(in *incoming) {
 		l.out.ts, l.out.arrival = ts, now
 	}
 	l.out.started = true
+	if known := li.recognized.structure; known != nil {
+		l.out.structure = known
+	}
 	from := li.input.config.Load()
 	l.out.publication, l.out.shift, l.out.origin = from.Publication, li.splice.shift.ts, ""
 	if len(from.Path) > 0 {
 		l.out.origin = from.Path[0]
 	}
+	l.measureCost(in, ts, len(stored.Extensions))
 	if bitrate, ok := l.stats.add(now, len(p.Payload)); ok {
 		l.bitrate.Store(math.Float64bits(bitrate))
 	}

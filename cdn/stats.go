@@ -13,8 +13,12 @@ type NodeStats struct {
 	Sessions int // let in now
 	Egress   EgressStats
 	TCP      TCPStats
-	Totals   Totals
-	Streams  []StreamStats
+	// Unclaimed counts datagrams of DTLS and media that came to the UDP port from addresses
+	// that no session has: of clients that are gone, or changed their address without
+	// proving the new one, and of strangers. All that PeerConnections get is counted, too.
+	Unclaimed uint64
+	Totals    Totals
+	Streams   []StreamStats
 }
 
 // EgressStats is a snapshot of what went out of a node's UDP port in batches,
@@ -57,6 +61,9 @@ type StreamStats struct {
 	// and from the last to this one. Nil: not known.
 	Delays []time.Duration
 	Live   bool // an input feeds it, and its tracks are known
+	// Uplink is what is seen of the publisher's path to this node. Nil: it is published
+	// elsewhere, or nothing is known yet.
+	Uplink *Uplink
 	Tracks []TrackStats
 }
 
@@ -70,6 +77,7 @@ type TrackStats struct {
 type LayerStats struct {
 	Name       string
 	Bitrate    float64 // payload bits a second, over the last second or so
+	Cost       LayerCost
 	Packets    uint64
 	Bytes      uint64 // payload
 	Keyframes  uint64
@@ -114,7 +122,7 @@ func (c *layerCounters) add(now time.Time, n int) (bitrate float64, ok bool) {
 // Stats returns a snapshot of the node and its streams.
 func (n *Node) Stats() NodeStats {
 	n.mu.Lock()
-	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.admissions.size(), Egress: n.transport.egressStats(), TCP: n.transport.tcpStats()}
+	st := NodeStats{Node: n.config.ID, Addr: n.Addr().String(), Started: n.started, Sessions: n.admissions.size(), Egress: n.transport.egressStats(), TCP: n.transport.tcpStats(), Unclaimed: n.transport.port.Unclaimed()}
 	streams := make([]*Stream, 0, len(n.streams))
 	for s := range n.streams {
 		streams = append(streams, s)
@@ -132,6 +140,9 @@ func (s *Stream) Stats() StreamStats {
 	st := StreamStats{Stream: s.id, Started: s.started}
 	if c, ok := s.Input(); ok && s.Tracks() != nil {
 		st.Live, st.Publication, st.Epoch, st.Path, st.Delays = true, c.Publication, c.Epoch, c.Path, c.Delays
+	}
+	if in := s.activeInput(); in != nil {
+		st.Uplink = in.uplink.Load()
 	}
 	for _, t := range s.Tracks() {
 		ts := TrackStats{Info: t.info}
@@ -160,7 +171,7 @@ func (l *Layer) Stats() LayerStats {
 	defer l.mu.Unlock()
 	c := &l.stats
 	st := LayerStats{
-		Name: l.name, Bitrate: l.measured(), Packets: c.Packets, Bytes: c.Bytes, Keyframes: c.Keyframes,
+		Name: l.name, Bitrate: l.measured(), Cost: l.Cost(), Packets: c.Packets, Bytes: c.Bytes, Keyframes: c.Keyframes,
 		Duplicates: c.Duplicates, Padding: c.Padding, Nacked: c.Nacked, Splices: c.Splices, Jumps: c.Jumps,
 		Demand: int(l.demand.Load()), KeyframeRequests: c.KeyframeRequests, KeyframeRequestsSent: c.KeyframeRequestsSent,
 	}

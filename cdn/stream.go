@@ -127,10 +127,14 @@ type Consumer interface{ Consume() }
 // for it, until the function returned is called; that waits while c is being
 // served, so c must not call it itself.
 func (s *Stream) Attach(c Consumer) (detach func()) {
-	if b, ok := c.(service.Batched); ok && b.Runtime == s.node.runtime {
-		return s.feed.Add(b.Consumer)
+	b, ok := c.(service.Batched)
+	if !ok {
+		return s.feed.Add(unbatched{c}, service.Timing(c))
 	}
-	return s.feed.Add(unbatched{c})
+	if b.Runtime != s.node.runtime {
+		return s.feed.Add(unbatched{c}, service.Timing(b.Consumer))
+	}
+	return s.feed.Add(b.Consumer, service.Timing(b.Consumer))
 }
 
 type unbatched struct{ Consumer }
@@ -138,8 +142,8 @@ type unbatched struct{ Consumer }
 func (u unbatched) Consume(*egress.Batch) { u.Consumer.Consume() }
 
 // WakeAt has the stream's consumers served at t at the latest, though nothing
-// may come until then. Whatever a consumer has to do at a certain time it asks for
-// so, each time that it is served: it has no timer of its own. It does not block.
+// may come until then. What consumers have to do at a certain time they ask for so, each
+// time that they are served: they have no timers of their own. It does not block.
 func (s *Stream) WakeAt(t time.Time) {
 	at := t.UnixNano()
 	for old := s.alarm.Load(); old == 0 || at < old; old = s.alarm.Load() {

@@ -34,6 +34,7 @@ func (s *Stream) declare(infos []TrackInfo, expected map[layerKey]LayerFacts) ([
 		tracks[i] = newTrack(s, info)
 		for _, l := range tracks[i].Layers() {
 			l.expected = expected[layerKey{i, l.name}] // nobody knows the layer yet
+			l.costs.tell(l.expected.Cost)
 		}
 	}
 	s.tracks.Store(&tracks)

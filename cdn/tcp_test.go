@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // Clients without UDP are told the same hosts, and the new ones when these change.
@@ -44,10 +45,7 @@ func TestTCPAddressThatCannotBe(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := udp.LocalAddr().String()
-	require.NoError(t, udp.Close())
+	addr := freeport.Addr(t)
 	_, err = cdn.Listen(cdn.Config{Addr: addr, TCPAddr: taken.Addr().String()})
 	require.Error(t, err)
 	_, err = cdn.Listen(cdn.Config{Addr: addr, TCPAddr: "nonsense"})

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// Totals count what has happened at a node since it was made, on all its sessions,
-// links and streams, whether they last or are over. No counter ever falls, and what is
-// over is counted once.
+// Totals count what has happened at a node since it was made, on all sessions, links and
+// streams, those that are over included. No counter ever falls, and nothing is counted
+// twice.
 type Totals struct {
-	// The RTP packets of publishers' and of viewers' sessions, of links with other
-	// nodes, and of sessions with nodes that there is no link with.
+	// RTP packets of publishers' and of viewers' sessions, of links with other nodes, and
+	// of sessions with nodes without a link.
 	Publishers, Viewers, Links, Nodes Traffic
-	// Control is what the link protocol's datagrams came to: their count, and their bytes
-	// ahead of encryption.
+	// Control counts the datagrams of the link protocol, and their bytes before encryption.
 	Control Traffic
 	// Layers sums up the layers of all streams.
 	Layers LayerTotals
@@ -24,19 +23,20 @@ type Totals struct {
 
 	// Sessions by what they do: publish, play, or fetch for another node.
 	Publish, Play, Fetch SessionTotals
-	// StreamsStarted and StreamsEnded count as the events of these names do.
+	// StreamsStarted and StreamsEnded count the events of these names.
 	StreamsStarted, StreamsEnded uint64
 	LinksUp                      uint64            // links that came up
-	LinksDown                    map[string]uint64 // links that were up and are over, by the [ErrorCode] of why
-	Upstreams                    uint64            // times that a fetched stream was given a node to come from
+	LinksDown                    map[string]uint64 // links that were up and have ended, by the [ErrorCode] of the reason
+	Upstreams                    uint64            // times that another node was chosen to fetch a stream from
 	Inputs                       uint64            // times that another input fed a stream
-	Slow                         uint64            // measures against viewers that could not take what they were sent
-	Unplayable                   uint64            // tracks that viewers wanted and offered no codec for
+	Slow                         uint64            // times that a viewer whose path was too narrow got less
+	Unplayable                   uint64            // tracks that viewers wanted but offered no codec for
+	NarrowUplinks                uint64            // times that a publisher's path became too narrow
 
-	// AnswerTimes are how long viewers waited for the answer to their offer.
+	// AnswerTimes is how long viewers waited for the answer to their offer.
 	AnswerTimes Durations
-	// FirstFrameTimes are how long viewers waited from their offer until the last packet
-	// of the first frame was sent: of video if they get some, and else of sound.
+	// FirstFrameTimes is the time from a viewer's offer until the last packet of its first
+	// frame was sent: of video if the viewer gets video, and of sound otherwise.
 	FirstFrameTimes Durations
 }
 
@@ -46,12 +46,12 @@ type Traffic struct{ Sent, Received Flow }
 // A Flow counts packets in one direction.
 type Flow struct {
 	Packets uint64 // repairs included
-	Bytes   uint64 // in them: header, payload, and what SRTP adds, but not for a PeerConnection's received ones
-	Repairs uint64 // of these packets, those that were sent again
-	Dropped uint64 // packets that came and were not taken: malformed, forged, twice, or of no track. Not in Packets
+	Bytes   uint64 // of these packets: header, payload and what SRTP adds, which is not counted for packets that a PeerConnection receives
+	Repairs uint64 // of these packets, those that were retransmissions
+	Dropped uint64 // packets received but not used: malformed, forged, duplicate, or of no track. They are not in Packets
 }
 
-// Add adds what another one has counted.
+// Add adds the counts of o.
 func (f *Flow) Add(o Flow) {
 	f.Packets += o.Packets
 	f.Bytes += o.Bytes
@@ -83,7 +83,7 @@ func (t *LayerTotals) add(o LayerTotals) {
 	t.KeyframeRequestsSent += o.KeyframeRequestsSent
 }
 
-// add adds what is measured: see [Node.Measure].
+// add adds the counts that meters have: see [Node.Measure].
 func (t *Totals) add(o *Totals) {
 	t.Publishers.add(o.Publishers)
 	t.Viewers.add(o.Viewers)
@@ -94,12 +94,11 @@ func (t *Totals) add(o *Totals) {
 	t.Shed += o.Shed
 }
 
-// SessionTotals count sessions. Each request comes to be one that was started or one
-// that was refused.
+// SessionTotals count sessions. Each request ends up in Started or in Refused.
 type SessionTotals struct {
 	Started uint64
-	Ended   map[string]uint64 // of those that had started, by the [ErrorCode] of why; "" is without an error
-	Refused map[string]uint64 // by the [ErrorCode] of why
+	Ended   map[string]uint64 // of Started, by the [ErrorCode] of the reason; "": without an error
+	Refused map[string]uint64 // by the [ErrorCode] of the reason
 }
 
 func (t *SessionTotals) clone() SessionTotals {
@@ -113,8 +112,8 @@ func countCode(m *map[string]uint64, err error) {
 	(*m)[ErrorCode(err)]++
 }
 
-// DurationBuckets are the upper bounds of the buckets of [Durations]. Above the last
-// there is one more.
+// DurationBuckets are the upper bounds of the buckets of [Durations]. One more bucket
+// has no bound.
 var DurationBuckets = [...]time.Duration{
 	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond,
 	500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
@@ -123,10 +122,10 @@ var DurationBuckets = [...]time.Duration{
 // Durations is a histogram of how long something took.
 type Durations struct {
 	Sum     time.Duration
-	Buckets [len(DurationBuckets) + 1]uint64 // how many were within each bound and above the one before
+	Buckets [len(DurationBuckets) + 1]uint64 // how many took at most each bound, and more than the bound before
 }
 
-// Count returns how many there were.
+// Count returns the number of durations.
 func (d Durations) Count() (n uint64) {
 	for _, b := range d.Buckets {
 		n += b
@@ -157,23 +156,24 @@ func (s *stopwatch) snapshot() (d Durations) {
 	return d
 }
 
-// totals are a node's. Its lock is taken last, and nothing is called under it.
+// totals are the counters of a node. Its lock is taken last, and nothing is called under
+// it.
 type totals struct {
 	answers, firstFrames stopwatch
 
 	mu   sync.Mutex
-	past Totals // what is over, and what no meter has
+	past Totals // of what is over, and what no meter counts
 	live map[*meter]struct{}
 }
 
-// A meter is what reads the counters of something that lasts.
+// A meter reads the counters of a session, link or stream.
 type meter struct {
-	mu    sync.Mutex // held while they are read
+	mu    sync.Mutex // held while read runs
 	read  func(*Totals)
-	final *Totals // what was read last; nil: not yet
+	final *Totals // the last counts; nil: it is not over
 }
 
-// take adds what the meter has.
+// take adds the meter's counts to t.
 func (m *meter) take(t *Totals) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -184,11 +184,11 @@ func (m *meter) take(t *Totals) {
 	m.read(t)
 }
 
-// Measure has what a session, link or stream counts be part of [NodeStats].Totals, for
-// the services on the node. read adds what was counted so far to the traffic, the layers
-// and Shed of the Totals that it is given. That must never be less than before. It must not
-// block, nor call the node. stop has it read for the last time, when nothing is counted
-// any more; it is idempotent.
+// Measure adds the counters of a session, link or stream to [NodeStats].Totals. Services
+// on the node call it. read adds the counts so far to the traffic, the layers and Shed of
+// its argument; they must never fall. It must not block, nor call the node. The caller
+// calls stop when it counts nothing any more: stop calls read for the last time. It is
+// idempotent.
 func (n *Node) Measure(read func(*Totals)) (stop func()) {
 	m := &meter{read: read}
 	n.totals.mu.Lock()
@@ -197,7 +197,8 @@ func (n *Node) Measure(read func(*Totals)) (stop func()) {
 	return func() { n.totals.fold(m) }
 }
 
-// fold makes what a meter has part of the past, in one step for those who sum up.
+// fold moves the counts of a meter to past. A sum sees them in one place or the other,
+// never in both.
 func (t *totals) fold(m *meter) {
 	m.mu.Lock()
 	if m.final != nil {
@@ -214,7 +215,7 @@ func (t *totals) fold(m *meter) {
 	delete(t.live, m)
 }
 
-// note counts what an event says.
+// note counts an event.
 func (t *totals) note(e Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,17 +234,19 @@ func (t *totals) note(e Event) {
 		countCode(&t.past.LinksDown, e.Err)
 	case ViewerSlow:
 		t.past.Slow++
+	case UplinkNarrow:
+		t.past.NarrowUplinks++
 	case TrackUnplayable:
 		t.past.Unplayable++
 	case SessionStarted:
 		t.past.of(e.Action).Started++
 	case SessionEnded:
 		countCode(&t.past.of(e.Action).Ended, e.Err)
-	case DelaysChanged:
+	case DelaysChanged, UplinkRecovered:
 	}
 }
 
-// refused counts a session that did not come about.
+// refused counts a request for a session that was refused.
 func (t *totals) refused(a Action, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -261,7 +264,7 @@ func (t *Totals) of(a Action) *SessionTotals {
 	return &t.Play
 }
 
-// sum returns all that has been counted.
+// sum returns all counts.
 func (t *totals) sum() Totals {
 	t.mu.Lock()
 	sum := t.past

@@ -68,6 +68,8 @@ func (t *Track) layer(name string) *Layer {
 	if t.info.Kind == Video {
 		l.inspect = codec.For(t.info.Codec.MimeType)
 		l.picture = codec.PicturesFor(t.info.Codec.MimeType)
+		l.temporal = codec.TemporalFor(t.info.Codec.MimeType)
+		l.clearTemporal = codec.HasClearTemporal(t.info.Codec.MimeType)
 	}
 	old := t.Layers()
 	all := append(old[:len(old):len(old)], l)

@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/internal/endpoint/certificate"
+	"github.com/deltacdn/delta/internal/pc/setting"
 	"github.com/deltacdn/delta/internal/udp/binding"
 	"github.com/deltacdn/delta/internal/udp/egress"
 	"github.com/deltacdn/delta/internal/udp/icetcp"
@@ -35,7 +35,7 @@ type transportState struct {
 	port        *port.Port
 	tcp         *icetcp.Listener           // for clients without UDP; nil: there is none
 	passive     atomic.Pointer[[]net.Addr] // where it is reached; what it points at is not changed
-	mux         *sharedMux
+	mux         *setting.Mux               // of PeerConnections
 	cert        webrtc.Certificate
 	tls         tls.Certificate // the same
 	fingerprint string          // of the certificate, as in a=fingerprint
@@ -48,46 +48,64 @@ type transportState struct {
 	bindingsSince time.Time
 }
 
+// listen opens the node's ports.
 func listen(c Config) (*transportState, error) {
 	t := &transportState{}
-	network, err := t.setNetwork(c.Net)
-	if err != nil {
+	if err := t.setNetwork(c.Net); err != nil {
 		return nil, err
 	}
-	if t.cert, t.tls, err = newCertificate(); err != nil {
+	if err := t.makeIdentity(); err != nil {
 		return nil, err
+	}
+	if err := t.listenUDP(c); err != nil {
+		return nil, err
+	}
+	all, err := t.reached(c)
+	if err != nil {
+		_ = t.port.Close()
+		return nil, err
+	}
+	t.mux = setting.NewMux(t.port, t.net, pionLogger{c.Logger})
+	t.offer(all)
+	return t, nil
+}
+
+// makeIdentity makes the certificate.
+func (t *transportState) makeIdentity() (err error) {
+	if t.cert, t.tls, err = newCertificate(); err != nil {
+		return err
 	}
 	prints, err := t.cert.GetFingerprints()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.fingerprint = prints[0].Algorithm + " " + strings.ToUpper(prints[0].Value)
+	return nil
+}
+
+// listenUDP opens the UDP port.
+func (t *transportState) listenUDP(c Config) error {
 	addr, err := resolve(c.Addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sock, err := openSocket(network, addr)
+	sock, err := openSocket(t.network, addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.egress = egress.New(sock, c.Logger)
 	t.reply = t.egress.NewHastyBatch()
-	t.port = port.New(sock, t.drained, t.answerBinding) // a closed socket is noticed by reading
-	t.network = network
+	t.port = port.New(sock, t.drained, t.answerBinding)
+	return nil
+}
+
+// reached opens the port for clients without UDP, if there is to be one, and returns the
+// addresses under which clients reach the ports.
+func (t *transportState) reached(c Config) (reached, error) {
 	if err := t.listenTCP(c.TCPAddr); err != nil {
-		_ = t.port.Close()
-		return nil, err
+		return reached{}, err
 	}
-	local, err := t.candidates(c.PublicIPs)
-	if err != nil {
-		_ = t.port.Close()
-		return nil, err
-	}
-	t.mux = &sharedMux{UDPMuxDefault: ice.NewUDPMuxDefault(ice.UDPMuxParams{
-		UDPConn: t.port, Net: t.net, Logger: pionLogger{c.Logger}.NewLogger("mux"),
-	})}
-	t.offer(local)
-	return t, nil
+	return t.candidates(c.PublicIPs)
 }
 
 // listenTCP opens the port for clients without UDP, if there is to be one.
@@ -116,20 +134,20 @@ func (t *transportState) listenTCP(address string) error {
 	return nil
 }
 
-// setNetwork returns the network of the node's port, and has PeerConnections use
+// setNetwork sets the network of the node's ports, and has PeerConnections use
 // the same one. Where that is the system's, pion has its own way to it, which
 // knows the interfaces.
-func (t *transportState) setNetwork(n Network) (Network, error) {
+func (t *transportState) setNetwork(n Network) (err error) {
 	if n == nil {
 		n = SystemNetwork()
 	}
-	if !isSystem(n) {
-		t.net = pionnet.New(n)
-		return n, nil
+	t.network = n
+	if isSystem(n) {
+		t.net, err = stdnet.NewNet()
+		return err
 	}
-	var err error
-	t.net, err = stdnet.NewNet()
-	return n, err
+	t.net = pionnet.New(n)
+	return nil
 }
 
 func isSystem(n Network) bool {

@@ -35,7 +35,7 @@ func (e *Edge) Drain(until time.Time) {
 	e.stopLeadingLocked()
 	ctx, cancel := context.WithCancel(context.Background())
 	e.leading = cancel
-	e.work.Go(func() { e.lead(ctx, within) })
+	e.work.Go(func() { e.steerAway(ctx, within) })
 }
 
 // Undrain implements [cdn.Drainer].
@@ -58,8 +58,8 @@ func (e *Edge) stopLeadingLocked() {
 	}
 }
 
-// lead sends the viewers elsewhere, until ctx ends.
-func (e *Edge) lead(ctx context.Context, within time.Duration) {
+// steerAway sends the viewers elsewhere, until ctx ends.
+func (e *Edge) steerAway(ctx context.Context, within time.Duration) {
 	chance := jitter.New("lead " + string(e.node.ID()))
 	begun := time.Now()
 	due := make(map[*playSession]time.Time)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
-	"github.com/deltacdn/delta/internal/send/slow"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -56,6 +55,9 @@ type Config struct {
 	// session ends with [cdn.ErrTooSlow], which the viewer is told. Nothing else ends a
 	// session for slowness. If zero, 30 s.
 	SlowPatience time.Duration
+	// Adapt returns how the video of a stream's viewers is fitted to what their paths
+	// carry. If nil, or where it returns the zero Adapt, viewers begin with the best layer.
+	Adapt func(cdn.StreamID) Adapt
 }
 
 // An Edge serves viewers. Its methods may be called concurrently.
@@ -224,5 +226,3 @@ func (e *Edge) shed() {
 		e.node.Logger().Warn("this node is behind: viewers lose video until the next keyframe")
 	}
 }
-
-func (e *Edge) slowConfig() slow.Config { return slow.Config{Patience: e.config.SlowPatience} }

@@ -31,13 +31,13 @@ const (
 	// StartAsk requests a keyframe and waits for it: nothing old is shown, and where the
 	// publisher does not answer, nothing until the next keyframe.
 	StartAsk
-	// StartStill shows the newest keyframe at once, as a still picture, until one comes
+	// StartSnapshot shows the newest keyframe at once, as a still image, until one comes
 	// that was requested.
-	StartStill
+	StartSnapshot
 	// StartCatchUp begins with the newest keyframe and plays what followed at four times
 	// the speed, until it is live. No delay remains, and a keyframe is requested only if
 	// the newest is old; if one comes meanwhile, the viewer goes on from that. Where more
-	// followed than may be sent, it is StartStill.
+	// followed than may be sent, it is StartSnapshot.
 	StartCatchUp
 )
 
@@ -46,7 +46,7 @@ func (s Start) internal() send.Start {
 	switch s.Mode {
 	case StartAsk:
 		to.Mode = send.StartAsk
-	case StartStill:
+	case StartSnapshot:
 		to.Mode = send.StartSnapshot
 	case StartCatchUp, StartDefault:
 		to.Mode = send.StartCatchUp

@@ -6,6 +6,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
 // Stats is a snapshot of an edge. Counters never decrease.
@@ -35,8 +36,34 @@ type ViewerStats struct {
 	Skipped uint64        // times that video was left out because the viewer's connection by TCP took less than there was
 	RTT     time.Duration // 0 before it is known
 	Loss    float64       // share of video packets, as the viewer last reported
+	Path    PathStats
 	// Mismatches are the tracks that the viewer asked for and cannot decode.
 	Mismatches []Mismatch
+}
+
+// PathStats is what is known of a viewer's path, and what is sent because of it.
+type PathStats struct {
+	// Estimate is what the path is believed to carry, in bits a second with all headers. It
+	// is 0 for viewers without video.
+	Estimate int
+	// Source is what the estimate comes from: "transport" (transport-wide feedback), "remb",
+	// "reports", or "nothing" while the viewer reports nothing.
+	Source    string
+	Congested bool // more is sent than the path carries
+	// Reason is why the last step was taken: "start", "congestion", "loss", "silence" (the
+	// viewer reports nothing), "room" (a probe has found some), or "limited" (by the
+	// viewer's limits, or the layers that there are).
+	Reason    string
+	RoundTrip time.Duration // 0 before it is known
+	Queue     time.Duration // that stands on the path
+	Loss      float64       // share of all packets, lately
+}
+
+func pathStats(p send.PathStats) PathStats {
+	return PathStats{
+		Estimate: int(p.Estimate), Source: p.Source.String(), Congested: p.Verdict == bwe.Overuse, Reason: p.Reason.String(),
+		RoundTrip: p.RoundTrip, Queue: p.Queue, Loss: p.Loss,
+	}
 }
 
 // Viewers returns how many viewers each stream has now. Viewers that wait for it count.
@@ -80,6 +107,7 @@ func (e *Edge) Stats() Stats {
 			Session: v.admission.Name(), Stream: v.id, Since: v.admission.Begun(), Layer: sent.Layer, Named: sent.Named, Paused: sent.Paused,
 			Mismatches: misses,
 			Packets:    sent.Packets, Bytes: sent.Bytes, Resent: sent.Resent, Shed: sent.Shed, Skipped: sent.Skipped, RTT: sent.RTT, Loss: sent.Loss,
+			Path: pathStats(sent.Path),
 		})
 	}
 	return st

@@ -10,6 +10,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pc/pcsend"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/viewer"
 	"github.com/deltacdn/delta/signal"
 )
@@ -139,8 +140,11 @@ func (v *playSession) answer(o signal.Offer) (transport, error) {
 func (v *playSession) config(o signal.Offer) send.Config {
 	e := v.edge
 	c := send.Config{
-		Layer: o.Layer, MaxBitrate: v.maxBitrate, Slow: e.slowConfig(), OnSlow: v.slow, OnShed: e.shed, OnLate: e.node.Internal().Late,
+		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
 		OnStep: v.beginning.step, OnLayer: v.changes.tell,
+	}
+	if f := e.config.Adapt; f != nil {
+		c.Policy = f(v.id).policy()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = f(v.id).internal()
@@ -241,10 +245,15 @@ func (v *playSession) measure(t *cdn.Totals) {
 	t.Shed += shed
 }
 
-func (v *playSession) slow(layer string, paused bool) {
+// adapted is called when the viewer's video was fitted to its path anew.
+func (v *playSession) adapted(c send.Change) {
 	v.changes.tell()
+	if !c.Lower || c.Reason == allot.Limited {
+		return
+	}
 	g := v.admission.Grant()
 	v.edge.node.Emit(cdn.ViewerSlow{
-		Stream: v.id, Session: v.admission.Name(), Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Layer: layer, Paused: paused,
+		Stream: v.id, Session: v.admission.Name(), Subject: g.Subject, Grant: g.ID, Tag: g.Tag,
+		Layer: c.Layer, Paused: c.Mode == allot.Paused,
 	})
 }

@@ -183,7 +183,7 @@ func (o *Origin) receive(ctx context.Context, s *session, plan *receive.Plan) (t
 		t, err := receive.Answer(receive.Config{
 			Input: s.input, Transport: o.node.Internal(), Arrivals: o.node.Arrivals(), Log: o.node.Logger().With("stream", string(s.published.stream.ID())),
 			PionLog: o.node.Internal().PionLog, Watch: &o.watch, Clock: &o.clock, MaxBitrate: s.admission.MaxBitrate, Proved: s.admission.Proved,
-			Ended: s.ownEnded,
+			Uplink: s.uplink, Ended: s.ownEnded,
 		}, plan)
 		if err == nil {
 			s.own.Store(t)

@@ -22,8 +22,8 @@ type published struct {
 	ending sync.Once
 
 	mu      sync.Mutex
-	ways    []way  // the newest last; none while the stream waits for its publisher
-	subject string // of the last publisher
+	ingests []ingest // the newest last; none while the stream waits for its publisher
+	subject string   // of the last publisher
 	epoch   uint64
 	// publication names what is published: own, or the name that the publisher gives it,
 	// which then may send it to other origins, too.
@@ -34,8 +34,8 @@ type published struct {
 	ended       bool
 }
 
-// A way is the input of one publisher. While one takes over from another there are two.
-type way struct {
+// An ingest is the input of one publisher. While one takes over from another there are two.
+type ingest struct {
 	input       *cdn.Input
 	subject     string
 	publication string
@@ -72,7 +72,7 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 	}
 	p.epoch++
 	p.publication, p.shared = publication, publication != p.own
-	p.ways = append(p.ways, way{input, subject, publication})
+	p.ingests = append(p.ingests, ingest{input, subject, publication})
 	p.subject = subject
 	p.work.Add(1)
 	p.stopGraceLocked()
@@ -83,7 +83,7 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 func (p *published) admitsLocked(subject string) bool {
 	same := p.epoch == 0 || subject == p.subject
 	switch how := p.origin.config.Takeover; {
-	case how == TakeoverAlways, same && len(p.ways) == 0:
+	case how == TakeoverAlways, same && len(p.ingests) == 0:
 		return true
 	case how == TakeoverNever:
 		return false
@@ -112,7 +112,7 @@ func (p *published) leave(input *cdn.Input, connected bool, err error) {
 	defer p.work.Done()
 	p.mu.Lock()
 	p.removeLocked(input)
-	if len(p.ways) > 0 || p.grace != nil || p.ended {
+	if len(p.ingests) > 0 || p.grace != nil || p.ended {
 		p.mu.Unlock()
 		return // another has taken over, or was never replaced
 	}
@@ -152,10 +152,10 @@ func (p *published) abandon(input *cdn.Input, err error) {
 	p.leave(input, false, cdn.ErrPeerLost)
 }
 
-// removeLocked removes the way of input (nil: of none), and those that have ended without
+// removeLocked removes the ingest of input (nil: of none), and those that have ended without
 // having left yet: they do not keep the stream.
 func (p *published) removeLocked(input *cdn.Input) {
-	p.ways = slices.DeleteFunc(p.ways, func(w way) bool {
+	p.ingests = slices.DeleteFunc(p.ingests, func(w ingest) bool {
 		select {
 		case <-w.input.Done():
 			return true
@@ -163,8 +163,8 @@ func (p *published) removeLocked(input *cdn.Input) {
 			return w.input == input
 		}
 	})
-	if n := len(p.ways); n > 0 {
-		last := p.ways[n-1]
+	if n := len(p.ingests); n > 0 {
+		last := p.ingests[n-1]
 		p.subject = last.subject
 		if last.publication != p.publication && !p.ended { // the one that would have taken over did not come
 			p.publication, p.shared = last.publication, last.publication != p.own
@@ -246,6 +246,7 @@ type session struct {
 	own       atomic.Pointer[receive.Session] // nil: a PeerConnection, or not there yet
 	received  atomic.Pointer[receive.Stats]   // at the end; nil: it is not over
 	count     func()                          // measures for the last time
+	narrowed  time.Time                       // Since of what was seen last of its path; uplink's own
 }
 
 // ended is called when the session is over.
@@ -258,6 +259,24 @@ func (s *session) ended(err error) {
 func (s *session) ownEnded(err error, stats receive.Stats) {
 	s.published.origin.remove(s, stats)
 	s.ended(err)
+}
+
+// uplink is told what is seen of the publisher's path.
+func (s *session) uplink(path cdn.Uplink, changed bool) {
+	before := s.narrowed
+	s.narrowed = path.Since
+	s.input.SetUplink(path)
+	if !changed {
+		return
+	}
+	g, id, name := s.admission.Grant(), s.published.stream.ID(), s.admission.Name()
+	if path.Narrow {
+		s.published.origin.node.Emit(cdn.UplinkNarrow{Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Uplink: path})
+		return
+	}
+	s.published.origin.node.Emit(cdn.UplinkRecovered{
+		Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Lasted: path.Since.Sub(before), Uplink: path,
+	})
 }
 
 // stats returns what a session of Delta's own has received; false while there is none.

@@ -9,6 +9,8 @@ type Stats struct {
 	Packets    uint64 // received, repairs included
 	Bytes      uint64 // in those packets, headers included
 	Repairs    uint64 // of those packets, retransmissions (RFC 4588)
+	// Restored counts packets that were lost, and that redundancy brought (RFC 2198).
+	Restored uint64
 	// Dropped counts packets that were dropped, by reason. Those that came twice count as
 	// "not authentic".
 	Dropped map[string]uint64
@@ -25,7 +27,7 @@ func (o *Origin) Stats() Stats {
 		}
 	}
 	o.mu.Unlock()
-	st := Stats{Publishers: publishers, Packets: sum.Packets, Bytes: sum.Bytes, Repairs: sum.Repairs, Dropped: make(map[string]uint64)}
+	st := Stats{Publishers: publishers, Packets: sum.Packets, Bytes: sum.Bytes, Repairs: sum.Repairs, Restored: sum.Restored, Dropped: make(map[string]uint64)}
 	for i, n := range sum.Dropped {
 		if n > 0 {
 			st.Dropped[receive.Drop(i).String()] = n

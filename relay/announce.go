@@ -14,7 +14,7 @@ func (r *Relay) announces() bool {
 	return r.node.Roles().Has(cdn.RoleRelay) && r.node.Directory() != nil && r.node.URL() != ""
 }
 
-// announce keeps the stream in the node's directory until the stream ends: the way that it
+// announce keeps the stream in the node's directory until the stream ends: the route that it
 // takes to this node, and the latency of that. It is announced while it is still fetched,
 // too, so that neighbours that want it at the same time wait for this copy.
 func (f *fetch) announce() {
@@ -24,7 +24,7 @@ func (f *fetch) announce() {
 	announced := false
 	for {
 		changed := f.stream.Changed()
-		if c, ok := f.way(); ok && (!announced || !same(c, told)) {
+		if c, ok := f.route(); ok && (!announced || !same(c, told)) {
 			latency, _ := c.Latency()
 			withdraw = f.relay.node.Announce(f.stream, cdn.Entry{
 				Publication: c.Publication, Epoch: c.Epoch, Hops: len(c.Path), Path: c.Path, Latency: latency,
@@ -40,9 +40,9 @@ func (f *fetch) announce() {
 	}
 }
 
-// way returns the way that the stream takes to this node, or will take while it is not
-// here yet; false: it is not known. The last way stays while nothing comes.
-func (f *fetch) way() (c cdn.InputConfig, ok bool) {
+// route returns the route that the stream takes to this node, or will take while it is not
+// here yet; false: it is not known. The last route stays while nothing comes.
+func (f *fetch) route() (c cdn.InputConfig, ok bool) {
 	if f.stream.Tracks() != nil {
 		c, ok = f.stream.Input()
 		return c, ok && len(c.Path) > 0
@@ -65,9 +65,9 @@ func (f *fetch) expect(from cdn.Entry) {
 			return
 		}
 	}
-	if way, ok := f.relay.ways.distance(c.Path[0]); ok {
+	if first, ok := f.relay.routes.distance(c.Path[0]); ok {
 		c.Delays = make([]time.Duration, len(c.Path))
-		c.Delays[0] = max(way, from.Latency)
+		c.Delays[0] = max(first, from.Latency)
 	}
 	f.relay.mu.Lock()
 	f.expected = c
@@ -93,7 +93,7 @@ func (f *fetch) originEntry() (e cdn.Entry) {
 	return e
 }
 
-// same reports whether the announcements of two ways are equal.
+// same reports whether the announcements of two routes are equal.
 func same(a, b cdn.InputConfig) bool {
 	return a.Publication == b.Publication && a.Epoch == b.Epoch && slices.Equal(a.Path, b.Path) && !service.DelaysDiffer(a.Delays, b.Delays)
 }

@@ -113,7 +113,7 @@ func TestCallsOverHops(t *testing.T) {
 	})
 }
 
-// When the asker gives up, the nodes on the way and the one that is asked do, too.
+// When the requester gives up, the nodes on the way and the one that is asked do, too.
 func TestCallsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := chain(t, "a", "b", "c")

@@ -15,14 +15,14 @@ import (
 // candidates to be measured.
 const settleFor = 150 * time.Millisecond
 
-// ways are what a Relay knows about the ways to other nodes.
-type ways struct {
+// routes are what a Relay knows of the routes to other nodes.
+type routes struct {
 	node  *cdn.Node
 	near  *nearby.Map // nil: the directory does not know nodes
 	links *link.Links
 }
 
-func waysOf(node *cdn.Node, dir cdn.Directory) (w ways, err error) {
+func routesOf(node *cdn.Node, dir cdn.Directory) (w routes, err error) {
 	w.node = node
 	if w.links, err = linksOf(node); err != nil {
 		return w, err
@@ -35,7 +35,7 @@ func waysOf(node *cdn.Node, dir cdn.Directory) (w ways, err error) {
 
 // rtt returns the round trip to a node, 0 if it is not known: the shorter of what a link
 // and a probe have shown, since probes on a link queue behind media at times.
-func (w ways) rtt(id cdn.NodeID) time.Duration {
+func (w routes) rtt(id cdn.NodeID) time.Duration {
 	linked, ok := w.links.RTT(id)
 	probed, also := w.near.RTT(id)
 	switch {
@@ -49,7 +49,7 @@ func (w ways) rtt(id cdn.NodeID) time.Duration {
 
 // candidates returns the nodes that a stream may be fetched from: those of the directory's
 // entries, all of which name a node, and the relays that would fetch it.
-func (w ways) candidates(id cdn.StreamID, entries []cdn.Entry) []route.Candidate {
+func (w routes) candidates(id cdn.StreamID, entries []cdn.Entry) []route.Candidate {
 	origin, nodes := originOf(entries), w.near.Nodes()
 	all := make([]route.Candidate, 0, len(entries)+len(nodes))
 	at := make(map[cdn.NodeID]int, len(entries))
@@ -81,7 +81,7 @@ func (w ways) candidates(id cdn.StreamID, entries []cdn.Entry) []route.Candidate
 }
 
 // distance returns how far an origin is, and false if that is not known.
-func (w ways) distance(origin cdn.NodeID) (time.Duration, bool) {
+func (w routes) distance(origin cdn.NodeID) (time.Duration, bool) {
 	if w.near == nil {
 		return 0, false
 	}
@@ -103,16 +103,16 @@ func originOf(entries []cdn.Entry) cdn.NodeID {
 	return ""
 }
 
-// asker returns what this node is to the nodes that it asks.
-func (w ways) asker(id cdn.StreamID, origin cdn.NodeID, through []cdn.NodeID) route.Asker {
-	a := route.Asker{Node: w.node.ID(), Stream: id, Serves: w.node.Roles().Has(cdn.RoleRelay), Through: through}
+// requester returns what this node is to the nodes that it asks.
+func (w routes) requester(id cdn.StreamID, origin cdn.NodeID, through []cdn.NodeID) route.Requester {
+	a := route.Requester{Node: w.node.ID(), Stream: id, Serves: w.node.Roles().Has(cdn.RoleRelay), Through: through}
 	d, ok := w.near.Distance(origin)
 	a.Distance, a.Far = d, !ok
 	return a
 }
 
 // settle waits up to settleFor until the candidates for a stream have been measured.
-func (w ways) settle(ctx context.Context, entries []cdn.Entry) {
+func (w routes) settle(ctx context.Context, entries []cdn.Entry) {
 	ctx, cancel := context.WithTimeout(ctx, settleFor)
 	defer cancel()
 	w.near.Refresh(ctx)
@@ -138,7 +138,7 @@ func (f *fetch) rank(entries []cdn.Entry) []cdn.Entry {
 			named = append(named, e)
 		}
 	}
-	if len(named) == 0 || f.relay.ways.near == nil {
+	if len(named) == 0 || f.relay.routes.near == nil {
 		return entries
 	}
 	var ranked []cdn.Entry
@@ -149,14 +149,14 @@ func (f *fetch) rank(entries []cdn.Entry) []cdn.Entry {
 }
 
 func (f *fetch) choose(named []cdn.Entry) []route.Candidate {
-	w := f.relay.ways
-	return route.Choose(w.asker(f.stream.ID(), originOf(named), f.path[:len(f.path)-1]), w.candidates(f.stream.ID(), named))
+	w := f.relay.routes
+	return route.Choose(w.requester(f.stream.ID(), originOf(named), f.path[:len(f.path)-1]), w.candidates(f.stream.ID(), named))
 }
 
 // suggest returns a function that returns the nodes that may have room for a stream: first
 // those that have it, then relays, the least loaded ones first.
-func (w ways) suggest(dir cdn.Directory) func(cdn.StreamID, cdn.NodeID) []cdn.Entry {
-	return func(id cdn.StreamID, asker cdn.NodeID) []cdn.Entry {
+func (w routes) suggest(dir cdn.Directory) func(cdn.StreamID, cdn.NodeID) []cdn.Entry {
+	return func(id cdn.StreamID, requester cdn.NodeID) []cdn.Entry {
 		ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
 		defer cancel()
 		entries, err := dir.Find(ctx, id)
@@ -171,8 +171,8 @@ func (w ways) suggest(dir cdn.Directory) func(cdn.StreamID, cdn.NodeID) []cdn.En
 		}
 		all := slices.DeleteFunc(w.candidates(id, entries), func(c route.Candidate) bool {
 			e := c.Entry
-			return c.Load >= 1 || c.Draining || e.URL == "" || e.Node == "" || e.Node == asker || e.Node == w.node.ID() ||
-				slices.Contains(e.Path, asker) || slices.Contains(e.Path, w.node.ID())
+			return c.Load >= 1 || c.Draining || e.URL == "" || e.Node == "" || e.Node == requester || e.Node == w.node.ID() ||
+				slices.Contains(e.Path, requester) || slices.Contains(e.Path, w.node.ID())
 		})
 		slices.SortStableFunc(all, func(x, y route.Candidate) int { return route.LeastLoaded(x, y) })
 		var found []cdn.Entry

@@ -38,8 +38,9 @@ type chooser struct {
 	why    error       // why the previous upstream was left
 	last   error       // the most telling error; nil: no node was asked
 
-	lost  time.Time // when media last came
-	pause time.Duration
+	lost    time.Time // when media last came
+	pause   time.Duration
+	circles int // rounds in a row in which all of asked would fetch the stream from this node
 }
 
 type chooserConfig struct {
@@ -71,6 +72,7 @@ type step struct {
 	from, standby cdn.Entry // doFetch: the upstream, and the one that would be next
 
 	until time.Time // doPause
+	tell  bool      // doPause, doGiveUp: err is a misconfiguration that was not told yet
 	err   error     // doFetch: why the previous upstream was left; doPause, doGiveUp: why
 }
 
@@ -103,6 +105,9 @@ const (
 	steadyAfter = time.Second
 	// refreshTimeout is how long the directory may take to be asked again.
 	refreshTimeout = 250 * time.Millisecond
+	// A circle in so many rounds is a misconfiguration: nodes that have lost the same
+	// upstream may ask each other once or twice.
+	leastCircles = 3
 	// maxAsked bounds the nodes asked in a row that suggest others because they are full.
 	maxAsked = 8
 
@@ -213,11 +218,15 @@ func (c *chooser) endRound(now time.Time, s sighting) {
 	if at := s.lively(); at.After(c.lost) {
 		c.lost, c.pause = at, firstPause
 	}
+	circle := errors.Is(err, trouble.ErrCircle)
+	if c.circles++; !circle {
+		c.circles = 0
+	}
 	if errors.Is(err, cdn.ErrEnded) || !s.ready || now.Sub(c.lost) > c.config.giveUp {
-		c.todo = step{do: doGiveUp, err: err}
+		c.todo = step{do: doGiveUp, tell: circle, err: err}
 		return
 	}
-	c.todo = step{do: doPause, until: now.Add(c.pause - c.config.jitter(c.pause/2)), err: err}
+	c.todo = step{do: doPause, until: now.Add(c.pause - c.config.jitter(c.pause/2)), tell: c.circles >= leastCircles, err: err}
 	c.pause = min(2*c.pause, lastPause)
 }
 

@@ -29,6 +29,7 @@ type turn struct {
 	do            action
 	from, standby cdn.NodeID
 	is            error // of the step
+	tell          bool  // likewise
 
 	// The answer.
 	after   time.Duration
@@ -117,7 +118,23 @@ func TestChooser(t *testing.T) {
 			{do: doFind, entries: two},
 			{do: doFetch, from: "a", standby: "b", err: cdn.ErrLoop},
 			{do: doFetch, from: "b", standby: "a", is: cdn.ErrLoop, err: cdn.ErrLoop},
-			{do: doGiveUp, is: trouble.ErrCircle},
+			{do: doGiveUp, is: trouble.ErrCircle, tell: true},
+		},
+		"a circle that stays, once the stream has come": {
+			{do: doFind, entries: []cdn.Entry{a}},
+			{do: doFetch, from: "a", after: time.Minute, newest: time.Minute, err: cdn.ErrPeerLost},
+			{do: doFind, entries: []cdn.Entry{b}, newest: time.Minute},
+			{do: doFetch, from: "b", is: cdn.ErrPeerLost, err: cdn.ErrLoop, newest: time.Minute},
+			{do: doPause, is: trouble.ErrCircle, after: time.Second},
+			{do: doFind, entries: []cdn.Entry{b}, newest: time.Minute},
+			{do: doFetch, from: "b", err: cdn.ErrLoop, newest: time.Minute},
+			{do: doPause, is: trouble.ErrCircle, after: time.Second},
+			{do: doFind, entries: []cdn.Entry{b}, newest: time.Minute},
+			{do: doFetch, from: "b", err: cdn.ErrLoop, newest: time.Minute},
+			{do: doPause, is: trouble.ErrCircle, tell: true, after: time.Second},
+			{do: doFind, entries: []cdn.Entry{b}, newest: time.Minute},
+			{do: doFetch, from: "b", err: cdn.ErrNotFound, newest: time.Minute},
+			{do: doPause, is: cdn.ErrNotFound, after: 2 * time.Second},
 		},
 		"a loop, and a way out that has nothing": {
 			{do: doFind, entries: two},
@@ -142,6 +159,7 @@ func play(t *testing.T, turns []turn) {
 		if turn.is != nil {
 			require.ErrorIs(t, s.err, turn.is, "turn %d", i)
 		}
+		require.Equal(t, turn.tell, s.tell, "turn %d", i)
 		now = now.Add(turn.after)
 		seen := sighting{}
 		if turn.newest > 0 {

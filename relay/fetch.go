@@ -2,13 +2,11 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/jitter"
-	"github.com/deltacdn/delta/internal/trouble"
 )
 
 // A fetch keeps one stream coming from wherever it can be had. Its goroutine does the I/O
@@ -31,7 +29,7 @@ type fetch struct {
 
 	// guarded by relay.mu
 	wants    int
-	expected cdn.InputConfig // the way that the stream is about to take; without Path: not known
+	expected cdn.InputConfig // the route that the stream is about to take; without Path: not known
 	upstream upstream
 	linger   *time.Timer // runs while nobody wants it
 	over     bool
@@ -72,10 +70,14 @@ func (f *fetch) stopTimerLocked() {
 func (f *fetch) run(ctx context.Context) error {
 	c := newChooser(time.Now(), f.stream.ID(), chooserConfig{
 		findTimeout: f.relay.config.FindTimeout, giveUp: f.relay.config.GiveUp, jitter: f.jitter.Below,
-		first: len(f.path) == 1, widens: f.relay.ways.near != nil,
+		first: len(f.path) == 1, widens: f.relay.routes.near != nil,
 	})
 	for ctx.Err() == nil {
-		switch s := c.next(time.Now()); s.do {
+		s := c.next(time.Now())
+		if s.tell {
+			report(f.relay.routes.links, c.asked[0], s.err, "stream", string(f.stream.ID()))
+		}
+		switch s.do {
 		case doFind:
 			entries, err := f.find(ctx, s)
 			c.found(time.Now(), f.sight(), entries, err)
@@ -88,9 +90,6 @@ func (f *fetch) run(ctx context.Context) error {
 			sleep(ctx, time.Until(s.until))
 		case doGiveUp:
 			f.use(cdn.Entry{}, cdn.Entry{}, nil)
-			if errors.Is(s.err, trouble.ErrCircle) {
-				report(f.relay.ways.links, c.asked[0], s.err, "stream", string(f.stream.ID()))
-			}
 			return s.err
 		}
 	}

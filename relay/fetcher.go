@@ -15,29 +15,22 @@ type Fetcher interface {
 	Fetch(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
 }
 
-// A Keeper is a [Fetcher] that can be made ready for a node ahead of the first request.
-// Keep keeps it ready until ctx ends.
-type Keeper interface {
+// A LinkFetcher is a [Fetcher] with standing connections to nodes, as [Link] is. A [Relay]
+// whose Fetcher has these methods, too, uses them: it has connections ready ahead of the
+// first request, asks nodes that cannot be reached last, leaves a silent node only for one
+// that has more, and moves streams to better nodes. The methods may be called concurrently.
+type LinkFetcher interface {
+	// Keep keeps a connection to a node ready until ctx ends.
 	Keep(ctx context.Context, to cdn.Entry)
-}
-
-// A Reacher is a [Fetcher] that may know whether a node can be reached without asking it.
-// Nodes that cannot are asked last.
-type Reacher interface {
+	// Reaches reports whether a node can be reached, and whether that is known. It does
+	// not ask the node, nor block.
 	Reaches(to cdn.Entry) (yes, known bool)
-}
-
-// A Prober is a [Fetcher] that can find out whether a node has more of a stream than
-// comes from another node, while that goes on. Without it, or where Probe fails with an
-// error wrapping [cdn.ErrUnsupported], a silent node is left for the next, unless it says
-// that the publisher is there.
-type Prober interface {
-	// Probe returns nil as soon as media comes that s does not have.
+	// Probe finds out whether a node has more of a stream than comes from another node,
+	// while that goes on: it returns nil as soon as media comes that s does not have. If
+	// it fails with an error wrapping [cdn.ErrUnsupported], a silent node is left for the
+	// next, unless it says that the publisher is there.
 	Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
-}
-
-// A Mover is a [Fetcher] that can have a stream come from another node while it still
-// comes from one, without a frame left out or shown twice. Apart from that, Move is Fetch.
-type Mover interface {
+	// Move is Fetch of a stream that comes from another node still: it is continued
+	// without a frame left out or shown twice.
 	Move(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error
 }

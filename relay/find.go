@@ -32,8 +32,8 @@ func (f *fetch) ask(ctx context.Context, timeout time.Duration) ([]cdn.Entry, er
 		return f.known, &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
 	f.found = f.eligible(entries)
-	if near := f.relay.ways.near; near != nil && !f.settled && slices.ContainsFunc(f.found, func(e cdn.Entry) bool { return e.Node != "" }) {
-		f.relay.ways.settle(ctx, f.found)
+	if near := f.relay.routes.near; near != nil && !f.settled && slices.ContainsFunc(f.found, func(e cdn.Entry) bool { return e.Node != "" }) {
+		f.relay.routes.settle(ctx, f.found)
 		f.settled = true
 	}
 	f.known = f.rank(f.found)

@@ -57,7 +57,7 @@ func (f *fetch) fetchFrom(ctx context.Context, s step) outcome {
 		r = next
 	}
 	if ctx.Err() == nil && !errors.Is(o.err, cdn.ErrNoCommonCodec) {
-		report(f.relay.ways.links, o.from, o.err, "stream", string(f.stream.ID()))
+		report(f.relay.routes.links, o.from, o.err, "stream", string(f.stream.ID()))
 	}
 	return o
 }
@@ -88,8 +88,8 @@ func (f *fetch) follow(ctx context.Context, r *running, standby cdn.Entry) (next
 		fetch: f, ctx: ctx, current: r, standby: standby, watchdog: newWatchdog(now), stopProbe: func() {},
 		scout: newScout(now, f.jitter.Below), moved: make(chan *running, 1),
 	}
-	if keeper, ok := f.relay.config.Fetcher.(Keeper); ok && standby.URL != "" {
-		w.helpers.Go(func() { keeper.Keep(ctx, standby) })
+	if links := f.relay.links; links != nil && standby.URL != "" {
+		w.helpers.Go(func() { links.Keep(ctx, standby) })
 	}
 	next, err = w.wait()
 	cancel()
@@ -107,7 +107,7 @@ func (w *following) wait() (next *running, err error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		changed, leaving := w.fetch.stream.Changed(), w.fetch.relay.ways.links.LeavingChanged()
+		changed, leaving := w.fetch.stream.Changed(), w.fetch.relay.routes.links.LeavingChanged()
 		now := time.Now()
 		at, left := w.watch(now)
 		if left {
@@ -163,8 +163,8 @@ func (w *following) watch(now time.Time) (next time.Time, leave bool) {
 func (w *following) probe() {
 	probed := make(chan error, 1)
 	w.probed = probed
-	prober, ok := w.fetch.relay.config.Fetcher.(Prober)
-	if !ok {
+	links := w.fetch.relay.links
+	if links == nil {
 		probed <- cdn.ErrUnsupported
 		return
 	}
@@ -172,6 +172,6 @@ func (w *following) probe() {
 	w.stopProbe = cancel
 	w.helpers.Go(func() {
 		defer cancel()
-		probed <- prober.Probe(ctx, w.standby, w.fetch.request(), w.fetch.stream)
+		probed <- links.Probe(ctx, w.standby, w.fetch.request(), w.fetch.stream)
 	})
 }

@@ -146,7 +146,7 @@ func (f *Link) fetchConfig(r cdn.Request) link.FetchConfig {
 	}
 }
 
-// Probe implements [Prober]. A node without links cannot be probed.
+// Probe implements [LinkFetcher]. A node without links cannot be probed.
 func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
 	if f.knowsNoLinks(from) {
 		return &cdn.Error{Op: "probe", Stream: r.Stream, Err: cdn.ErrUnsupported}
@@ -165,7 +165,7 @@ func (f *Link) Probe(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.
 	return err
 }
 
-// Keep implements [Keeper]: it keeps a link with the node of an entry until ctx ends, so
+// Keep implements [LinkFetcher]: it keeps a link with the node of an entry until ctx ends, so
 // that a fetch need not wait for one.
 func (f *Link) Keep(ctx context.Context, to cdn.Entry) {
 	f.links.Keep(ctx, to, f.config.Dialer, func(err error) { f.noteReach(to, err) })
@@ -190,7 +190,7 @@ func (f *Link) noteReach(to cdn.Entry, err error) {
 	}
 }
 
-// Reaches implements [Reacher]: by a link that is up, or, where there are none,
+// Reaches implements [LinkFetcher]: by a link that is up, or, where there are none,
 // stream by stream.
 func (f *Link) Reaches(to cdn.Entry) (yes, known bool) {
 	if f.links.Leads(to) || f.knowsNoLinks(to) {
@@ -248,7 +248,7 @@ func Links(node *cdn.Node) []LinkStats {
 	return all
 }
 
-// Move implements [Mover].
+// Move implements [LinkFetcher].
 func (f *Link) Move(ctx context.Context, from cdn.Entry, r cdn.Request, s *cdn.Stream) error {
 	if f.knowsNoLinks(from) {
 		return &cdn.Error{Op: "move", Stream: r.Stream, Err: cdn.ErrUnsupported}

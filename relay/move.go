@@ -24,29 +24,28 @@ var errMoved = fmt.Errorf("%w: the stream comes from another node now", cdn.ErrS
 // call it again.
 func (w *following) search(now time.Time) time.Time {
 	r, from := w.fetch.relay, w.current.from
-	mover, ok := r.config.Fetcher.(Mover)
-	if !ok || r.ways.near == nil {
+	if r.links == nil || r.routes.near == nil {
 		return now.Add(never)
 	}
-	leaving := r.ways.links.Leaving(from)
+	leaving := r.routes.links.Leaving(from)
 	if !leaving && from.Node == "" { // it is not known what it costs
 		return now.Add(never)
 	}
 	yes, next := w.scout.due(now, leaving)
 	if yes {
-		w.helpers.Go(func() { w.moved <- w.improve(mover, leaving) })
+		w.helpers.Go(func() { w.moved <- w.improve(leaving) })
 	}
 	return next
 }
 
 // improve moves the stream to another node, if there is a reason to, and returns the fetch
 // from there, or nil.
-func (w *following) improve(mover Mover, leaving bool) *running {
+func (w *following) improve(leaving bool) *running {
 	to, ok := w.better(leaving)
 	if !ok || leaving && !sleep(w.ctx, w.fetch.jitter.Below(leaveWithin)) {
 		return nil
 	}
-	r := w.fetch.moveTo(w.ctx, mover, to)
+	r := w.fetch.moveTo(w.ctx, to)
 	if r == nil {
 		w.scout.failed(time.Now(), to)
 	}
@@ -77,7 +76,7 @@ func (w *following) better(leaving bool) (to cdn.Entry, yes bool) {
 	}
 	entries = slices.DeleteFunc(entries, func(e cdn.Entry) bool { return e.Node == "" })
 	c := choice{now: now, leaving: leaving, cost: -1, ranked: f.choose(entries), reaches: f.relay.reaches, mayMove: f.relay.mayMove}
-	for _, n := range f.relay.ways.candidates(f.stream.ID(), entries) {
+	for _, n := range f.relay.routes.candidates(f.stream.ID(), entries) {
 		if n.Entry.Node == now.Node {
 			c.cost = f.costOf(n)
 		}
@@ -90,7 +89,7 @@ func (w *following) better(leaving bool) (to cdn.Entry, yes bool) {
 func (w *following) next(entries []cdn.Entry) (to cdn.Entry, yes bool) {
 	r := w.fetch.relay
 	for _, e := range r.unreachableLast(entries) {
-		if e.Place() != w.current.from.Place() && !r.ways.links.Leaving(e) && !w.scout.avoids(time.Now(), e, r.reaches) {
+		if e.Place() != w.current.from.Place() && !r.routes.links.Leaving(e) && !w.scout.avoids(time.Now(), e, r.reaches) {
 			return e, true
 		}
 	}
@@ -108,10 +107,10 @@ func (f *fetch) costOf(c route.Candidate) time.Duration {
 
 // reaches reports whether a node can be reached, and whether that is known.
 func (r *Relay) reaches(to cdn.Entry) (yes, known bool) {
-	if reacher, ok := r.config.Fetcher.(Reacher); ok {
-		return reacher.Reaches(to)
+	if r.links == nil {
+		return true, true
 	}
-	return true, true
+	return r.links.Reaches(to)
 }
 
 // mayMove reports whether the node may move a stream to a better node, and counts it.
@@ -128,10 +127,10 @@ func (r *Relay) mayMove() bool {
 
 // moveTo fetches the stream from another node as well, and returns that fetch once the
 // stream comes from there; nil if it does not.
-func (f *fetch) moveTo(ctx context.Context, mover Mover, to cdn.Entry) *running {
+func (f *fetch) moveTo(ctx context.Context, to cdn.Entry) *running {
 	f.relay.node.Logger().Debug("a stream is to come from another node", "stream", string(f.stream.ID()), "peer", string(to.Node), "url", to.Place()) // an event, if it does
 	comes := f.comesFrom(to)
-	r := f.begin(f.ctx, to, mover.Move) // it outlives the fetch that it follows
+	r := f.begin(f.ctx, to, f.relay.links.Move) // it outlives the fetch that it follows
 	timeout := time.NewTimer(moveWithin)
 	defer timeout.Stop()
 	for {

@@ -49,6 +49,7 @@ type Push struct {
 
 	mu      sync.Mutex
 	session *pcsend.Session // nil: none is connecting or connected
+	since   time.Time       // when its media could flow; zero: not yet
 	stats   PushStats       // of the sessions that are over
 }
 
@@ -93,6 +94,9 @@ func NewPush(node *cdn.Node, c PushConfig) (*Push, error) {
 const (
 	firstPushPause = 500 * time.Millisecond
 	lastPushPause  = 30 * time.Second
+	// steadyPush is how long a session has to have lasted for the next pause to be the
+	// first one again: a server may take a session and hang up at once, for ever.
+	steadyPush = 10 * time.Second
 )
 
 // Run sends the stream until it ends, and returns why: an error that wraps
@@ -117,8 +121,7 @@ func (p *Push) Run(ctx context.Context) error {
 	}
 	pause := firstPushPause
 	for {
-		sessions := p.Stats().Sessions
-		err := p.send(ctx, s)
+		lasted, err := p.send(ctx, s)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -127,7 +130,7 @@ func (p *Push) Run(ctx context.Context) error {
 		case isFinal(err):
 			return err
 		}
-		if p.Stats().Sessions > sessions {
+		if lasted >= steadyPush {
 			pause = firstPushPause
 		}
 		wait := max(pause-p.chance.Below(pause/2), retryAfter(err))
@@ -162,9 +165,10 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// send holds one session, and returns why it ended. The server is told ahead of the end
-// of the connection, which it would take for a loss.
-func (p *Push) send(ctx context.Context, s *cdn.Stream) error {
+// send holds one session. It returns for how long media could flow, and why the session
+// ended. The server is told ahead of the end of the connection, which it would take for a
+// loss.
+func (p *Push) send(ctx context.Context, s *cdn.Stream) (lasted time.Duration, err error) {
 	session, remote, err := p.connect(ctx, s)
 	if err == nil {
 		select {
@@ -180,8 +184,7 @@ func (p *Push) send(ctx context.Context, s *cdn.Stream) error {
 		<-session.Done()
 		err = session.Err()
 	}
-	p.over(session, err)
-	return err
+	return p.over(session, err), err
 }
 
 // connect makes an offer to the server.
@@ -219,18 +222,25 @@ func (p *Push) connect(ctx context.Context, s *cdn.Stream) (session *pcsend.Sess
 func (p *Push) connected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.since = time.Now()
 	p.stats.Connected = true
 	p.stats.Sessions++
 }
 
-// over notes that a session, nil if there was none, has ended.
-func (p *Push) over(session *pcsend.Session, err error) {
+// over notes that a session, nil if there was none, has ended, and returns for how long
+// media could flow.
+func (p *Push) over(session *pcsend.Session, err error) (lasted time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.since.IsZero() {
+		lasted = time.Since(p.since)
+	}
+	p.since = time.Time{}
 	if session != nil {
 		p.stats.add(session.Stats())
 	}
 	p.session, p.stats.Connected, p.stats.Err = nil, false, err
+	return lasted
 }
 
 // add adds what a session has sent.

@@ -71,7 +71,8 @@ func (c Config) withDefaults(node *cdn.Node) (Config, error) {
 type Relay struct {
 	node   *cdn.Node
 	config Config
-	ways   ways
+	links  LinkFetcher // the Fetcher; nil: it is none
+	routes routes
 	work   sync.WaitGroup  // fetches and their timers
 	ctx    context.Context // of what is kept ready
 	cancel context.CancelFunc
@@ -105,11 +106,12 @@ func New(node *cdn.Node, c Config) (*Relay, error) {
 		fetches: make(map[cdn.StreamID]*fetch),
 		failed:  make(map[cdn.StreamID]failure),
 	}
-	if r.ways, err = waysOf(node, c.Directory); err != nil {
+	r.links, _ = c.Fetcher.(LinkFetcher)
+	if r.routes, err = routesOf(node, c.Directory); err != nil {
 		return nil, &cdn.Error{Op: "new relay", Err: err}
 	}
-	if r.ways.near != nil {
-		r.ways.links.Suggest(r.ways.suggest(c.Directory))
+	if r.routes.near != nil {
+		r.routes.links.Suggest(r.routes.suggest(c.Directory))
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if dir, ok := c.Directory.(cdn.NodeDirectory); ok {
@@ -131,9 +133,8 @@ const keepEvery = 5 * time.Second
 // keepLinks keeps links ready with the points of entry, where they are known, until the
 // Relay is closed, so that a first viewer need not wait for one.
 func (r *Relay) keepLinks() {
-	keeper, ok := r.config.Fetcher.(Keeper)
-	dir, named := r.config.Directory.(cdn.NodeDirectory)
-	if !ok || !named {
+	dir, ok := r.config.Directory.(cdn.NodeDirectory)
+	if !ok || r.links == nil {
 		return
 	}
 	kept := make(map[string]context.CancelFunc)
@@ -157,7 +158,7 @@ func (r *Relay) keepLinks() {
 			if kept[e.Place()] == nil {
 				ctx, cancel := context.WithCancel(r.ctx)
 				kept[e.Place()] = cancel
-				r.work.Go(func() { keeper.Keep(ctx, e) })
+				r.work.Go(func() { r.links.Keep(ctx, e) })
 			}
 		}
 		select {
@@ -191,14 +192,13 @@ func (r *Relay) noteEntries(dir cdn.NodeDirectory, timeout time.Duration) error 
 
 // Ready reports whether streams can be fetched: a node that the Directory names for all
 // streams ([cdn.Static], [cdn.DNS]) can be reached. Where it names none, or the Fetcher is
-// no [Reacher], Ready is true, and only a fetch shows whether it can be done.
+// no [LinkFetcher], Ready is true, and only a fetch shows whether it can be done.
 func (r *Relay) Ready() bool {
-	reacher, ok := r.config.Fetcher.(Reacher)
 	r.mu.Lock()
 	entries := r.entries
 	r.mu.Unlock()
-	return !ok || len(entries) == 0 || slices.ContainsFunc(entries, func(e cdn.Entry) bool {
-		yes, _ := reacher.Reaches(e)
+	return len(entries) == 0 || slices.ContainsFunc(entries, func(e cdn.Entry) bool {
+		yes, _ := r.reaches(e)
 		return yes
 	})
 }

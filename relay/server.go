@@ -58,7 +58,7 @@ func NewServer(node *cdn.Node, source cdn.Source) (*Server, error) {
 // the directory knows some.
 func (s *Server) suggest() error {
 	dir := s.node.Directory()
-	w, err := waysOf(s.node, dir)
+	w, err := routesOf(s.node, dir)
 	if err == nil && w.near != nil {
 		s.links.Suggest(w.suggest(dir))
 	}

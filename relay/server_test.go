@@ -27,7 +27,7 @@ func TestFetchingWithoutALinkFromElsewhere(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, ask("127.0.0.1:7", "Forwarded"))
 }
 
-// Where nodes know each other by a secret, an asker that does not prove that it
+// Where nodes know each other by a secret, a requester that does not prove that it
 // knows it is refused, on this machine, too. An Authorizer may accept the
 // credential of one, but is not asked about one that shows nothing: what it grants
 // there is meant for nodes.

@@ -73,7 +73,7 @@ func (e *DeniedError) Unwrap() error { return cdn.ErrForbidden }
 // Authorize implements [cdn.Authorizer]. What is denied whoever asks is refused before
 // the next Authorizer is asked.
 func (l *List) Authorize(ctx context.Context, r cdn.AuthRequest) (g cdn.Grant, err error) {
-	a := asker{action: r.Action, stream: r.Stream, address: addressOf(r.RemoteAddr)}
+	a := requester{action: r.Action, stream: r.Stream, address: addressOf(r.RemoteAddr)}
 	if err := l.policy.Load().decide(time.Now(), a); err != nil {
 		return g, err
 	}
@@ -212,7 +212,7 @@ func (b *binding) Close() error {
 
 // check returns why a session must not stay, nil: it may.
 func (l *List) check(s cdn.SessionInfo) error {
-	return l.policy.Load().decide(time.Now(), asker{
+	return l.policy.Load().decide(time.Now(), requester{
 		action: s.Action, stream: s.Stream, address: addressOf(s.RemoteAddr), known: true, subject: s.Subject, tag: s.Tag, grant: s.Grant,
 	})
 }

@@ -197,8 +197,8 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// An asker is who wants something, so far as it is known.
-type asker struct {
+// A requester is who wants something, so far as it is known.
+type requester struct {
 	action  cdn.Action
 	stream  cdn.StreamID
 	address netip.Addr // invalid: not known
@@ -218,7 +218,7 @@ func addressOf(remote string) netip.Addr {
 
 // decide returns why a is denied, nil: it is not. If its grant is not known and matters,
 // nothing is decided.
-func (c *compiled) decide(now time.Time, a asker) error {
+func (c *compiled) decide(now time.Time, a requester) error {
 	for i := range c.conditions {
 		n := &c.conditions[i]
 		if lapsed(n.rule.Until, now) || !n.matches(a) {
@@ -233,7 +233,7 @@ func (c *compiled) decide(now time.Time, a asker) error {
 	return nil
 }
 
-func (n *condition) matches(a asker) bool {
+func (n *condition) matches(a requester) bool {
 	r := &n.rule
 	switch {
 	case len(n.actions) > 0 && !slices.Contains(n.actions, a.action),

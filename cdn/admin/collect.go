@@ -291,8 +291,8 @@ type sought struct {
 	err      error
 }
 
-// maxWays is how many ways to one node are tried.
-const maxWays = 4
+// maxPaths is how many paths to one node are tried.
+const maxPaths = 4
 
 // visit asks the node at the end of a path, unless it has answered.
 func (s *search) visit(ctx context.Context, path []cdn.NodeID) {
@@ -309,7 +309,7 @@ func (s *search) visit(ctx context.Context, path []cdn.NodeID) {
 	case f == nil:
 		f = &sought{path: path}
 		s.nodes[id] = f
-	case f.answered || len(f.others) >= maxWays:
+	case f.answered || len(f.others) >= maxPaths:
 		return
 	default:
 		f.others = append(f.others, path)
@@ -320,7 +320,7 @@ func (s *search) visit(ctx context.Context, path []cdn.NodeID) {
 	}
 }
 
-// ask asks a node for its report, by one way after the other, and then those that it
+// ask asks a node for its report, by one path after the other, and then those that it
 // has links with.
 func (s *search) ask(ctx context.Context, f *sought) {
 	for {

@@ -34,7 +34,7 @@ func TestTheLedgerLeavesTheFile(t *testing.T) {
 	p := l.list.Policy()
 	require.Subset(t, p.Blocks, file.Blocks)
 	require.Subset(t, p.Rules, file.Rules)
-	require.Eventually(t, func() bool { return len(l.list.Policy().Rules) == 1 }, time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(l.list.Policy().Rules) == 1 }, 20*time.Second, 10*time.Millisecond)
 	p = l.list.Policy()
 	require.Equal(t, file.Blocks, p.Blocks)
 	require.Equal(t, file.Rules, p.Rules)

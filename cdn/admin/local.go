@@ -40,7 +40,7 @@ type own struct {
 	at     time.Time
 }
 
-// report returns what this node says of itself. Its state and age are for the asker to
+// report returns what this node says of itself. Its state and age are for the requester to
 // fill in.
 func (a *API) report() Report {
 	st := a.node.Stats()

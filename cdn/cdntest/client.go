@@ -8,13 +8,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/logging"
 	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pc/setting"
 	"github.com/deltacdn/delta/internal/udp/pionnet"
 	"github.com/deltacdn/delta/signal"
 )
@@ -59,7 +59,7 @@ func newClient(c clientConfig, codecs codecSet, interceptors ...interceptor.Fact
 	if c.logger == nil {
 		settings.LoggerFactory = &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}
 	}
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	setting.WithoutMulticastDNS(&settings)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	var byTCP *Host
 	if c.tcp {

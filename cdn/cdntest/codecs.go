@@ -12,6 +12,7 @@ import (
 type codecSet struct {
 	video, audio []cdn.Codec
 	nack, rtx    bool
+	transport    bool                  // transport-wide feedback
 	extensions   map[cdn.Kind][]string // URIs
 }
 
@@ -53,13 +54,13 @@ func findCodec(mime, fmtp string) (cdn.Codec, bool) {
 func (s codecSet) register(m *webrtc.MediaEngine) error {
 	pt := webrtc.PayloadType(96)
 	for _, c := range s.audio {
-		if err := m.RegisterCodec(rtpCodec(c, pt, nil), webrtc.RTPCodecTypeAudio); err != nil {
+		if err := m.RegisterCodec(rtpCodec(c, pt, s.feedback()), webrtc.RTPCodecTypeAudio); err != nil {
 			return err
 		}
 		pt++
 	}
 	for _, c := range s.video {
-		err := m.RegisterCodec(rtpCodec(c, pt, videoFeedback(s.nack)), webrtc.RTPCodecTypeVideo)
+		err := m.RegisterCodec(rtpCodec(c, pt, append(videoFeedback(s.nack), s.feedback()...)), webrtc.RTPCodecTypeVideo)
 		if err != nil {
 			return err
 		}
@@ -80,6 +81,14 @@ func (s codecSet) register(m *webrtc.MediaEngine) error {
 		}
 	}
 	return nil
+}
+
+// feedback is what sound and video have in common.
+func (s codecSet) feedback() (f []webrtc.RTCPFeedback) {
+	if s.transport {
+		f = append(f, webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBTransportCC})
+	}
+	return f
 }
 
 func videoFeedback(nack bool) []webrtc.RTCPFeedback {

@@ -63,6 +63,8 @@ func (d *engineTest) disrupt(away func(*testing.T) (back func()), staying, dying
 	back()
 	returned = time.Now()
 	sweep(polls, "at the return")
+	time.Sleep(look) // leases that ended at the return are over, and most renewals are not due
+	sweep(polls, "a moment after the return")
 	select {
 	case <-closed:
 	case <-time.After(d.e.Away + patience):

@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/netem"
+	"github.com/deltacdn/delta/internal/pc/setting"
 )
 
 // A Host is a machine on a [Network], with one IPv4 address behind one access
@@ -75,7 +75,7 @@ func (h *Host) Net() cdn.Network { return hostNetwork{h} }
 // them.
 func (h *Host) Use(s *webrtc.SettingEngine) {
 	s.SetNet(h.pion())
-	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	setting.WithoutMulticastDNS(s)
 }
 
 // pion returns the host's view of the network as pion wants it: with names, and

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/logging"
@@ -16,6 +15,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pc/setting"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -56,7 +56,7 @@ func (s *fakeSFU) newPC() (*webrtc.PeerConnection, error) {
 	settings := webrtc.SettingEngine{
 		LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
 	}
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	setting.WithoutMulticastDNS(&settings)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	if s.host != nil {
 		s.host.Use(&settings)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 
@@ -42,6 +43,11 @@ type ViewerConfig struct {
 	// ReceiverReports is the time between two receiver reports. If zero, 1 s;
 	// if negative, none.
 	ReceiverReports time.Duration
+	// TransportFeedback: it offers transport-wide feedback
+	// (draft-holmer-rmcat-transport-wide-cc-extensions-01) for audio and video and, for
+	// packets that have such numbers, sends it each 50 ms, as Chromium does at some
+	// 200 kbit/s and more.
+	TransportFeedback bool
 	// Mute: it sends no RTCP at all, as a viewer does whose way back is
 	// blocked.
 	Mute bool
@@ -59,11 +65,23 @@ type ViewerConfig struct {
 	Tune func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
 }
 
+const (
+	transportFeedbackEvery = 50 * time.Millisecond
+	transportFeedbackURI   = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+)
+
 // feedback returns what sends the viewer's regular RTCP.
 func (c ViewerConfig) feedback() ([]interceptor.Factory, error) {
 	var all []interceptor.Factory
 	if c.ReceiverReports > 0 && !c.Mute {
 		f, err := report.NewReceiverInterceptor(report.ReceiverInterval(c.ReceiverReports))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	if c.TransportFeedback && !c.Mute {
+		f, err := twcc.NewSenderInterceptor(twcc.SendInterval(transportFeedbackEvery))
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +114,7 @@ func (c ViewerConfig) client() clientConfig {
 }
 
 func (c ViewerConfig) codecs() (codecSet, error) {
-	set := codecSet{rtx: !c.NoRTX, nack: !c.NoNACK, extensions: map[cdn.Kind][]string{}}
+	set := codecSet{rtx: !c.NoRTX, nack: !c.NoNACK, transport: c.TransportFeedback, extensions: map[cdn.Kind][]string{}}
 	for _, mime := range c.Codecs {
 		codec, ok := findCodec(mime, "")
 		switch {
@@ -110,6 +128,9 @@ func (c ViewerConfig) codecs() (codecSet, error) {
 	}
 	for _, k := range []cdn.Kind{cdn.Audio, cdn.Video} {
 		set.extensions[k] = append([]string{midURI}, c.Extensions...)
+		if c.TransportFeedback {
+			set.extensions[k] = append(set.extensions[k], transportFeedbackURI)
+		}
 	}
 	return set, nil
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/deltacdn/delta/signal/whip"
 )
 
+// patience bounds every wait. It is not asserted: a slow machine only waits.
+const patience = 20 * time.Second
+
 // A site is a node with WHIP and WHEP over HTTP, whose clients have tokens.
 type site struct {
 	*testing.T
@@ -67,7 +70,7 @@ func (s *site) publish(token string) *cdntest.Publisher {
 	})
 	require.NoError(s, err)
 	s.Cleanup(p.Kill)
-	require.NoError(s, p.WaitConnected(s.within(10*time.Second)))
+	require.NoError(s, p.WaitConnected(s.within(patience)))
 	return p
 }
 
@@ -81,7 +84,7 @@ func (s *site) view(token string) *cdntest.Viewer {
 	v, err := s.tryView(token)
 	require.NoError(s, err)
 	s.Cleanup(v.Kill)
-	require.NoError(s, v.WaitFrames(s.within(10*time.Second), 10))
+	require.NoError(s, v.WaitFrames(s.within(patience), 10))
 	return v
 }
 
@@ -109,8 +112,8 @@ func (s *site) waitEnd(grant string, reason error) time.Time {
 func (s *site) requireDone(done <-chan struct{}, who string) {
 	select {
 	case <-done:
-	case <-time.After(time.Second):
-		s.Errorf("%s was not told within a second", who)
+	case <-time.After(patience):
+		s.Errorf("%s was not told", who)
 	}
 }
 
@@ -119,7 +122,8 @@ func playingOn(v *cdntest.Viewer, ctx context.Context) error {
 }
 
 // Over real WHIP, WHEP, ICE, DTLS and SRTP: a token that is revoked or expires ends its
-// session within a second, also after the stream was published anew, and no other.
+// session, also after the stream was published anew, and no other. How soon is looked at in
+// virtual time (authorizer_test.go).
 func TestTokensEndSessions(t *testing.T) {
 	s := newSite(t)
 	p := s.publish(s.token(object{"jti": "publisher", "actions": "publish"}))
@@ -134,31 +138,30 @@ func TestTokensEndSessions(t *testing.T) {
 	again := s.publish(s.token(object{"jti": "again", "actions": "publish"}))
 	s.waitEnd("publisher", cdn.ErrSuperseded)
 	p.Kill()
-	require.NoError(t, playingOn(bob, s.within(10*time.Second)))
+	require.NoError(t, playingOn(bob, s.within(patience)))
 
 	began := time.Now()
 	s.tokens.Revoke("revoked", time.Now().Add(time.Hour))
 	took := s.waitEnd("revoked", jwtauth.ErrRevoked).Sub(began)
-	require.Less(t, took, time.Second)
 	s.requireDone(bob.Done(), "the viewer")
 	t.Logf("revoked: ended after %v, the viewer knew after %v", took, time.Since(began))
 	_, err = s.tryView(revoked)
 	require.ErrorIs(t, err, cdn.ErrUnauthorized)
-	require.NoError(t, playingOn(ann, s.within(10*time.Second)))
+	require.NoError(t, playingOn(ann, s.within(patience)))
 
-	exp := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
-	short := s.view(s.token(object{"jti": "short", "exp": float64(exp.UnixMilli()) / 1000, "actions": "play"}))
+	exp := time.Now().Add(5 * time.Second).Truncate(time.Millisecond)
+	short, err := s.tryView(s.token(object{"jti": "short", "exp": float64(exp.UnixMilli()) / 1000, "actions": "play"}))
+	require.NoError(t, err)
+	defer short.Kill()
 	took = s.waitEnd("short", cdn.ErrUnauthorized).Sub(exp)
 	require.GreaterOrEqual(t, took, -time.Millisecond)
-	require.Less(t, took, time.Second)
 	s.requireDone(short.Done(), "the viewer")
 	t.Logf("expired: ended %v after its time, the viewer knew after %v", took, time.Since(exp))
-	require.NoError(t, playingOn(ann, s.within(10*time.Second)))
+	require.NoError(t, playingOn(ann, s.within(patience)))
 
 	began = time.Now()
 	s.tokens.Revoke("again", time.Now().Add(time.Hour))
 	took = s.waitEnd("again", jwtauth.ErrRevoked).Sub(began)
-	require.Less(t, took, time.Second)
 	s.requireDone(again.Done(), "the publisher")
 	t.Logf("publisher revoked: ended after %v, it knew after %v", took, time.Since(began))
 }

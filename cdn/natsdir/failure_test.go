@@ -108,10 +108,9 @@ func TestFullDirectory(t *testing.T) {
 func TestAway(t *testing.T) {
 	for name, away := range map[string]struct {
 		begin, end func(*engine)
-		noticed    time.Duration // until announcing fails
 	}{
-		"killed": {func(e *engine) { e.Kill() }, func(e *engine) { e.Start() }, time.Second},
-		"frozen": {func(e *engine) { e.Freeze() }, func(e *engine) { e.Thaw() }, 5 * time.Second},
+		"killed": {func(e *engine) { e.Kill() }, func(e *engine) { e.Start() }},
+		"frozen": {func(e *engine) { e.Freeze() }, func(e *engine) { e.Thaw() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,18 +118,16 @@ func TestAway(t *testing.T) {
 			d, other := e.directory(t), e.directory(t)
 			require.NoError(t, d.Put(t.Context(), live, time.Minute))
 			away.begin(e)
-			begun := time.Now()
-			eventually(t, away.noticed, d.Away)
+			eventually(t, d.Away)
 			late := live
 			late.Stream = "late"
 			err := d.Put(t.Context(), late, time.Minute)
 			require.ErrorIs(t, err, replica.ErrAway)
-			assert.Less(t, time.Since(begun), away.noticed)
-			begun = time.Now()
+			begun := time.Now()
 			require.ErrorIs(t, d.Put(t.Context(), late, time.Minute), replica.ErrAway)
 			require.ErrorIs(t, d.PutNode(t.Context(), cdn.NodeEntry{Node: "n"}, time.Minute), replica.ErrAway)
 			require.ErrorIs(t, d.RemoveNode(t.Context(), "n"), replica.ErrAway)
-			assert.Less(t, time.Since(begun), 100*time.Millisecond)
+			assert.Less(t, time.Since(begun), 2*time.Second, "each waits so long for an engine that is thought to be there")
 
 			found, err := d.Find(t.Context(), "live")
 			require.NoError(t, err)
@@ -141,9 +138,9 @@ func TestAway(t *testing.T) {
 			require.ErrorIs(t, err, replica.ErrAway, "nor of any node")
 
 			away.end(e)
-			eventually(t, 5*time.Second, func() bool { return !d.Away() && !other.Away() })
+			eventually(t, func() bool { return !d.Away() && !other.Away() })
 			require.NoError(t, d.PutNode(t.Context(), cdn.NodeEntry{Node: "n"}, time.Minute))
-			eventually(t, time.Second, func() bool {
+			eventually(t, func() bool {
 				nodes, err := other.Nodes(t.Context())
 				return err == nil && len(nodes) == 1
 			})
@@ -166,7 +163,7 @@ func TestStartsWithoutEngine(t *testing.T) {
 	_, err := d.Find(t.Context(), "live")
 	require.ErrorIs(t, err, replica.ErrAway)
 	e.Start()
-	eventually(t, 4*time.Second, func() bool {
+	eventually(t, func() bool {
 		found, err := d.Find(t.Context(), "live") // the other one was asked
 		return err == nil && len(found) == 1
 	})
@@ -181,20 +178,20 @@ func TestClockSetBack(t *testing.T) {
 	raw, err := old.Encode()
 	require.NoError(t, err)
 	require.NoError(t, nc.Publish(natsdir.DefaultPrefix+".announce", raw))
-	eventually(t, time.Second, func() bool { return d.Stats().Entries == 1 })
+	eventually(t, func() bool { return d.Stats().Entries == 1 })
 
 	again := open(t, nc, natsdir.Config{})
 	second := live
 	second.Stream = "second"
 	require.NoError(t, again.Put(t.Context(), second, time.Minute))
 	require.NoError(t, again.Put(t.Context(), live, time.Minute))
-	eventually(t, time.Second, func() bool {
+	eventually(t, func() bool {
 		found, err := d.Find(t.Context(), "live")
 		return err == nil && len(found) == 1 && found[0].URL == live.URL
 	})
 	require.NoError(t, again.Put(t.Context(), live, time.Minute))
 	require.NoError(t, again.Remove(t.Context(), live))
-	eventually(t, time.Second, func() bool { // from now on its numbers are high enough
+	eventually(t, func() bool { // from now on its numbers are high enough
 		found, err := d.Find(t.Context(), "live")
 		return err == nil && len(found) == 0
 	})
@@ -207,7 +204,7 @@ func TestGarbage(t *testing.T) {
 	inbox, err := nc.SubscribeSync(natsdir.DefaultPrefix + ".announce")
 	require.NoError(t, err)
 	require.NoError(t, d.Put(t.Context(), live, time.Minute))
-	m, err := inbox.NextMsg(time.Second)
+	m, err := inbox.NextMsg(patience)
 	require.NoError(t, err)
 	for _, subject := range []string{natsdir.DefaultPrefix + ".announce", natsdir.DefaultPrefix + ".ask", m.Reply} {
 		for _, text := range []string{
@@ -219,7 +216,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 	require.NoError(t, nc.Flush())
-	eventually(t, time.Second, func() bool { return d.Stats().Refused >= 30 })
+	eventually(t, func() bool { return d.Stats().Refused >= 30 })
 	require.NoError(t, d.Put(t.Context(), live, time.Minute))
 	assert.Equal(t, 1, d.Stats().Entries)
 }
@@ -230,7 +227,7 @@ func TestWire(t *testing.T) {
 	all, err := nc.SubscribeSync(natsdir.DefaultPrefix + ".>")
 	require.NoError(t, err)
 	d := open(t, nc, natsdir.Config{})
-	m, err := all.NextMsg(time.Second)
+	m, err := all.NextMsg(patience)
 	require.NoError(t, err)
 	assert.Equal(t, natsdir.DefaultPrefix+".ask", m.Subject)
 	id := strings.TrimPrefix(m.Reply, natsdir.DefaultPrefix+".to.")
@@ -241,7 +238,7 @@ func TestWire(t *testing.T) {
 	answers, err := nc.SubscribeSync(natsdir.DefaultPrefix + ".to.me")
 	require.NoError(t, err)
 	require.NoError(t, nc.PublishRequest(natsdir.DefaultPrefix+".ask", reply, []byte(`{"v":1,"ask":{"from":"me","new":true}}`)))
-	m, err = answers.NextMsg(time.Second)
+	m, err = answers.NextMsg(patience)
 	require.NoError(t, err)
 	head, value, _ := strings.Cut(string(m.Data), "\n")
 	assert.Equal(t, `{"v":1,"answer":{"from":"`+id+`","part":1,"of":1}}`, head)

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn/natsdir"
 	"github.com/deltacdn/delta/cdn/replica/replicatest"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // portVar has the test binary be a NATS server on this port, and monitorVar says where
@@ -54,10 +54,7 @@ type engine struct {
 }
 
 func startEngine(t *testing.T) replicatest.Engine {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	monitor := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
+	monitor := freeport.Port(t)
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	lives, ends, err := os.Pipe()
@@ -111,7 +108,10 @@ func (d directory) Sent() uint64 { return d.Stats().Sent }
 
 func (d directory) Away() bool { return d.Stats().Away }
 
-func eventually(t *testing.T, most time.Duration, f func() bool) {
+// patience bounds every wait. It is not asserted: a slow machine only waits.
+const patience = 20 * time.Second
+
+func eventually(t *testing.T, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, most, 10*time.Millisecond)
+	require.Eventually(t, f, patience, 10*time.Millisecond)
 }

@@ -69,7 +69,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	c.sessions(s, st.Totals)
 	traffic(s, st.Totals)
 	layerTotals(s, st.Totals.Layers)
-	port(s, st.Egress)
+	port(s, st.Egress, st.Unclaimed)
 	tcpPort(s, st.TCP)
 	c.links(s, st.Totals)
 	c.streams(s, st.Streams)
@@ -115,6 +115,7 @@ func (c *Collector) sessions(s sink, t cdn.Totals) {
 	s.observe(frameTimes, t.FirstFrameTimes)
 	s.count(viewersShed, t.Shed)
 	s.count(viewersSlow, t.Slow)
+	s.count(uplinksNarrow, t.NarrowUplinks)
 	s.count(unplayable, t.Unplayable)
 	if c.config.Edge != nil {
 		x := c.config.Edge.Steered()
@@ -167,7 +168,8 @@ func layerTotals(s sink, t cdn.LayerTotals) {
 	s.count(jumps, t.Jumps)
 }
 
-func port(s sink, e cdn.EgressStats) {
+func port(s sink, e cdn.EgressStats, unclaimed uint64) {
+	s.count(udpUnclaimed, unclaimed)
 	s.count(udpDatagrams, e.Datagrams)
 	s.count(udpMessages, e.Messages)
 	s.count(udpCalls, e.Calls)

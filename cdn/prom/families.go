@@ -67,6 +67,7 @@ var (
 	frameTimes      = histogram("first_frame_duration_seconds", "How long viewers waited from their offer until their first whole frame was sent.")
 	viewersShed     = counter("viewers_shed_total", "Times that a viewer lost video or sound because the node was behind.")
 	viewersSlow     = counter("viewers_slow_total", "Measures against viewers that could not take what they were sent.")
+	uplinksNarrow   = counter("uplinks_narrow_total", "Times that the path of a publisher to this node became too narrow for what it sends.")
 	unplayable      = counter("viewers_unplayable_tracks_total", "Tracks that viewers wanted and offered no codec for.")
 	steered         = counter("viewers_steered_total", "Questions where a viewer should go, by what came of them. Only with an edge.", "outcome")
 )
@@ -96,6 +97,7 @@ var (
 	udpMessages  = counter("udp_sent_messages_total", "Kernel messages that carried these datagrams.")
 	udpCalls     = counter("udp_send_calls_total", "System calls that sent them.")
 	udpDropped   = counter("udp_dropped_datagrams_total", "Datagrams that the system did not take: its buffer was full, or another error.", "reason")
+	udpUnclaimed = counter("udp_unclaimed_datagrams_total", "Datagrams of DTLS and media from addresses that no session has. All that PeerConnections get is counted, too.")
 
 	tcpClients     = gauge("tcp_clients", "Connections of clients whose media comes and goes by TCP.")
 	tcpHalfOpen    = gauge("tcp_half_open_connections", "Connections whose client has not yet shown whose session it is of.")

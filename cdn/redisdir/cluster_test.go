@@ -19,6 +19,7 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/cdn/redisdir"
 	"github.com/deltacdn/delta/cdn/replica/replicatest"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // startCluster starts a Cluster of three masters.
@@ -26,20 +27,22 @@ func startCluster(t *testing.T) []*replicatest.Process {
 	t.Helper()
 	ctx := t.Context()
 	var servers []*replicatest.Process
+	var buses []string // the ports at which they talk to each other
 	for range 3 {
-		servers = append(servers, startProcess(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "60000"))
+		buses = append(buses, strconv.Itoa(freeport.Port(t)))
+		servers = append(servers, startProcess(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "60000", "--cluster-port", buses[len(buses)-1]))
 	}
 	const slots = 16384
 	for i, s := range servers {
 		c := redis.NewClient(&redis.Options{Addr: s.Addr()})
 		defer c.Close()
 		require.NoError(t, c.ClusterAddSlotsRange(ctx, i*slots/3, (i+1)*slots/3-1).Err())
-		require.NoError(t, c.ClusterMeet(ctx, "127.0.0.1", strconv.Itoa(servers[0].Port)).Err())
+		require.NoError(t, c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", servers[0].Port, buses[0]).Err())
 	}
 	for _, s := range servers {
 		c := redis.NewClient(&redis.Options{Addr: s.Addr()})
 		defer c.Close()
-		eventually(t, 20*time.Second, func() bool {
+		eventually(t, func() bool {
 			info, err := c.ClusterInfo(ctx).Result()
 			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
 		})
@@ -99,7 +102,7 @@ func TestClusterLosesMaster(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, 10*time.Second, func() bool { return missing() == 0 })
+	eventually(t, func() bool { return missing() == 0 })
 	servers[1].Freeze()
 	for begun := time.Now(); time.Since(begun) < 3*lease; time.Sleep(50 * time.Millisecond) {
 		require.Zero(t, missing(), "after %v", time.Since(begun))
@@ -130,14 +133,14 @@ func TestSentinel(t *testing.T) {
 	ctx := t.Context()
 	s := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr()})
 	defer s.Close()
-	eventually(t, 30*time.Second, func() bool { // until it knows of the replica
+	eventually(t, func() bool { // until it knows of the replica
 		all, err := s.Replicas(ctx, "delta").Result()
 		return err == nil && len(all) == 1 && all[0]["master-link-status"] == "ok"
 	})
 	a, b := open(t, client(), redisdir.Config{}), open(t, client(), redisdir.Config{})
 	const lease = 3 * time.Second
 	require.NoError(t, a.Put(ctx, live, lease))
-	eventually(t, time.Second, func() bool { return b.Stats().Entries == 1 })
+	eventually(t, func() bool { return b.Stats().Entries == 1 })
 
 	master.Kill()
 	done := make(chan struct{})

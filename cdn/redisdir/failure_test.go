@@ -116,12 +116,14 @@ func TestDeadNodesArePruned(t *testing.T) {
 	for i := range 10 {
 		e := live
 		e.Node = cdn.NodeID(fmt.Sprint("dead", i))
-		require.NoError(t, d.Put(t.Context(), e, 500*time.Millisecond))
+		require.NoError(t, d.Put(t.Context(), e, 2*time.Second))
 	}
 	require.NoError(t, d.Put(t.Context(), live, time.Minute))
 	require.Len(t, c.HKeys(t.Context(), liveHash).Val(), 11)
-	time.Sleep(600 * time.Millisecond)
-	require.NoError(t, d.Put(t.Context(), live, time.Minute))
+	eventually(t, func() bool {
+		require.NoError(t, d.Put(t.Context(), live, time.Minute))
+		return len(c.HKeys(t.Context(), liveHash).Val()) == 1
+	})
 	assert.Equal(t, []string{"o1"}, c.HKeys(t.Context(), liveHash).Val())
 	assert.Equal(t, []string{"o1"}, c.ZRange(t.Context(), liveHash+":until", 0, -1).Val())
 }
@@ -183,7 +185,7 @@ func TestTTLIsNotTrusted(t *testing.T) {
 	_, d, c := begin(t)
 	require.NoError(t, d.Put(t.Context(), live, time.Second))
 	persist(t, c)
-	eventually(t, 3*time.Second, func() bool {
+	eventually(t, func() bool {
 		found, err := d.Find(t.Context(), "live")
 		return err == nil && len(found) == 0
 	})
@@ -199,14 +201,15 @@ func TestTTLIsNotTrusted(t *testing.T) {
 func TestMissedMessage(t *testing.T) {
 	e, d, c := begin(t)
 	other := e.directory(t)
-	require.NoError(t, d.Put(t.Context(), live, time.Second))
-	eventually(t, time.Second, func() bool { return other.Stats().Entries == 1 })
+	put := time.Now()
+	require.NoError(t, d.Put(t.Context(), live, 3*time.Second))
+	eventually(t, func() bool { return other.Stats().Entries == 1 })
 	renewal := replica.Value{Seq: uint64(time.Now().UnixNano()), Lease: time.Minute, Entry: &live}
 	raw, err := renewal.Encode()
 	require.NoError(t, err)
 	require.NoError(t, c.HSet(t.Context(), liveHash, "o1", raw).Err())
 	require.NoError(t, c.Persist(t.Context(), liveHash).Err())
-	time.Sleep(3 * time.Second)
+	time.Sleep(time.Until(put.Add(5 * time.Second)))
 	assert.Equal(t, 1, other.Stats().Entries)
 }
 
@@ -243,10 +246,9 @@ func TestWatchSurvivesGap(t *testing.T) {
 func TestAway(t *testing.T) {
 	for name, away := range map[string]struct {
 		begin, end func(*engine)
-		noticed    time.Duration
 	}{
-		"killed": {func(e *engine) { e.Kill() }, func(e *engine) { e.Start() }, time.Second},
-		"frozen": {func(e *engine) { e.Freeze() }, func(e *engine) { e.Thaw() }, 5 * time.Second},
+		"killed": {func(e *engine) { e.Kill() }, func(e *engine) { e.Start() }},
+		"frozen": {func(e *engine) { e.Freeze() }, func(e *engine) { e.Thaw() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -254,7 +256,7 @@ func TestAway(t *testing.T) {
 			other := e.directory(t)
 			require.NoError(t, d.Put(t.Context(), live, time.Minute))
 			away.begin(e)
-			eventually(t, away.noticed, d.Away)
+			eventually(t, d.Away)
 			late := live
 			late.Stream = "late"
 			begun := time.Now()
@@ -268,10 +270,10 @@ func TestAway(t *testing.T) {
 			require.ErrorIs(t, err, replica.ErrAway, "nobody knows")
 			_, err = d.Nodes(t.Context())
 			require.ErrorIs(t, err, replica.ErrAway, "nor of any node")
-			assert.Less(t, time.Since(begun), 100*time.Millisecond)
+			assert.Less(t, time.Since(begun), 2*time.Second, "each waits so long for an engine that is thought to be there")
 
 			away.end(e)
-			eventually(t, 5*time.Second, func() bool { return !d.Away() && !other.Away() })
+			eventually(t, func() bool { return !d.Away() && !other.Away() })
 			require.NoError(t, d.PutNode(t.Context(), cdn.NodeEntry{Node: "n"}, time.Minute))
 			nodes, err := other.Nodes(t.Context())
 			require.NoError(t, err)
@@ -290,10 +292,10 @@ func TestStartsWithoutEngine(t *testing.T) {
 	e.Kill()
 	begun := time.Now()
 	d := e.directory(t)
-	assert.Less(t, time.Since(begun), 2*time.Second)
+	assert.Less(t, time.Since(begun), 10*time.Second)
 	require.ErrorIs(t, d.Put(t.Context(), live, time.Minute), replica.ErrAway)
 	e.Start()
-	eventually(t, 4*time.Second, func() bool { return d.Put(t.Context(), live, time.Minute) == nil })
+	eventually(t, func() bool { return d.Put(t.Context(), live, time.Minute) == nil })
 }
 
 // TestClockSetBack: a node comes again after its clock has been set back by an hour.
@@ -314,7 +316,7 @@ func TestClockSetBack(t *testing.T) {
 		require.NoError(t, c.FlushAll(t.Context()).Err())
 		again := e.directory(t)
 		require.NoError(t, again.Put(t.Context(), live, time.Minute))
-		eventually(t, time.Second, func() bool {
+		eventually(t, func() bool {
 			raw, err := c.HGet(t.Context(), liveHash, "o1").Result()
 			v, bad := replica.Decode([]byte(raw))
 			return err == nil && bad == nil && v.Seq > hour.Seq
@@ -333,7 +335,7 @@ func TestGarbage(t *testing.T) {
 	found, err := d.Find(t.Context(), "live")
 	require.NoError(t, err)
 	assert.Equal(t, []cdn.Entry{live}, found)
-	eventually(t, time.Second, func() bool { return d.Stats().Refused >= 16 })
+	eventually(t, func() bool { return d.Stats().Refused >= 16 })
 
 	require.NoError(t, c.Set(t.Context(), "delta:s:{string}", "x", 0).Err())
 	bad := live
@@ -381,7 +383,7 @@ func TestClose(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, time.Second, func() bool { return d.Stats().Read > 0 })
+	eventually(t, func() bool { return d.Stats().Read > 0 })
 	require.NoError(t, d.Close())
 	require.NoError(t, d.Close())
 	require.ErrorIs(t, <-watched, cdn.ErrClosed)

@@ -23,18 +23,12 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // acmeName is the name that certificates are ordered for.
 const acmeName = "node.cdn.example"
-
-// freePort returns a TCP port that nobody has at the moment.
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // authority is an ACME server that asks names of the test, and gives certificates
 // that nobody else trusts.
@@ -60,8 +54,8 @@ func buildPebble(t *testing.T) (binary string) {
 func startAuthority(t *testing.T) *authority {
 	binary := buildPebble(t)
 	dir := t.TempDir()
-	a := &authority{httpPort: freePort(t), tlsPort: freePort(t), ca: filepath.Join(dir, "cert.pem")}
-	at, management := freePort(t), freePort(t)
+	a := &authority{httpPort: freeport.Port(t), tlsPort: freeport.Port(t), ca: filepath.Join(dir, "cert.pem")}
+	at, management := freeport.Port(t), freeport.Port(t)
 	a.directory = fmt.Sprintf("https://127.0.0.1:%d/dir", at)
 	a.management = fmt.Sprintf("https://127.0.0.1:%d", management)
 	key := filepath.Join(dir, "key.pem")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	api "github.com/deltacdn/delta/cdn/admin"
 	"github.com/deltacdn/delta/examples/deltanode/ctl"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // ctl runs "deltanode ctl" with a node, and returns what it writes and its exit code.
@@ -66,7 +66,7 @@ func TestCtl(t *testing.T) {
 	require.Equal(t, ctl.OK, code, out)
 	select {
 	case <-pub.Done():
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the publisher is still there")
 	}
 	_, err := o.tryPublish(t, "")
@@ -177,10 +177,7 @@ func TestAdminAtThePages(t *testing.T) {
 		{[]string{"-proxy", "127.0.0.1", "-admin-token-file", token}, http.StatusUnauthorized},
 		{[]string{"-admin-pages=false", "-admin-token-file", token}, http.StatusNotFound},
 	} {
-		l, err := net.Listen("tcp", "127.0.0.1:0") // the start line has the public URL
-		require.NoError(t, err)
-		addr := l.Addr().String()
-		require.NoError(t, l.Close())
+		addr := freeport.Addr(t) // the start line has the public URL
 		launch(t, append([]string{"-name", "n", "-http", addr, "-udp", "127.0.0.1:0"}, tc.args...)...)
 		code, _ := get(t, "http://"+addr+"/api/v1/network")
 		require.Equal(t, tc.want, code, tc.args)

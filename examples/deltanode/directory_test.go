@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/signal/whep"
 )
 
@@ -67,7 +68,7 @@ func (p *process) policy(t *testing.T) string {
 }
 
 func TestEmbedded(t *testing.T) {
-	seed := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	seed := fmt.Sprintf("127.0.0.1:%d", freeport.Port(t))
 	_, e1, e2 := network(t, func(name string) []string {
 		args := []string{"-directory", "embedded", "-embedded-password-file", write(t, "password", "0123456789abcdef")}
 		if name == "o" {
@@ -98,7 +99,7 @@ func TestRedis(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := freeport.Port(t)
 	cmd := exec.Command(binary, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "p", "--dir", t.TempDir())
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
@@ -116,7 +117,7 @@ func TestDNS(t *testing.T) {
 	var entry string
 	network(t, func(name string) []string {
 		if name == "o" {
-			port := freePort(t)
+			port := freeport.Port(t)
 			entry = fmt.Sprintf("http://localhost:%d", port)
 			return []string{"-http", fmt.Sprintf("127.0.0.1:%d", port)}
 		}

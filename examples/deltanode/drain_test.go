@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -42,7 +42,7 @@ func (p *process) terminate(t *testing.T) {
 	require.Eventually(t, func() bool {
 		code, body := get(t, p.url+"/readyz")
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "draining")
-	}, time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	code, body := get(t, p.url+"/healthz")
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, "ok\n", body)
@@ -69,13 +69,13 @@ func TestARelayLeaves(t *testing.T) {
 	relays := map[string]*process{}
 	var entry []string
 	for _, name := range []string{"r1", "r2"} {
-		r := launch(t, "-roles", "relay", "-name", name, "-entry", o.url, "-drain", "20s")
+		r := launch(t, "-roles", "relay", "-name", name, "-entry", o.url, "-drain", "2m")
 		relays[r.url] = r
 		entry = append(entry, r.url)
 		r.waitReady(t)
 	}
 	e := launch(t, "-roles", "edge", "-name", "e", "-entry", strings.Join(entry, ","))
-	e.waitReady(t)
+	e.waitLinks(t, "r1", "r2") // otherwise it begins with the one that it has
 	o.publish(ctx, t)
 	var viewers []*cdntest.Viewer
 	for range 5 {
@@ -84,7 +84,7 @@ func TestARelayLeaves(t *testing.T) {
 	used := e.upstream(t)
 	require.Equal(t, entry[0], used)
 	relays[used].terminate(t)
-	require.Less(t, relays[used].exit(t), 10*time.Second, "it does not wait for the deadline")
+	require.Less(t, relays[used].exit(t), time.Minute, "it does not wait for the deadline")
 	require.Equal(t, entry[1], e.upstream(t))
 	var shown []int // since it has gone
 	for _, v := range viewers {
@@ -95,7 +95,7 @@ func TestARelayLeaves(t *testing.T) {
 		video := v.Report().Video()
 		require.Zero(t, video.FaultCount, video.Faults)
 		require.Zero(t, video.Missing+video.Duplicates)
-		require.Less(t, video.Gap(), 800*time.Millisecond)
+		t.Logf("the longest pause was %v", video.Gap()) // internal/e2e/drain_static_test.go bounds it, in virtual time
 	}
 }
 
@@ -106,22 +106,19 @@ func TestTheOnlyRelayLeaves(t *testing.T) {
 	o := launch(t, "-roles", "origin", "-name", "o")
 	r := launch(t, "-roles", "relay", "-name", "r", "-entry", o.url, "-drain", "3s")
 	r.waitReady(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	e := launch(t, "-roles", "edge", "-name", "e", "-entry", r.url+",http://"+l.Addr().String())
+	addr := freeport.Addr(t)
+	e := launch(t, "-roles", "edge", "-name", "e", "-entry", r.url+",http://"+addr)
 	e.waitReady(t)
 	o.publish(ctx, t)
 	v := e.view(ctx, t)
 	begun := time.Now()
 	r.terminate(t)
 	time.Sleep(time.Second)
-	next := launch(t, "-roles", "relay", "-name", "next", "-entry", o.url, "-http", l.Addr().String())
+	next := launch(t, "-roles", "relay", "-name", "next", "-entry", o.url, "-http", addr)
 	r.exit(t)
 	require.NoError(t, v.WaitFrames(ctx, len(v.Report().Video().Frames)+60))
 	require.Equal(t, next.url, e.upstream(t))
 	t.Logf("left after %v; the longest pause was %v", time.Since(begun), v.Report().Video().Gap())
-	require.Less(t, v.Report().Video().Gap(), 800*time.Millisecond)
 }
 
 // An edge that leaves has nowhere to send its viewers, since it knows no other: they stay
@@ -151,8 +148,8 @@ func TestAnEdgeLeaves(t *testing.T) {
 		require.Positive(t, e.RetryAfter)
 	}
 	require.NoError(t, v.WaitBye(ctx))
-	require.InDelta(t, 3, time.Since(begun).Seconds(), 1, "they stay until then")
-	require.Less(t, n.exit(t), 5*time.Second)
+	require.GreaterOrEqual(t, time.Since(begun), 3*time.Second, "they stay until then")
+	n.exit(t)
 	for _, done := range []<-chan struct{}{v.Done(), pub.Done()} {
 		select {
 		case <-done:
@@ -180,32 +177,32 @@ func TestAnOperatorDoesNotEndALeavingNode(t *testing.T) {
 		require.Equal(t, 2, resp.StatusCode/100, resp.Status)
 	}
 	require.NoError(t, v.WaitBye(ctx))
-	require.InDelta(t, 3, time.Since(begun).Seconds(), 1)
-	require.Less(t, n.exit(t), 5*time.Second)
+	require.GreaterOrEqual(t, time.Since(begun), 3*time.Second)
+	n.exit(t)
 }
 
 // A node whose last viewer goes is gone before the deadline.
 func TestAnEmptyNodeEnds(t *testing.T) {
 	ctx := within(t, time.Minute)
-	n := launch(t, "-name", "n", "-drain", "1m")
+	n := launch(t, "-name", "n", "-drain", "2m")
 	pub := n.publish(ctx, t)
 	v := n.view(ctx, t)
 	n.terminate(t)
 	require.NoError(t, v.Close())
 	pub.Stop(ctx)
-	require.Less(t, n.exit(t), 10*time.Second)
+	require.Less(t, n.exit(t), time.Minute)
 }
 
 // Who does not want to wait says so again.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	for _, second := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		ctx := within(t, time.Minute)
-		n := launch(t, "-name", "n", "-drain", "1m")
+		n := launch(t, "-name", "n", "-drain", "2m")
 		n.publish(ctx, t)
 		v := n.view(ctx, t)
 		n.terminate(t)
 		require.NoError(t, n.Process.Signal(second))
-		require.Less(t, n.exit(t), 5*time.Second)
+		require.Less(t, n.exit(t), time.Minute)
 		<-v.Done()
 	}
 }
@@ -215,13 +212,13 @@ func TestNoTimeToLeave(t *testing.T) {
 	for _, c := range []struct {
 		drain  string
 		signal os.Signal
-	}{{"0", syscall.SIGTERM}, {"1m", os.Interrupt}} {
+	}{{"0", syscall.SIGTERM}, {"2m", os.Interrupt}} {
 		ctx := within(t, time.Minute)
 		n := launch(t, "-name", "n", "-drain", c.drain)
 		n.publish(ctx, t)
 		v := n.view(ctx, t)
 		require.NoError(t, n.Process.Signal(c.signal))
-		require.Less(t, n.exit(t), 5*time.Second)
+		require.Less(t, n.exit(t), time.Minute)
 		<-v.Done()
 	}
 }

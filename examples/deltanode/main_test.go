@@ -25,6 +25,9 @@ import (
 	"github.com/deltacdn/delta/signal/whip"
 )
 
+// patience bounds every wait. It is not asserted: a slow machine only waits.
+const patience = 30 * time.Second
+
 // binary is the program, built once.
 var binary string
 
@@ -93,7 +96,21 @@ func get(t *testing.T, url string) (int, string) {
 }
 
 func (p *process) waitReady(t *testing.T) {
-	require.Eventually(t, func() bool { code, _ := get(t, p.url+"/readyz"); return code == http.StatusOK }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { code, _ := get(t, p.url+"/readyz"); return code == http.StatusOK }, patience, 20*time.Millisecond)
+}
+
+// waitLinks waits until a node has links with those of these names. It is ready when it
+// has one of them.
+func (p *process) waitLinks(t *testing.T, names ...string) {
+	require.Eventually(t, func() bool {
+		for _, name := range names {
+			up := func(l web.Link) bool { return l.Peer == name && !l.Up.IsZero() }
+			if !slices.ContainsFunc(p.page(t).Links, up) {
+				return false
+			}
+		}
+		return true
+	}, patience, 20*time.Millisecond, "%v", names)
 }
 
 func (p *process) upstream(t *testing.T) string {
@@ -122,7 +139,7 @@ func TestARelayIsKilled(t *testing.T) {
 		r.waitReady(t)
 	}
 	e := launch(t, "-roles", "edge", "-name", "e", "-entry", strings.Join(entry, ","), "-secret", secret)
-	e.waitReady(t)
+	e.waitLinks(t, "r1", "r2") // a stream has a standby then
 	code, _ := get(t, e.url+"/healthz")
 	require.Equal(t, http.StatusOK, code)
 
@@ -179,8 +196,8 @@ func TestStatus(t *testing.T) {
 	pub, err := cdntest.NewPublisher(ctx, cdntest.PublisherConfig{Dialer: &whip.Client{}, URL: o.url + "/whip/live"})
 	require.NoError(t, err)
 	defer pub.Kill()
-	r.waitReady(t)
-	e.waitReady(t)
+	r.waitLinks(t, "o")
+	e.waitLinks(t, "r", "o") // otherwise it begins with the one that it has
 	v, err := cdntest.NewViewer(ctx, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: e.url + "/whep/live"})
 	require.NoError(t, err)
 	defer v.Kill()
@@ -196,16 +213,16 @@ func TestStatus(t *testing.T) {
 	for p, want := range map[*process]map[string]web.Role{
 		o: {"r": web.Relay, "e": web.Edge}, r: {"o": web.Origin, "e": web.Edge}, e: {"o": web.Origin, "r": web.Relay},
 	} {
-		require.Eventually(t, func() bool { return maps.Equal(want, roles(p)) }, 5*time.Second, 100*time.Millisecond, "%v", want)
+		require.Eventually(t, func() bool { return maps.Equal(want, roles(p)) }, patience, 100*time.Millisecond, "%v", want)
 	}
+	var st web.Status
 	require.Eventually(t, func() bool {
-		at := slices.IndexFunc(e.page(t).Links, func(l web.Link) bool { return l.Peer == "r" })
-		l := e.page(t).Links[at]
-		return l.BitrateIn > 100_000 && l.RTTMillis > 0 && !l.Up.IsZero() && slices.Equal(l.Fetched, []string{"live"})
-	}, 5*time.Second, 100*time.Millisecond)
-	st := e.page(t)
+		st = e.page(t)
+		return slices.ContainsFunc(st.Links, func(l web.Link) bool {
+			return l.Peer == "r" && l.BitrateIn > 100_000 && l.RTTMillis > 0 && slices.Equal(l.Fetched, []string{"live"})
+		}) && len(st.Fetches) == 1 && st.Fetches[0].Standby != ""
+	}, patience, 100*time.Millisecond, "%+v", &st)
 	require.False(t, st.Node.Since.IsZero())
-	require.Len(t, st.Fetches, 1)
 	require.Equal(t, "r", st.Fetches[0].Node)
 	require.Equal(t, "o", st.Fetches[0].Standby)
 	require.Equal(t, []string{"o", "r"}, st.Streams[0].Path)

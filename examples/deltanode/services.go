@@ -106,7 +106,7 @@ func (n *node) serveNodes(s cdn.Source) (err error) {
 
 func (n *node) serveViewers(s cdn.Source) (err error) {
 	v := n.config.Viewers
-	mode := map[string]edge.StartMode{"catch-up": edge.StartCatchUp, "still": edge.StartStill, "ask": edge.StartAsk}[v.Start]
+	mode := map[string]edge.StartMode{"catch-up": edge.StartCatchUp, "snapshot": edge.StartSnapshot, "ask": edge.StartAsk}[v.Start]
 	c := edge.Config{
 		Source: s, Wait: v.Wait, SlowPatience: v.Patience,
 		Start: func(cdn.StreamID) edge.Start { return edge.Start{Mode: mode} },

@@ -51,7 +51,7 @@ func TestReload(t *testing.T) {
 	change := func(text, said string) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 		require.NoError(t, n.Process.Signal(syscall.SIGHUP))
-		require.Eventually(t, func() bool { return strings.Contains(n.log.String(), said) }, 5*time.Second, 10*time.Millisecond, said)
+		require.Eventually(t, func() bool { return strings.Contains(n.log.String(), said) }, patience, 10*time.Millisecond, said)
 	}
 	change("name: other\nlimits: {viewers: 2}\nlog_format: json\nlog_level: info\ngroup: eu\n", `"msg":"the configuration was read again","changed":"log_level,limits.viewers"`)
 	require.Contains(t, n.log.String(), `"keys":"name,group"`)
@@ -163,7 +163,7 @@ func TestDefaultAdminPort(t *testing.T) {
 	b := run(t, "-http", "127.0.0.1:0", "-name", "b")
 	require.NotEmpty(t, a.admin)
 	require.Empty(t, b.admin)
-	require.Eventually(t, func() bool { return strings.Contains(b.log.String(), "there is no listener for operators") }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(b.log.String(), "there is no listener for operators") }, patience, 10*time.Millisecond)
 }
 
 func TestCommandLines(t *testing.T) {

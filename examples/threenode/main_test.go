@@ -85,6 +85,16 @@ func waitLive(t *testing.T, node string) {
 	}, patience, 50*time.Millisecond)
 }
 
+// waitLinks waits until a node has links with those of these names.
+func waitLinks(t *testing.T, node string, names ...string) {
+	require.Eventually(t, func() bool {
+		links := status(t, node).Links
+		return !slices.ContainsFunc(names, func(name string) bool {
+			return !slices.ContainsFunc(links, func(l web.Link) bool { return l.Peer == name && !l.Up.IsZero() })
+		})
+	}, patience, 50*time.Millisecond, "%v", names)
+}
+
 func TestBadInvocations(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -128,6 +138,11 @@ func TestDemoIsPlayed(t *testing.T) {
 			defer cancel()
 			waitLive(t, urls["origin"])
 			for i, edge := range []string{"edge1", "edge2"} {
+				upstreams := []string{"origin"}
+				if args != nil {
+					upstreams = []string{"relay1", "relay2"}
+				}
+				waitLinks(t, urls[edge], upstreams...) // otherwise it begins with one that it has
 				v := cdntest.View(t, cdntest.ViewerConfig{Dialer: &whep.Client{}, URL: urls[edge] + "/whep/demo"})
 				require.NoError(t, v.WaitConnected(ctx))
 				// The clip is none of cdntest's: its packets are all that counts.

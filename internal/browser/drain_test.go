@@ -113,7 +113,6 @@ func TestAnEdgeDrainsUnheard(t *testing.T) {
 	begun := time.Now()
 	p.wait(`delta.reconnects === 1`)
 	t.Logf("it is back after %v", time.Since(begun))
-	require.Less(t, time.Since(begun), 5*time.Second)
 	require.Zero(t, e1.Viewers("demo"))
 	requireMoving(t, p)
 	require.True(t, eval[bool](p, `delta.location.startsWith("`+e2.URL+`/")`))

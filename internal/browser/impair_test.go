@@ -13,21 +13,32 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/netem"
 )
 
 // impairment is what happens to datagrams between a browser and a node.
 type impairment struct {
 	delay time.Duration // each way
 	loss  float64       // each way
+	rate  int           // bits a second, each way; 0: there is no limit
 }
 
 // impaired returns the URL of a server that passes on to node, and has media
 // go over a path with the impairment: it puts its own candidate into answers.
 func impaired(t *testing.T, node string, how impairment) string {
+	var varying atomic.Pointer[impairment]
+	varying.Store(&how)
+	return impairedBy(t, node, &varying)
+}
+
+// impairedBy is impaired with an impairment that may change.
+func impairedBy(t *testing.T, node string, how *atomic.Pointer[impairment]) string {
 	target, err := url.Parse(node)
 	require.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
@@ -59,7 +70,7 @@ func impaired(t *testing.T, node string, how impairment) string {
 
 // path passes datagrams on between whoever sends to listen and a node.
 type path struct {
-	how    impairment
+	how    *atomic.Pointer[impairment]
 	listen *net.UDPConn
 	to     netip.AddrPort
 	wg     sync.WaitGroup
@@ -68,7 +79,7 @@ type path struct {
 	conns map[netip.AddrPort]*net.UDPConn // towards the node, one for each sender
 }
 
-func newPath(t *testing.T, to netip.AddrPort, how impairment) *path {
+func newPath(t *testing.T, to netip.AddrPort, how *atomic.Pointer[impairment]) *path {
 	listen, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	p := &path{how: how, listen: listen, to: to, conns: make(map[netip.AddrPort]*net.UDPConn)}
@@ -138,12 +149,18 @@ func (p *path) oneWay(send func([]byte)) func([]byte) {
 			send(d.bytes)
 		}
 	})
+	link, how := netem.NewLink(netem.Path{}, rand.New(rand.NewPCG(1, 2))), (*impairment)(nil)
 	return func(b []byte) {
-		switch {
-		case b == nil:
+		if b == nil {
 			close(queue)
-		case rand.Float64() >= p.how.loss:
-			queue <- datagram{append([]byte(nil), b...), time.Now().Add(p.how.delay)}
+			return
+		}
+		if now := p.how.Load(); now != how {
+			how = now
+			link.SetPath(netem.Path{Delay: how.delay, Loss: how.loss, Rate: how.rate, Queue: 300 * time.Millisecond})
+		}
+		if due, fate := link.Carry(time.Now(), len(b)); fate == netem.Passed {
+			queue <- datagram{append([]byte(nil), b...), due}
 		}
 	}
 }

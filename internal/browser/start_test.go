@@ -125,7 +125,7 @@ type cell struct {
 	url      string
 }
 
-var modeNames = map[edge.StartMode]string{edge.StartAsk: "ask", edge.StartStill: "still", edge.StartCatchUp: "catch up"}
+var modeNames = map[edge.StartMode]string{edge.StartAsk: "ask", edge.StartSnapshot: "snapshot", edge.StartCatchUp: "catch up"}
 
 func (c *cell) String() string {
 	publisher := "answers"
@@ -265,7 +265,7 @@ func TestViewersBeginAtOnce(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	cells := []*cell{
 		{mode: edge.StartAsk, interval: 4 * time.Second, rtt: rtt, ignores: true},
-		{mode: edge.StartStill, interval: 4 * time.Second, rtt: rtt, ignores: true},
+		{mode: edge.StartSnapshot, interval: 4 * time.Second, rtt: rtt, ignores: true},
 		{mode: edge.StartCatchUp, interval: 4 * time.Second, rtt: rtt, ignores: true},
 		{mode: edge.StartAsk, interval: 4 * time.Second, rtt: rtt},
 	}
@@ -309,7 +309,7 @@ func TestStartTable(t *testing.T) {
 		for _, interval := range []time.Duration{1, 2, 10} {
 			var cells []*cell // at once: more are too much for the machine
 			for _, ignores := range []bool{false, true} {
-				for _, mode := range []edge.StartMode{edge.StartAsk, edge.StartStill, edge.StartCatchUp} {
+				for _, mode := range []edge.StartMode{edge.StartAsk, edge.StartSnapshot, edge.StartCatchUp} {
 					cells = append(cells, &cell{mode: mode, interval: interval * time.Second, ignores: ignores, rtt: rtt})
 				}
 			}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 var binary string // of examples/threenode
@@ -95,22 +96,12 @@ func startThreenodeAt(t *testing.T, hosts [4]string, args ...string) *threenode 
 	return nil
 }
 
-// freePorts returns an address at each of the hosts at which neither TCP nor UDP is in use.
+// freePorts returns an address at each of the hosts.
 func freePorts(t *testing.T, hosts []string) (all []string) {
 	for _, host := range hosts {
-		var addr string
-		require.Eventually(t, func() bool {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-			require.NoError(t, err)
-			addr = net.JoinHostPort(host, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-			defer l.Close()
-			u, err := net.ListenPacket("udp", addr)
-			if err != nil {
-				return false
-			}
-			return u.Close() == nil && !slices.Contains(all, addr)
-		}, patience, time.Millisecond)
-		all = append(all, addr)
+		port, err := freeport.Find(host)
+		require.NoError(t, err)
+		all = append(all, net.JoinHostPort(host, strconv.Itoa(port)))
 	}
 	return all
 }

@@ -75,9 +75,12 @@ func findChromium(t *testing.T) string {
 // chromium is driven by its DevTools protocol.
 type chromium struct{ ctx context.Context }
 
-func startChromium(t *testing.T) browser {
+func startChromium(t *testing.T) browser { return launchChromium(t, findChromium(t)) }
+
+// launchChromium starts the program at a path.
+func launchChromium(t *testing.T, path string) browser {
 	flags := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(findChromium(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
 	for name, value := range map[string]any{
 		"headless": "new", "disable-quic": true, "disable-background-networking": true,
 		"disable-component-update": true, "disable-sync": true,

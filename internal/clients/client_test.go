@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,21 @@ type counts struct {
 	Keyframes int    `json:"keyframes"`
 	Width     int    `json:"width"`
 	Failure   string `json:"failure"`
+}
+
+// A host is where clients run.
+type host interface {
+	Start(cmd *exec.Cmd) error
+	Dial(ctx context.Context, address string) (net.Conn, error)
+}
+
+// here is the host of the test itself.
+type here struct{}
+
+func (here) Start(cmd *exec.Cmd) error { return cmd.Start() }
+
+func (here) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
 // missing fails a test for a client that is not installed if clients are required,
@@ -112,11 +128,11 @@ func (s script) version(t *testing.T) string {
 }
 
 func (s script) publish(t *testing.T, on *place, path string) session {
-	return s.run(t, "publish", on.url+path)
+	return s.run(t, here{}, "publish", on.url+path)
 }
 
 func (s script) play(t *testing.T, on *place, path string) session {
-	return s.run(t, "play", on.url+path)
+	return s.run(t, here{}, "play", on.url+path)
 }
 
 // process is a script that runs.
@@ -129,10 +145,11 @@ type process struct {
 
 	mu      sync.Mutex
 	counts  counts
-	deleted int // status of its DELETE
+	deleted int      // status of its DELETE
+	lines   [][]byte // all that it printed
 }
 
-func (s script) run(t *testing.T, action, url string) *process {
+func (s script) run(t *testing.T, on host, action, url string) *process {
 	command := append(s.command(t), action, url)
 	p := &process{name: s.name, cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
@@ -141,7 +158,7 @@ func (s script) run(t *testing.T, action, url string) *process {
 	p.input = in
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
+	require.NoError(t, on.Start(p.cmd))
 	go p.listen(out)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
@@ -159,6 +176,7 @@ func (p *process) listen(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		p.mu.Lock()
+		p.lines = append(p.lines, bytes.Clone(lines.Bytes()))
 		var said struct {
 			counts
 			Deleted int `json:"deleted"`

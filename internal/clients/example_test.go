@@ -11,15 +11,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // freePorts returns addresses of the loopback interface that nobody listens at.
 func freePorts(t *testing.T, n int) (all []string) {
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		all = append(all, l.Addr().String())
+		all = append(all, freeport.Addr(t))
 	}
 	return all
 }

@@ -58,7 +58,10 @@ type firefox struct {
 // it was not told of.
 const pagesOrigin = "http://delta.test"
 
-func startFirefox(t *testing.T) browser {
+func startFirefox(t *testing.T) browser { return launchFirefox(t, here{}) }
+
+// launchFirefox starts it on a host.
+func launchFirefox(t *testing.T, on host) browser {
 	profile := t.TempDir()
 	var prefs strings.Builder
 	for name, value := range preferences {
@@ -72,13 +75,16 @@ func startFirefox(t *testing.T) browser {
 	cmd.Env = append(os.Environ(), "MOZ_HEADLESS=1", "HOME="+profile, "MOZ_CRASHREPORTER_DISABLE=1")
 	out, err := cmd.StderrPipe()
 	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
+	require.NoError(t, on.Start(cmd))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	address := listening(t, out)
-	conn, err := websocket.Dial(address+"/session", "", pagesOrigin)
+	config, err := websocket.NewConfig(listening(t, out)+"/session", pagesOrigin)
+	require.NoError(t, err)
+	tcp, err := on.Dial(t.Context(), config.Location.Host)
+	require.NoError(t, err)
+	conn, err := websocket.NewClient(config, tcp)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	f := &firefox{conn: conn}

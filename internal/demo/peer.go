@@ -7,11 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/pc/setting"
 )
 
 // A peer is the PeerConnection of one session.
@@ -128,7 +128,7 @@ func (p *publisher) newAPI() (*webrtc.API, error) {
 	}
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	setting.WithoutMulticastDNS(&settings)
 	settings.SetICETimeouts(3*time.Second, 6*time.Second, time.Second)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	if p.cfg.Tune != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/edge"
 	"github.com/deltacdn/delta/origin"
@@ -158,8 +159,8 @@ func TestASlowViewerComesBackToALayerThatDidNotTravel(t *testing.T) {
 		require.Equal(t, 1, last)
 		require.Zero(t, v.Report().Video().FaultCount, v.Report().Video().Faults)
 		frames := v.Report().Video().Frames
-		live := slices.IndexFunc(frames, func(f cdntest.Frame) bool { return f.Sent.Sub(slow) > time.Second })
-		requireNoDrift(t, frames[live:]) // it began with what was old, as if that were live
+		live := slices.IndexFunc(frames, func(f cdntest.Frame) bool { return f.Done.Sub(wide) > time.Second })
+		requireNoDrift(t, frames[live:]) // it began with what was old, as if that were live, and lower layers settle
 		for i, f := range frames {
 			if f.Done.Sub(wide) > time.Second {
 				require.True(t, f.Decodable, i)
@@ -227,5 +228,33 @@ func TestNobodyLeavesDemandBehind(t *testing.T) {
 				require.Zero(t, l.Demand, l.Name)
 			}
 		}
+	})
+}
+
+// An edge knows what a layer costs that does not come to it: the nodes tell each other, over
+// every hop.
+func TestCostsTravel(t *testing.T) {
+	onLadder(t, func(t *testing.T, w *ladder) {
+		v := w.view(w.edge, "live", "viewer", w.path, cdntest.ViewerConfig{Layer: "l"})
+		require.NoError(t, v.WaitFrames(w.within(5*time.Second), 30))
+		time.Sleep(8 * time.Second)
+		costs := func(n *node) map[string]cdn.LayerStats {
+			all := map[string]cdn.LayerStats{}
+			for _, track := range n.Node.Stats().Streams[0].Tracks {
+				for _, l := range track.Layers {
+					if track.Info.Kind == cdn.Video {
+						all[l.Name] = l
+					}
+				}
+			}
+			return all
+		}
+		at, here := costs(w.origin), costs(w.edge)
+		require.Zero(t, here["h"].Bitrate, "it does not travel")
+		require.InEpsilon(t, at["h"].Cost.Bitrate, here["h"].Cost.Bitrate, 0.3)
+		require.Greater(t, here["h"].Cost.Bitrate, float64(highRate))
+		require.InEpsilon(t, at["l"].Cost.Bitrate, here["l"].Cost.Bitrate, 0.1, "both measure what comes")
+		require.Greater(t, here["l"].Cost.Bitrate, float64(lowRate))
+		t.Logf("origin %v %v, edge %v %v", at["l"].Cost, at["h"].Cost, here["l"].Cost, here["h"].Cost)
 	})
 }

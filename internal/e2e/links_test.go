@@ -21,7 +21,7 @@ import (
 func TestManyStreamsOnOneLink(t *testing.T) {
 	needLinks(t)
 	synctest.Test(t, func(t *testing.T) {
-		const n = 200
+		n := fewer(200)
 		w := newWorld(t)
 		o := w.origin("origin", cdntest.Path{Delay: ms(12)}, origin.Config{})
 		e := w.edge("edge", cdntest.Path{Delay: ms(12)}, edge.Config{}, o)
@@ -65,7 +65,7 @@ func TestManyStreamsOnOneLink(t *testing.T) {
 		links := relay.Links(e.Node)
 		require.Len(t, links, 1)
 		require.Len(t, links[0].Fetched, n)
-		require.Greater(t, links[0].BitrateIn, 0.9*n*50_000)
+		require.Greater(t, links[0].BitrateIn, 0.9*float64(n)*50_000)
 		// At the edge the stream's own goroutine, and the fetch; at the origin what waits
 		// for its end.
 		t.Logf("goroutines: %d before, %d with %d streams", before, runtime.NumGoroutine(), n)

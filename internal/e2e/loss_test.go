@@ -18,14 +18,23 @@ import (
 func TestLossAndJitterOnEveryHop(t *testing.T) {
 	for _, delay := range []time.Duration{ms(20), ms(30)} {
 		t.Run(delay.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { testLossAndJitter(t, delay) })
+			var soon float64
+			seeds := fewer(4)
+			for seed := range seeds {
+				synctest.Test(t, func(t *testing.T) { soon += testLossAndJitter(t, delay, uint64(seed+1)) / float64(seeds) })
+			}
+			if !raceEnabled { // which leaves too few frames to tell
+				require.GreaterOrEqual(t, soon, 0.9995, "within 1 s, on average")
+			}
 		})
 	}
 }
 
-func testLossAndJitter(t *testing.T, delay time.Duration) {
+// testLossAndJitter returns the share of frames that are whole within a second.
+func testLossAndJitter(t *testing.T, delay time.Duration, seed uint64) float64 {
 	bad := cdntest.Path{Delay: delay, Jitter: ms(30), Loss: 0.05}
 	w := newWorld(t)
+	w.network = cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: seed})
 	o := w.origin("origin", cdntest.Path{}, origin.Config{})
 	e := w.edge("edge", cdntest.Path{}, edge.Config{}, o)
 	publisher, viewer := w.network.Host("publisher of live", cdntest.Path{}), w.network.Host("viewer", cdntest.Path{})
@@ -73,7 +82,7 @@ func testLossAndJitter(t *testing.T, delay time.Duration) {
 		}
 	}
 	require.GreaterOrEqual(t, whole(bound), 0.99)
-	require.GreaterOrEqual(t, whole(time.Second), 0.9995)
+	return whole(time.Second)
 }
 
 // A viewer behind less than the stream needs is noticed and loses video, while

@@ -149,6 +149,23 @@ func TestPushTriesAgain(t *testing.T) {
 	})
 }
 
+// A server that takes each session and hangs up at once is tried ever more slowly, too.
+func TestPushToAServerThatHangsUp(t *testing.T) {
+	onPath(t, 0, func(t *testing.T, w *world, from *node, _ *cdntest.Publisher) {
+		f := w.foreign("foreign", cdntest.Path{}, "")
+		push := w.push(from, relay.PushConfig{URL: "http://foreign/"})
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			if push.Stats().Connected {
+				f.newest().End(cdn.ErrClosed)
+			}
+		}
+		st := push.Stats()
+		require.GreaterOrEqual(t, st.Sessions, uint64(4))
+		require.LessOrEqual(t, st.Sessions, uint64(12))
+	})
+}
+
 func TestPushOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

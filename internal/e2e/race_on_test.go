@@ -12,7 +12,8 @@ import (
 // without the detector, too.
 func span(d time.Duration) time.Duration { return d / 5 }
 
-// fewer returns a third of n, and at least one.
+// fewer returns a third of n, and at least one. The detector keeps a quarter of a MiB and
+// more for each goroutine that there is at a time, and a PeerConnection has some fifteen.
 func fewer(n int) int { return (n + 2) / 3 }
 
 // someOf returns a third of a table's rows, other ones in each run.

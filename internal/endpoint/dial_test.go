@@ -174,7 +174,7 @@ func TestBetweenHostsOfSeveralAddresses(t *testing.T) {
 				case <-time.After(50 * time.Millisecond):
 					return false
 				}
-			}, 2*time.Second, time.Millisecond, "from %v to %v, and back from %v to %v", a.Transport().Port.LocalAddr(), a.To(), b.Transport().Port.LocalAddr(), b.To())
+			}, 20*time.Second, time.Millisecond, "from %v to %v, and back from %v to %v", a.Transport().Port.LocalAddr(), a.To(), b.Transport().Port.LocalAddr(), b.To())
 		}
 		require.NoError(t, a.Close())
 		require.NoError(t, b.Close())

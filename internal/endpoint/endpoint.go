@@ -29,9 +29,10 @@ type Owner interface {
 	// and ahead of any packet. From then on the endpoint's Writer, NewWriter and
 	// NewOpener work. An error ends the endpoint.
 	Connected() error
-	// RTP takes an SRTP packet as it arrived. It may overwrite the packet and must not
-	// retain it. It reports whether the packet was authentic.
-	RTP(now time.Time, packet []byte) (authentic bool)
+	// RTP takes an SRTP packet, which came from the network at arrived: ahead of when
+	// it was read, and mostly, but not always, after the one before. It may overwrite the
+	// packet and must not retain it. It reports whether the packet was authentic.
+	RTP(arrived time.Time, packet []byte) (authentic bool)
 	// RTCP takes a decrypted compound packet, and the peer's present address. It must
 	// not retain the packet.
 	RTCP(now time.Time, compound []byte, to netip.AddrPort)
@@ -103,7 +104,7 @@ type Endpoint struct {
 	replies *egress.Batch // by which it answers; the port's reader's
 
 	// owned by the port's reader
-	early    [][]byte // media that came ahead of the end of the handshake
+	early    []earlyMedia // what came ahead of the end of the handshake
 	earlyLen int
 	lived    time.Time // when media last showed that the peer lives
 }
@@ -216,7 +217,7 @@ func (e *Endpoint) Replies() *egress.Batch { return e.replies }
 // Receive takes a datagram that the port's reader has found to be for this endpoint,
 // and may overwrite it. The first byte tells what it is (RFC 7983). It implements
 // [port.Endpoint].
-func (e *Endpoint) Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool) {
+func (e *Endpoint) Receive(now, arrived time.Time, packet []byte, from netip.AddrPort) (routine bool) {
 	if len(packet) == 0 {
 		return false
 	}
@@ -230,7 +231,7 @@ func (e *Endpoint) Receive(now time.Time, packet []byte, from netip.AddrPort) (r
 	case packet[1] >= 192 && packet[1] < 224: // RFC 5761 section 4
 		connected = e.receiveRTCP(now, packet, from)
 	default:
-		e.receiveRTP(now, packet, from)
+		e.receiveRTP(now, arrived, packet, from)
 		return false
 	}
 	return connected && e.config.Idle != nil && e.config.Idle(now)
@@ -248,7 +249,7 @@ func (e *Endpoint) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort
 		return false
 	}
 	connected, to := e.heard(now, from)
-	e.giveEarly(now)
+	e.giveEarly()
 	e.owner.RTCP(now, compound, to)
 	return connected
 }
@@ -263,31 +264,37 @@ const (
 	maxEarlyMedia, maxEarlyMediaLen = 128, 128 << 10
 )
 
+// earlyMedia is a media packet that arrived ahead of the end of the handshake.
+type earlyMedia struct {
+	arrived time.Time
+	packet  []byte
+}
+
 // receiveRTP gives a media packet to the owner.
-func (e *Endpoint) receiveRTP(now time.Time, packet []byte, from netip.AddrPort) {
+func (e *Endpoint) receiveRTP(now, arrived time.Time, packet []byte, from netip.AddrPort) {
 	switch established := e.dtls.established.Load() != nil; {
 	case !e.config.Role.Receives:
 		return
 	case !established:
 		if len(e.early) < maxEarlyMedia && e.earlyLen+len(packet) <= maxEarlyMediaLen {
-			e.early = append(e.early, append([]byte(nil), packet...))
+			e.early = append(e.early, earlyMedia{arrived, append([]byte(nil), packet...)})
 			e.earlyLen += len(packet)
 		}
 		return
 	}
-	e.giveEarly(now)
-	if e.owner.RTP(now, packet) && now.Sub(e.lived) >= livesEvery {
+	e.giveEarly()
+	if e.owner.RTP(arrived, packet) && now.Sub(e.lived) >= livesEvery {
 		e.lived = now
 		e.heard(now, from)
 	}
 }
 
 // giveEarly gives the owner the media that arrived ahead of the end of the handshake.
-func (e *Endpoint) giveEarly(now time.Time) {
+func (e *Endpoint) giveEarly() {
 	early := e.early
 	e.early = nil
 	for _, one := range early {
-		e.owner.RTP(now, one)
+		e.owner.RTP(one.arrived, one.packet)
 	}
 }
 

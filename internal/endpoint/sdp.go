@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint/icecheck"
 	"github.com/deltacdn/delta/internal/sdp"
 )
@@ -107,6 +108,17 @@ func Extensions(c sdp.Choice) (all []Extension) {
 		}
 	}
 	return all
+}
+
+// WriteRedundancy writes the format in which a codec travels with redundancy (RFC 2198),
+// if there is one.
+func WriteRedundancy(b *strings.Builder, c sdp.Codec) {
+	if c.RED == 0 {
+		return
+	}
+	red, of := strconv.Itoa(int(c.RED)), strconv.Itoa(int(c.PT))
+	b.WriteString("a=rtpmap:" + red + " " + sdp.Rtpmap(cdn.Codec{MimeType: "audio/red", ClockRate: c.ClockRate, Channels: c.Channels}) + "\r\n")
+	b.WriteString("a=fmtp:" + red + " " + of + "/" + of + "\r\n")
 }
 
 // WriteExtensions writes the header extensions of an m-section.

@@ -8,6 +8,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/link/control"
 	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/rtp/ratemeter"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/service"
 )
@@ -44,8 +45,12 @@ func (l *sentLayer) differs() bool {
 	if f.Opaque != l.told.Opaque || f.Keyframes != l.told.Keyframes || f.EstimatedClock != l.told.EstimatedClock {
 		return true
 	}
-	return l.sender.Holds() && math.Abs(f.Bitrate-l.told.Bitrate) > max(f.Bitrate, l.told.Bitrate)/4
+	return l.sender.Holds() && (differ(f.Bitrate, l.told.Bitrate) || differ(f.Cost.Bitrate, l.told.Cost.Bitrate) ||
+		f.Cost.Height != l.told.Cost.Height || len(f.Cost.Temporal) != len(l.told.Cost.Temporal))
 }
+
+// differ reports whether bitrates differ by a quarter.
+func differ(a, b float64) bool { return math.Abs(a-b) > max(a, b)/4 }
 
 // describe returns the tracks, with what is known of their layers now.
 func (s *outbound) describe() []control.Track {
@@ -57,6 +62,7 @@ func (s *outbound) describe() []control.Track {
 			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
 				out, f := &tracks[i].Layers[k], l.Facts()
 				out.Bitrate, out.Opaque, out.Keyframes = f.Bitrate, f.Opaque, f.Keyframes
+				out.Cost, out.Temporal, out.Height = math.Round(f.Cost.Bitrate), rounded(f.Cost.Temporal), f.Cost.Height
 				if c, ok := l.Clock(); ok {
 					wall, rtp := c.At(now)
 					out.Clock = &control.Clock{RTP: uint32(rtp), NTP: ntp.Stamp(wall), Estimated: c.Estimated}
@@ -84,11 +90,33 @@ func trackInfo(t control.Track) cdn.TrackInfo {
 	return info
 }
 
+// mostBitrate is more than any layer has, in bits a second.
+const mostBitrate = 1e12
+
 // facts returns what the other node knows of a layer.
 func facts(l control.Layer) cdn.LayerFacts {
 	return cdn.LayerFacts{
-		Opaque: l.Opaque, Keyframes: l.Keyframes, EstimatedClock: l.Clock != nil && l.Clock.Estimated, Bitrate: l.Bitrate,
+		Opaque: l.Opaque, Keyframes: l.Keyframes, EstimatedClock: l.Clock != nil && l.Clock.Estimated, Bitrate: min(max(l.Bitrate, 0), mostBitrate),
+		Cost: cost(l),
 	}
+}
+
+// rounded returns bitrates as they are told.
+func rounded(all []float64) []float64 {
+	var out []float64
+	for _, b := range all {
+		out = append(out, math.Round(b))
+	}
+	return out
+}
+
+// cost returns what the other node says of a layer's cost, as far as it can be true.
+func cost(l control.Layer) cdn.LayerCost {
+	c := cdn.LayerCost{Bitrate: min(max(l.Cost, 0), mostBitrate), Height: min(max(l.Height, 0), 1<<16-1)}
+	if n := len(l.Temporal); n > 1 && n <= ratemeter.Layers && l.Temporal[0] >= 0 && l.Temporal[n-1] == c.Bitrate && slices.IsSorted(l.Temporal) {
+		c.Temporal = l.Temporal
+	}
+	return c
 }
 
 // extensionIDs pairs the header extensions of the sender's track with those of the

@@ -94,7 +94,7 @@ func (s *outbound) refusal(err error) control.Reason {
 	if f == nil || !errors.Is(err, cdn.ErrOverLimit) {
 		return r
 	}
-	for _, e := range (*f)(s.wish, s.link.Peer()) {
+	for _, e := range (*f)(s.requested, s.link.Peer()) {
 		if len(r.Instead) < maxInstead {
 			r.Instead = append(r.Instead, control.Elsewhere{Node: string(e.Node), URL: e.URL})
 		}

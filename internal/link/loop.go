@@ -53,7 +53,7 @@ func (l *Link) outboundOf(id cdn.StreamID, nodes []cdn.NodeID) (found []*outboun
 		return nil
 	}
 	for _, s := range l.subs.out {
-		if s.wish == id {
+		if s.requested == id {
 			found = append(found, s)
 		}
 	}

@@ -32,12 +32,12 @@ const resumeAge = 4 * time.Second
 // goroutine begins it, waits for its end, and releases what it holds.
 type outbound struct {
 	// static
-	link   *Link
-	id     uint64
-	wish   cdn.StreamID    // the stream's name, as the other node wrote it
-	ctx    context.Context // ends with the subscription; its cause says why
-	cancel context.CancelCauseFunc
-	done   chan struct{}
+	link      *Link
+	id        uint64
+	requested cdn.StreamID    // the stream's name, as the other node wrote it
+	ctx       context.Context // ends with the subscription; its cause says why
+	cancel    context.CancelCauseFunc
+	done      chan struct{}
 
 	// set before media flows
 	tracing
@@ -58,7 +58,7 @@ type outbound struct {
 
 // serve begins a subscription that the other node asks for.
 func (l *Link) serve(a control.Asked) {
-	s := &outbound{link: l, id: a.ID, wish: cdn.StreamID(a.Subscribe.Stream), done: make(chan struct{})}
+	s := &outbound{link: l, id: a.ID, requested: cdn.StreamID(a.Subscribe.Stream), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(l.conn.Context())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *outbound) run(a control.Subscribe) {
 // log logs why a node does not get a stream, if that may be a mistake: the other node
 // is told only a word.
 func (s *outbound) log(err error) {
-	log := s.link.links.node.Logger().With("peer", string(s.link.Peer()), "stream", string(s.wish))
+	log := s.link.links.node.Logger().With("peer", string(s.link.Peer()), "stream", string(s.requested))
 	switch {
 	case reason.Word(err) == reason.Failed:
 		log.Warn("serving another node failed", "err", err)

@@ -24,7 +24,7 @@ import (
 func arrive(l *Link, packet []byte, from netip.AddrPort) {
 	own := egress.New(l.links.transport.Port, nil).NewHastyBatch()
 	was := l.conn.ReplyBy(own)
-	l.conn.Receive(time.Now(), packet, from)
+	l.conn.Receive(time.Now(), time.Now(), packet, from)
 	_ = own.Flush()
 	l.conn.ReplyBy(was)
 }

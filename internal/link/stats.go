@@ -56,7 +56,7 @@ func (l *Link) stats() Stats {
 		st.Fetched = append(st.Fetched, f.stream.ID())
 	}
 	for _, s := range l.subs.out {
-		st.Served = append(st.Served, s.wish)
+		st.Served = append(st.Served, s.requested)
 	}
 	slices.Sort(st.Fetched)
 	slices.Sort(st.Served)

@@ -103,6 +103,9 @@ func answer(p *Plan, l endpoint.Local, estimates bool) string {
 func accept(b *strings.Builder, p *Plan, i int, l endpoint.Local, estimates bool) {
 	c := &p.Choices[i]
 	formats := strconv.Itoa(int(c.Codec.PT))
+	if red := redundancy(c.Codec); red != 0 { // ahead of the codec: that is what is sent
+		formats = strconv.Itoa(int(red)) + " " + formats
+	}
 	if c.Codec.RTX != 0 {
 		formats += " " + strconv.Itoa(int(c.Codec.RTX))
 	}
@@ -110,6 +113,9 @@ func accept(b *strings.Builder, p *Plan, i int, l endpoint.Local, estimates bool
 	feedback := c.Feedback
 	if estimates {
 		feedback = append(slices.Clone(feedback), remb)
+	}
+	if redundancy(c.Codec) != 0 {
+		endpoint.WriteRedundancy(b, c.Codec)
 	}
 	endpoint.WriteFormat(b, c.Codec, feedback)
 	endpoint.WriteExtensions(b, p.Offer, c.Media, endpoint.Extensions(*c))

@@ -16,6 +16,9 @@ type Clock struct {
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
 	timer    *time.Timer // nil: there are no sessions
+
+	telling sync.Mutex // held while sessions tell what they have seen
+	tells   []func()   // guarded by telling
 }
 
 func (c *Clock) add(s *Session) {
@@ -30,8 +33,14 @@ func (c *Clock) add(s *Session) {
 	}
 }
 
-// remove forgets a session. It waits for a look at it.
+// remove forgets a session. It waits for a look at it, and for what it tells.
 func (c *Clock) remove(s *Session) {
+	c.forget(s)
+	c.telling.Lock() // a look that had begun is over
+	defer c.telling.Unlock()
+}
+
+func (c *Clock) forget(s *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.sessions, s)
@@ -42,6 +51,18 @@ func (c *Clock) remove(s *Session) {
 }
 
 func (c *Clock) tick() {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.look()
+	for i, tell := range c.tells {
+		tell()
+		c.tells[i] = nil
+	}
+	c.tells = c.tells[:0]
+}
+
+// look looks at all sessions, and notes what they have to tell.
+func (c *Clock) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer == nil {
@@ -49,7 +70,9 @@ func (c *Clock) tick() {
 	}
 	now := time.Now()
 	for s := range c.sessions {
-		s.tick(now)
+		if tell := s.tick(now); tell != nil {
+			c.tells = append(c.tells, tell)
+		}
 	}
 	c.timer.Reset(clockEvery)
 }

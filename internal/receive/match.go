@@ -63,7 +63,9 @@ func (r *receiver) namedSection(p *rtp.Packet) (named *section, ok bool) {
 }
 
 // carries reports whether a payload type is one of the section's.
-func (s *section) carries(pt uint8) bool { return pt == s.pt || pt == s.rtx && s.rtx != 0 }
+func (s *section) carries(pt uint8) bool {
+	return pt == s.pt || pt == s.rtx && s.rtx != 0 || pt == s.red && s.red != 0
+}
 
 // sectionOf returns the one section that carries a payload type, nil: there are
 // several, or none.
@@ -110,7 +112,7 @@ func (r *receiver) moveTo(s *source, in *section, p *rtp.Packet) *source {
 	for _, h := range r.strays {
 		if h.packet.SSRC != s.ssrc {
 			rest = append(rest, h)
-		} else if h.packet.PayloadType == in.pt {
+		} else if pt := h.packet.PayloadType; pt == in.pt || pt == in.red && in.red != 0 && r.unwrap(in, &h.packet) {
 			s.stats.Received(h.at, h.packet.SequenceNumber, h.packet.Timestamp, in.choice.Codec.ClockRate)
 			s.waiting = append(s.waiting, h)
 		}

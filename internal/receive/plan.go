@@ -71,6 +71,9 @@ func (p *Plan) add(m *sdp.Media, c sdp.Codec) {
 		}
 	}
 	choice.Extensions = append(choice.Extensions, info.Extensions...)
+	if redundancy(c) != 0 && len(info.Extensions) < maxForwarded {
+		info.Extensions = append(info.Extensions, sdp.URIRedundant)
+	}
 	p.Tracks = append(p.Tracks, info)
 	p.Choices = append(p.Choices, choice)
 }

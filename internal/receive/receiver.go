@@ -14,8 +14,10 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/receive/uplink"
 	"github.com/deltacdn/delta/internal/rtp/ntp"
 	"github.com/deltacdn/delta/internal/rtp/reception"
+	"github.com/deltacdn/delta/internal/rtp/red"
 	"github.com/deltacdn/delta/internal/sdp"
 )
 
@@ -26,6 +28,7 @@ type receiver struct {
 	input    *cdn.Input
 	sections []*section
 	feedback feedback
+	watch    watch
 	bound    Bound
 	over     error                      // why the sender has to be sent away; nil: it has not
 	back     func(*source) cdn.Upstream // to the sender of an SSRC
@@ -39,6 +42,7 @@ type receiver struct {
 	// Of the packet; variables would be allocated.
 	packet rtp.Packet
 	ext    []cdn.Ext
+	blocks []red.Block // of other packets, that it brings
 }
 
 // A section is an m-section that was accepted. Its media is one track.
@@ -47,6 +51,7 @@ type section struct {
 	track   int // of the input
 	choice  *sdp.Choice
 	pt, rtx uint8 // payload types; rtx 0: none
+	red     uint8 // payload type with redundancy, 0: none
 	ids     hopIDs
 	layers  []*layer
 	fir     bool // it takes full intra requests only
@@ -65,6 +70,7 @@ type layer struct {
 	contest *contest        // another that may be going to; nil: there is none
 	changes time.Time       // a leaky bucket of how often another source took over
 	ids     []extensionID
+	bytes   int // of payload, since the path was last looked at
 }
 
 type extensionID struct{ theirs, ours uint8 }
@@ -80,6 +86,9 @@ type source struct {
 	ended   bool      // it said goodbye
 	refused time.Time // until then it cannot contest a layer
 	stats   reception.Counter
+	looked  counted      // of stats, when the path was last looked at
+	delay   uplink.Delay // of its packets
+	newest  newest       // of them, in a section with redundancy
 	report  *senderReport
 	waiting []held // until it has a layer
 }
@@ -134,7 +143,7 @@ func (r *receiver) addSection(p *Plan, track int) {
 		return id
 	}
 	s := &section{
-		mid: c.Media.Mid, track: track, choice: c, pt: c.Codec.PT, rtx: c.Codec.RTX,
+		mid: c.Media.Mid, track: track, choice: c, pt: c.Codec.PT, rtx: c.Codec.RTX, red: redundancy(c.Codec),
 		ids:  hopIDs{id(sdp.URIMid), id(sdp.URIRid), id(sdp.URIRepairedRid), id(sdp.URITransportCC)},
 		fir:  slices.Contains(c.Codec.Feedback, "ccm fir") && !slices.Contains(c.Codec.Feedback, "nack pli"),
 		nack: slices.Contains(c.Codec.Feedback, "nack"),
@@ -192,7 +201,14 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 		return
 	}
 	s.media = true
-	s.stats.Received(now, p.SequenceNumber, p.Timestamp, s.section.choice.Codec.ClockRate)
+	rate := s.section.choice.Codec.ClockRate
+	s.stats.Received(now, p.SequenceNumber, p.Timestamp, rate)
+	s.delay.Packet(now, p.Timestamp, rate)
+	r.blocks = r.blocks[:0]
+	if p.PayloadType == s.section.red && s.section.red != 0 && !r.unwrap(s.section, p) {
+		r.drop(Unreadable, s.ssrc, p.PayloadType)
+		return
+	}
 	if s.stats.IsNewest(p.SequenceNumber) {
 		s.ended = false // it sends again, as Chromium does when a layer is switched on again
 	}
@@ -212,6 +228,9 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 	case l.contest != nil:
 		r.contested(l, p)
 	}
+	if s.section.red != 0 {
+		r.restore(now, s, p, out)
+	}
 	r.write(now, l, p, out)
 }
 
@@ -223,6 +242,7 @@ func (r *receiver) write(now time.Time, l *layer, p *rtp.Packet, out *cdn.Arriva
 			r.ext = append(r.ext, cdn.Ext{ID: id.ours, Data: data})
 		}
 	}
+	l.bytes += len(p.Payload)
 	out.Write(l.input, now, p, r.ext)
 }
 

@@ -90,6 +90,7 @@ type a struct {
 	ts   uint32
 	ext  string
 	osn  int // of RTX, 0: it is none
+	body []byte
 	pad  bool
 }
 
@@ -100,6 +101,9 @@ func (b *bench) send(p a) {
 	}
 	if p.osn != 0 {
 		q.Payload = append(binary.BigEndian.AppendUint16(nil, uint16(p.osn)), 0x10, 0, byte(p.osn>>8), byte(p.osn), 1)
+	}
+	if p.body != nil {
+		q.Payload = p.body
 	}
 	for one := range strings.FieldsSeq(p.ext) {
 		id, value, _ := strings.Cut(one, "=")
@@ -375,10 +379,13 @@ func TestCongestionControl(t *testing.T) {
 				}
 				b.send(p)
 			}
-			transport := b.r.feedback.transportDue(b.now)
-			require.Equal(t, k.transport, len(transport) > 0)
+			compound := b.r.feedback.transportDue(b.now, nil)
+			require.Equal(t, k.transport, len(compound) > 0)
 			if k.transport {
-				cc := transport[0].(*rtcp.TransportLayerCC)
+				transport, err := rtcp.Unmarshal(compound)
+				require.NoError(t, err)
+				require.Len(t, transport, 3, "reduced size was not agreed on")
+				cc := transport[2].(*rtcp.TransportLayerCC)
 				require.EqualValues(t, 100, cc.PacketStatusCount)
 				require.EqualValues(t, 7, cc.MediaSSRC)
 			}
@@ -414,8 +421,7 @@ func FuzzPackets(f *testing.F) {
 		}
 		b.r.rtcp(b.now, compound)
 		b.r.settle(b.now, nil)
-		_ = b.r.feedback.compound(b.r.feedback.transportDue(b.now)...)
-		_ = b.r.feedback.compound(b.r.feedback.reportDue(b.now, b.r.sources)...)
+		_ = b.r.feedback.transportDue(b.now, b.r.feedback.compound(b.r.feedback.reportDue(b.now, b.r.sources)...))
 		if len(b.r.sources) > maxSources+1 || len(b.r.strays) > maxStrays {
 			panic("unbounded")
 		}

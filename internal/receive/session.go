@@ -38,6 +38,11 @@ type Config struct {
 	Proved func()
 	// MaxBitrate is the Max of the session's [Bound]. Nil: there is none.
 	MaxBitrate func() (bits int, limit string)
+	// Uplink is told each second what is seen of the publisher's path, while media comes,
+	// and whether it has become narrow, or has recovered, since. It is called without
+	// locks, one call at a time, and not once Ended is. It must not block. Nil: nobody is
+	// told.
+	Uplink func(path cdn.Uplink, changed bool)
 	// Ended is called once, when a session that was returned is over. It must not
 	// block.
 	Ended func(err error, received Stats)
@@ -128,15 +133,10 @@ func (s *Session) RTP(now time.Time, packet []byte) (authentic bool) {
 	authentic = r.rtp(now, packet, s.config.Arrivals)
 	over := r.over
 	s.heard.Store(now.UnixNano())
-	transport := r.feedback.transportDue(now)
-	var compound []byte
-	if transport != nil {
-		compound = r.feedback.compound(transport...)
+	if compound := r.feedback.transportDue(now, nil); compound != nil {
+		s.ReplyRTCP(compound) // with the lock, since the next one uses its memory
 	}
 	r.mu.Unlock()
-	if compound != nil {
-		s.ReplyRTCP(compound)
-	}
 	if over != nil {
 		s.End(over)
 	}
@@ -182,21 +182,25 @@ func (s *Session) Ending(err error) (goodbye []byte, ended func()) {
 // has been decided on, and no source is reported on.
 const settledAfter = max(reportedFor, maxHeldFor) + 2*reportEvery
 
-// tick does what is due though no packet comes. A [Clock] calls it.
-func (s *Session) tick(now time.Time) {
+// tick does what is due though no packet comes. It returns what is to be told of the
+// publisher's path, nil: nothing. A [Clock] calls it.
+func (s *Session) tick(now time.Time) (tell func()) {
 	if now.UnixNano()-s.heard.Load() > int64(settledAfter) {
-		return // what is silent costs a look
+		return nil // what is silent costs a look
 	}
 	r := s.receiver
 	r.mu.Lock()
 	r.settle(now, nil)
-	packets := r.feedback.reportDue(now, r.sources)
-	transport := r.feedback.transportDue(now)
-	compound := r.feedback.compound(append(packets, transport...)...)
-	r.mu.Unlock()
-	if compound != nil {
-		s.SendRTCP(compound)
+	reports := r.feedback.compound(r.feedback.reportDue(now, r.sources)...)
+	if compound := r.feedback.transportDue(now, reports); compound != nil {
+		s.SendRTCP(compound) // with the lock, since the next one uses its memory
 	}
+	path, changed, due := r.look(now)
+	r.mu.Unlock()
+	if !due || s.config.Uplink == nil {
+		return nil
+	}
+	return func() { s.config.Uplink(path, changed) }
 }
 
 // warnEvery is how often a session warns of packets that are not taken.

@@ -46,7 +46,10 @@ type Stats struct {
 	Packets uint64 // authentic ones
 	Bytes   uint64 // of these, as they came
 	Repairs uint64 // of these, by RTX
-	Dropped [drops]uint64
+	// Restored counts packets that were lost, and came in others, by RED. They are not in
+	// Packets.
+	Restored uint64
+	Dropped  [drops]uint64
 }
 
 // Add adds what another session counted.
@@ -54,6 +57,7 @@ func (s *Stats) Add(o Stats) {
 	s.Packets += o.Packets
 	s.Bytes += o.Bytes
 	s.Repairs += o.Repairs
+	s.Restored += o.Restored
 	for i, n := range o.Dropped {
 		s.Dropped[i] += n
 	}

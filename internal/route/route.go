@@ -29,8 +29,8 @@ type Candidate struct {
 // IsOrigin reports whether the node is an origin of the stream.
 func (c Candidate) IsOrigin() bool { return c.Has && c.Entry.Hops == 0 && len(c.Entry.Path) == 0 }
 
-// An Asker is the node that wants a stream.
-type Asker struct {
+// A Requester is the node that wants a stream.
+type Requester struct {
 	Node   cdn.NodeID
 	Stream cdn.StreamID
 	// Serves: it gives the stream to other nodes, too.
@@ -39,7 +39,7 @@ type Asker struct {
 	// Far: it does not know.
 	Distance time.Duration
 	Far      bool
-	// Through are the nodes that want the stream of the asker: they cannot give it.
+	// Through are the nodes that want the stream of the requester: they cannot give it.
 	Through []cdn.NodeID
 }
 
@@ -106,10 +106,10 @@ func (c Candidate) hops() int {
 }
 
 // Choose returns the candidates that a may fetch the stream from, the best first.
-// Those that the wish came through, that have the stream through a, or that are too far
+// Those that the request came through, that have the stream through a, or that are too far
 // from the publisher are left out. So are those that are full or leaving, unless there
 // is nobody else: they say no, and perhaps who has room.
-func Choose(a Asker, all []Candidate) []Candidate {
+func Choose(a Requester, all []Candidate) []Candidate {
 	var may, busy []Candidate
 	closed := originsClosed(all)
 	for _, c := range all {
@@ -146,7 +146,7 @@ func originsClosed(all []Candidate) bool {
 }
 
 // may reports whether a may fetch the stream from c.
-func (a Asker) may(c Candidate) bool {
+func (a Requester) may(c Candidate) bool {
 	id := c.Entry.Node
 	switch {
 	case id == a.Node, slices.Contains(a.Through, id):
@@ -180,7 +180,7 @@ func steps(d time.Duration, far bool) int64 {
 	return int64(d / step)
 }
 
-func (a Asker) rank() rank { return rank{steps(a.Distance, a.Far), Hash(a.Stream, a.Node)} }
+func (a Requester) rank() rank { return rank{steps(a.Distance, a.Far), Hash(a.Stream, a.Node)} }
 
 func (c Candidate) rank(id cdn.StreamID) rank {
 	return rank{steps(c.Distance, c.Far), Hash(id, c.Entry.Node)}
@@ -200,7 +200,7 @@ func Hash(id cdn.StreamID, node cdn.NodeID) uint64 {
 
 // spareOrigins splits what an edge is offered, where a relay is not much worse than the
 // origin: relays of that kind come first, and the origin after them.
-func (a Asker) spareOrigins(all []Candidate) (first, last []Candidate) {
+func (a Requester) spareOrigins(all []Candidate) (first, last []Candidate) {
 	const more = 20 * time.Millisecond
 	direct := time.Duration(-1)
 	for _, c := range all {
@@ -223,7 +223,7 @@ func (a Asker) spareOrigins(all []Candidate) (first, last []Candidate) {
 
 // order puts candidates in order of their costs, those that are alike in an order that
 // neighbours agree on.
-func (a Asker) order(all []Candidate) []Candidate {
+func (a Requester) order(all []Candidate) []Candidate {
 	if len(all) == 0 {
 		return nil
 	}

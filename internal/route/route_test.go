@@ -46,41 +46,41 @@ func names(all []Candidate) (ids []string) {
 }
 
 func TestChoose(t *testing.T) {
-	edge := Asker{Node: "me", Stream: "live"}
-	relay := Asker{Node: "me", Stream: "live", Serves: true, Distance: 40 * ms}
+	edge := Requester{Node: "me", Stream: "live"}
+	relay := Requester{Node: "me", Stream: "live", Serves: true, Distance: 40 * ms}
 	for name, tc := range map[string]struct {
-		asker Asker
-		among []Candidate
-		want  []string
+		requester Requester
+		among     []Candidate
+		want      []string
 	}{
-		"nobody":                          {edge, nil, nil},
-		"the origin alone":                {edge, []Candidate{origin("o", 20*ms)}, []string{"o"}},
-		"an edge spares the origin":       {edge, []Candidate{origin("o", 2*ms), warm("r", 2*ms, 1*ms, "o")}, []string{"r", "o"}},
-		"also for a relay without it":     {edge, []Candidate{origin("o", 2*ms), cold("r", 2*ms, 1*ms)}, []string{"r", "o"}},
-		"but not at any price":            {edge, []Candidate{origin("o", 2*ms), warm("r", 160*ms, 80*ms, "o")}, []string{"o", "r"}},
-		"and comes ahead of bad relays":   {edge, []Candidate{origin("o", 2*ms), warm("r", 2*ms, 1*ms, "o"), warm("far", 160*ms, 80*ms, "o")}, []string{"r", "o", "far"}},
-		"a relay does not":                {relay, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 2*ms)}, []string{"o", "r"}},
-		"unless the origin is far":        {relay, []Candidate{origin("o", 80*ms), warm("r", 5*ms, 40*ms, "o")}, []string{"r", "o"}},
-		"and a neighbour has to go":       {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 30*ms)}, []string{"r", "o"}},
-		"who is not behind it itself":     {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 46*ms)}, []string{"o"}},
-		"nor knows not how far it is":     {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 0).with(func(c *Candidate) { c.Far = true })}, []string{"o"}},
-		"who has it comes first":          {edge, []Candidate{cold("a", 2*ms, 1*ms), warm("b", 2*ms, 1*ms, "o")}, []string{"b", "a"}},
-		"full nodes are out":              {edge, []Candidate{warm("r", 2*ms, 1*ms, "o").with(full), origin("o", 9*ms)}, []string{"o"}},
-		"a full origin, too":              {relay, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 2*ms).with(full)}, []string{"r"}},
-		"and those that leave":            {edge, []Candidate{warm("r", 2*ms, 1*ms, "o").with(draining), origin("o", 9*ms)}, []string{"o"}},
-		"whoever has it from the asker":   {relay, []Candidate{warm("r", 2*ms, 1*ms, "o", "me"), origin("o", 9*ms)}, []string{"o"}},
-		"whoever asks the asker":          {Asker{Node: "me", Stream: "live", Through: []cdn.NodeID{"r"}}, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 9*ms)}, []string{"o"}},
-		"unless all are":                  {edge, []Candidate{origin("o", 9*ms).with(full), warm("r", 2*ms, 1*ms, "o").with(draining)}, []string{"r", "o"}},
-		"nor a relay without it, then":    {edge, []Candidate{origin("o", 9*ms).with(draining), cold("c", 2*ms, 1*ms), warm("r", 2*ms, 1*ms, "o")}, []string{"r"}},
-		"nobody but those that are full":  {relay, []Candidate{origin("o", 80*ms).with(full), cold("c", 5*ms, 30*ms)}, []string{"o"}},
-		"the asker itself":                {edge, []Candidate{warm("me", 2*ms, 1*ms, "o"), origin("o", 9*ms)}, []string{"o"}},
-		"what is too deep":                {edge, []Candidate{warm("r", 2*ms, 1*ms, "o", "1", "2", "3", "4", "5", "6", "7"), origin("o", 99*ms)}, []string{"o"}},
-		"the nearer relay":                {edge, []Candidate{warm("far", 30*ms, 1*ms, "o"), warm("near", 2*ms, 1*ms, "o")}, []string{"near", "far"}},
-		"the less loaded one":             {edge, []Candidate{warm("a", 2*ms, 1*ms, "o").with(func(c *Candidate) { c.Load = 0.9 }), warm("b", 2*ms, 1*ms, "o")}, []string{"b", "a"}},
-		"an edge does not cross a border": {edge, []Candidate{warm("far", 80*ms, 3*ms, "o"), cold("near", 5*ms, 40*ms)}, []string{"near", "far"}},
-		"what was not measured":           {edge, []Candidate{warm("a", 0, 1*ms, "o"), warm("b", 30*ms, 1*ms, "o")}, []string{"b", "a"}},
+		"nobody":                            {edge, nil, nil},
+		"the origin alone":                  {edge, []Candidate{origin("o", 20*ms)}, []string{"o"}},
+		"an edge spares the origin":         {edge, []Candidate{origin("o", 2*ms), warm("r", 2*ms, 1*ms, "o")}, []string{"r", "o"}},
+		"also for a relay without it":       {edge, []Candidate{origin("o", 2*ms), cold("r", 2*ms, 1*ms)}, []string{"r", "o"}},
+		"but not at any price":              {edge, []Candidate{origin("o", 2*ms), warm("r", 160*ms, 80*ms, "o")}, []string{"o", "r"}},
+		"and comes ahead of bad relays":     {edge, []Candidate{origin("o", 2*ms), warm("r", 2*ms, 1*ms, "o"), warm("far", 160*ms, 80*ms, "o")}, []string{"r", "o", "far"}},
+		"a relay does not":                  {relay, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 2*ms)}, []string{"o", "r"}},
+		"unless the origin is far":          {relay, []Candidate{origin("o", 80*ms), warm("r", 5*ms, 40*ms, "o")}, []string{"r", "o"}},
+		"and a neighbour has to go":         {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 30*ms)}, []string{"r", "o"}},
+		"who is not behind it itself":       {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 46*ms)}, []string{"o"}},
+		"nor knows not how far it is":       {relay, []Candidate{origin("o", 80*ms), cold("r", 5*ms, 0).with(func(c *Candidate) { c.Far = true })}, []string{"o"}},
+		"who has it comes first":            {edge, []Candidate{cold("a", 2*ms, 1*ms), warm("b", 2*ms, 1*ms, "o")}, []string{"b", "a"}},
+		"full nodes are out":                {edge, []Candidate{warm("r", 2*ms, 1*ms, "o").with(full), origin("o", 9*ms)}, []string{"o"}},
+		"a full origin, too":                {relay, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 2*ms).with(full)}, []string{"r"}},
+		"and those that leave":              {edge, []Candidate{warm("r", 2*ms, 1*ms, "o").with(draining), origin("o", 9*ms)}, []string{"o"}},
+		"whoever has it from the requester": {relay, []Candidate{warm("r", 2*ms, 1*ms, "o", "me"), origin("o", 9*ms)}, []string{"o"}},
+		"whoever asks the requester":        {Requester{Node: "me", Stream: "live", Through: []cdn.NodeID{"r"}}, []Candidate{warm("r", 2*ms, 1*ms, "o"), origin("o", 9*ms)}, []string{"o"}},
+		"unless all are":                    {edge, []Candidate{origin("o", 9*ms).with(full), warm("r", 2*ms, 1*ms, "o").with(draining)}, []string{"r", "o"}},
+		"nor a relay without it, then":      {edge, []Candidate{origin("o", 9*ms).with(draining), cold("c", 2*ms, 1*ms), warm("r", 2*ms, 1*ms, "o")}, []string{"r"}},
+		"nobody but those that are full":    {relay, []Candidate{origin("o", 80*ms).with(full), cold("c", 5*ms, 30*ms)}, []string{"o"}},
+		"the requester itself":              {edge, []Candidate{warm("me", 2*ms, 1*ms, "o"), origin("o", 9*ms)}, []string{"o"}},
+		"what is too deep":                  {edge, []Candidate{warm("r", 2*ms, 1*ms, "o", "1", "2", "3", "4", "5", "6", "7"), origin("o", 99*ms)}, []string{"o"}},
+		"the nearer relay":                  {edge, []Candidate{warm("far", 30*ms, 1*ms, "o"), warm("near", 2*ms, 1*ms, "o")}, []string{"near", "far"}},
+		"the less loaded one":               {edge, []Candidate{warm("a", 2*ms, 1*ms, "o").with(func(c *Candidate) { c.Load = 0.9 }), warm("b", 2*ms, 1*ms, "o")}, []string{"b", "a"}},
+		"an edge does not cross a border":   {edge, []Candidate{warm("far", 80*ms, 3*ms, "o"), cold("near", 5*ms, 40*ms)}, []string{"near", "far"}},
+		"what was not measured":             {edge, []Candidate{warm("a", 0, 1*ms, "o"), warm("b", 30*ms, 1*ms, "o")}, []string{"b", "a"}},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, tc.want, names(Choose(tc.asker, tc.among))) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, tc.want, names(Choose(tc.requester, tc.among))) })
 	}
 }
 
@@ -105,7 +105,7 @@ func TestNeighboursAgree(t *testing.T) {
 			for _, r := range []cdn.NodeID{"r1", "r2", "r3"} {
 				all = append(all, cold(r, 2*ms+jitter(), ms+jitter()))
 			}
-			got := names(Choose(Asker{Node: cdn.NodeID(fmt.Sprintf("e%d", k)), Stream: id}, all))[0]
+			got := names(Choose(Requester{Node: cdn.NodeID(fmt.Sprintf("e%d", k)), Stream: id}, all))[0]
 			if first == "" {
 				first = got
 			}
@@ -130,7 +130,7 @@ func TestNoCircles(t *testing.T) {
 		}
 		asks := map[cdn.NodeID][]Candidate{}
 		for _, c := range relays {
-			asks[c.Entry.Node] = Choose(Asker{
+			asks[c.Entry.Node] = Choose(Requester{
 				Node: c.Entry.Node, Stream: "live", Serves: true, Distance: c.Distance, Far: c.Far,
 			}, relays)
 		}

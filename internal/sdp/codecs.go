@@ -24,6 +24,7 @@ var static = map[uint8]cdn.Codec{
 func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind) ([]Codec, error) {
 	maps, fmtps, feedback := formatAttributes(section)
 	rtx := map[uint8]uint8{} // by the payload type that it repairs
+	red := map[uint8]redundancy{}
 	var all []Codec
 	for _, format := range section.MediaName.Formats {
 		pt, err := strconv.ParseUint(format, 10, 7)
@@ -45,15 +46,43 @@ func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind) ([]Codec, error) 
 			if apt, err := strconv.ParseUint(parameter(c.Fmtp, "apt"), 10, 7); err == nil {
 				rtx[uint8(apt)] = c.PT
 			}
+		case name == "red" && kind == cdn.Audio:
+			if of, ok := redundant(c.Fmtp); ok && red[of].pt == 0 {
+				red[of] = redundancy{pt: c.PT, rate: c.ClockRate, first: !slices.ContainsFunc(all, func(o Codec) bool { return o.PT == of })}
+			}
 		case name == "" || slices.Contains(auxiliary, name):
 		default:
 			all = append(all, c)
 		}
 	}
 	for i := range all {
-		all[i].RTX = rtx[all[i].PT]
+		c := &all[i]
+		c.RTX = rtx[c.PT]
+		if r := red[c.PT]; r.rate == c.ClockRate {
+			c.RED, c.PrefersRED = r.pt, r.first
+		}
 	}
 	return all, nil
+}
+
+// A redundancy is a format by which a codec can travel with redundancy.
+type redundancy struct {
+	pt    uint8
+	rate  uint32
+	first bool // it stands ahead of the codec
+}
+
+// redundant returns the payload type of which all blocks are, by the a=fmtp of RED, such
+// as "111/111" (RFC 2198 section 5).
+func redundant(fmtp string) (of uint8, ok bool) {
+	for i, one := range strings.Split(fmtp, "/") {
+		pt, err := strconv.ParseUint(strings.TrimSpace(one), 10, 7)
+		if err != nil || i > 0 && uint8(pt) != of {
+			return 0, false
+		}
+		of, ok = uint8(pt), i > 0
+	}
+	return of, ok
 }
 
 // formatAttributes collects a=rtpmap, a=fmtp and a=rtcp-fb by payload type.

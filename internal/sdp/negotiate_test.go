@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		"repair and redundancy carry no media of their own")
 	require.Equal(t, Codec{
 		Codec: cdn.Codec{MimeType: "audio/opus", ClockRate: 48000, Channels: 2, Fmtp: "minptime=10;useinbandfec=1;stereo=1"},
-		PT:    111, Feedback: []string{"transport-cc"},
+		PT:    111, RED: 63, Feedback: []string{"transport-cc"},
 	}, audio.Codecs[0])
 	require.Equal(t, uint8(97), video.Codecs[0].RTX)
 	require.Equal(t, []string{"goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"}, video.Codecs[0].Feedback)

@@ -45,9 +45,12 @@ type Media struct {
 // Codec is a format of an m-section.
 type Codec struct {
 	cdn.Codec
-	PT       uint8
-	RTX      uint8    // payload type of its retransmissions (RFC 4588), 0: none
-	Feedback []string // as in a=rtcp-fb: "nack", "nack pli", …
+	PT  uint8
+	RTX uint8 // payload type of its retransmissions (RFC 4588), 0: none
+	RED uint8 // payload type by which it can travel with redundancy (RFC 2198), 0: none
+	// PrefersRED: the offerer lists RED ahead of the plain codec.
+	PrefersRED bool
+	Feedback   []string // as in a=rtcp-fb: "nack", "nack pli", …
 }
 
 // maxCandidates bounds the candidates of an offer. Clients that do not bundle

@@ -15,9 +15,11 @@ import (
 // A packet that is not due yet stays in the ring, and the cursor waits: see nextPacket.
 
 const (
-	// nodeRate is how many times faster than live a node is sent media. It has the
+	// nodeSpeed is how many times faster than live a node is sent media. It has the
 	// bandwidth, and those behind it want to catch up, too: they must not overtake it.
-	nodeRate = 2 * timeline.Rate
+	nodeSpeed = 2 * timeline.Fastest
+	// leastSpeed is the least with which a viewer catches up.
+	leastSpeed = 5 * timeline.Live / 4
 	// ahead is how far ahead of its time a packet is that belongs to a burst of a
 	// publisher, or node, that catches up itself. It does so within observedFor.
 	ahead       = 100 * time.Millisecond
@@ -43,7 +45,13 @@ type catchUp struct {
 	target uint64
 	// early is how far ahead of their time the last packets of what it caught up with
 	// were sent.
-	early time.Duration
+	early uint32 // in ticks
+	speed timeline.Speed
+}
+
+// takes returns how long it takes to send so much media.
+func (s *Sender) takes(media time.Duration) time.Duration {
+	return media * time.Duration(timeline.Live) / time.Duration(s.catchUp.speed)
 }
 
 // liveClock says with which timestamp media captured now is sent. The zero liveClock
@@ -60,16 +68,41 @@ type liveClock struct {
 func (s *Sender) accelerate(now time.Time, from uint64) {
 	c := &s.catchUp
 	c.at, c.from, c.newest = now, from, from
+	s.catchUp.speed = s.chooseSpeed(now)
 	if s.set.config.Node {
 		return
 	}
-	s.timeline.Accelerate(from)
+	s.timeline.Accelerate(from, s.catchUp.speed)
 	s.clock = liveClock{at: now, as: s.timeline.At(from), isGuess: true}
 }
 
+// chooseSpeed returns how fast the receiver catches up. A viewer's path has to carry that: what
+// waits for the pacer would not be what it looks like, live.
+func (s *Sender) chooseSpeed(now time.Time) timeline.Speed {
+	switch own := s.feed.layer.Bitrate(); {
+	case s.set.config.Node:
+		return nodeSpeed
+	case s.set.pace.perByte == 0, s.set.room != nil, own == 0:
+		return timeline.Fastest
+	default:
+		others := 0.0
+		for _, snd := range s.set.senders {
+			if snd != s && snd.mode != idle {
+				others += snd.feed.layer.Bitrate()
+			}
+		}
+		times := (s.set.paceRate(now)*pacedShare - others) / own
+		return max(leastSpeed, timeline.Speed(min(float64(timeline.Fastest), max(0, times*float64(timeline.Live)))))
+	}
+}
+
+// pacedShare is how much of the rate at which bursts leave is planned with: some of it goes
+// to headers.
+const pacedShare = 0.9
+
 // rebase goes on at packet p, behind a gap, as if it were live.
 func (s *Sender) rebase(now time.Time, p *cdn.Packet) {
-	as := max(s.liveTimestamp(now)-s.ticks(s.catchUp.early), s.feed.newestTS+1)
+	as := max(s.liveTimestamp(now)-uint64(s.catchUp.early), s.feed.newestTS+1)
 	s.timeline.Rebase(p.Timestamp, as)
 	s.reports.stale = true
 	s.enter(observing, onGap)
@@ -89,7 +122,8 @@ func (s *Sender) settle(now time.Time, p *cdn.Packet, at place) {
 		s.enter(observing, onKeyframe)
 		return
 	}
-	target := s.timeline.Converge(at.offset)
+	s.catchUp.speed = s.chooseSpeed(now)
+	target := s.timeline.Converge(at.offset, s.catchUp.speed)
 	if s.duration(target-p.Timestamp) <= ahead {
 		s.enter(live, onKeyframe)
 		return
@@ -102,14 +136,10 @@ func (s *Sender) settle(now time.Time, p *cdn.Packet, at place) {
 // due returns when p, which is in the ring, is to be sent.
 func (s *Sender) due(p *cdn.Packet) time.Time {
 	c := &s.catchUp
-	if !s.mode.isAhead() || s.mode == settling && int64(p.Timestamp-c.target) > 0 {
+	if !s.mode.isAhead() || s.mode == settling && int64(p.Timestamp-c.target) > 0 || s.snapshot.isFirst() {
 		return p.Arrival
 	}
-	rate := time.Duration(timeline.Rate)
-	if s.set.config.Node {
-		rate = nodeRate
-	}
-	return c.at.Add(s.duration(p.Timestamp-c.from) / rate)
+	return c.at.Add(s.takes(s.duration(p.Timestamp - c.from)))
 }
 
 // liveTimestamp returns the timestamp with which media captured now is sent.
@@ -131,12 +161,15 @@ func (s *Sender) ticks(d time.Duration) uint64 {
 	return uint64(d.Seconds() * float64(s.line.Track.Info().Codec.ClockRate))
 }
 
-// nextPacket returns the next packet that is due, or nil.
+// nextPacket returns the next packet that is due and may leave, or nil.
 func (s *Sender) nextPacket(now time.Time) *cdn.Packet {
+	if s.snapshot.next > 0 || s.snapshot.isFirst() {
+		return nil // that comes first
+	}
 	before := s.feed.cursor
 	p := s.feed.cursor.Next()
 	if !s.mode.isStarting() {
-		return p
+		return s.unlessPaced(now, p, before)
 	}
 	for p != nil && s.snapshot.has(p) {
 		before = s.feed.cursor
@@ -155,10 +188,30 @@ func (s *Sender) nextPacket(now time.Time) *cdn.Packet {
 		s.feed.cursor = before
 		return nil
 	}
+	if p = s.unlessPaced(now, p, before); p == nil {
+		return nil
+	}
 	if c := &s.catchUp; int64(p.Timestamp-c.newest) > 0 {
 		c.newest = p.Timestamp
 	}
 	return p
+}
+
+// inFrame reports whether the next packet continues a frame that was begun.
+func (s *Sender) inFrame() bool {
+	peek := s.feed.cursor
+	p := peek.Next()
+	return s.snapshot.next > 0 || p != nil && p.Timestamp == s.catchUp.newest && !p.FrameStart
+}
+
+// unlessPaced returns p. If that has to wait for the pacer, it goes back to the cursor and
+// returns nil.
+func (s *Sender) unlessPaced(now time.Time, p *cdn.Packet, before cdn.Cursor) *cdn.Packet {
+	if p == nil || s.mode.awaitsKeyframe() && !p.Keyframe || s.mayLeave(now) {
+		return p
+	}
+	s.shedding.paced, s.feed.cursor = true, before
+	return nil
 }
 
 // watchForBurst looks at the next packet while observing. One that comes ahead of its
@@ -203,7 +256,7 @@ func (s *Sender) ranDry(now time.Time) {
 	c := &s.catchUp
 	switch {
 	case s.mode == catchingUp && s.set.config.Node,
-		s.mode == settling && s.duration(c.target-c.from)/timeline.Rate <= now.Sub(c.at),
+		s.mode == settling && s.takes(s.duration(c.target-c.from)) <= now.Sub(c.at),
 		s.mode == observing && now.Sub(c.at) > observedFor:
 		s.enter(live, onEnd)
 	case s.mode == catchingUp:
@@ -215,16 +268,17 @@ func (s *Sender) ranDry(now time.Time) {
 // itself.
 func (s *Sender) observe(now time.Time, on event) {
 	c := &s.catchUp
-	c.early = max(0, s.duration(c.newest-c.from)/timeline.Rate-now.Sub(c.at))
+	c.early = uint32(s.ticks(max(0, s.takes(s.duration(c.newest-c.from))-now.Sub(c.at))))
 	c.at, c.from = now, c.newest
 	s.timeline.Resume(c.newest)
 	s.reports.stale = true
 	s.enter(observing, on)
 }
 
-// tryLeap gives up what is left to catch up with for a newer keyframe.
+// tryLeap gives up what is left to catch up with for a newer keyframe. A frame that was
+// begun goes to its end: some of it may wait for the pacer.
 func (s *Sender) tryLeap() {
-	if !s.mode.isAhead() {
+	if !s.mode.isAhead() || s.inFrame() {
 		return
 	}
 	newer := s.feed.layer.Newer(s.feed.cursor)

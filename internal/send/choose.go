@@ -130,13 +130,29 @@ func ranked(t *cdn.Track) []*cdn.Layer {
 	return all
 }
 
-// liveWithin is how lately something must have come of a layer that is live.
-const liveWithin = time.Second
+const (
+	// liveWithin is how lately something must have come of a layer that is live.
+	liveWithin = time.Second
+	// outlivedBy is how much later something has come of another layer of the track if
+	// the publisher has dropped the layer: all layers have the same frames.
+	outlivedBy = 500 * time.Millisecond
+)
 
 // isLive reports whether media of the layer comes.
 func isLive(now time.Time, l *cdn.Layer) bool {
 	p := l.Newest()
-	return p != nil && now.Sub(p.Arrival) < liveWithin
+	if p == nil || now.Sub(p.Arrival) >= liveWithin {
+		return false
+	}
+	if now.Sub(p.Arrival) < outlivedBy {
+		return true
+	}
+	for _, other := range l.Track().Layers() {
+		if o := other.Newest(); o != nil && o.Arrival.Sub(p.Arrival) >= outlivedBy {
+			return false
+		}
+	}
+	return true
 }
 
 // hasMedia reports whether media of the layer comes, or would if it were wanted.

@@ -9,12 +9,11 @@ import (
 
 	"github.com/deltacdn/delta/internal/rtp/feedback"
 	"github.com/deltacdn/delta/internal/rtp/ntp"
-	"github.com/deltacdn/delta/internal/send/slow"
 )
 
 // An Outcome is what the session has to do about the receiver's feedback.
 type Outcome struct {
-	// TooSlow says that the session is to be ended: see [slow.Breaker].
+	// TooSlow says that the session is to be ended: see package slow.
 	TooSlow bool
 	// Question asks for the time, if its Kind is not zero: see [AnswerTime].
 	Question feedback.Message
@@ -58,48 +57,29 @@ func (o *Outcome) read(all []feedback.Message, compound []byte) []feedback.Messa
 	return all
 }
 
-// judgeEvery is how often a receiver that sends no feedback is checked for
-// slowness.
-const judgeEvery = time.Second
-
-// A measure is what was taken away from a slow viewer: of two layers it is sent the lower
-// one, or its video is paused.
-type measure struct {
-	layer  string
-	paused bool
-}
-
-// handleNow handles messages about a sender (nil: all), decides what slow viewers
-// lose, and reports whether the session is to be ended as too slow.
+// handleNow handles messages about a sender (nil: all), fits what is sent to what they say,
+// and reports whether the session is to be ended as too slow.
 func (s *Set) handleNow(now time.Time, messages []feedback.Message, only *Sender) (tooSlow bool) {
-	var taken []measure // hardly ever any
 	s.mu.Lock()
 	senders := s.senders
 	if only != nil {
 		senders = []*Sender{only}
 	}
-	// While nothing is sent there is nothing to judge, and memory is not touched that is not
-	// in the processor's caches.
-	if s.handle(now, messages, senders) || now.Sub(s.judged) >= judgeEvery && !s.Idle(now) {
-		s.judged = now
-		for _, snd := range senders {
-			if snd.judge(now) == slow.Down {
-				taken = append(taken, snd.measure())
-			}
-		}
+	if s.handle(now, messages, senders) {
+		s.adapt(now, true)
 	}
 	tooSlow = s.breaker.Tripped()
+	changed := s.changes.pending != nil
 	s.mu.Unlock()
-	if tell := s.config.OnSlow; tell != nil {
-		for _, m := range taken {
-			tell(m.layer, m.paused)
-		}
+	if changed {
+		s.tellChanges()
 	}
 	return tooSlow
 }
 
-// handle gives each sender the messages that are about it, and reports whether any
-// is.
+// handle gives each sender the messages that are about it, and reports whether any is about
+// one, or about the path. Of all packets that are asked for again, those that were repaired
+// already come last.
 func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Sender) (concerned bool) {
 	if s.steady {
 		s.steady = false
@@ -108,22 +88,24 @@ func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Send
 		}
 	}
 	for i := range messages {
+		concerned = s.path.handle(now, &messages[i]) || concerned
 		for _, snd := range senders {
 			concerned = snd.handle(now, &messages[i]) || concerned
+		}
+	}
+	for _, snd := range senders {
+		if snd.repairs.repeats {
+			snd.repairs.repeats = false
+			snd.handleRepeats(now, messages)
 		}
 	}
 	return concerned
 }
 
-// measure returns the measure that was just taken.
-func (s *Sender) measure() measure {
-	return measure{s.target().Name(), s.mode.awaitsKeyframe()}
-}
-
 // handle handles a message if it is about this RTP stream, and reports whether it is.
 func (s *Sender) handle(now time.Time, m *feedback.Message) bool {
-	if m.SSRC != s.wire.out.SSRC && m.Kind != feedback.Estimate {
-		return false
+	if m.SSRC != s.wire.out.SSRC {
+		return s.handleRTX(now, m)
 	}
 	switch m.Kind {
 	case feedback.Report:
@@ -132,12 +114,20 @@ func (s *Sender) handle(now time.Time, m *feedback.Message) bool {
 		s.handleKeyframeRequest(now)
 	case feedback.Nack:
 		s.handleNack(now, m.Missing)
-	case feedback.Estimate:
-		if s.slow != nil {
-			s.slow.Estimate(now, m.Bitrate)
-		}
+	case feedback.Arrivals, feedback.Estimate: // about all senders: see path.handle
+		return false
 	case feedback.Time, feedback.SenderReport: // they describe media of the peer, not of this sender
 	}
+	return true
+}
+
+// handleRTX handles a message if it is about the retransmissions, and reports whether it
+// is.
+func (s *Sender) handleRTX(now time.Time, m *feedback.Message) bool {
+	if m.SSRC != s.wire.out.RTX || m.SSRC == 0 || m.Kind != feedback.Report {
+		return false
+	}
+	s.set.path.report(now, m, 0)
 	return true
 }
 
@@ -153,8 +143,8 @@ type inbox struct {
 // again.
 const maxInbox = 4 << 10
 
-// messageLen is what a message counts for, aside from the numbers of a NACK.
-const messageLen = 64
+// messageLen is what a message counts for, aside from what it holds of the datagram.
+const messageLen = 96
 
 // open says that Consume runs. The caller has the set's lock.
 func (i *inbox) open() {
@@ -171,11 +161,11 @@ func (i *inbox) leave(messages []feedback.Message) bool {
 		return false
 	}
 	for _, m := range messages {
-		n := messageLen + len(m.Missing)
+		n := messageLen + len(m.Missing) + len(m.Packet)
 		if i.bytes+n > maxInbox {
 			break
 		}
-		m.Missing = slices.Clone(m.Missing)
+		m.Missing, m.Packet = slices.Clone(m.Missing), slices.Clone(m.Packet)
 		i.messages = append(i.messages, m)
 		i.bytes += n
 	}
@@ -195,7 +185,9 @@ func (i *inbox) take() []feedback.Message {
 // are in its batch. Whether the viewer is slow is decided when the next feedback comes.
 func (s *Set) drainInbox(now time.Time) {
 	for left := s.inbox.take(); left != nil; left = s.inbox.take() {
-		s.handle(now, left, s.senders)
+		if s.handle(now, left, s.senders) {
+			s.adapt(now, true)
+		}
 	}
 	if at := s.sentAt.UnixNano(); !s.sentAt.IsZero() && at != s.idle.Load() {
 		s.idle.Store(at)

@@ -42,7 +42,7 @@ func (s *Sender) fill(p *cdn.Packet, src *source, seq uint64, ts uint32, again b
 	if seq < s.numbers.Highest() {
 		again = true // late, which changes as little as a repair does
 	}
-	if len(p.Extensions) > 0 || w.delays || named {
+	if len(p.Extensions) > 0 || w.delays || named || w.stamp.id != 0 {
 		s.extend(p, src, named, again)
 	}
 }
@@ -80,6 +80,9 @@ func (s *Sender) writeExtensions(e *extensions, p *cdn.Packet, src *source, name
 	if named {
 		e.addText(w.out.mid, w.out.Mid)
 		e.addText(w.out.rid, s.rid) // layers are told apart by it (RFC 8853)
+	}
+	if st := &w.stamp; st.id != 0 {
+		e.add(st.id, st.data[:st.n])
 	}
 }
 

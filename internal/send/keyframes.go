@@ -31,7 +31,7 @@ func (s *Sender) handleKeyframeRequest(now time.Time) {
 		k.passed = now
 		s.feed.layer.RequestKeyframe()
 	case !k.budget.Due().IsZero():
-		s.line.Track.Stream().WakeAt(k.budget.Due())
+		s.set.wakeAt(k.budget.Due())
 	}
 }
 

@@ -39,8 +39,8 @@ func (s *Set) BoundChanged() {
 func (s *Set) chooseNow() {
 	for _, snd := range s.senders {
 		if snd.video {
-			snd.next.check, snd.next.held = time.Time{}, false
-			snd.line.Track.Stream().WakeAt(time.Now())
+			snd.next.check = time.Time{}
+			s.wakeAt(time.Now())
 		}
 	}
 }

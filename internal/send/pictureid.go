@@ -45,18 +45,38 @@ func (st *pictureIDs) switched(s *Sender, src *source, p *cdn.Packet) {
 	}
 }
 
-// apply returns the payload to send for p, and notes the picture IDs of the newest packet.
-func (st *pictureIDs) apply(s *Sender, p *cdn.Packet, newest bool) []byte {
+// pictureShift returns what is added to the picture IDs of a source's packet that is sent as
+// number seq, and whether that is anything.
+func (s *Sender) pictureShift(src *source, seq uint64) (by codec.Picture, moved bool) {
+	if s.pictures == nil {
+		return by, false
+	}
+	by, moved = src.shift, src.shifted
+	if s.pictures.Counted {
+		if left := s.numbers.Left(seq); left > 0 {
+			by.ID, moved = by.ID-int32(left), true
+		}
+	}
+	return by, moved
+}
+
+// apply returns the payload to send for p as number seq, and notes the picture IDs of the
+// newest packet.
+func (st *pictureIDs) apply(s *Sender, p *cdn.Packet, seq uint64, newest bool) []byte {
 	payload := p.Payload
-	if s.pictures == nil || len(s.line.Track.Layers()) < 2 || s.rid != "" {
+	layers := len(s.line.Track.Layers()) > 1
+	if s.pictures == nil || s.rid != "" || !layers && !s.numbers.Cut() {
 		return payload
 	}
-	if src := s.feed.source; src.shifted {
+	if by, moved := s.pictureShift(s.feed.source, seq); moved {
 		s.wire.scratch = append(s.wire.scratch[:0], payload...)
 		payload = s.wire.scratch
-		s.pictures.Shift(payload, src.shift)
+		s.pictures.Shift(payload, by)
 	}
-	if last, ok := s.pictures.Read(payload); ok && newest {
+	if !newest || !layers {
+		return payload
+	}
+	if last, ok := s.pictures.Read(payload); ok {
 		st.last = last
 	}
 	return payload

@@ -19,9 +19,16 @@ const (
 	uriPlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 )
 
+// The feedback that has a part in what is decided here.
+const (
+	fbNack      = "nack"
+	fbEstimate  = "goog-remb"
+	fbTransport = "transport-cc"
+)
+
 // answered is the feedback that a viewer may send. [AnswerTime] makes the answer to
 // rrtr.
-var answered = []string{"nack", "nack pli", "ccm fir", "goog-remb", "rrtr"}
+var answered = []string{fbNack, "nack pli", "ccm fir", fbEstimate, "rrtr"}
 
 // A Line is one m-section of what is sent: a track and how the receiver wants
 // its packets.
@@ -29,6 +36,7 @@ type Line struct {
 	Track *cdn.Track
 	PT    uint8
 	RTX   uint8 // payload type of retransmissions; 0: none
+	RED   uint8 // payload type with redundancy (RFC 2198), in which all is sent; 0: none
 	Mid   string
 }
 
@@ -154,9 +162,49 @@ func common(m *sdp.Media, t *cdn.Track) (sdp.Codec, bool) {
 	return m.Nearest(want.Codec)
 }
 
+// AddSignals accepts the feedback by which a viewer tells how its path takes what it is
+// sent, and the header extensions that it needs for that, where the offer has both: it is
+// for sessions that can write them ([Sender.Bind]). They are, by format,
+//   - transport-cc, with transport-wide sequence numbers
+//     (draft-holmer-rmcat-transport-wide-cc-extensions-01);
+//   - abs-send-time, where goog-remb is accepted (draft-alvestrand-rmcat-remb-03). For
+//     formats without goog-remb, which mostly are sound, no receiver reads it.
+//
+// Neither is accepted for a format whose packets may have to be repeated under the same
+// number, since it has NACKs but no RTX (RFC 4588): what they say is new in each
+// transmission, and SRTP must not seal two headers under one number (RFC 3711 section 9.1;
+// with AES-GCM that gives away the key of authentication). Repairs are worth more than
+// the better estimate.
+//
+// Browsers differ in which m-sections they offer them for: Firefox has offered
+// transport-cc for video alone. What is not accepted is not numbered, so that it cannot
+// count as lost.
+func (p *Plan) AddSignals() {
+	for i := range p.Choices {
+		c := &p.Choices[i]
+		has := func(fb, uri string) bool {
+			id, _ := c.Extension(uri)
+			return id != 0 && slices.Contains(c.Codec.Feedback, fb)
+		}
+		if c.Codec.RTX == 0 && slices.Contains(c.Codec.Feedback, fbNack) {
+			continue
+		}
+		if has(fbTransport, sdp.URITransportCC) {
+			c.Feedback = append(slices.Clip(c.Feedback), fbTransport)
+			c.Extensions = append(slices.Clip(c.Extensions), sdp.URITransportCC)
+		}
+		if has(fbEstimate, sdp.URIAbsSendTime) {
+			c.Extensions = append(slices.Clip(c.Extensions), sdp.URIAbsSendTime)
+		}
+	}
+}
+
 func (p *Plan) add(m *sdp.Media, c sdp.Codec, t *cdn.Track) {
-	wanted := append(slices.Clone(t.Info().Extensions), uriPlayoutDelay, uriMid)
-	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, Mid: strings.Clone(m.Mid)})
+	wanted := append(sdp.Travelling(t.Info().Extensions), uriPlayoutDelay, uriMid)
+	if !c.PrefersRED && !slices.Contains(t.Info().Extensions, sdp.URIRedundant) {
+		c.RED = 0 // it takes twice the bits: somebody has to want it
+	}
+	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, RED: c.RED, Mid: strings.Clone(m.Mid)})
 	p.Choices = append(p.Choices, sdp.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/deltacdn/delta/internal/rtp/feedback"
 	"github.com/deltacdn/delta/internal/rtp/seqnum"
 	"github.com/deltacdn/delta/internal/send/budget"
+	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
 // repairs is what may be sent again, and has to be.
@@ -17,6 +18,7 @@ type repairs struct {
 	owed        *owed // nil: nothing was asked for yet before it was here
 	budget      *budget.Budget
 	rtxSeq      uint16
+	repeats     bool // packets that were repaired already were asked for
 }
 
 // owed has source numbers of packets that were asked for before they were here, by number
@@ -36,88 +38,174 @@ func (o *owed) remove(seq uint64) bool {
 }
 
 // repairBudget is what may be sent again: as much as is asked for, to a receiver that asks
-// for many.
-func repairBudget(many bool) budget.Config {
-	if many {
-		return budget.Config{Share: 1, Burst: 1 << 20}
+// for many. What a node asks for again it has not got.
+func repairBudget(c Config) budget.Config {
+	if c.servesMany() {
+		return budget.Config{Share: 1, Burst: 1 << 20, Twice: true, Exact: c.Node}
 	}
 	return budget.Config{}
 }
 
-// account tells the budget and the detector what was sent since the last time.
+// account tells the budget and the path what was sent since the last time.
 func (s *Sender) account(now time.Time) {
+	s.tellPlain(now)
 	n := s.repairs.unaccounted
 	if n == 0 {
 		return
 	}
 	s.repairs.unaccounted = 0
 	s.repairs.budget.Sent(now, n)
-	if s.slow != nil {
-		s.slow.Sent(now, n)
-	}
 }
 
 // A repair is a packet that was asked for again, as it was sent.
 type repair struct {
-	packet *cdn.Packet
-	source *source
-	seq    uint64
-	ts     uint32
+	packet  *cdn.Packet
+	source  *source
+	segment uint32 // of the timeline
+	from    uint64 // the packet's number in its source
+	seq     uint64
+	ts      uint32
 }
 
-// handleNack answers a NACK from the ring.
+// handleNack answers a NACK from the ring, but for packets that were repaired already:
+// handleRepeats does that when all that is asked for at once was looked through, so that
+// they take nothing from packets that are asked for the first time.
 func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
-	if s.wire.out.To == nil {
+	s.set.path.nack(missing)
+	if s.wire.out.To == nil || !s.wire.repeats() {
 		return
 	}
 	highest := s.numbers.Highest()
 	missing.Range(func(seq uint16) bool {
-		if r, ok := s.findRepair(now, seqnum.NearSeq(highest, seq)); ok {
-			s.repair(now, r)
+		r, ok := s.findAsked(seqnum.NearSeq(highest, seq))
+		switch {
+		case !ok:
+		case s.repairs.budget.Repaired(r.from):
+			s.repairs.repeats = true
+		case s.findRepair(now, &r):
+			s.repair(now, &r)
 		}
 		return true
 	})
 }
 
-// findRepair returns the packet that was sent as number seq. It returns false for one
-// that was never meant for this receiver. A packet that is not here will be sent when it
-// comes, as any other. One that came here less than a round trip ago was asked for before
-// the receiver can have missed it.
-func (s *Sender) findRepair(now time.Time, seq uint64) (r repair, ok bool) {
-	from, source, ok := s.numbers.Source(seq)
-	if !ok {
-		return r, false
+// handleRepeats answers what handleNack has left of messages.
+func (s *Sender) handleRepeats(now time.Time, messages []feedback.Message) {
+	for i := range messages {
+		if m := &messages[i]; m.Kind == feedback.Nack && m.SSRC == s.wire.out.SSRC {
+			m.Missing.Range(func(seq uint16) bool {
+				s.repairAgain(now, seq)
+				return true
+			})
+		}
 	}
-	p := from.source.layer.Lookup(source)
+}
+
+// repairAgain repairs a packet that was repaired before now.
+func (s *Sender) repairAgain(now time.Time, seq uint16) {
+	r, ok := s.findAsked(seqnum.NearSeq(s.numbers.Highest(), seq))
+	b := s.repairs.budget
+	if ok && b.Repaired(r.from) && !b.RepairedNow(now, r.from) && s.findRepair(now, &r) {
+		s.repair(now, &r)
+	}
+}
+
+// findAsked returns what is known of the packet that was sent as number seq without looking
+// at the ring. It returns false for one that was never meant for this receiver.
+func (s *Sender) findAsked(seq uint64) (r repair, ok bool) {
+	from, source, ok := s.numbers.Source(seq)
+	return repair{source: from.source, segment: from.segment, from: source, seq: seq}, ok
+}
+
+// findRepair finds the packet of r, and reports whether it can be sent now. A packet that
+// is not here will be sent when it comes, as any other. One that came here less than a round
+// trip ago was asked for before the receiver can have missed it. One that came little longer
+// ago may be on its way, if packets overtake one another there.
+func (s *Sender) findRepair(now time.Time, r *repair) bool {
+	p := r.source.layer.Lookup(r.from)
 	if p == nil {
 		if s.repairs.owed == nil {
 			s.repairs.owed = new(owed)
 		}
-		s.repairs.owed.add(source)
-		return r, false
+		s.repairs.owed.add(r.from)
+		return false
 	}
-	ts, ok := s.timeline.Sent(from.segment, p.Timestamp)
-	if !ok || now.Sub(p.Arrival) < s.reports.minRTT {
-		return r, false
+	ts, ok := s.timeline.Sent(r.segment, p.Timestamp)
+	if least := s.reports.minRTT; !ok || now.Sub(p.Arrival) < least+s.repairs.budget.Reordering.Wait(least) {
+		return false
 	}
-	return repair{packet: p, source: from.source, seq: seq, ts: uint32(ts)}, true
+	if s.numbers.Void(r.seq) {
+		p = emptied(p)
+	}
+	r.packet, r.ts = p, uint32(ts)
+	return true
 }
 
 // repair sends a packet again if the budget allows. If an earlier repair of it was lost,
-// it is sent twice: another loss would cost much.
-func (s *Sender) repair(now time.Time, r repair) {
-	b, p := s.repairs.budget, r.packet
-	again := b.Again(p.Seq) || s.set.config.servesMany()
-	if !b.Allow(now, p.Seq, len(p.Payload), s.reports.minRTT) {
-		return
+// it may be sent twice: another loss would cost much.
+func (s *Sender) repair(now time.Time, r *repair) {
+	first := !s.repairs.budget.Repaired(r.from)
+	copies := s.mayRepair(now, r)
+	if first && copies > 0 && !cameLate(r) {
+		s.repairs.budget.Reordering.Repaired()
 	}
-	s.resend(r)
-	if s.slow != nil && !b.Opening(now) { // all lose much at first
-		s.slow.Nacked(now, 1) // a request that is refused tells nothing
+	for range copies {
+		s.resend(now, *r, bwe.Repair)
 	}
-	if again && b.Plenty(now) {
-		s.resend(r)
+}
+
+// cameLate reports whether a packet came here later than the one behind it. The receiver
+// missed it then, and may have got it since, whatever its own path does.
+func cameLate(r *repair) bool {
+	next := r.source.layer.Lookup(r.from + 1)
+	return next != nil && next.Index < r.packet.Index
+}
+
+// mayRepair returns how many copies of a packet may be sent now.
+func (s *Sender) mayRepair(now time.Time, r *repair) (copies int) {
+	return s.repairs.budget.Allow(now, budget.Request{
+		Seq: r.from, Bytes: len(r.packet.Payload), RTT: s.repeatAfter(), Room: s.set.repairRoom(now, s.set.path.carries(now)),
+	})
+}
+
+// rttError is how much too long a measured round trip may be.
+const rttError = time.Millisecond
+
+// repeatAfter returns how long after a repair the next one of the same packet is sent at
+// the earliest: a round trip; 0: that is not known. What a node asks for again it is sent as
+// soon as it can have missed the repair.
+func (s *Sender) repeatAfter() time.Duration {
+	if s.set.config.Node {
+		return s.reports.minRTT
 	}
+	return max(0, s.reports.minRTT-rttError, s.repairs.budget.RTT()-rttError)
+}
+
+// measureReordering takes what a report says of so many packets sent since the one before:
+// the part of 256 that is lost, rounded down.
+func (s *Sender) measureReordering(sent uint64, part uint8) {
+	switch {
+	case s.wire.out.RTX == 0: // repairs count as received
+	case s.set.config.Node: // it measures reordering itself
+	case part == 0:
+		s.repairs.budget.Reordering.Reported(0)
+	default:
+		s.repairs.budget.Reordering.Reported(float64(sent) * (float64(part) + 0.5) / 256)
+	}
+}
+
+// repairRoom returns how many bytes a second a path that carries rate, in bits a second,
+// carries beside what all senders send now. If rate is 0, it is not known, nor in the
+// second after a step down: what was sent lately is no measure of what is sent now.
+func (s *Set) repairRoom(now time.Time, rate float64) float64 {
+	if rate == 0 || s.adaptation != nil && now.Sub(s.adaptation.fell) < budget.Lately {
+		return budget.Unknown
+	}
+	room := rate / 8
+	for _, snd := range s.senders {
+		room -= snd.repairs.budget.Rate(now)
+	}
+	return room
 }
 
 // repairOwed sends p, which has just been sent, a second time if it was asked for before
@@ -127,30 +215,41 @@ func (s *Sender) repairOwed(now time.Time, p *cdn.Packet, seq uint64, ts uint32)
 		return
 	}
 	s.account(now)
-	if s.repairs.budget.Allow(now, p.Seq, len(p.Payload), s.reports.minRTT) {
-		s.resend(repair{packet: p, source: s.feed.source, seq: seq, ts: ts})
+	r := repair{packet: p, source: s.feed.source, from: p.Seq, seq: seq, ts: ts}
+	if s.mayRepair(now, &r) > 0 {
+		s.resend(now, r, bwe.Repair)
 	}
 }
 
-// resend writes a packet again as it was, by RTX (RFC 4588 section 4) where that was
-// negotiated. Without RTX other bytes under the same number would give away the keys
-// (RFC 3711 section 9.1).
-func (s *Sender) resend(r repair) {
+// resend writes a packet again, as a repair or as padding: by RTX (RFC 4588 section 4)
+// where that was negotiated, and else as it was. Without RTX other bytes under the same
+// number would give away the keys (RFC 3711 section 9.1).
+func (s *Sender) resend(now time.Time, r repair, what bwe.Flag) {
 	w, p := &s.wire, r.packet
+	if !w.repeats() {
+		return
+	}
+	if w.stamped {
+		w.stamp = s.nextStamp(now)
+	}
 	s.fill(p, r.source, r.seq, r.ts, true)
 	w.scratch = binary.BigEndian.AppendUint16(w.scratch[:0], uint16(r.seq))
 	w.scratch = append(w.scratch, p.Payload...)
 	payload := w.scratch[2:]
-	if r.source.shifted {
-		s.pictures.Shift(payload, r.source.shift)
+	if by, moved := s.pictureShift(r.source, r.seq); moved && len(payload) > 0 {
+		s.pictures.Shift(payload, by)
 	}
 	if w.out.RTX != 0 {
 		s.makeRTX()
 		payload = w.scratch
 	}
 	if n, err := s.write(payload); err == nil {
-		s.repairs.budget.Spend(n)
+		s.set.pace.repeated(now, n)
+		if what == bwe.Repair {
+			s.repairs.budget.Spend(now, n)
+		}
 		s.reports.repaired(n)
+		s.transmitted(now, n, what)
 	}
 }
 

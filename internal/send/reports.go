@@ -19,10 +19,11 @@ type reports struct {
 	packets, octets uint64 // sent for the first time; octets of payload (RFC 3550 section 6.4.1)
 	wire            uint64 // bytes of all packets, repairs included, as they are sent
 	repairs         uint64 // packets sent again
-	stale           bool   // a span has begun since the last sender report
+	told            flow   // what the set's path has heard of
 
 	at    time.Time // of the last sender report
 	stamp uint32    // the middle bits of its NTP time
+	stale bool      // a span has begun since the last sender report
 	clock cdn.Clock // that it told of
 
 	loss    float64       // share lost, as last reported
@@ -30,6 +31,9 @@ type reports struct {
 	rtt     time.Duration // the last sample
 	minRTT  time.Duration // the lowest sample, which rises slowly
 }
+
+// A flow is packets, and their bytes as they are sent.
+type flow struct{ packets, bytes uint64 }
 
 // sent notes a packet that was sent for the first time.
 func (r *reports) sent(payload, wire int) {
@@ -63,16 +67,18 @@ func (r *reports) measured(rtt time.Duration) {
 }
 
 // received takes a report block (RFC 3550 section 6.4.1). It returns how many packets
-// were sent since the block before.
-func (r *reports) received(now time.Time, m *feedback.Message) (sent uint64) {
+// were sent since the block before, and the round trip by the last sender report; 0: the
+// block tells none.
+func (r *reports) received(now time.Time, m *feedback.Message) (sent uint64, rtt time.Duration) {
 	if m.LastSR != 0 && m.LastSR == r.stamp {
 		delay := time.Duration(m.Delay) * time.Second / 65536
-		r.measured(now.Sub(r.at) - delay)
+		rtt = max(0, now.Sub(r.at)-delay)
+		r.measured(rtt)
 	}
 	r.loss = float64(m.Lost) / 256
 	sent = r.packets - r.covered
 	r.covered = r.packets
-	return sent
+	return sent, rtt
 }
 
 // differ reports whether two clocks tell different times.
@@ -107,15 +113,19 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 	})
 }
 
-// handleReport handles a report block. Its loss goes to the sender's detector, and to the
+// handleReport handles a report block. It goes to the set's path, and its loss to the
 // session's breaker: that counts the loss of sound, or of video while no sound is sent.
 func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
-	sent := s.reports.received(now, m)
-	if s.slow != nil {
-		s.slow.Report(now, s.reports.loss)
+	sent, rtt := s.reports.received(now, m)
+	s.set.path.report(now, m, rtt)
+	if s.wire.out.To != nil {
+		s.repairs.budget.Measured(rtt)
+		s.measureReordering(sent, m.Lost)
 	}
 	switch {
 	case s.video && s.set.sendsSound(now):
+	case s.halted == noVideo: // and there is nothing else
+		s.set.breaker.Report(now, 1)
 	case sent == 0:
 		s.set.breaker.Skip(now)
 	default:

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/deltacdn/delta/internal/send/allot"
 )
 
 // A receiver by TCP is slow where its connection takes less than the stream has. Then its
@@ -26,12 +28,8 @@ func (s *Set) ConsumeWhile(room func() bool, now time.Time, to RTPWriter) []rtcp
 	s.mu.Unlock()
 	reports := s.Consume(now, to)
 	s.change()
-	skipped := s.skipped
-	s.room, s.skipped = nil, nil
+	s.room = nil
 	s.mu.Unlock()
-	for _, m := range skipped {
-		s.config.OnSlow(m.layer, m.paused)
-	}
 	return reports
 }
 
@@ -48,7 +46,7 @@ func (s *Sender) skip(now, resume time.Time) {
 	}
 	s.shedding.skips++
 	s.leaveOut(now, resume)
-	if s.set.config.OnSlow != nil && s.video {
-		s.set.skipped = append(s.set.skipped, measure{s.feed.layer.Name(), true})
+	if s.video {
+		s.set.note(Change{Layer: s.feed.layer.Name(), Mode: allot.Paused, Lower: true, Reason: allot.Backlog})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/deltacdn/delta/internal/rtp/codec"
 	"github.com/deltacdn/delta/internal/send/budget"
 	"github.com/deltacdn/delta/internal/send/rewrite"
-	"github.com/deltacdn/delta/internal/send/slow"
+	"github.com/deltacdn/delta/internal/send/thin"
 	"github.com/deltacdn/delta/internal/send/timeline"
 )
 
@@ -25,9 +25,10 @@ type Sender struct {
 	// none, or if layers are never switched.
 	descriptor uint8
 	video      bool
-	known      int // how many layers the track had at first
+	known      uint16 // how many layers the track had at first
 
 	mode     mode
+	thinned  bool // filter is set
 	repairs  repairs
 	wire     wire
 	reports  reports
@@ -42,7 +43,8 @@ type Sender struct {
 	pictureID pictureIDs
 	shedding  shedding
 	keyframes keyframeRequests
-	slow      *slow.Detector // nil for sound, and for nodes
+	filter    *thin.Filter // of the frames that are sent; nil: all are
+	halted    halt
 }
 
 // feed is where packets come from.
@@ -77,23 +79,19 @@ func newSender(s *Set, l *Line, layer *cdn.Layer, rid string) *Sender {
 	if rid != "" {
 		descriptor = 0
 	}
-	snd := &Sender{
-		set: s, line: l, rid: rid, video: info.Kind == cdn.Video, known: len(l.Track.Layers()),
+	return &Sender{
+		set: s, line: l, rid: rid, video: info.Kind == cdn.Video, known: uint16(len(l.Track.Layers())),
 		pictures: codec.PicturesFor(info.Codec.MimeType), descriptor: descriptor,
 		feed:    feed{layer: layer, release: s.claim(layer)},
-		repairs: repairs{budget: budget.New(repairBudget(s.config.servesMany()))},
+		repairs: repairs{budget: budget.New(repairBudget(s.config))},
 	}
-	if snd.video && !s.config.Node {
-		snd.slow = slow.New(s.config.Slow)
-	}
-	return snd
 }
 
 // steady reports whether the next packets are sent as the last ones were, and nothing
 // else is to be done.
 func (s *Sender) steady() bool {
 	return s.mode == live && s.wire.out.To != nil && s.next.layer == nil &&
-		s.reports.packets > 0 && !s.reports.stale && s.shedding.behind <= late
+		s.reports.packets > 0 && !s.reports.stale && s.shedding.behind <= late && !s.shedding.paced
 }
 
 // fastPath sends what has come, in a steady state. It returns false where the sender
@@ -105,10 +103,13 @@ func (s *Sender) fastPath(now time.Time) bool {
 		return false
 	}
 	for ; p != nil; p = c.Next() {
-		if c.Lost() != s.feed.lost {
+		if c.Lost() != s.feed.lost || !s.mayLeave(now) {
 			return false
 		}
 		s.feed.cursor = c
+		if s.thinned && !s.passes(now, p) {
+			continue
+		}
 		s.send(now, p)
 	}
 	return true
@@ -119,8 +120,12 @@ func (s *Sender) dueAt(now time.Time) time.Time {
 	switch {
 	case s.mode == idle || s.wire.out.To == nil:
 		return time.Time{}
+	case s.halted != goesOn: // the set wakes itself: see planAdaptation
+		return time.Time{}
 	case s.shedding.held:
 		return now.Add(roomTick)
+	case s.shedding.paced:
+		return s.set.pace.dueAt()
 	case s.mode.awaitsKeyframe() && !s.wait.asked:
 		return s.wait.askAt
 	case !s.mode.awaitsKeyframe() && !s.keyframes.budget.Due().IsZero():
@@ -139,11 +144,13 @@ func (s *Sender) advance(now time.Time) {
 	if s.wire.out.To == nil {
 		return
 	}
+	waited := s.shedding.paced
+	s.shedding.paced = false
 	s.showSnapshot(now)
 	s.chooseLayer(now)
 	s.trySwitch(now)
 	s.tryLeap()
-	s.shed(now)
+	s.shed(now, waited)
 	s.ask(now)
 	s.askOwed(now)
 	for s.hasRoom() {
@@ -152,11 +159,12 @@ func (s *Sender) advance(now time.Time) {
 			break
 		}
 		s.checkLost(now)
-		if s.mode.awaitsKeyframe() && !s.beginWith(now, p) {
+		if s.mode.awaitsKeyframe() && !s.beginWith(now, p) || s.thinned && !s.passes(now, p) {
 			continue
 		}
 		s.send(now, p)
 	}
+	s.dropFilter()
 	if s.mode != live && !s.shedding.held {
 		s.shedding.served = s.feed.layer.Live()
 	}
@@ -179,7 +187,7 @@ func (s *Sender) checkLost(now time.Time) {
 // beginWith begins with p if that is the keyframe that was waited for, and reports
 // whether it is to be sent.
 func (s *Sender) beginWith(now time.Time, p *cdn.Packet) bool {
-	if !p.Keyframe {
+	if !p.Keyframe || s.halted != goesOn {
 		return false
 	}
 	if p.Arrival.Before(s.wait.resume) {
@@ -207,8 +215,12 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	case s.feed.source != nil:
 		*next = *s.feed.source
 	}
-	s.feed.layer, s.feed.source = l, next
-	s.sendLead(now, p, at.as)
+	s.feed.layer, s.feed.source, s.halted = l, next, goesOn
+	if a := s.set.adaptation; a != nil {
+		a.probe.kept = nil // there is something newer
+	}
+	s.restartFilter(p)
+	s.sendPrefix(now, p, at.as)
 	s.startSpan(p, at.as)
 	s.settle(now, p, at)
 }
@@ -220,12 +232,12 @@ func (s *Sender) startSpan(p *cdn.Packet, as uint64) {
 	s.reports.stale = true
 }
 
-// sendLead sends the packets that belong ahead of keyframe p, with timestamp as.
-func (s *Sender) sendLead(now time.Time, p *cdn.Packet, as uint64) {
+// sendPrefix sends the packets that belong ahead of keyframe p, with timestamp as.
+func (s *Sender) sendPrefix(now time.Time, p *cdn.Packet, as uint64) {
 	if !s.video {
 		return
 	}
-	all := s.feed.layer.Lead(p)
+	all := s.feed.layer.Prefix(p)
 	for i, q := range all {
 		if i == 0 || q.Seq != all[i-1].Seq+1 || q.Timestamp != all[i-1].Timestamp {
 			s.startSpan(q, as)
@@ -243,8 +255,14 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	}
 	ts := s.timeline.At(p.Timestamp)
 	newest := seq > before
+	if s.wire.stamped {
+		s.wire.stamp = s.nextStamp(now)
+	}
 	s.fill(p, s.feed.source, seq, uint32(ts), false)
-	payload := s.pictureID.apply(s, p, newest)
+	payload := s.pictureID.apply(s, p, seq, newest)
+	if s.wire.red != 0 {
+		payload = s.redundant(p, payload)
+	}
 	if newest {
 		s.feed.newestTS = ts
 	}
@@ -259,7 +277,11 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 			s.keyframes.budget.Keyframe(now)
 		}
 	}
+	s.set.pace.sent(now, n, !s.video)
 	s.repairs.unaccounted += n
 	s.reports.sent(len(payload), n)
+	if s.wire.stamped {
+		s.transmitted(now, n, s.flag())
+	}
 	s.repairOwed(now, p, seq, uint32(ts))
 }

@@ -10,12 +10,15 @@
 //     the sender that it is about, with the time, after it has told what was sent until then
 //     (Sender.account).
 //   - Which layer does a viewer get? Sender.chooseLayer says so as bitrates and limits
-//     change, and Sender.judge as the path does. Both call Sender.switchTo or Sender.pause.
+//     change, and Sender.obey as the path does: see adaptation. Both call Sender.switchTo.
 //   - When does a packet leave? Sender.nextPacket holds the cursor back until a packet is
-//     due, and Sender.dueAt says when that is. Media stay in the ring meanwhile.
+//     due, and the pacer lets it leave. Sender.dueAt says when that is. Media stay in
+//     the ring meanwhile.
 package send
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +26,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/slow"
 )
 
@@ -46,11 +50,19 @@ type Config struct {
 	Start Start
 	// Playout, if not nil, goes out with each video packet.
 	Playout *PlayoutDelay
-	// Slow bounds what is done about viewers whose path is too narrow for the stream.
-	Slow slow.Config
-	// OnSlow is told each time that a slow viewer gets a lower layer, or its video is
-	// paused. It must not block.
-	OnSlow func(layer string, paused bool)
+	// Patience is how many seconds of overload a session outlives: see package slow. If
+	// zero, 30 s.
+	Patience time.Duration
+	// Policy makes what chooses a viewer's video by the viewer's path, for each viewer anew.
+	// If nil, it is an [allot.Adaptive] that begins with the best layer.
+	Policy func() allot.Policy
+	// OnAdapt is told each step that a policy takes, in their order, and that a receiver by
+	// TCP takes less than there is. It must not block.
+	OnAdapt func(Change)
+	// StartRate is what a viewer's path is taken to carry until there is feedback, in bits
+	// a second: what comes at once, as keyframes do, leaves no faster. It is at least twice
+	// the bitrate of what is sent. If zero, nothing is held back, now or later.
+	StartRate float64
 	// OnShed is told each time that the receiver loses something because this
 	// node is behind. It must not block.
 	OnShed func()
@@ -84,23 +96,27 @@ type Set struct {
 	steady    bool
 	started   bool
 	closed    bool
+	wide      wideNumbers
 	nextCheck time.Time
 	senders   []*Sender
-	to        RTPWriter    // while Consume runs, if it was given one
-	sentAt    time.Time    // when media last went out
+	to        RTPWriter // while Consume runs, if it was given one
+	sentAt    time.Time // when media last went out
+	pace      pacer
 	idle      atomic.Int64 // sentAt, for Idle, in Unix nanoseconds
 	inbox     inbox
 	few       [2]*Sender // the first of senders
 
-	reports   []rtcp.Packet // that Consume returns
-	wanted    []string      // layers, by a node; nil: all
-	rechecked time.Time     // when it was last checked that those have media
-	judged    time.Time     // when the receiver was last checked for slowness
-	breaker   slow.Breaker
-	first     firstFrame
-	config    Config      // static, but for CatchUp and SetLayer
-	room      func() bool // while ConsumeWhile runs: whether video may be sent; nil: it may
-	skipped   []measure   // by senders for lack of room: ConsumeWhile tells of it, without the lock
+	serveMe    func(at time.Time) // see ServeBy; nil: the stream's consumers are woken
+	path       *path              // nil: nobody is told
+	adaptation *adaptation        // nil: of a node, without video, or not prepared yet
+	changes    changes
+	reports    []rtcp.Packet // that Consume returns
+	wanted     []string      // layers, by a node; nil: all
+	rechecked  time.Time     // when it was last checked that those have media
+	breaker    slow.Breaker
+	first      firstFrame
+	config     Config      // static, but for CatchUp and SetLayer
+	room       func() bool // while ConsumeWhile runs: whether video may be sent; nil: it may
 }
 
 // New returns a Set without senders.
@@ -111,7 +127,7 @@ func New(c Config) *Set {
 	c.Start = c.Start.withDefaults()
 	s := &Set{config: c}
 	if !c.Node {
-		s.breaker = slow.NewBreaker(c.Slow)
+		s.breaker = slow.NewBreaker(c.Patience)
 	}
 	s.senders = s.few[:0]
 	return s
@@ -130,13 +146,37 @@ func (s *Set) Add(l *Line, layer *cdn.Layer, rid string) *Sender {
 	defer s.mu.Unlock()
 	snd := newSender(s, l, layer, rid)
 	s.senders = append(s.senders, snd)
+	slices.SortStableFunc(s.senders, func(a, b *Sender) int { // sound goes first
+		return cmp.Compare(a.line.Track.Info().Kind, b.line.Track.Info().Kind)
+	})
 	return snd
+}
+
+// ServeBy gives the set what has Consume called at a time, though nothing may come until
+// then. It must neither block nor call the set. Without it all consumers of the stream are
+// woken.
+func (s *Set) ServeBy(serveMe func(at time.Time)) {
+	s.change()
+	defer s.mu.Unlock()
+	s.serveMe = serveMe
+}
+
+// wakeAt has Consume called at a time.
+func (s *Set) wakeAt(at time.Time) {
+	switch {
+	case s.serveMe != nil:
+		s.serveMe(at)
+	case len(s.senders) > 0: // all are of one stream
+		s.senders[0].line.Track.Stream().WakeAt(at)
+	}
+	s.checkBy(at)
 }
 
 // Warm asks for the keyframes that will be needed, while the receiver is connecting.
 func (s *Set) Warm() {
 	s.change()
 	defer s.mu.Unlock()
+	s.prepare(time.Now())
 	for _, snd := range s.senders {
 		if snd.video {
 			snd.findOpening(time.Now())
@@ -156,7 +196,10 @@ func (s *Set) Start() {
 	s.change()
 	defer s.mu.Unlock()
 	now := time.Now()
+	s.prepare(now)
+	s.startEstimating(now)
 	s.started = true
+	s.repace(now)
 	for _, snd := range s.senders {
 		if snd.mode != idle {
 			snd.start(now)
@@ -168,25 +211,44 @@ func (s *Set) Start() {
 // due. They are valid until the next call. If to is not nil, media goes there, and not where
 // the senders are bound to.
 func (s *Set) Consume(now time.Time, to RTPWriter) []rtcp.Packet {
+	reports, changed := s.consume(now, to)
+	if changed {
+		s.tellChanges()
+	}
+	return reports
+}
+
+// consume is Consume. It also reports whether there are changes to be told.
+func (s *Set) consume(now time.Time, to RTPWriter) (reports []rtcp.Packet, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.to = to
-	defer func() { s.to = nil }()
 	s.inbox.open()
-	defer s.drainInbox(now)
-	if s.fastPath(now) {
-		return nil
+	if !s.fastPath(now) {
+		reports = s.advance(now)
 	}
+	s.drainInbox(now)
+	s.to = nil
+	return reports, s.changes.pending != nil
+}
+
+// advance does what is due, and sends what has come.
+func (s *Set) advance(now time.Time) []rtcp.Packet {
 	s.reports = s.reports[:0]
 	if s.wanted != nil && now.Sub(s.rechecked) >= recheckEvery {
 		s.applyWanted(now)
 	}
+	s.adapt(now, false)
 	for _, snd := range s.senders {
-		if snd.mode == idle {
-			continue
+		if snd.mode != idle {
+			snd.advance(now)
 		}
-		snd.advance(now)
-		s.reports = snd.appendReport(s.reports, now)
+	}
+	s.pad(now)
+	for _, snd := range s.senders {
+		if snd.mode != idle {
+			s.reports = snd.appendReport(s.reports, now)
+		}
 	}
 	s.noteFirst()
 	s.plan(now)
@@ -201,16 +263,37 @@ const checkEvery = 100 * time.Millisecond
 func (s *Set) plan(now time.Time) {
 	s.nextCheck = now.Add(checkEvery)
 	s.steady = !s.awaitsFrame()
+	s.pace.waits = false
+	s.repace(now)
+	var serve time.Time
 	for _, snd := range s.senders {
 		if snd.mode == idle {
 			continue
 		}
-		if at := snd.dueAt(now); !at.IsZero() {
-			snd.line.Track.Stream().WakeAt(at)
-			s.checkBy(at)
+		s.pace.waits = s.pace.waits || snd.shedding.paced
+		if at := snd.dueAt(now); !at.IsZero() && (serve.IsZero() || at.Before(serve)) {
+			serve = at
 		}
 		s.checkBy(snd.reports.at.Add(reportInterval))
 		s.steady = s.steady && snd.steady()
+	}
+	if !serve.IsZero() {
+		s.wakeAt(serve)
+	}
+	if a := s.adaptation; a != nil {
+		s.planAdaptation(now, a)
+	}
+}
+
+// planAdaptation has the policy asked in time, and padding sent.
+func (s *Set) planAdaptation(now time.Time, a *adaptation) {
+	switch {
+	case a.probe.plan.Rate > 0:
+		s.wakeAt(now.Add(padEvery))
+	case a.sent.Mode == allot.Paused: // perhaps nothing else comes
+		s.wakeAt(a.due)
+	default:
+		s.checkBy(a.due)
 	}
 }
 

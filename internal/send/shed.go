@@ -37,6 +37,7 @@ type shedding struct {
 	times  uint64        // how often that was, as the node was behind
 	skips  uint64        // how often that was, as there was no room for too long
 	held   bool          // there was no room for what comes next
+	paced  bool          // the next packet waits for the pacer
 	served cdn.Cursor    // where the layer ended when the receiver was served last, while starting
 }
 
@@ -64,7 +65,7 @@ func (st *shedding) dueSince(at time.Time, starting bool) time.Time {
 
 // shed skips what waits for the receiver if the node is too far behind. A node serves
 // many, and sheds what it has to by itself.
-func (s *Sender) shed(now time.Time) {
+func (s *Sender) shed(now time.Time, paced bool) {
 	st := &s.shedding
 	before := st.behind
 	st.behind = 0
@@ -84,6 +85,9 @@ func (s *Sender) shed(now time.Time) {
 		return // nothing is late
 	}
 	st.behind = now.Sub(st.dueSince(s.due(p), s.mode.isStarting()))
+	if paced || s.shedding.paced {
+		st.behind = s.behindPacer(now, st.behind, before)
+	}
 	again, resume := now.Sub(st.last) < soon, oldest
 	if again {
 		resume = now.Add(shedFor)
@@ -102,6 +106,21 @@ func (s *Sender) shed(now time.Time) {
 			f()
 		}
 	}
+}
+
+// behindPacer returns how late the receiver is served if the next packet has waited for the
+// pacer, which is not the node's fault. A burst that waits is one delay, however often the
+// receiver is served meanwhile, so it stays at what it was before; what leaves late is made
+// up for.
+func (s *Sender) behindPacer(now time.Time, behind, before time.Duration) time.Duration {
+	behind = min(behind, now.Sub(s.set.pace.dueAt()))
+	if behind > hopeless {
+		return behind
+	}
+	if f := s.set.config.OnLate; f != nil && behind > late {
+		f()
+	}
+	return min(before, late)
 }
 
 // leaveOut gives up what waits for the receiver. Its video goes on with a keyframe that

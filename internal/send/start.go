@@ -79,7 +79,7 @@ func (c Start) with(o cdn.Opening) StartMode {
 		return StartAsk
 	case c.Mode == StartCatchUp && o.Whole && o.Bytes <= c.Bytes:
 		return StartCatchUp
-	case len(o.Picture) > 0:
+	case len(o.Keyframe) > 0:
 		return StartSnapshot
 	}
 	return StartAsk
@@ -97,12 +97,12 @@ func (s *Sender) start(now time.Time) {
 		s.feed.cursor = o.Since
 	}
 	switch {
-	case how == StartAsk, len(o.Picture) == 0: // if it is not there, it is coming just now
+	case how == StartAsk, len(o.Keyframe) == 0: // if it is not there, it is coming just now
 		return
 	case how == StartCatchUp:
 		s.enter(catchingUp, onStart)
 	default:
 		s.enter(opening, onStart)
 	}
-	s.snapshot.packets = append(o.Parameters[:len(o.Parameters):len(o.Parameters)], o.Picture...)
+	s.snapshot.packets = append(o.Parameters[:len(o.Parameters):len(o.Parameters)], o.Keyframe...)
 }

@@ -77,8 +77,8 @@ func TestStill(t *testing.T) {
 		"chosen":                {start: Start{Mode: StartSnapshot}},
 		"too much followed":     {start: Start{Bytes: 1000}},
 		"not all is here":       {ring: cdn.RingConfig{Packets: 256}},
-		"it was too long ago":   {ring: cdn.RingConfig{Group: time.Second}},
-		"and that does no harm": {ring: cdn.RingConfig{Group: time.Second}, start: Start{Mode: StartSnapshot, Age: time.Minute}},
+		"it was too long ago":   {ring: cdn.RingConfig{GOP: time.Second}},
+		"and that does no harm": {ring: cdn.RingConfig{GOP: time.Second}, start: Start{Mode: StartSnapshot, Age: time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withViewer(t, sendtest.Config{Ring: c.ring}, func(v *viewer) {

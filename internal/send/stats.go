@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
 // Stats is a snapshot of what a set has sent.
@@ -18,6 +20,35 @@ type Stats struct {
 	Paused  bool          // the video waits for a keyframe
 	RTT     time.Duration // the last round trip
 	Loss    float64       // share of video packets lost, as last reported
+	Path    PathStats
+}
+
+// PathStats is what is known of a viewer's path, and what is sent because of it. It is zero
+// for nodes, and for viewers without video.
+type PathStats struct {
+	Estimate  float64    // of what the path carries, in bits a second
+	Source    bwe.Source // of the estimate
+	Verdict   bwe.Verdict
+	LimitedBy bwe.Limit     // what keeps the estimate from being higher
+	Mode      allot.Mode    // how much is sent of the layer
+	Reason    allot.Reason  // of the last step
+	RoundTrip time.Duration // 0: not known yet
+	Queue     time.Duration // that stands on the path
+	Loss      float64       // share of all packets lost lately
+	Dozing    bool          // no estimate is needed: the viewer has the best there is
+}
+
+// pathStats returns what is known of the path now. The caller has the set's lock.
+func (s *Set) pathStats(now time.Time) (st PathStats) {
+	a := s.adaptation
+	if a == nil || a.path.estimator == nil {
+		return PathStats{Source: bwe.Nothing}
+	}
+	state := a.path.estimator.State(now)
+	return PathStats{
+		Estimate: state.Bitrate, Source: state.Source, Verdict: state.Verdict, LimitedBy: state.LimitedBy,
+		Mode: a.sent.Mode, Reason: a.reason, RoundTrip: state.RoundTrip, Queue: state.Queue, Loss: state.Loss, Dozing: a.dozing,
+	}
 }
 
 // Sent returns what was sent, with headers and what SRTP adds, and how many times
@@ -40,6 +71,7 @@ func (s *Set) Stats() (st Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Named = s.config.Layer
+	st.Path = s.pathStats(time.Now())
 	video := false
 	for _, snd := range s.senders {
 		r := &snd.reports

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
-	"github.com/deltacdn/delta/internal/send/slow"
+	"github.com/deltacdn/delta/internal/send/allot"
 )
 
 // This is where it is decided which layer a viewer gets: chooseLayer as bitrates and
-// limits change, and judge as its path does.
+// limits change, and obey as its path does (see adaptation).
 
 const (
 	// chooseEvery is how often the choice is made anew.
@@ -28,7 +28,6 @@ type nextLayer struct {
 	layer   *cdn.Layer // at its next keyframe; nil: none
 	cursor  cdn.Cursor // of layer
 	release func()     // gives up the claim on layer
-	held    bool       // a lower layer than there is was chosen, since the viewer is slow
 	check   time.Time  // when the choice is made anew
 }
 
@@ -40,26 +39,87 @@ func (s *Sender) target() *cdn.Layer {
 	return s.feed.layer
 }
 
+// A halt is what is not sent, since the viewer's path does not carry it.
+type halt uint8
+
+const (
+	goesOn  halt = iota
+	noLayer      // the present layer, of the next one's keyframe is awaited
+	noVideo      // any video, until the policy has it sent again
+)
+
+// hasChoice reports whether the track has several layers, of which one is chosen.
+func (s *Sender) hasChoice() bool { return s.adapts() && len(s.line.Track.Layers()) > 1 }
+
 // chooseLayer goes over to the layer that the viewer is to have now. Publishers begin
 // with the low ones, and drop the high ones when they have not the bandwidth.
 func (s *Sender) chooseLayer(now time.Time) {
-	track := s.line.Track
-	choice := s.video && s.rid == "" && !s.set.config.Node && len(track.Layers()) > 1
-	if !choice || now.Before(s.next.check) {
+	if !s.hasChoice() || s.halted == noVideo || now.Before(s.next.check) {
 		return
 	}
+	s.goOver(now, s.choice(now))
+}
+
+// choice returns the layer that the viewer is to have now.
+func (s *Sender) choice(now time.Time) *cdn.Layer {
 	s.next.check = now.Add(chooseEvery)
-	var to *cdn.Layer
-	if named := track.Layer(s.set.config.Layer); named != nil {
-		to = nearest(now, track, named, s.within(now))
-	} else {
-		to = s.best(now)
+	if named := s.line.Track.Layer(s.set.config.Layer); named != nil {
+		return nearest(now, s.line.Track, named, s.within(now))
 	}
-	if s.feed.source != nil {
+	return s.best(now)
+}
+
+// goOver goes over to a layer.
+func (s *Sender) goOver(now time.Time, to *cdn.Layer) {
+	switch {
+	case s.feed.source != nil:
 		s.switchTo(to)
-	} else if to != s.feed.layer {
+		if s.next.layer == nil && s.halted == noLayer { // it stays
+			s.resume(now)
+		}
+	case to != s.feed.layer:
 		s.startWith(now, to)
 	}
+}
+
+// obey has the video sent as a rung says. If that is less than before, what was sent is
+// not repaired any more: repairs of what was too much would be too much.
+func (s *Sender) obey(now time.Time, r allot.Rung, lower bool) {
+	if lower {
+		s.keepRepeat()
+		s.numbers.Forget()
+	}
+	if r.Mode == allot.Paused {
+		s.aim(nil)
+		s.halt(noVideo)
+		return
+	}
+	paused := s.halted == noVideo
+	if s.hasChoice() {
+		s.goOver(now, s.choice(now))
+	}
+	switch {
+	case s.next.layer != nil && (lower || paused):
+		s.halt(noLayer) // down, the path has no room for both
+	case paused:
+		s.resume(now)
+	}
+}
+
+// halt stops the video that is sent.
+func (s *Sender) halt(what halt) {
+	s.snapshot.packets, s.snapshot.next = nil, 0
+	if s.mode != opening { // which shows nothing any more
+		s.enter(waiting, onPause)
+	}
+	s.halted = what
+	s.wait = wait{asked: true}
+}
+
+// resume goes on with the present layer at its next keyframe, which is asked for.
+func (s *Sender) resume(now time.Time) {
+	s.halted = goesOn
+	s.pause(now, now, now)
 }
 
 // best returns the best layer that has media, or the present target if that is as good.
@@ -74,45 +134,11 @@ func (s *Sender) best(now time.Time) *cdn.Layer {
 	if !slices.Contains(allowed, target) {
 		return top
 	}
-	if hasMedia(now, top) && (starved || !s.next.held && top.Bitrate() > clearlyBetter*s.feed.layer.Bitrate()) {
+	if hasMedia(now, top) && (starved || top.Bitrate() > clearlyBetter*s.feed.layer.Bitrate()) {
 		return top
 	}
 	return target
 }
-
-// within returns the layers that the sender may send.
-func (s *Sender) within(now time.Time) []*cdn.Layer {
-	return s.set.config.within(now, s.line.Track, s.target())
-}
-
-// judge decides what a slow viewer loses, and takes it away. A node is never slow.
-func (s *Sender) judge(now time.Time) slow.Verdict {
-	if s.slow == nil {
-		return slow.Keep
-	}
-	lower := best(now, s.line.Track.Layers(), s.feed.layer)
-	if s.set.config.Layer != "" {
-		lower = nil // the viewer has chosen
-	}
-	s.slow.Lowest(lower == nil)
-	v := s.slow.Verdict(now)
-	switch {
-	case v == slow.Down && lower != nil:
-		s.next.held = true
-		s.switchTo(lower)
-	case v == slow.Down:
-		resume := now.Add(pauseFor)
-		s.pause(now, resume, resume)
-	case v == slow.Up && s.set.config.Layer == "":
-		s.next.held = false
-		s.switchTo(best(now, s.within(now), nil))
-	}
-	return v
-}
-
-// pauseFor is the least time for which a slow viewer gets no video: the queues on its
-// path have to drain.
-const pauseFor = time.Second
 
 // startWith has a receiver that was sent nothing yet start with another layer.
 func (s *Sender) startWith(now time.Time, l *cdn.Layer) {
@@ -163,7 +189,7 @@ func (s *Sender) switched() {
 // trySwitch goes over to the next layer if its keyframe is there.
 func (s *Sender) trySwitch(now time.Time) {
 	n := &s.next
-	if n.layer == nil {
+	if n.layer == nil || s.halted == noVideo {
 		return
 	}
 	for p := n.cursor.Next(); p != nil; p = n.cursor.Next() {

@@ -8,6 +8,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/sendtest"
 )
 
@@ -35,9 +36,17 @@ func withViewer(t *testing.T, c sendtest.Config, f func(v *viewer)) {
 	})
 }
 
-// add makes the viewer's set and its one sender, of the first layer.
+// add makes the viewer's set and its one sender, of the first layer. Since nobody reports,
+// the path says nothing, and the best layer is sent. Bursts leave at once, unless c has a
+// StartRate: most tests serve a viewer with each frame, and not when it is due.
 func (v *viewer) add(c Config) {
+	if c.Policy == nil {
+		c.Policy = func() allot.Policy { return &always{} }
+	}
 	c.onMode = v.onMode
+	if c.StartRate == 0 {
+		c.StartRate = -1
+	}
 	v.set = New(c)
 	v.sender = v.set.Add(&Line{Track: v.Track, PT: 96, RTX: 97}, v.layer.Layer, "")
 	v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2})

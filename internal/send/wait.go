@@ -5,15 +5,18 @@ import "time"
 // wait is what a sender waits for that awaits a keyframe.
 type wait struct {
 	resume time.Time // keyframes that came before that are passed over
+	askAt  time.Time // if it was not asked for, when it will be
 	asked  bool      // the keyframe was asked for
-	askAt  time.Time // if it was not, when it will be
 	// restart: an idle sender had nothing to go on from, and starts when it is wanted.
 	restart bool
 }
 
 // pause holds the video back until the next keyframe that comes from resume on, and
-// asks for one at askAt if none has come until then.
+// asks for one at askAt if none has come until then. Video that is halted stays so.
 func (s *Sender) pause(now, resume, askAt time.Time) {
+	if s.halted != goesOn {
+		return
+	}
 	if s.mode != opening { // which goes on
 		s.enter(waiting, onPause)
 	}

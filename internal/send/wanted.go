@@ -127,7 +127,7 @@ func (s *Set) Outgrown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.senders, func(snd *Sender) bool {
-		return len(snd.line.Track.Layers()) != snd.known || s.deserted(now, snd.line)
+		return uint16(len(snd.line.Track.Layers())) != snd.known || s.deserted(now, snd.line)
 	})
 }
 

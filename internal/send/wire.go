@@ -1,6 +1,10 @@
 package send
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/deltacdn/delta/internal/sdp"
+)
 
 // An RTPWriter sends packets: the header as it is on the wire, and the payload. It must
 // not keep them, and returns the length of the packet that was sent, in bytes.
@@ -20,7 +24,7 @@ type Output struct {
 	// by URI.
 	Extensions map[string]uint8
 
-	mid, delay, rid uint8 // ids out of Extensions; 0: not taken
+	mid, delay, rid, number, time uint8 // ids out of Extensions; 0: not taken
 }
 
 // wire is how the receiver wants packets, and the one that is sent.
@@ -29,12 +33,16 @@ type wire struct {
 	buffer [64]byte // of most headers
 	named  uint64   // from this number on packets have no mid; 0: not known yet
 	pt     uint8    // the line's payload type
+	red    uint8    // that of the blocks, if pt is that of RED; 0: it is not
 	wide   bool     // some extensions have ids above 14, which only the two-byte form has
 	delays bool     // delay is written
 	delay  [3]byte
-	ids    [16]uint8 // of the track's extensions, as negotiated
-	out    Output
-	more   []uint8 // ids of extensions that are not in ids; nil: there are none
+	// stamped: packets are stamped, or will be.
+	stamped bool
+	stamp   stamp     // of the packet that is sent
+	ids     [16]uint8 // of the track's extensions, as negotiated
+	out     Output
+	more    []uint8 // ids of extensions that are not in ids; nil: there are none
 
 	scratch []byte // a payload that had to be changed
 }
@@ -45,11 +53,13 @@ func (s *Sender) Bind(o Output) {
 	defer s.set.mu.Unlock()
 	w := &s.wire
 	o.mid, o.delay, o.rid = o.Extensions[uriMid], o.Extensions[uriPlayoutDelay], o.Extensions[uriRid]
+	o.number, o.time = o.Extensions[sdp.URITransportCC], o.Extensions[sdp.URIAbsSendTime]
+	w.stamp, w.stamped = stamp{}, o.number != 0 || o.time != 0
 	w.more = nil
 	for i, uri := range s.line.Track.Info().Extensions {
 		id := o.Extensions[uri]
-		if uri == uriPlayoutDelay && s.set.config.Playout != nil {
-			id = 0 // ours goes out in its place
+		if uri == uriPlayoutDelay && s.set.config.Playout != nil || !sdp.TravelsOn(uri) {
+			id = 0 // ours goes out in its place, or none
 		}
 		if i+1 < len(w.ids) {
 			w.ids[i+1] = id
@@ -63,9 +73,12 @@ func (s *Sender) Bind(o Output) {
 	if o.Mid == "" {
 		o.Mid = s.line.Mid
 	}
-	w.wide = max(o.mid, o.delay, o.rid, slices.Max(w.ids[:]), slices.Max(append(w.more, 0))) > 14
+	w.wide = max(o.mid, o.delay, o.rid, o.number, o.time, slices.Max(w.ids[:]), slices.Max(append(w.more, 0))) > 14
 	o.Extensions = nil // they are read
-	w.pt, w.header = s.line.PT, w.buffer[:0]
+	w.pt, w.red, w.header = s.line.PT, 0, w.buffer[:0]
+	if s.line.RED != 0 {
+		w.pt, w.red = s.line.RED, s.line.PT
+	}
 	w.out = o
 }
 
@@ -79,6 +92,10 @@ func (w *wire) id(ours uint8) uint8 {
 	}
 	return 0
 }
+
+// repeats reports whether a packet can be sent again: by RTX, or because it would have the
+// same bytes. With redundancy it might not: the packet ahead of it may be gone, or have come.
+func (w *wire) repeats() bool { return w.red == 0 && (w.out.RTX != 0 || !w.stamped) }
 
 // Unbind says that nothing can be sent any more.
 func (s *Sender) Unbind() {

@@ -153,8 +153,9 @@ func accept(b *strings.Builder, o *sdp.Offer, l endpoint.Local, s *section, cnam
 	l.WriteSection(b, m, strings.Join(s.formats(), " "))
 	for _, choice := range s.choices {
 		endpoint.WriteFormat(b, choice.Codec, choice.Feedback)
+		endpoint.WriteRedundancy(b, choice.Codec)
 	}
-	endpoint.WriteExtensions(b, o, m, endpoint.Extensions(s.choices[0]))
+	endpoint.WriteExtensions(b, o, m, s.extensions())
 	line("a=msid:delta ", s.track)
 	ssrc := strconv.FormatUint(uint64(s.ssrc), 10)
 	if s.rtx != 0 {
@@ -168,6 +169,15 @@ func accept(b *strings.Builder, o *sdp.Offer, l endpoint.Local, s *section, cnam
 	line("a=sendonly")
 }
 
+// extensions are the header extensions of any of the section's formats.
+func (s *section) extensions() []endpoint.Extension {
+	all := s.choices[0]
+	for _, c := range s.choices[1:] {
+		all.Extensions = append(slices.Clip(all.Extensions), c.Extensions...)
+	}
+	return endpoint.Extensions(all)
+}
+
 // formats are the section's payload types, each followed by that of its
 // retransmissions.
 func (s *section) formats() (all []string) {
@@ -175,6 +185,9 @@ func (s *section) formats() (all []string) {
 		all = append(all, strconv.Itoa(int(c.Codec.PT)))
 		if c.Codec.RTX != 0 {
 			all = append(all, strconv.Itoa(int(c.Codec.RTX)))
+		}
+		if c.Codec.RED != 0 {
+			all = append(all, strconv.Itoa(int(c.Codec.RED)))
 		}
 	}
 	return all

@@ -12,7 +12,7 @@ import (
 func (s *Session) Arrive(packet []byte, from netip.AddrPort) {
 	own := egress.New(s.Transport().Port, nil).NewHastyBatch()
 	was := s.ReplyBy(own)
-	s.Receive(time.Now(), packet, from)
+	s.Receive(time.Now(), time.Now(), packet, from)
 	_ = own.Flush()
 	s.ReplyBy(was)
 }

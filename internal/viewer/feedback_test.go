@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/viewer"
 )
 
@@ -39,7 +40,7 @@ func TestFeedback(t *testing.T) {
 				p.more = 1000
 				var paused atomic.Bool
 				s, err := viewer.Answer(viewer.Config{
-					Config: send.Config{OnSlow: func(_ string, yes bool) { paused.Store(yes) }},
+					Config: send.Config{OnAdapt: func(c send.Change) { paused.Store(c.Mode == allot.Paused) }},
 					Stream: p.stream, Transport: p.node.Internal(), Log: p.node.Internal().PionLog,
 				}, c.offer(t))
 				require.NoError(t, err)

@@ -45,7 +45,7 @@ func BenchmarkReport(b *testing.B) {
 			}
 			b.StartTimer()
 		}
-		s.Receive(time.Now(), sealed[i%len(sealed)], s.To())
+		s.Receive(time.Now(), time.Now(), sealed[i%len(sealed)], s.To())
 	}
 }
 
@@ -59,7 +59,7 @@ func BenchmarkCheck(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Receive(time.Now(), m.Raw, s.To())
+		s.Receive(time.Now(), time.Now(), m.Raw, s.To())
 		_ = s.Transport().Reply.Flush()
 	}
 }
@@ -77,7 +77,7 @@ func TestReportsDoNotAllocate(t *testing.T) {
 		sealed = append(sealed, one)
 	}
 	require.Zero(t, testing.AllocsPerRun(200, func() {
-		s.Receive(time.Now(), sealed[0], s.To())
+		s.Receive(time.Now(), time.Now(), sealed[0], s.To())
 		sealed = sealed[1:]
 	}))
 }

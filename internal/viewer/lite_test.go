@@ -38,7 +38,9 @@ type place struct {
 	node    *cdn.Node
 	stream  *cdn.Stream
 	video   *cdn.LayerInput
+	sound   *cdn.LayerInput
 	seq     uint16
+	spoken  uint16       // packets of sound
 	more    int          // bytes in a packet
 	asked   atomic.Int32 // for keyframes
 }
@@ -72,6 +74,8 @@ func (p *place) publishes() {
 	require.NoError(p.t, in.Start([]cdn.TrackInfo{vp8, opus}))
 	p.video, err = in.Layer(0, "", p)
 	require.NoError(p.t, err)
+	p.sound, err = in.Layer(1, "", p)
+	require.NoError(p.t, err)
 }
 
 // frame publishes one keyframe of one packet.
@@ -80,6 +84,14 @@ func (p *place) frame() {
 	p.video.Write(time.Now(), &rtp.Packet{
 		Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(p.seq) * 3000, Marker: true},
 		Payload: append([]byte{0x10, 0, 0, 0, 1, 2, 3}, make([]byte, p.more)...),
+	}, nil)
+}
+
+// speak publishes a packet of sound.
+func (p *place) speak() {
+	p.spoken++
+	p.sound.Write(time.Now(), &rtp.Packet{
+		Header: rtp.Header{Version: 2, SequenceNumber: p.spoken, Timestamp: uint32(p.spoken) * 1600}, Payload: []byte{1, 2, 3},
 	}, nil)
 }
 

@@ -8,9 +8,12 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/service"
 	"github.com/deltacdn/delta/internal/trouble/reason"
 	"github.com/deltacdn/delta/internal/udp/egress"
 )
+
+var _ service.Timed = (*Session)(nil)
 
 // Consume sends what has come since the last time. A worker of the node calls it with its
 // batch.
@@ -27,6 +30,9 @@ func (s *Session) Consume(batch *egress.Batch) {
 		s.sendRTCP(reports)
 	}
 }
+
+// ServeBy implements [service.Timed].
+func (s *Session) ServeBy(serveAt func(time.Time)) { s.set.ServeBy(serveAt) }
 
 // compound returns a compound packet (RFC 3550 section 6.1).
 func (s *Session) compound(packets []rtcp.Packet) []byte {

@@ -1,7 +1,10 @@
 package viewer_test
 
 import (
+	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/viewer"
 )
 
@@ -18,8 +22,18 @@ type stranger struct {
 	t     *testing.T
 	s     *viewer.Session
 	at    netip.AddrPort
-	asked []byte // the last check of ours that went there
-	media int    // packets that did
+	conn  net.PacketConn
+	node  net.Addr
+	asked atomic.Pointer[[]byte] // the last check of ours that went there
+	media atomic.Int32           // packets that did
+}
+
+func newStranger(p *place, s *viewer.Session) *stranger {
+	host := p.network.Host("stranger", cdntest.Path{})
+	conn, err := host.Net().ListenUDP(netip.AddrPortFrom(host.IP(), 53))
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = conn.Close() })
+	return &stranger{t: p.t, s: s, at: netip.AddrPortFrom(host.IP(), 53), conn: conn, node: p.node.Addr()}
 }
 
 // see is a filter of the network.
@@ -27,9 +41,10 @@ func (r *stranger) see(dst netip.AddrPort, b []byte) {
 	switch {
 	case dst != r.at:
 	case b[0] == 0 && b[1] == 1:
-		r.asked = append([]byte(nil), b...)
+		asked := slices.Clone(b)
+		r.asked.Store(&asked)
 	case b[0] >= 128:
-		r.media++
+		r.media.Add(1)
 	}
 }
 
@@ -38,19 +53,25 @@ func (r *stranger) check() {
 	m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(value(r.t, sdp, "ice-ufrag")+":x"),
 		stun.NewShortTermIntegrity(value(r.t, sdp, "ice-pwd")), stun.Fingerprint)
 	require.NoError(r.t, err)
-	r.s.Arrive(m.Raw, r.at)
+	r.send(m)
+}
+
+func (r *stranger) send(m *stun.Message) {
+	_, err := r.conn.WriteTo(m.Raw, r.node)
+	require.NoError(r.t, err)
 }
 
 // prove answers the check of ours.
 func (r *stranger) prove(pwd string) {
 	r.check()
-	time.Sleep(10 * time.Millisecond)
-	require.NotNil(r.t, r.asked)
+	time.Sleep(20 * time.Millisecond) // the path has 5 ms each way
+	asked := r.asked.Load()
+	require.NotNil(r.t, asked)
 	var id [12]byte
-	copy(id[:], r.asked[8:])
+	copy(id[:], (*asked)[8:])
 	m, err := stun.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
 	require.NoError(r.t, err)
-	r.s.Arrive(m.Raw, r.at)
+	r.send(m)
 }
 
 // A viewer whose address has changed, and whose agent does not nominate again, is
@@ -69,10 +90,10 @@ func TestANewMappingIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inPlace(t, func(t *testing.T, p *place) {
 				c, s := p.join("viewer", nil)
-				r := &stranger{t: t, s: s, at: netip.MustParseAddrPort("10.200.0.9:53")}
+				r := newStranger(p, s)
 				p.network.SetFilter(func(src, dst netip.AddrPort, b []byte) bool {
 					r.see(dst, b)
-					return !k.silent || src == netip.AddrPortFrom(src.Addr(), 7000)
+					return !k.silent || src == netip.AddrPortFrom(src.Addr(), 7000) || src == r.at
 				})
 				if k.proves {
 					r.prove(value(t, c.LocalDescription().SDP, "ice-pwd"))
@@ -81,15 +102,15 @@ func TestANewMappingIsFollowed(t *testing.T) {
 					r.check()
 					p.frames(75)
 				}
-				before := r.media
+				before := r.media.Load()
 				for range 2 {
 					r.check()
 					p.frames(75)
 				}
 				if k.follows {
-					require.Greater(t, r.media-before, 140)
+					require.Greater(t, r.media.Load()-before, int32(140))
 				} else {
-					require.Zero(t, r.media)
+					require.Zero(t, r.media.Load())
 				}
 				require.ErrorIs(t, s.Err(), k.ends)
 				require.NoError(t, s.Close())

@@ -73,8 +73,10 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 	require.NoError(tb, err)
 	p.publish(1) // a keyframe
 	p.payload[1] = 1
+	// Frames come faster than live, so that the path has to carry more.
+	c := send.Config{StartRate: 1e12}
 	for range viewers {
-		s, err := Answer(Config{Config: send.Config{}, Stream: stream, Transport: node.Internal(), Log: node.Internal().PionLog}, offerOfOneVideo)
+		s, err := Answer(Config{Config: c, Stream: stream, Transport: node.Internal(), Log: node.Internal().PionLog}, offerOfOneVideo)
 		require.NoError(tb, err)
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
@@ -249,8 +251,8 @@ func TestReaderDoesNotWaitForTheSocket(t *testing.T) {
 	<-out.entered
 	read := make(chan struct{})
 	wg.Go(func() {
-		s.Receive(time.Now(), m.Raw, s.To())
-		s.Receive(time.Now(), sealed, s.To())
+		s.Receive(time.Now(), time.Now(), m.Raw, s.To())
+		s.Receive(time.Now(), time.Now(), sealed, s.To())
 		close(read)
 	})
 	select {

@@ -67,7 +67,7 @@ func (s *Session) play(stream *cdn.Stream) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
-	plan, err := send.PlanAnswer(s.state.open.offer, stream.Tracks())
+	plan, err := planFor(s.state.open.offer, stream)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func TestUnreadableFeedback(t *testing.T) {
 	sealed, err := theirs.EncryptRTCP(nil, raw, nil)
 	require.NoError(t, err)
 	at := time.Now().Add(time.Hour)
-	s.Receive(at, sealed, s.To())
+	s.Receive(at, at, sealed, s.To())
 	require.Equal(t, at, s.Heard())
 	require.Equal(t, 0.25, s.Stats().Loss)
 }

@@ -102,11 +102,18 @@ func Answer(c Config, offer string) (*Session, error) {
 	return s, nil
 }
 
-func planFor(o *sdp.Offer, stream *cdn.Stream) (*send.Plan, error) {
+// planFor plans the answer; the stream may be nil.
+func planFor(o *sdp.Offer, stream *cdn.Stream) (plan *send.Plan, err error) {
 	if stream == nil {
-		return send.PlanOpen(o)
+		plan, err = send.PlanOpen(o)
+	} else {
+		plan, err = send.PlanAnswer(o, stream.Tracks())
 	}
-	return send.PlanAnswer(o, stream.Tracks())
+	if err != nil {
+		return nil, err
+	}
+	plan.AddSignals()
+	return plan, nil
 }
 
 // addLines makes the senders of what is planned, in the sections of the answer.

@@ -23,6 +23,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/signal"
 	"github.com/deltacdn/delta/signal/inproc"
@@ -42,7 +43,7 @@ func startCoturn(t *testing.T) string {
 		}
 		t.Skip("no turnserver: install Debian's package coturn to run this test")
 	}
-	port := freePort(t)
+	port := freeport.Port(t)
 	dir := t.TempDir()
 	log := &lockedBuffer{}
 	server := exec.Command(path, "-n", "--no-cli", "--no-tls", "--no-dtls", "--no-rfc5780",
@@ -68,14 +69,6 @@ func startCoturn(t *testing.T) string {
 		return conn.Close() == nil
 	}, 10*time.Second, 20*time.Millisecond)
 	return fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", port)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 type lockedBuffer struct {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Consumer drains what waits for it.
@@ -39,8 +40,7 @@ type Pool[B Batch] struct {
 func New[B Batch](n int, batch func() B) *Pool[B] {
 	p := &Pool[B]{}
 	for range max(n, 1) {
-		w := &worker[B]{batch: batch()}
-		w.wake.L = &w.mu
+		w := &worker[B]{batch: batch(), wake: make(chan struct{}, 1), appointments: appointments[B]{epoch: time.Now()}}
 		p.workers = append(p.workers, w)
 		p.wg.Go(w.run)
 	}
@@ -58,53 +58,91 @@ func (p *Pool[B]) Close() {
 // few is up to how many consumers a producer serves itself.
 const few = 4
 
-// A worker serves groups in the order in which they were woken.
+// A worker serves groups in the order in which they were woken, and members that have
+// asked to be served at a time.
 type worker[B Batch] struct {
-	wake sync.Cond
+	wake chan struct{} // room for one: there is something new in what mu guards
 
 	busy  sync.Mutex // held while groups are served, by whomever
 	batch B          // guarded by busy; empty when nobody holds it
 
-	mu     sync.Mutex
-	queue  []*group[B]
-	closed bool
+	mu           sync.Mutex
+	queue        []*group[B]
+	appointments appointments[B]
+	closed       bool
+}
+
+func (w *worker[B]) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (w *worker[B]) push(g *group[B]) {
 	w.mu.Lock()
 	w.queue = append(w.queue, g)
 	w.mu.Unlock()
-	w.wake.Signal()
+	w.signal()
 }
 
 func (w *worker[B]) stop() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	w.wake.Signal()
+	w.signal()
 }
 
 func (w *worker[B]) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	var groups []*group[B]
+	var due []*member[B]
 	for {
 		w.mu.Lock()
-		for len(w.queue) == 0 && !w.closed {
-			w.wake.Wait()
-		}
 		if w.closed {
 			w.mu.Unlock()
 			return
 		}
 		groups, w.queue = w.queue, groups[:0]
+		due = w.appointments.take(due[:0])
+		next := w.appointments.next()
 		w.mu.Unlock()
-		w.busy.Lock()
-		for i, g := range groups {
-			g.serve()
-			groups[i] = nil
+		if len(groups) == 0 && len(due) == 0 {
+			w.rest(timer, next)
+			continue
 		}
-		_ = w.batch.Flush()
-		w.busy.Unlock()
+		w.serve(groups, due)
+		clear(groups)
+		clear(due)
 	}
+}
+
+// rest waits until there is something new, or the time next has come; zero: there is
+// none.
+func (w *worker[B]) rest(timer *time.Timer, next time.Time) {
+	if next.IsZero() {
+		<-w.wake
+		return
+	}
+	timer.Reset(time.Until(next))
+	select {
+	case <-w.wake:
+	case <-timer.C:
+	}
+}
+
+// serve begins with those who have waited for their time.
+func (w *worker[B]) serve(groups []*group[B], due []*member[B]) {
+	w.busy.Lock()
+	defer w.busy.Unlock()
+	for _, m := range due {
+		m.serve(w.batch)
+	}
+	for _, g := range groups {
+		g.serve()
+	}
+	_ = w.batch.Flush()
 }
 
 // serveNow serves g in the caller's goroutine, unless the worker is busy.
@@ -152,12 +190,22 @@ func (f *Feed[B]) Wake() {
 	}
 }
 
-// Add gives c to the worker whose turn it is, and has it served once at once.
-// The function returned takes it away again and waits while it is being
-// served; it is idempotent.
-func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
+// Add gives c to the worker whose turn it is, and has it served once at once. tell, if
+// not nil, is called ahead of that with a function by which c may ask to be served at a
+// time, whatever comes or does not come until then. It may be called at any time, while c
+// is served as well, does not block, and has no effect after c's removal. Of the times
+// that were asked for the earliest counts, until it has come, and the others are
+// forgotten: c asks anew when it is served. That is within [Resolution] of the time, and
+// not ahead of it.
+//
+// The function returned takes c away again and waits while it is being served; it is
+// idempotent.
+func (f *Feed[B]) Add(c Consumer[B], tell func(serveAt func(time.Time))) (remove func()) {
 	g := f.groups[int(f.pool.next.Add(1))%len(f.groups)]
 	m := &member[B]{consumer: c}
+	if tell != nil {
+		tell(func(at time.Time) { g.worker.serveAt(m, at) })
+	}
 	f.pool.consumers.Add(1)
 	g.edit(func(all []*member[B]) []*member[B] {
 		g.fresh = append(g.fresh, m)
@@ -168,6 +216,7 @@ func (f *Feed[B]) Add(c Consumer[B]) (remove func()) {
 		m.mu.Lock()
 		m.gone = true
 		m.mu.Unlock()
+		g.worker.forget(m)
 		f.pool.consumers.Add(-1)
 		g.edit(func(all []*member[B]) []*member[B] {
 			return slices.DeleteFunc(slices.Clone(all), func(x *member[B]) bool { return x == m })
@@ -188,7 +237,8 @@ type group[B Batch] struct {
 }
 
 type member[B Batch] struct {
-	consumer Consumer[B]
+	consumer    Consumer[B]
+	appointment appointment // guarded by the worker's mu
 
 	mu   sync.Mutex // held while it is served
 	gone bool

@@ -30,10 +30,10 @@ func TestEveryConsumerIsServed(t *testing.T) {
 		f, other := p.NewFeed(), p.NewFeed()
 		var cs [10]counter
 		for i := range cs {
-			f.Add(&cs[i])
+			f.Add(&cs[i], nil)
 		}
 		bystander := &counter{}
-		other.Add(bystander)
+		other.Add(bystander, nil)
 		synctest.Wait()
 		require.Equal(t, int32(1), bystander.n.Load(), "served once on joining")
 		before := make([]int32, len(cs))
@@ -57,9 +57,9 @@ func TestJoiningServesNobodyElse(t *testing.T) {
 		defer p.Close()
 		f := p.NewFeed()
 		first, second := &counter{}, &counter{}
-		f.Add(first)
+		f.Add(first, nil)
 		synctest.Wait()
-		remove := f.Add(second)
+		remove := f.Add(second, nil)
 		synctest.Wait()
 		require.Equal(t, []int32{1, 1}, []int32{first.n.Load(), second.n.Load()})
 		remove()
@@ -76,7 +76,7 @@ func TestWakeWhileServing(t *testing.T) {
 		defer p.Close()
 		f := p.NewFeed()
 		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
-		f.Add(c)
+		f.Add(c, nil)
 		<-c.entered
 		f.Wake()
 		f.Wake()
@@ -94,7 +94,7 @@ func TestRemoveWaitsForTheServing(t *testing.T) {
 		defer p.Close()
 		f := p.NewFeed()
 		c := &blocker{entered: make(chan struct{}), release: make(chan struct{})}
-		remove := f.Add(c)
+		remove := f.Add(c, nil)
 		<-c.entered
 		started, over := make(chan struct{}), make(chan int32)
 		go func() {
@@ -136,7 +136,7 @@ func TestTheLastOneIsNotAlwaysTheSame(t *testing.T) {
 		f := p.NewFeed()
 		var last int
 		for i := range 5 {
-			f.Add(consumerFunc(func() { last = i }))
+			f.Add(consumerFunc(func() { last = i }), nil)
 		}
 		seen := map[int]bool{}
 		for range 5 {
@@ -156,7 +156,7 @@ func TestTheLastOneIsNotAlwaysTheSameWhileOthersJoin(t *testing.T) {
 		f := p.NewFeed()
 		var last int
 		for i := range 50 {
-			f.Add(consumerFunc(func() { last = i }))
+			f.Add(consumerFunc(func() { last = i }), nil)
 		}
 		synctest.Wait()
 		seen := map[int]bool{}
@@ -164,7 +164,7 @@ func TestTheLastOneIsNotAlwaysTheSameWhileOthersJoin(t *testing.T) {
 			f.Wake()
 			synctest.Wait()
 			seen[last] = true
-			f.Add(&counter{})() // somebody joins between two frames, and leaves
+			f.Add(&counter{}, nil)() // somebody joins between two frames, and leaves
 			synctest.Wait()
 		}
 		require.Len(t, seen, 50)
@@ -179,7 +179,7 @@ func TestWakeDoesNotAllocate(t *testing.T) {
 	p := New(2, newFlushes)
 	defer p.Close()
 	f := p.NewFeed()
-	f.Add(&counter{})
-	f.Add(&counter{})
+	f.Add(&counter{}, nil)
+	f.Add(&counter{}, nil)
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, f.Wake), 0.1)
 }

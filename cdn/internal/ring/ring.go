@@ -18,10 +18,14 @@ type Packet struct {
 	Timestamp uint64    // extended RTP timestamp
 	Arrival   time.Time // when it came to this node
 	Marker    bool
-	// Keyframe: the first packet of a picture at which a decoder can begin.
+	// Keyframe: the first packet of a frame at which a decoder can begin.
 	Keyframe bool
-	// FrameStart: the first packet of a picture.
+	// FrameStart: the first packet of a frame.
 	FrameStart bool
+	// The place of the picture among the temporal layers.
+	TemporalLayer  uint8
+	LayerSync      bool
+	SwitchingPoint bool
 	// Extensions is a run of (id, length, data…), ids as in the track's list.
 	Extensions []byte
 	Payload    []byte
@@ -35,9 +39,9 @@ type Config struct {
 	Packets int           // rounded up to a power of two; if zero, 4096
 	Bytes   int           // if zero, 8 MiB
 	Age     time.Duration // if zero, 4 s
-	// Group is for how long the newest keyframe and all that followed stay,
+	// GOP is for how long the newest keyframe and all that followed stay,
 	// though they be older than Age. If zero, 12 s.
-	Group time.Duration
+	GOP time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -51,8 +55,8 @@ func (c Config) withDefaults() Config {
 	if c.Age <= 0 {
 		c.Age = 4 * time.Second
 	}
-	if c.Group <= 0 {
-		c.Group = 12 * time.Second
+	if c.GOP <= 0 {
+		c.GOP = 12 * time.Second
 	}
 	return c
 }
@@ -69,8 +73,8 @@ type Ring struct {
 	head     atomic.Uint64
 	tail     atomic.Uint64
 	keyframe atomic.Uint64 // 1 + index of the newest keyframe; 0: none yet
-	group    atomic.Int64  // bytes since it came
-	still    atomic.Pointer[still]
+	gop      atomic.Int64  // bytes since it came
+	snapshot atomic.Pointer[snapshot]
 
 	// owned by the appender
 	bytes int
@@ -102,10 +106,10 @@ func (r *Ring) Append(p Packet) *Packet {
 	r.bySeq[q.Seq&r.mask].Store(q)
 	if q.Keyframe {
 		r.keyframe.Store(head + 1)
-		r.group.Store(0)
+		r.gop.Store(0)
 		r.began, r.shown = q.Arrival, q.Timestamp
 	}
-	r.group.Store(r.group.Load() + int64(q.Size()))
+	r.gop.Store(r.gop.Load() + int64(q.Size()))
 	r.head.Store(head + 1)
 	return q
 }
@@ -114,8 +118,8 @@ func (r *Ring) Append(p Packet) *Packet {
 // slot is emptied, so a reader that finds the slot empty finds the new tail.
 func (r *Ring) trim(head uint64, now time.Time) {
 	tail := r.tail.Load()
-	// A group of which the beginning is gone is of no use as one.
-	begin, held := r.keyframe.Load(), now.Sub(r.began) <= r.config.Group
+	// A GOP of which the beginning is gone is of no use as one.
+	begin, held := r.keyframe.Load(), now.Sub(r.began) <= r.config.GOP
 	for ; tail < head; tail++ {
 		old := r.log[tail&r.mask].Load()
 		full := head-tail >= uint64(len(r.log)) || r.bytes > r.config.Bytes
@@ -137,12 +141,12 @@ func (r *Ring) trim(head uint64, now time.Time) {
 func (r *Ring) Head() uint64 { return r.head.Load() }
 
 // Lookup returns the packet with extended sequence number seq, or nil if it is
-// not here: not yet, or not any more. Those of [Ring.Still] are.
+// not here: not yet, or not any more. Those of [Ring.Snapshot] are.
 func (r *Ring) Lookup(seq uint64) *Packet {
 	if p := r.bySeq[seq&r.mask].Load(); p != nil && p.Seq == seq {
 		return p
 	}
-	if s := r.still.Load(); s != nil && len(s.packets) > 0 {
+	if s := r.snapshot.Load(); s != nil && len(s.packets) > 0 {
 		// They are in order, without gaps.
 		if i := seq - s.packets[0].Seq; i < uint64(len(s.packets)) {
 			return s.packets[i]

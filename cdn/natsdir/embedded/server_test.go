@@ -21,6 +21,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/natsdir"
 	"github.com/deltacdn/delta/cdn/natsdir/embedded"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // node is a server of a cluster, and a directory on it.
@@ -65,15 +66,18 @@ func (n node) finds(t *testing.T, stream string) bool {
 	return err == nil && len(found) == 1
 }
 
-func eventually(t *testing.T, most time.Duration, f func() bool) {
+// patience bounds every wait. It is not asserted: a slow machine only waits.
+const patience = 20 * time.Second
+
+func eventually(t *testing.T, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, most, 10*time.Millisecond)
+	require.Eventually(t, f, patience, 10*time.Millisecond)
 }
 
 func (n node) Close() { n.close() }
 
 // TestCluster: each node is told the address of one other. All find each other, and one
-// that starts later finds everything within a second.
+// that starts later finds everything.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	var nodes []node
@@ -84,16 +88,16 @@ func TestCluster(t *testing.T) {
 		n.put(t, fmt.Sprint("early/", i), time.Minute) // perhaps ahead of the way to the others
 	}
 	for i, n := range nodes {
-		eventually(t, 5*time.Second, func() bool { return n.Servers() == len(nodes)-1 })
+		eventually(t, func() bool { return n.Servers() == len(nodes)-1 })
 		for j := range nodes {
-			eventually(t, 3*time.Second, func() bool { return n.finds(t, fmt.Sprint("early/", j)) })
+			eventually(t, func() bool { return n.finds(t, fmt.Sprint("early/", j)) })
 		}
 		n.put(t, fmt.Sprint("live/", i), time.Minute)
 	}
 	begun := time.Now()
 	late := begin(t, embedded.Config{}, nodes[3])
 	for i := range nodes {
-		eventually(t, time.Second-time.Since(begun), func() bool {
+		eventually(t, func() bool {
 			return late.finds(t, fmt.Sprint("live/", i)) && late.finds(t, fmt.Sprint("early/", i))
 		})
 	}
@@ -105,51 +109,51 @@ func TestFirstIsNotSpecial(t *testing.T) {
 	t.Parallel()
 	first := begin(t, embedded.Config{})
 	a, b := begin(t, embedded.Config{}, first), begin(t, embedded.Config{}, first)
-	eventually(t, 5*time.Second, func() bool { return a.Servers() == 2 && b.Servers() == 2 })
+	eventually(t, func() bool { return a.Servers() == 2 && b.Servers() == 2 })
 	first.Close()
 	a.put(t, "live", time.Minute)
-	eventually(t, time.Second, func() bool { return b.finds(t, "live") })
+	eventually(t, func() bool { return b.finds(t, "live") })
 	c := begin(t, embedded.Config{}, b)
-	eventually(t, 5*time.Second, func() bool { return c.finds(t, "live") && a.Servers() == 2 })
+	eventually(t, func() bool { return c.finds(t, "live") && a.Servers() == 2 })
 }
 
 // TestLateRoute: what was announced while there was no way to a node is told it when
 // there is one.
 func TestLateRoute(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr := freeport.Addr(t)
+	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
-	addr := l.Addr().String()
 	a := begin(t, embedded.Config{Seeds: []string{addr}})
 	a.put(t, "live", time.Minute)
 	time.Sleep(5 * time.Second) // nobody asks any more
 	require.NoError(t, l.Close())
 	b := begin(t, embedded.Config{Listen: addr})
 	time.Sleep(5 * time.Second)
-	eventually(t, 5*time.Second, func() bool { return b.Servers() == 1 })
+	eventually(t, func() bool { return b.Servers() == 1 })
 	a.put(t, "other", time.Minute)
-	eventually(t, time.Second, func() bool { return b.finds(t, "other") && b.finds(t, "live") })
+	eventually(t, func() bool { return b.finds(t, "other") && b.finds(t, "live") })
 }
 
 // TestCutOff: a node that has lost all others keeps what it knows of them, and its own.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
-	a := begin(t, embedded.Config{})
+	a := begin(t, embedded.Config{Listen: freeport.Addr(t)}) // it comes back to the same address
 	assert.True(t, a.Reaches(), "it is the first")
 	b := begin(t, embedded.Config{}, a)
-	eventually(t, 5*time.Second, b.Reaches)
-	a.put(t, "live", time.Second)
-	eventually(t, time.Second, func() bool { return b.finds(t, "live") })
+	eventually(t, b.Reaches)
+	a.put(t, "live", 3*time.Second)
+	eventually(t, func() bool { return b.finds(t, "live") })
 	addr := a.Addr().String()
 	a.Close()
-	eventually(t, 10*time.Second, func() bool { return !b.Reaches() })
+	eventually(t, func() bool { return !b.Reaches() })
 	b.put(t, "own", time.Minute)
-	time.Sleep(3 * time.Second)
+	time.Sleep(4 * time.Second)
 	assert.True(t, b.finds(t, "live"))
 	again := begin(t, embedded.Config{Listen: addr})
-	eventually(t, 5*time.Second, b.Reaches)
-	eventually(t, 5*time.Second, func() bool { return again.finds(t, "own") })
-	eventually(t, 5*time.Second, func() bool { return !b.finds(t, "live") }) // nobody announces it
+	eventually(t, b.Reaches)
+	eventually(t, func() bool { return again.finds(t, "own") })
+	eventually(t, func() bool { return !b.finds(t, "live") }) // nobody announces it
 }
 
 // TestSecrets: only servers with the right password and certificate come in.
@@ -170,7 +174,7 @@ func TestSecrets(t *testing.T) {
 		stranger.put(t, strings.ReplaceAll(name, " ", ""), time.Minute)
 	}
 	a.put(t, "live", time.Minute)
-	eventually(t, 5*time.Second, func() bool { return b.finds(t, "live") })
+	eventually(t, func() bool { return b.finds(t, "live") })
 	time.Sleep(2 * time.Second)
 	assert.Equal(t, 1, a.Servers())
 	assert.Equal(t, 1, b.Servers())
@@ -204,7 +208,7 @@ func TestStartRefuses(t *testing.T) {
 	begun := time.Now()
 	_, err := embedded.Start(embedded.Config{Listen: a.Addr().String()})
 	require.ErrorContains(t, err, "address already in use")
-	assert.Less(t, time.Since(begun), time.Second)
+	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
 func TestClose(t *testing.T) {

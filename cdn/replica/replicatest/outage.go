@@ -17,6 +17,10 @@ import (
 	"github.com/deltacdn/delta/cdn/replica"
 )
 
+// patience bounds the waits for what has to be so ahead of a test. A slow machine only
+// waits.
+const patience = time.Minute
+
 // An Engine is a real server, in a process of its own, that runs at first. Its methods
 // fail the test if they cannot do it.
 type Engine interface {
@@ -112,9 +116,9 @@ func TestWithdrawals(t *testing.T, start func(t *testing.T) Engine, c Config) {
 	c = c.withDefaults()
 	c.Streams, c.Directories = 10, 3
 	n := newNetwork(t, start(t), c)
-	n.waitFound(10*time.Second, n.dirs...)
+	n.waitFound(patience, n.dirs...)
 	n.engine.Kill()
-	n.wait(10*time.Second, "the engine to be missed", func() bool { return n.dirs[0].Away() })
+	n.wait(patience, "the engine to be missed", func() bool { return n.dirs[0].Away() })
 	withdrawn, dead := n.stop(0), n.stop(1)
 	if err := n.dirs[0].Remove(t.Context(), n.entry(withdrawn)); !errors.Is(err, replica.ErrAway) {
 		t.Errorf("Remove while the engine is away: %v, want an error wrapping ErrAway", err)
@@ -139,7 +143,7 @@ func TestWithdrawals(t *testing.T, start func(t *testing.T) Engine, c Config) {
 func TestStart(t *testing.T, start func(t *testing.T) Engine, c Config) {
 	c = c.withDefaults()
 	n := newNetwork(t, start(t), c)
-	n.waitFound(10*time.Second, n.dirs...)
+	n.waitFound(patience, n.dirs...)
 	begun := time.Now()
 	late := n.engine.Open(t)
 	n.waitFound(time.Second-time.Since(begun), late)
@@ -322,7 +326,7 @@ func (n *network) sent() (sum uint64) {
 // testOutage lets the engine be away as outage does, which returns when it is back.
 func (n *network) testOutage(outage func(Engine)) {
 	t, c := n.t, n.config
-	n.waitFound(10*time.Second, n.dirs...)
+	n.waitFound(patience, n.dirs...)
 	time.Sleep(c.Lease / 3) // what was said at the start is over
 	window := max(c.Lease/3, 2*time.Second)
 	before := n.sent()

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // A Process is a server's, and the address that it listens on.
@@ -21,12 +23,7 @@ type Process struct {
 // until up says that the server answers. The process is killed at the end of t.
 func StartProcess(t *testing.T, args func(port int) *exec.Cmd, up func(addr string) bool) *Process {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Process{t: t, Port: l.Addr().(*net.TCPAddr).Port, args: args, up: up}
-	_ = l.Close() // the server takes its place
+	p := &Process{t: t, Port: freeport.Port(t), args: args, up: up}
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			p.Thaw()

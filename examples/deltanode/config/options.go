@@ -268,7 +268,7 @@ var serviceOptions = []Option{
 		field: func(c *Config) any { return &c.Publishers.Takeover },
 	},
 	{
-		Key: "viewers.start", Arg: "how", Default: "catch-up", oneOf: []string{"catch-up", "still", "ask"},
+		Key: "viewers.start", Arg: "how", Default: "catch-up", oneOf: []string{"catch-up", "snapshot", "ask"},
 		Help:  "with what a picture begins: catch-up, still or ask (docs/performance.md, How a viewer begins)",
 		field: func(c *Config) any { return &c.Viewers.Start },
 	},

@@ -1,9 +1,12 @@
-"""aiortc as a client: "publish URL" or "play URL". See client_test.go."""
+"""aiortc as a client: "publish URL", "play URL" or "watch URL". See client_test.go.
+
+To watch is to play, and to tell more, four times a second."""
 
 import asyncio
 import json
 import platform
 import sys
+import time
 
 import aiohttp
 import aioice
@@ -31,6 +34,7 @@ class Moving(VideoStreamTrack):
 
 
 counts = {"video": 0, "audio": 0, "width": 0}
+shown = {"height": 0, "frames": []}  # since the last report: when, in ms
 
 
 async def take(track):
@@ -42,12 +46,28 @@ async def take(track):
         counts[track.kind] += 1
         if track.kind == "video":
             counts["width"] = frame.width
+            shown["height"] = frame.height
+            shown["frames"].append(round(time.time() * 1000))
 
 
 async def report(pc):
     while True:
         say(state=pc.connectionState, **counts)
         await asyncio.sleep(0.2)
+
+
+async def tell(pc):
+    while True:
+        sample = {"t": time.time() * 1000, "state": pc.connectionState, "decoded": counts["video"], "height": shown["height"]}
+        for s in (await pc.getStats()).values():
+            if s.type == "inbound-rtp":
+                names = ("packets", "lost") if s.kind == "video" else ("audioPackets", "audioLost")
+                sample.update(zip(names, (s.packetsReceived, s.packetsLost)))
+            elif s.type == "transport":
+                sample["bytes"] = s.bytesReceived
+        frames, shown["frames"] = shown["frames"], []
+        say(samples=[sample], frames=frames)
+        await asyncio.sleep(0.25)
 
 
 async def main(action, url):
@@ -72,7 +92,7 @@ async def main(action, url):
                 sys.exit(f"{answer.status} {text}")
             resource = str(answer.url.join(type(answer.url)(answer.headers["Location"])))
         await pc.setRemoteDescription(aiortc.RTCSessionDescription(sdp=text, type="answer"))
-        tasks.append(asyncio.ensure_future(report(pc)))
+        tasks.append(asyncio.ensure_future(tell(pc) if action == "watch" else report(pc)))
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until the test closes it
         for task in tasks:
             task.cancel()

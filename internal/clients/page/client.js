@@ -28,7 +28,50 @@ function receive() {
   video.play().catch(() => {});
 }
 
+let seen = null; // what watch has noted
+
+// note appends what getStats says now.
+async function note() {
+  const s = { t: Date.now(), state: pc.connectionState };
+  for (const r of (await pc.getStats()).values()) {
+    if (r.type === 'candidate-pair' && r.nominated) s.rtt = (r.currentRoundTripTime ?? 0) * 1000;
+    if (r.type !== 'inbound-rtp') continue;
+    const buffer = r.jitterBufferEmittedCount ? r.jitterBufferDelay / r.jitterBufferEmittedCount * 1000 : 0;
+    if (r.kind === 'video') {
+      Object.assign(s, {
+        bytes: r.bytesReceived, packets: r.packetsReceived, lost: r.packetsLost, decoded: r.framesDecoded ?? 0,
+        dropped: r.framesDropped ?? 0, height: r.frameHeight ?? 0, freezes: r.freezeCount ?? 0, frozen: r.totalFreezesDuration ?? 0,
+        nacks: r.nackCount ?? 0, plis: r.pliCount ?? 0, repeated: r.retransmittedPacketsReceived ?? 0, buffer,
+      });
+    } else {
+      Object.assign(s, {
+        audioPackets: r.packetsReceived, audioLost: r.packetsLost, audioBuffer: buffer,
+        concealed: (r.concealedSamples ?? 0) - (r.silentConcealedSamples ?? 0), samples: r.totalSamplesReceived ?? 0,
+      });
+    }
+  }
+  seen.samples.push(s);
+}
+
 window.client = {
+  // watch plays, and notes what there is four times a second and when each frame is
+  // shown.
+  async watch(url) {
+    receive();
+    seen = { samples: [], frames: [] };
+    const video = document.getElementById('video');
+    const shown = (now) => {
+      seen.frames.push(Math.round(performance.timeOrigin + now));
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
+    setInterval(note, 250);
+    await signal(url);
+    return 'ok';
+  },
+
+  seen() { return JSON.stringify(seen); },
+
   async publish(url) {
     pc = new RTCPeerConnection();
     const media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: true });

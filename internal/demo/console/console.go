@@ -133,6 +133,12 @@ func stream(s cdn.StreamStats, sum *web.Totals) web.Stream {
 	for _, d := range s.Delays {
 		out.Delays = append(out.Delays, float64(d.Microseconds())/1000)
 	}
+	if u := s.Uplink; u != nil {
+		out.Uplink = &web.Uplink{
+			Narrow: u.Narrow, Bitrate: int64(u.Bitrate), Before: int64(u.Before), Loss: u.Loss,
+			QueueMillis: float64(u.Queue.Microseconds()) / 1000, Layers: u.Layers, Missing: u.Missing,
+		}
+	}
 	for _, t := range s.Tracks {
 		_, codec, _ := strings.Cut(t.Info.Codec.MimeType, "/")
 		wt := web.Track{Kind: t.Info.Kind.String(), Codec: codec}

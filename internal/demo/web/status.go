@@ -135,8 +135,21 @@ type Stream struct {
 	State       string    `json:"state"`
 	Since       time.Time `json:"since"`
 	Tracks      []Track   `json:"tracks"`
+	Uplink      *Uplink   `json:"uplink,omitempty"` // nil: it is published elsewhere
 	Viewers     int       `json:"viewers"`
 	Downstreams int       `json:"downstreams"` // nodes that fetch it from this one
+}
+
+// Uplink is what the node sees of the path from a stream's publisher to it.
+type Uplink struct {
+	Narrow  bool  `json:"narrow"` // it does not carry what the publisher has to send
+	Bitrate int64 `json:"bitrate_bps"`
+	// Before is the bitrate ahead of the trouble; 0: not known, or there is none.
+	Before      int64    `json:"before_bps,omitempty"`
+	Loss        float64  `json:"loss"` // the part of the packets that is lost
+	QueueMillis float64  `json:"queue_ms"`
+	Layers      []string `json:"layers,omitempty"`  // that come
+	Missing     []string `json:"missing,omitempty"` // that do not
 }
 
 // Track is a track of a stream.

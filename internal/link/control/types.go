@@ -76,6 +76,12 @@ type Layer struct {
 	// Bitrate is what the sender measures of a layer, in bits a second, so that
 	// one that does not travel can be chosen.
 	Bitrate float64 `json:"bitrate,omitempty"`
+	// Cost is the most that came of the layer in any second of the last five, with
+	// headers, in bits a second. Temporal is likewise that of its temporal layers up
+	// to each, if there are several, and Height the picture's, in pixels.
+	Cost     float64   `json:"cost,omitempty"`
+	Temporal []float64 `json:"temporal,omitempty"`
+	Height   int       `json:"height,omitempty"`
 	// Opaque: no keyframe can be recognised in it, and any frame is a place to
 	// begin.
 	Opaque bool `json:"opaque,omitempty"`

@@ -53,7 +53,7 @@ func planPublish(tracks []*cdn.Track) (lines []*offerLine, engine *webrtc.MediaE
 			c.RTX, c.Feedback = pt, feedback
 			pt++
 		}
-		extensions := append([]string{uriMid}, info.Extensions...)
+		extensions := append([]string{uriMid}, sdp.Travelling(info.Extensions)...)
 		if err := sdp.Register(engine, info.Kind, c, extensions[:min(len(extensions), maxExtensions)]); err != nil {
 			return nil, nil, err
 		}

@@ -104,7 +104,7 @@ func planOffer(tracks []*cdn.Track) (*offerPlan, *webrtc.MediaEngine, error) {
 		info := t.Info()
 		c := sdp.Codec{Codec: info.Codec, PT: firstPayload + uint8(i), Feedback: feedback}
 		var extensions []string
-		for _, uri := range info.Extensions {
+		for _, uri := range sdp.Travelling(info.Extensions) {
 			if offered[uri] || len(offered) < maxExtensions {
 				offered[uri] = true
 				extensions = append(extensions, uri)

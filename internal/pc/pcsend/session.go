@@ -69,6 +69,7 @@ func Answer(ctx context.Context, c Config, offer string) (*Session, error) {
 	}
 	s.misses = plan.Mismatches
 	for i, l := range plan.Lines {
+		l.RED = 0 // the reduced offer has none
 		layer, err := c.Pick(l.Track)
 		if err == nil {
 			err = s.addViewerLine(conn, l, plan.Choices[i].Codec, layer)
@@ -299,6 +300,15 @@ const (
 	byeInterval  = 100 * time.Millisecond
 	byeHeadStart = 20 * time.Millisecond
 )
+
+// ServeBy implements [service.Timed].
+func (s *Session) ServeBy(serveAt func(time.Time)) {
+	if !s.config.Config.Node {
+		s.set.ServeBy(serveAt)
+	}
+}
+
+var _ service.Timed = (*Session)(nil)
 
 // Consume sends what has come since the last time. A worker of the node calls
 // it.

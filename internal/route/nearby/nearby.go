@@ -352,7 +352,7 @@ func (m *Map) oftenLocked() map[cdn.NodeID]bool {
 }
 
 // Receive takes an answer. The port's reader calls it.
-func (m *Map) Receive(now time.Time, packet []byte, _ netip.AddrPort) (routine bool) {
+func (m *Map) Receive(_, arrived time.Time, packet []byte, _ netip.AddrPort) (routine bool) {
 	id, ok := binding.AnsweredID(packet)
 	if !ok {
 		return true
@@ -362,7 +362,7 @@ func (m *Map) Receive(now time.Time, packet []byte, _ netip.AddrPort) (routine b
 	delete(m.open, id)
 	news := false
 	if a := m.at[q.node]; ok && a != nil {
-		news = a.add(now.Sub(q.at))
+		news = a.add(arrived.Sub(q.at))
 		m.tellLocked()
 	}
 	m.mu.Unlock()

@@ -75,29 +75,38 @@ func independent(p []byte, template uint8) (alone, ok bool) {
 	return !depends && layers.base(i), !r.short
 }
 
-// templates are the spatial layers of a structure's templates: bit n of upper is
-// set if template n is above the base layer.
+// templates are the layers of a structure's templates: bit n of upper is set if
+// template n is above the base spatial layer.
 type templates struct {
-	count int
-	upper uint64
+	count    int
+	upper    uint64
+	temporal [maxTemplates]uint8
 }
+
+// maxTemplates is how many templates a structure may have.
+const maxTemplates = 64
 
 func (t templates) base(i int) bool { return t.upper>>i&1 == 0 }
 
 // templates reads template_layers. It returns the highest spatial layer, too.
 func (b *bits) templates() (t templates, spatial int) {
+	temporal := uint8(0)
 	for {
-		if spatial > 0 && t.count < 64 {
+		if spatial > 0 {
 			t.upper |= 1 << t.count
 		}
+		t.temporal[t.count] = temporal
 		t.count++
 		switch b.read(2) { // next_layer_idc
+		case 1:
+			temporal++
 		case 2:
+			temporal = 0
 			spatial++
 		case 3:
 			return t, spatial
 		}
-		if b.short || t.count == 64 {
+		if b.short || t.count == maxTemplates || temporal >= TemporalLayers {
 			b.short = true
 			return t, spatial
 		}

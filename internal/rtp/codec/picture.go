@@ -19,6 +19,8 @@ type Pictures struct {
 	// keeps its length, and a 7-bit identifier stays one. It leaves a
 	// malformed payload as it is.
 	Shift func(payload []byte, by Picture)
+	// Counted: receivers take a picture ID that is missing for a frame that is.
+	Counted bool
 }
 
 // PicturesFor returns what reads the identifiers of a MIME type, without regard
@@ -26,7 +28,7 @@ type Pictures struct {
 func PicturesFor(mime string) *Pictures {
 	switch strings.ToLower(mime) {
 	case "video/vp8":
-		return &Pictures{Read: readVP8, Shift: shiftVP8}
+		return &Pictures{Read: readVP8, Shift: shiftVP8, Counted: true}
 	case "video/vp9":
 		return &Pictures{Read: readVP9, Shift: shiftVP9}
 	}

@@ -5,6 +5,8 @@ type vp8Descriptor struct {
 	places
 	start     bool // S: a partition begins
 	partition byte // PID
+	temporal  byte // TID
+	sync      bool // Y
 	size      int
 }
 
@@ -41,6 +43,9 @@ func parseVP8(p []byte) (d vp8Descriptor, ok bool) {
 		if x&0x10 != 0 {
 			d.key = d.size
 		}
+		if x&0x20 != 0 && d.size < len(p) {
+			d.temporal, d.sync = p[d.size]>>6, p[d.size]&0x20 != 0
+		}
 		d.size++
 	}
 	return d, d.size <= len(p)
@@ -60,6 +65,16 @@ func vp8(p []byte) Info {
 	}
 	proved := len(frame) >= 6 && frame[3] == 0x9d && frame[4] == 0x01 && frame[5] == 0x2a
 	return Info{FrameStart: true, Keyframe: true, Unproved: !proved}
+}
+
+// temporalVP8: the Y bit says that a frame depends on the base layer's last frame
+// alone, and that no later frame depends on what came of other layers before that.
+func temporalVP8(p []byte) Temporal {
+	d, ok := parseVP8(p)
+	if !ok {
+		return Temporal{}
+	}
+	return Temporal{Layer: d.temporal, Sync: d.sync && d.temporal > 0}
 }
 
 func readVP8(p []byte) (Picture, bool) {

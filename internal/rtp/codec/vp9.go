@@ -8,6 +8,8 @@ type vp9Descriptor struct {
 	begin     bool // B: a layer's frame begins
 	plain     bool // it says no more than where frames begin and end
 	structure bool // V: a scalability structure follows
+	temporal  byte // TID
+	upward    bool // U: a switching up point
 	spatial   byte // SID
 	dependent bool // D: predicted from the spatial layer below
 	size      int  // without reference indices and scalability structure
@@ -31,6 +33,7 @@ func parseVP9(p []byte) (d vp9Descriptor, ok bool) {
 		if len(p) <= d.size {
 			return d, false
 		}
+		d.temporal, d.upward = p[d.size]>>5, p[d.size]&0x10 != 0
 		d.spatial, d.dependent = p[d.size]>>1&7, p[d.size]&1 != 0
 		d.size++
 		if b&0x10 == 0 { // not flexible
@@ -146,6 +149,15 @@ func vp9KeyHeader(p []byte, profile3 bool) int {
 		return vp9Opaque
 	}
 	return vp9Key
+}
+
+// temporalVP9: all spatial layers of a picture have the same TID.
+func temporalVP9(p []byte) Temporal {
+	d, ok := parseVP9(p)
+	if !ok {
+		return Temporal{}
+	}
+	return Temporal{Layer: d.temporal, Switch: d.upward}
 }
 
 func readVP9(p []byte) (Picture, bool) {

@@ -1,6 +1,6 @@
 // Package feedback reads the RTCP that the receiver of RTP streams sends (RFC 3550, RFC
-// 4585, RFC 5104, RFC 3611), without allocation: each viewer sends a report a second,
-// and most say nothing new.
+// 4585, RFC 5104, RFC 3611, and drafts of RMCAT), without allocation: each viewer sends a
+// report a second, and most say nothing new.
 package feedback
 
 import (
@@ -19,22 +19,28 @@ const (
 	Estimate                     // the bandwidth (REMB, draft-alvestrand-rmcat-remb)
 	Time                         // a question for the time (RFC 3611 section 4.4)
 	SenderReport                 // the sender info of a sender report (RFC 3550 section 6.4.1)
+	Arrivals                     // when packets have arrived, by transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01)
 )
 
 // A Message is one statement of a compound packet. Fields of other kinds are zero.
 type Message struct {
 	Kind Kind
 	// SSRC is the RTP stream that the message is about. That of a Time is the
-	// receiver's own; an Estimate has none.
+	// receiver's own; an Estimate has none; that of Arrivals is one of several.
 	SSRC uint32
 
 	Lost    uint8   // of Report: the fraction lost, in 1/256
+	Highest uint32  // of Report: the extended highest sequence number received
+	Jitter  uint32  // of Report: the interarrival jitter, in ticks of the stream's RTP clock
 	LastSR  uint32  // of Report: the middle 32 bits of the last sender report's NTP time
 	Delay   uint32  // of Report: the time since that report came, in units of 1/65536 s
 	RTP     uint32  // of SenderReport: the RTP timestamp that goes with NTP
 	NTP     uint64  // of Time and SenderReport: the clock of who sends it
 	Bitrate float64 // of Estimate, in bits a second
 	Missing Missing // of Nack
+	// Packet is that of Arrivals, as it came: header and padding included. It is part of
+	// the buffer that was read, and nothing in it has been checked but its length.
+	Packet []byte
 }
 
 // Missing are the sequence numbers of a NACK: pairs of a number and a mask of the 16
@@ -53,6 +59,12 @@ func (m Missing) Range(f func(seq uint16) bool) {
 			}
 		}
 	}
+}
+
+// Count returns how many numbers there are.
+func (m Missing) Count() (n int) {
+	_, n = m.most(len(m) / pairLen * 17)
+	return n
 }
 
 // MaxMissing bounds how many packets one compound packet can ask for: that is
@@ -81,6 +93,7 @@ type Reader struct {
 	media   uint32 // SSRC that it is about; 0: each message has one
 	info    []byte // sender info of the present packet that was not read yet
 	left    []byte // of the present packet, what was not read yet
+	whole   []byte // the present packet, with its padding
 	missing int    // how many packets may be asked for yet
 }
 
@@ -103,7 +116,7 @@ func (r *Reader) Next() (m Message, ok bool) {
 const (
 	senderReport, receiverReport, transportFeedback, payloadFeedback, extendedReport = 200, 201, 205, 206, 207
 
-	formatNack, formatPLI, formatFIR, formatApplication = 1, 1, 4, 15
+	formatNack, formatPLI, formatFIR, formatApplication, formatTransport = 1, 1, 4, 15, 15
 )
 
 const (
@@ -127,6 +140,7 @@ func (r *Reader) begin() bool {
 	}
 	packet := r.rest[:n]
 	r.rest = r.rest[n:]
+	r.whole = packet
 	if packet = unpadded(packet); len(packet) >= senderLen {
 		r.sender = binary.BigEndian.Uint32(packet[headerLen:])
 		r.open(packet[1], int(packet[0]&31), packet)
@@ -176,6 +190,8 @@ func (r *Reader) feedback(kind byte, format int, what []byte) {
 	switch {
 	case kind == transportFeedback && format == formatNack:
 		r.kind, r.left = Nack, what
+	case kind == transportFeedback && format == formatTransport:
+		r.kind, r.left = Arrivals, r.whole
 	case kind == payloadFeedback && format == formatPLI:
 		r.kind = Keyframe
 	case kind == payloadFeedback && format == formatFIR:
@@ -200,6 +216,7 @@ func (r *Reader) take() (m Message, ok bool) {
 		b := r.left[:blockLen]
 		r.left = r.left[blockLen:]
 		m.SSRC, m.Lost = binary.BigEndian.Uint32(b), b[4]
+		m.Highest, m.Jitter = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
 		m.LastSR, m.Delay = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
 		return m, true
 	case r.kind == Keyframe && len(r.left) >= firLen:
@@ -218,6 +235,9 @@ func (r *Reader) take() (m Message, ok bool) {
 		r.left = nil
 		m.SSRC = 0
 		m.Bitrate = float64(v&(1<<18-1)) * float64(uint64(1)<<(v>>18&63))
+		return m, true
+	case r.kind == Arrivals && r.left != nil:
+		m.Packet, r.left = r.left, nil
 		return m, true
 	case r.kind == Time:
 		return r.time()

@@ -1,6 +1,7 @@
 package feedback
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -22,6 +23,9 @@ func all(compound []byte) (all []found) {
 			one.numbers = append(one.numbers, seq)
 			return true
 		})
+		if m.Missing.Count() != len(one.numbers) {
+			panic("the numbers are miscounted")
+		}
 		one.Missing = nil
 		all = append(all, one)
 	}
@@ -33,7 +37,7 @@ func reference(packets []rtcp.Packet) (all []found) {
 	add := func(m Message, numbers ...uint16) { all = append(all, found{m, numbers}) }
 	reports := func(blocks []rtcp.ReceptionReport) {
 		for _, b := range blocks {
-			add(Message{Kind: Report, SSRC: b.SSRC, Lost: b.FractionLost, LastSR: b.LastSenderReport, Delay: b.Delay})
+			add(Message{Kind: Report, SSRC: b.SSRC, Lost: b.FractionLost, Highest: b.LastSequenceNumber, Jitter: b.Jitter, LastSR: b.LastSenderReport, Delay: b.Delay})
 		}
 	}
 	for _, p := range packets {
@@ -55,6 +59,12 @@ func reference(packets []rtcp.Packet) (all []found) {
 				numbers = append(numbers, pair.PacketList()...)
 			}
 			add(Message{Kind: Nack, SSRC: p.MediaSSRC}, numbers...)
+		case *rtcp.TransportLayerCC:
+			raw, err := p.Marshal()
+			if err != nil {
+				panic(err)
+			}
+			add(Message{Kind: Arrivals, SSRC: p.MediaSSRC, Packet: raw})
 		case *rtcp.ReceiverEstimatedMaximumBitrate:
 			add(Message{Kind: Estimate, Bitrate: float64(p.Bitrate)})
 		case *rtcp.ExtendedReport:
@@ -82,7 +92,7 @@ func random(r *rand.Rand) (all []rtcp.Packet) {
 	}
 	for range 1 + r.IntN(6) {
 		var p rtcp.Packet
-		switch r.IntN(10) {
+		switch r.IntN(11) {
 		case 0:
 			p = &rtcp.SenderReport{SSRC: ssrc(), NTPTime: r.Uint64(), RTPTime: r.Uint32(), Reports: reports()}
 		case 1, 2:
@@ -112,6 +122,8 @@ func random(r *rand.Rand) (all []rtcp.Packet) {
 			p = &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
 				Source: ssrc(), Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: "viewer"[:r.IntN(7)]}},
 			}}}
+		case 9:
+			p = arrivals(r, ssrc())
 		default:
 			p = &rtcp.Goodbye{Sources: []uint32{ssrc()}}
 		}
@@ -131,6 +143,23 @@ func TestAgreesWithPion(t *testing.T) {
 	}
 }
 
+// arrivals returns transport-wide feedback on a run of packets that have arrived. Most have
+// padding.
+func arrivals(r *rand.Rand, ssrc uint32) rtcp.Packet {
+	n := uint16(1 + r.IntN(20))
+	cc := &rtcp.TransportLayerCC{
+		SenderSSRC: ssrc, MediaSSRC: ssrc + 1, BaseSequenceNumber: uint16(r.Uint32()), PacketStatusCount: n,
+		ReferenceTime: r.Uint32N(1 << 24), FbPktCount: uint8(r.Uint32()),
+		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{PacketStatusSymbol: rtcp.TypeTCCPacketReceivedSmallDelta, RunLength: n}},
+	}
+	for range n {
+		cc.RecvDeltas = append(cc.RecvDeltas, &rtcp.RecvDelta{Type: rtcp.TypeTCCPacketReceivedSmallDelta, Delta: 250 * r.Int64N(256)})
+	}
+	size := cc.MarshalSize()
+	cc.Header = rtcp.Header{Padding: (22+n)%4 != 0, Count: rtcp.FormatTCC, Type: rtcp.TypeTransportSpecificFeedback, Length: uint16(size/4 - 1)}
+	return cc
+}
+
 var report = []byte{0x80, 201, 0, 1, 0, 0, 0, 1} // of nothing
 
 func TestOddities(t *testing.T) {
@@ -147,12 +176,14 @@ func TestOddities(t *testing.T) {
 		"longer than the datagram":     {packets: [][]byte{pli, {0x80, 201, 255, 255}}, found: wanted},
 		"another version":              {packets: [][]byte{pli, {0x41, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 8}}, found: wanted},
 		"blocks that are not there":    {packets: [][]byte{{0x83, 201, 0, 1, 0, 0, 0, 1}, pli}, found: wanted},
-		"an unknown kind of feedback":  {packets: [][]byte{{0x8f, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}, pli}, found: wanted},
+		"an unknown kind of feedback":  {packets: [][]byte{{0x8e, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}, pli}, found: wanted},
 		"feedback about nothing":       {packets: [][]byte{{0x81, 206, 0, 1, 0, 0, 0, 1}, pli}, found: wanted},
 		"an unknown kind of packet":    {packets: [][]byte{{0x80, 250, 0, 1, 1, 2, 3, 4}, pli}, found: wanted},
 		"too short to have a sender":   {packets: [][]byte{{0x80, 201, 0, 0}, pli}, found: wanted},
 		"padding":                      {packets: [][]byte{{0xa1, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 4}}, found: wanted},
 		"padding longer than all":      {packets: [][]byte{{0xa1, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 200}, pli}, found: wanted},
+		"arrivals about nothing":       {packets: [][]byte{{0x8f, 205, 0, 1, 0, 0, 0, 1}, pli}, found: wanted},
+		"arrivals that are cut":        {packets: [][]byte{pli, {0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 1}}, found: wanted},
 		"a NACK of nothing":            {packets: [][]byte{{0x81, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7}, pli}, found: wanted},
 		"another application's packet": {packets: [][]byte{{0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 'a', 'b', 'c', 'd', 1, 2, 3, 4}, pli}, found: wanted},
 		"a block that is cut":          {packets: [][]byte{{0x80, 207, 0, 2, 0, 0, 0, 1, 4, 0, 0, 2}, pli}, found: wanted},
@@ -189,6 +220,7 @@ func TestDoesNotAllocate(t *testing.T) {
 		r := Read(raw)
 		for m, ok := r.Next(); ok; m, ok = r.Next() {
 			m.Missing.Range(func(seq uint16) bool { return seq != 1 })
+			m.Missing.Count()
 		}
 	}))
 }
@@ -204,6 +236,12 @@ func FuzzRead(f *testing.F) {
 		numbers := 0
 		for _, one := range all(b) {
 			numbers += len(one.numbers)
+			p := one.Packet
+			require.Equal(t, one.Kind == Arrivals, p != nil)
+			if p != nil { // one whole packet
+				require.Equal(t, []byte{2<<6 | formatTransport, transportFeedback}, []byte{p[0] &^ 0x20, p[1]})
+				require.Len(t, p, 4*(1+int(binary.BigEndian.Uint16(p[2:]))))
+			}
 		}
 		require.LessOrEqual(t, numbers, MaxMissing)
 	})

@@ -60,6 +60,15 @@ func (c *Counter) IsNear(seq uint16, n int) bool {
 	return c.count > 0 && behind > -n && behind < n
 }
 
+// Totals returns how many packets were sent since the first that arrived, by their
+// sequence numbers, and how many of those arrived.
+func (c *Counter) Totals() (expected, received uint64) {
+	if c.count == 0 {
+		return 0, 0
+	}
+	return c.seq.Highest() - c.first + 1, c.count
+}
+
 // Block returns the block of a receiver report about the packets since the last one. It
 // is false if no packet has arrived.
 func (c *Counter) Block(now time.Time, ssrc uint32) (b rtcp.ReceptionReport, ok bool) {

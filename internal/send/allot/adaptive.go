@@ -64,8 +64,8 @@ type Adaptive struct {
 // NewAdaptive returns the policy of one viewer.
 func NewAdaptive(c Config) *Adaptive {
 	a := &Adaptive{temper: c.Strategy.temper()}
-	if c.First > 0 {
-		a.temper.first = c.First
+	if c.First != 0 {
+		a.temper.first = max(0, c.First)
 	}
 	a.prober.init(a.temper)
 	return a
@@ -116,8 +116,12 @@ func (a *Adaptive) silence(v View, at int) Choice {
 	if a.silent.IsZero() {
 		a.silent = v.Now
 	}
-	if lowest := v.Ladder.Lowest(); at > lowest && v.Now.Sub(a.silent) >= silence {
+	lowest := v.Ladder.Lowest()
+	switch {
+	case at > lowest && v.Now.Sub(a.silent) >= silence:
 		return a.step(v, lowest, Silence)
+	case at < lowest && a.prober.ready(v, a.changed): // who is sent nothing has nothing to report
+		return Choice{Rung: at, Probe: a.prober.plan(v, at)}
 	}
 	return Choice{Rung: at}
 }
@@ -196,7 +200,11 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 	if isCheap {
 		after = starvesCheap
 	}
-	if (isCheap || s.Acknowledged > starvedPart*s.Sent) && s.Loss < s.Inherent+starvedLoss {
+	arrives := s.Acknowledged
+	if s.Source == bwe.ReceiverEstimate { // an estimate alone may be low because of jitter
+		arrives = s.Sent * (1 - s.Loss)
+	}
+	if (isCheap || arrives > starvedPart*s.Sent) && s.Loss < s.Inherent+starvedLoss {
 		a.starved = time.Time{}
 		return false
 	}

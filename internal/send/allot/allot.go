@@ -12,7 +12,7 @@ import (
 )
 
 // A Layer is what a policy knows of an encoding. The bitrates are the highest of
-// late (see [Meter]), in bits a second with headers.
+// late (see package ratemeter), in bits a second with headers.
 type Layer struct {
 	Height   int       // of the picture; 0: unknown
 	Bitrate  float64   // of the whole layer; 0: nothing comes
@@ -130,10 +130,11 @@ const (
 	Silence           // the viewer reports nothing
 	Room              // a probe found room
 	Limited           // the layers or limits have changed
+	Backlog           // a connection by TCP takes less than there is
 )
 
 func (r Reason) String() string {
-	return [...]string{"stay", "start", "congestion", "loss", "silence", "room", "limited"}[r]
+	return [...]string{"stay", "start", "congestion", "loss", "silence", "room", "limited", "backlog"}[r]
 }
 
 // A View is what a policy decides by.

@@ -1,9 +1,7 @@
 package allot
 
 import (
-	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -80,61 +78,5 @@ func TestReasons(t *testing.T) {
 		require.NotEmpty(t, r.String())
 		require.False(t, seen[r.String()])
 		seen[r.String()] = true
-	}
-}
-
-func TestMeter(t *testing.T) {
-	var m Meter
-	require.Zero(t, m.Bitrate(time.Hour))
-	at := time.Hour
-	send := func(d time.Duration, size int) {
-		for end := at + d; at < end; at += 20 * time.Millisecond {
-			m.Add(at, size)
-		}
-	}
-	send(3*time.Second, 1000) // 400 kbit/s
-	require.InDelta(t, 400e3, m.Bitrate(at), 10e3)
-	m.Add(at, 20_000) // a keyframe
-	send(time.Second, 1000)
-	require.InDelta(t, 560e3, m.Bitrate(at), 10e3)
-	send(3*time.Second, 500)
-	require.InDelta(t, 560e3, m.Bitrate(at), 10e3, "it counts for five seconds")
-	send(3*time.Second, 500)
-	require.InDelta(t, 200e3, m.Bitrate(at), 10e3)
-	require.Zero(t, m.Bitrate(at+10*time.Second), "nothing comes anymore")
-	require.Zero(t, m.Bitrate(at+time.Hour))
-}
-
-// TestMeterAgainstAll compares with a count over all packets.
-func TestMeterAgainstAll(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	type packet struct {
-		at   time.Duration
-		size int
-	}
-	var m Meter
-	var all []packet
-	for at := time.Duration(0); at < 15*time.Second; at += time.Millisecond + time.Duration(rng.IntN(80))*time.Millisecond {
-		all = append(all, packet{at, 1 + rng.IntN(1200)})
-		m.Add(at, all[len(all)-1].size)
-		slot := at / meterSlot
-		var want int
-		for end := slot - 40; end <= slot; end++ { // the seconds that count for sure
-			sum := 0
-			for _, p := range all {
-				if s := p.at / meterSlot; s > end-second && s <= end {
-					sum += p.size
-				}
-			}
-			want = max(want, sum)
-		}
-		require.GreaterOrEqual(t, m.Bitrate(at), float64(8*want))
-	}
-}
-
-func BenchmarkMeter(b *testing.B) {
-	var m Meter
-	for i := 0; b.Loop(); i++ {
-		m.Add(time.Duration(i)*3*time.Millisecond, 1200)
 	}
 }

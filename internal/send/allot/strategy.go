@@ -17,7 +17,8 @@ type Config struct {
 	Strategy Strategy
 	// First is the bitrate that the first layer costs at most, in bits a second with
 	// sound. If zero, it depends on the strategy: Balanced begins with what costs up
-	// to 1 Mbit/s, Quality with the best layer, and Careful with the lowest.
+	// to 1 Mbit/s, Quality with the best layer, and Careful with the lowest. If negative,
+	// it is the lowest layer.
 	First float64
 }
 

@@ -12,12 +12,17 @@ const ms = time.Millisecond
 
 var epoch = time.Unix(1000, 0)
 
+// allow asks for a packet on a path of which nothing is known.
+func allow(b *Budget, now time.Time, seq uint64, bytes int, rtt time.Duration) bool {
+	return b.Allow(now, Request{Seq: seq, Bytes: bytes, RTT: rtt, Room: Unknown}) > 0
+}
+
 // grant asks for n different packets and returns how many may go.
 func grant(b *Budget, now time.Time, first uint64, n int) int {
 	granted := 0
 	for i := range n {
-		if b.Allow(now, first+uint64(i), 1200, 50*ms) {
-			b.Spend(1200)
+		if allow(b, now, first+uint64(i), 1200, 50*ms) {
+			b.Spend(now, 1200)
 			granted++
 		}
 	}
@@ -71,14 +76,43 @@ func TestOpening(t *testing.T) {
 // What a packet takes is what counts, and a second copy takes it again.
 func TestSpendIsWhatCounts(t *testing.T) {
 	b := New(Config{Burst: 2000, Opening: -1})
-	require.True(t, b.Plenty(epoch))
-	require.True(t, b.Allow(epoch, 1, 1000, 50*ms))
-	b.Spend(1050)
-	require.False(t, b.Plenty(epoch))
-	require.False(t, b.Allow(epoch, 2, 1000, 50*ms))
+	require.True(t, allow(b, epoch, 1, 1000, 50*ms))
+	b.Spend(epoch, 1050)
+	require.False(t, allow(b, epoch, 2, 1000, 50*ms))
 	b.Sent(epoch, 200)
-	require.True(t, b.Plenty(epoch))
-	require.True(t, b.Allow(epoch, 2, 1000, 50*ms))
+	require.True(t, allow(b, epoch, 2, 1000, 50*ms))
+}
+
+// Two copies are sent where the repair before was lost, or of all, if most of the credit
+// is there and the path has room.
+func TestTwoCopies(t *testing.T) {
+	for name, c := range map[string]struct {
+		config Config
+		spent  int
+		room   float64
+		again  bool
+		copies int
+	}{
+		"the first time":              {room: Unknown, copies: 1},
+		"again":                       {room: Unknown, again: true, copies: 2},
+		"again, with little credit":   {room: Unknown, again: true, spent: 15_000, copies: 1},
+		"again, with less":            {room: Unknown, again: true, spent: 20_000, copies: 0},
+		"the first time, with little": {room: Unknown, spent: 36_000, copies: 1},
+		"again, with little room":     {room: 2000, again: true, copies: 1},
+		"without room":                {room: 1199, copies: 0},
+		"for many":                    {config: Config{Twice: true}, room: Unknown, copies: 2},
+		"for many, with little":       {config: Config{Twice: true}, room: Unknown, spent: 20_000, copies: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, now := New(c.config), epoch
+			if c.again {
+				require.Positive(t, b.Allow(now, Request{Seq: 7, Bytes: 1200, RTT: 50 * ms, Room: Unknown}))
+				now = now.Add(50 * ms)
+			}
+			b.Spend(now, c.spent)
+			require.Equal(t, c.copies, b.Allow(now, Request{Seq: 7, Bytes: 1200, RTT: 50 * ms, Room: c.room}))
+		})
+	}
 }
 
 func TestSavesUpForASecondAtMost(t *testing.T) {
@@ -92,41 +126,44 @@ func TestSavesUpForASecondAtMost(t *testing.T) {
 
 func TestOncePerRoundTrip(t *testing.T) {
 	b := New(Config{})
-	require.True(t, b.Allow(epoch, 7, 1200, 80*ms))
-	require.False(t, b.Allow(epoch.Add(79*ms), 7, 1200, 80*ms))
-	require.True(t, b.Allow(epoch.Add(79*ms), 8, 1200, 80*ms), "another packet")
-	require.True(t, b.Allow(epoch.Add(80*ms), 7, 1200, 80*ms))
-	require.False(t, b.Allow(epoch.Add(129*ms), 7, 1200, 0), "round trip not known")
-	require.True(t, b.Allow(epoch.Add(130*ms), 7, 1200, 0))
+	require.True(t, allow(b, epoch, 7, 1200, 80*ms))
+	require.False(t, allow(b, epoch.Add(79*ms), 7, 1200, 80*ms))
+	require.True(t, allow(b, epoch.Add(79*ms), 8, 1200, 80*ms), "another packet")
+	require.True(t, allow(b, epoch.Add(80*ms), 7, 1200, 80*ms))
+	require.False(t, allow(b, epoch.Add(129*ms), 7, 1200, 0), "round trip not known")
+	require.True(t, allow(b, epoch.Add(130*ms), 7, 1200, 0))
 	require.Equal(t, Denied{Repeat: 2}, b.Denied())
 }
 
-func TestAgain(t *testing.T) {
+func TestRepaired(t *testing.T) {
 	b := New(Config{})
-	require.False(t, b.Again(0))
-	require.True(t, b.Allow(epoch, 0, 1200, 80*ms))
-	require.True(t, b.Again(0))
-	require.False(t, b.Again(recentSlots), "another packet of the same slot")
+	require.False(t, b.Repaired(0))
+	require.False(t, b.RepairedNow(epoch, 0))
+	require.True(t, allow(b, epoch, 0, 1200, 80*ms))
+	require.True(t, b.Repaired(0))
+	require.True(t, b.RepairedNow(epoch, 0))
+	require.False(t, b.RepairedNow(epoch.Add(ms), 0))
+	require.False(t, b.Repaired(slots), "another packet of the same slot")
 }
 
 func TestPacketZeroIsAsGoodAsAny(t *testing.T) {
 	b := New(Config{})
-	require.True(t, b.Allow(epoch, 0, 1200, 80*ms))
-	require.False(t, b.Allow(epoch, 0, 1200, 80*ms))
+	require.True(t, allow(b, epoch, 0, 1200, 80*ms))
+	require.False(t, allow(b, epoch, 0, 1200, 80*ms))
 }
 
 func TestTableIsBounded(t *testing.T) {
 	b := New(Config{})
-	require.True(t, b.Allow(epoch, 1, 100, 80*ms))
-	require.True(t, b.Allow(epoch, 1+recentSlots, 100, 80*ms))
-	require.True(t, b.Allow(epoch, 1, 100, 80*ms), "pushed out")
+	require.True(t, allow(b, epoch, 1, 100, 80*ms))
+	require.True(t, allow(b, epoch, 1+slots, 100, 80*ms))
+	require.True(t, allow(b, epoch, 1, 100, 80*ms), "pushed out")
 }
 
 func TestWhatIsRefusedIsNotCounted(t *testing.T) {
 	b := New(Config{Burst: 1000, Share: 0.5, Opening: -1})
-	require.False(t, b.Allow(epoch, 7, 1200, 80*ms))
+	require.False(t, allow(b, epoch, 7, 1200, 80*ms))
 	b.Sent(epoch, 4000)
-	require.True(t, b.Allow(epoch, 7, 1200, 80*ms), "no repeat, since nothing was sent")
+	require.True(t, allow(b, epoch, 7, 1200, 80*ms), "no repeat, since nothing was sent")
 }
 
 func TestSpanSumsTheLastSecond(t *testing.T) {
@@ -169,7 +206,7 @@ func TestDoesNotAllocate(t *testing.T) {
 		now = now.Add(ms)
 		seq++
 		b.Sent(now, 1200)
-		b.Allow(now, seq, 1200, 50*ms)
+		allow(b, now, seq, 1200, 50*ms)
 	}))
 }
 

@@ -9,6 +9,13 @@ type span struct {
 	sum     int
 }
 
+// rate returns how much was added a second.
+func (s *span) rate(now time.Time) float64 {
+	s.roll(now)
+	held := (spanBuckets-1)*spanBucket + time.Duration(now.UnixNano()%int64(spanBucket))
+	return float64(s.sum) / held.Seconds()
+}
+
 func (s *span) add(now time.Time, n int) {
 	s.roll(now)
 	s.buckets[s.newest%spanBuckets] += n

@@ -52,6 +52,10 @@ const (
 	Nothing                         // the viewer is silent
 )
 
+func (s Source) String() string {
+	return [...]string{"transport", "remb", "reports", "nothing"}[s]
+}
+
 // Config sets up an [Estimator].
 type Config struct {
 	// Start is the estimate until something is known, in bits a second. If zero,
@@ -180,31 +184,35 @@ const (
 	Media   Flag = 0
 	Repair  Flag = 1 << iota // a retransmission that was asked for
 	Padding                  // sent to probe
+	Sound                    // of a stream of sound
 )
+
+// flagSets is how many sets of flags there are.
+const flagSets = 2 * int(Sound)
 
 // Sent tells of a packet of size bytes, headers included, that was sent with a
 // transport-wide sequence number.
 func (e *Estimator) Sent(seq uint16, now time.Time, size int, flags Flag) {
 	at := e.at(now)
-	e.count(at, size)
+	e.count(at, 1, size)
 	if e.fine != nil {
 		e.fine.ring.add(seq, at, size, flags)
 	}
 }
 
-// SentPlain tells of a packet of size bytes, headers included, that was sent
-// without a transport-wide sequence number.
-func (e *Estimator) SentPlain(now time.Time, size int) {
+// SentPlain tells of packets of size bytes in all, headers included, that were sent
+// without transport-wide sequence numbers since the last call.
+func (e *Estimator) SentPlain(now time.Time, packets, size int) {
 	at := e.at(now)
-	e.count(at, size)
+	e.count(at, packets, size)
 	if e.fine != nil {
 		e.fine.ring.plain += size
 	}
 }
 
-func (e *Estimator) count(at time.Duration, size int) {
+func (e *Estimator) count(at time.Duration, packets, size int) {
 	e.sent.add(at, size)
-	e.heard.sent++
+	e.heard.sent += uint64(packets)
 	if e.fine != nil && e.probe.during(at) {
 		e.fine.measure.sent(at, size)
 	}

@@ -35,6 +35,25 @@ func TestPathWithRoom(t *testing.T) {
 	}
 }
 
+// Receivers that report each five seconds, as RFC 3550 section 6.2 has them do, are not
+// silent between two reports.
+func TestSlowReportsAreNoSilence(t *testing.T) {
+	now := time.Unix(1000, 0)
+	e := New(Config{}, now)
+	highest := uint32(0)
+	for i := range 200 { // a quarter of a second each
+		now = now.Add(250 * ms)
+		e.SentPlain(now, 50, 50*1200)
+		if highest += 50; i%20 == 0 {
+			e.Report(now, Report{SSRC: 1, Highest: highest, RoundTrip: 50 * ms})
+		}
+		if i > 20 {
+			require.Equal(t, Reports, e.State(now).Source, "after %d", i)
+		}
+	}
+	require.Equal(t, Nothing, e.State(now.Add(mostSilence)).Source)
+}
+
 func TestCapacityFalls(t *testing.T) {
 	for _, capacity := range []float64{500e3, 1e6, 1.6e6} {
 		v := newViewer(Config{}, home)
@@ -152,10 +171,85 @@ func TestWhatIsSentBesidesCounts(t *testing.T) {
 	for range 1000 {
 		v.flags = []Flag{Media, Repair, Padding}[v.seq%3]
 		v.run(10*ms, 0.96e6, 1)
-		v.SentPlain(v.time(), 250) // sound whose m-section has not negotiated numbers
+		v.SentPlain(v.time(), 1, 250) // sound whose m-section has not negotiated numbers
 	}
 	require.Zero(t, v.state().Loss)
 	require.InEpsilon(t, 1.16e6, v.state().Acknowledged, 0.05, "0.96 with numbers, and 0.2 without")
+}
+
+// TestUnreportedSound: a viewer has negotiated feedback on sound and sends none, as some
+// versions of Firefox. It counts once there was some.
+func TestUnreportedSound(t *testing.T) {
+	for _, mute := range []Flag{Sound, 0} {
+		v := newViewer(Config{}, home)
+		run := func() {
+			for range 1000 {
+				v.flags = []Flag{Media, Media, Media, Sound}[v.seq%4]
+				v.run(10*ms, 0.96e6, 1)
+			}
+		}
+		v.mute = mute
+		run()
+		require.Zero(t, v.state().Loss)
+		require.Zero(t, v.over)
+		if v.mute = Sound; mute == 0 {
+			run()
+			require.InDelta(t, 0.25, v.state().Loss, 0.05)
+		}
+	}
+}
+
+// A receiver that acknowledges media and no padding (Firefox) can be probed with it: that
+// media do not take longer meanwhile shows that there was room for both.
+func TestProbeOfUnreportedPadding(t *testing.T) {
+	probe := func(capacity float64) ProbeResult {
+		v := newViewer(Config{}, netem.Path{Delay: 50 * ms, Rate: int(capacity), Queue: 300 * ms})
+		v.mute = Padding
+		v.run(5*time.Second, 300e3, 1)
+		v.StartProbe(v.time(), Probe{ID: 1, Rate: 1200e3, Duration: 300 * ms})
+		for end := v.now + 300*ms; v.now < end; {
+			v.flags = Padding
+			v.run(24*ms, 900e3, 1)
+			v.flags = Media
+			v.run(8*ms, 1200e3, 1)
+		}
+		v.run(2*time.Second, 300e3, 1)
+		return v.state().Probe
+	}
+	room := probe(3e6)
+	require.True(t, room.Done && !room.Harm && !room.Unknown, "%+v", room)
+	require.InDelta(t, 1050e3, room.Rate, 200e3)
+	narrow := probe(500e3)
+	require.True(t, narrow.Done, "%+v", narrow)
+	require.Less(t, narrow.Rate, 700e3)
+}
+
+// TestEstimateThatGrows: libwebrtc's first estimate is what has arrived, and less than what
+// is sent. It grows, and tells of no trouble; one that falls does, and so does one that is
+// far too low.
+func TestEstimateThatGrows(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, factor float64
+		trouble       bool
+	}{
+		"Grows":  {0.7e6, 1.016, false}, // 8 % a second
+		"Falls":  {0.8e6, 0.95, true},
+		"FarLow": {0.3e6, 1.016, true},
+		"Enough": {0.95e6, 1, false},
+	} {
+		e := New(Config{ReceiverEstimate: true}, epoch)
+		now, estimate, trouble := epoch, c.first, false
+		for i := range 600 {
+			now = now.Add(10 * ms)
+			e.SentPlain(now, 1, 1250) // 1 Mbit/s
+			if i%20 == 19 && i > 300 {
+				e.Estimate(now, estimate)
+				estimate *= c.factor
+				trouble = trouble || e.State(now).Trouble
+			}
+		}
+		require.Equal(t, c.trouble, trouble, name)
+	}
 }
 
 func TestLostFeedback(t *testing.T) {

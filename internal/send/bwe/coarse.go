@@ -49,6 +49,10 @@ type coarse struct {
 	nacked   uint32        // packets asked for, in it
 	// Signs in a row that the rate is too high, and how many ahead of the round.
 	bad, badBefore int16
+	// complains: the estimate is low, and fell or is far too low. One that is merely low and
+	// grows is the first, or follows after a silence: libwebrtc begins with what has arrived
+	// in the first five seconds, and raises it by 8 % a second.
+	complains bool
 
 	rtt      time.Duration
 	least    time.Duration // round trip
@@ -158,6 +162,9 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 		}
 		c.inherent = min(c.inherent+weight*(c.loss-c.inherent), mostInherent)
 	}
+	if c.expected < leastPackets { // so little is sent that nothing is known any more
+		c.bad, c.loss = 0, 0
+	}
 	c.round, c.badBefore = at, c.bad
 	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
 }
@@ -181,16 +188,19 @@ func (c *coarse) judge() {
 
 // remote takes a REMB. sent is the rate at which is sent.
 func (c *coarse) remote(at time.Duration, bitrate, sent float64) {
-	if bitrate < fallen*c.estimate {
+	fell := bitrate < fallen*c.estimate
+	if fell {
 		c.fellAt = at
 	}
 	c.estimate, c.estimateAt = bitrate, at
 	switch {
 	case bitrate >= below*sent:
-		c.lowSince = 0
+		c.lowSince, c.complains = 0, false
+		return
 	case c.lowSince == 0:
 		c.lowSince = at
 	}
+	c.complains = c.complains || fell || bitrate < farBelow*sent
 }
 
 // tell adds the verdict of the coarse sources.
@@ -241,7 +251,7 @@ func (c *coarse) asksMuch(sent uint64) bool {
 
 // trouble reports whether there is reason to look more closely.
 func (c *coarse) trouble(at time.Duration, sent uint64) bool {
-	if at-c.estimateAt < fresh && c.lowSince != 0 || c.asksMuch(sent) {
+	if at-c.estimateAt < fresh && c.complains || c.asksMuch(sent) {
 		return true
 	}
 	if at-c.reported >= fresh {

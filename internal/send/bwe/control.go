@@ -59,6 +59,7 @@ func (e *Estimator) arrived(at time.Duration, seq uint16, arrival time.Duration)
 		f.loss.late()
 	}
 	p.state = acknowledged
+	f.ring.reports[p.kind()] = true
 	sent := at - f.ring.age(at, p)
 	f.ring.highest = max(f.ring.highest, ext)
 	f.arrived.add(arrival, int(p.size)+f.ring.plain)

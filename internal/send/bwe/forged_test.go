@@ -90,7 +90,7 @@ func TestForgedEstimates(t *testing.T) {
 	now := epoch
 	for range 1000 {
 		now = now.Add(10 * ms)
-		e.SentPlain(now, 1000) // 0.8 Mbit/s
+		e.SentPlain(now, 1, 1000) // 0.8 Mbit/s
 		e.Estimate(now, math.Pow(2, 40))
 	}
 	require.Less(t, e.State(now).Bitrate, 1.3e6)
@@ -130,7 +130,7 @@ func FuzzEstimator(f *testing.F) {
 				e.Sent(seq, now, 1200, Flag(s))
 				seq += 1 + uint16(s>>6)
 			case 2:
-				e.SentPlain(now, int(s))
+				e.SentPlain(now, int(s>>4), int(s))
 			case 3:
 				if len(message) > 14 {
 					binary.BigEndian.PutUint16(message[12:], seq-uint16(i))

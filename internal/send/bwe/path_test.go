@@ -24,6 +24,7 @@ type viewer struct {
 	back  time.Duration
 
 	deaf     bool // feedback is lost
+	mute     Flag // packets with it are not reported
 	flags    Flag
 	arrivals []bwetest.Arrival // on their way or not yet reported
 	reported int               // the first that no message was about
@@ -64,7 +65,8 @@ func (v *viewer) run(d time.Duration, rate float64, burst int) {
 
 func (v *viewer) send() {
 	v.Sent(uint16(v.seq), v.time(), packetSize, v.flags)
-	if at, fate := v.link.Carry(v.time(), packetSize-netem.Overhead); fate == netem.Passed {
+	at, fate := v.link.Carry(v.time(), packetSize-netem.Overhead)
+	if muted := v.mute != 0 && v.flags == v.mute; fate == netem.Passed && !muted {
 		v.arrivals = append(v.arrivals, bwetest.Arrival{Number: v.seq, At: at.Sub(epoch)})
 	}
 	v.seq++

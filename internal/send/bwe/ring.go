@@ -18,6 +18,9 @@ const (
 	missing // counted as lost; it may arrive yet
 )
 
+// kind is the packet's place in ring.reports.
+func (p *record) kind() int { return int(p.flags) % flagSets }
+
 // tick is the unit of the times of records. In 32 bits there are 19 hours.
 const tick = 16 * time.Microsecond
 
@@ -37,6 +40,9 @@ type ring struct {
 	highest  int64    // the newest that is acknowledged
 	window   time.Duration
 	plain    int // bytes of packets without sequence number since the last feedback
+	// reports: of packets with these flags, one was acknowledged at least. Receivers have
+	// negotiated feedback on sound and never sent any.
+	reports [flagSets]bool
 }
 
 // leastReordering is how much later than its successors a packet may arrive, at
@@ -85,9 +91,10 @@ func (r *ring) makeRoom(at time.Duration) {
 
 func (r *ring) slot(ext int64) *record { return &r.slots[ext&int64(len(r.slots)-1)] }
 
-// age returns how long before a time a packet was sent.
+// age returns how long before a time a packet was sent. What was sent after it, by another
+// reading of the clock, was sent just then.
 func (r *ring) age(at time.Duration, p *record) time.Duration {
-	return time.Duration(uint32(at/tick)-p.at) * tick
+	return max(0, time.Duration(int32(uint32(at/tick)-p.at))*tick)
 }
 
 // find returns the packet with a sequence number and its extended number, nil if it
@@ -115,7 +122,8 @@ func (r *ring) report(base uint16, about int) {
 
 // resolve counts what has become of packets since the last call. Those below the
 // newest acknowledged that were sent more than the reordering window before it, and
-// were reported as not received, are lost. Of others the message was lost.
+// were reported as not received, are lost. Of others the message was lost. Of those whose
+// like were never acknowledged nothing is known.
 func (r *ring) resolve() (arrived, lost int) {
 	if r.highest < r.resolved {
 		return 0, 0
@@ -131,7 +139,9 @@ func (r *ring) resolve() (arrived, lost int) {
 			return arrived, lost
 		case p.state == reported:
 			p.state = missing
-			lost++
+			if r.reports[p.kind()] {
+				lost++
+			}
 		}
 	}
 	return arrived, lost
@@ -144,12 +154,13 @@ func (r *ring) late(p *record) {
 }
 
 // outcome returns how many of the packets sent in a span of time were lost, of how many
-// it is known.
+// it is known. Nothing is known of those whose like were never acknowledged: Firefox
+// acknowledges no packet of a stream of retransmissions.
 func (r *ring) outcome(from, to time.Duration) (lost, known int) {
 	first, span := uint32(from/tick), uint32((to-from)/tick)
 	for i := r.first; i < r.next; i++ {
 		p := r.slot(i)
-		if p.at-first > span || p.size == 0 || p.state == pending {
+		if p.at-first > span || p.size == 0 || p.state == pending || !r.reports[p.kind()] {
 			continue
 		}
 		known++

@@ -1,10 +1,10 @@
 package scoreboard
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/deltacdn/delta/internal/netem"
+	"github.com/deltacdn/delta/internal/netem/plans"
 	"github.com/deltacdn/delta/internal/send/allot"
 )
 
@@ -13,196 +13,144 @@ const (
 	sec = time.Second
 )
 
-// home is the path of most plans.
-func home(kbits int) netem.Path {
-	return netem.Path{Delay: 50 * ms, Queue: 300 * ms, Rate: kbits * 1000}
+// home is a plan for which one viewer is not enough, or not what is looked at.
+func home(name string, kbits float64, length time.Duration, steps ...plans.Step) plans.Plan {
+	path := plans.Home(kbits)
+	return plans.Plan{Name: name, Path: path, Back: netem.Path{Delay: path.Delay}, Length: length, Steps: steps}
 }
 
-func with(p netem.Path, f func(*netem.Path)) netem.Path {
-	f(&p)
-	return p
-}
-
-// variable is RFC 8867 section 5.1, at a multiple of its rates.
-func variable(name string, times float64) plan {
-	return plan{
-		name: name, path: home(int(1000 * times)), length: 100 * sec, everywhere: true,
-		steps: []change{rate(40*sec, 2500*times), rate(60*sec, 600*times), rate(80*sec, 1000*times)},
-		bars: func(c *check, o *outcome) {
+// allPlans returns the plans in the order of the files' lines.
+func allPlans() []plan {
+	var all []plan
+	add := func(p ...plan) { all = append(all, p...) }
+	common := map[string]plans.Plan{}
+	for _, p := range plans.Common() {
+		common[p.Name] = p
+	}
+	for _, name := range []string{"variable", "variable x2.5"} {
+		add(plan{Plan: common[name], everywhere: true, bars: func(c *check, o *outcome) {
 			c.falls(o, sec)
 			c.rises(o, 8*sec)
 			c.queue(o, 100)
 			c.loss(o, 0.02)
-		},
+		}})
 	}
-}
-
-func plans() []plan {
-	all := []plan{
-		variable("variable", 1),
-		variable("variable x2.5", 2.5),
-		{
-			name: "steady 3.5", everywhere: true, path: home(3500), length: 180 * sec,
-			bars: func(c *check, o *outcome) {
-				c.fits(o, 0.95, 3)
-				c.switches(o, 1)
-			},
-		},
-		{
-			name: "steady 100", path: home(100_000), length: 120 * sec,
-			bars: func(c *check, o *outcome) { c.fits(o, 0.95, 3) },
-		},
-		near("10 % above", 1.1),
-		near("10 % below", 0.9),
-		{
-			name: "loss 5 %", everywhere: true, path: with(home(20_000), func(p *netem.Path) { p.Loss = 0.05 }), length: 180 * sec,
-			bars: func(c *check, o *outcome) { c.down(o, 0); c.playable(o, 0.99) },
-		},
-		{
-			name: "loss 10 %", path: with(home(20_000), func(p *netem.Path) { p.Loss = 0.10 }), length: 180 * sec,
-			bars: func(c *check, o *outcome) { c.down(o, 1) },
-		},
-		{
-			name: "jitter", path: with(home(20_000), func(p *netem.Path) {
-				p.Jitter, p.JitterPeriod, p.Reorder, p.ReorderBy = 50*ms, 100*ms, 0.05, 30*ms
-			}), length: 180 * sec,
-			bars: func(c *check, o *outcome) { c.down(o, 0); c.playable(o, 0.99) },
-		},
-		{
-			name: "jitter of each packet", path: with(home(20_000), func(p *netem.Path) { p.Jitter = 50 * ms }), length: 180 * sec,
-			bars: func(c *check, o *outcome) { c.down(o, 0); c.playable(o, 0.99) },
-		},
-		{
-			name: "half the feedback", path: home(3500), length: 120 * sec, backLoss: 0.5,
-			bars: func(c *check, o *outcome) { c.never(o, -1); c.rises(o, 8*sec) },
-		},
-		{
-			name: "no feedback for 3 s", everywhere: true, path: home(3500), length: 60 * sec,
-			events: []happening{
-				{30 * sec, func(w *world) { w.viewers[0].to.backLoss = 1 }},
-				{33 * sec, func(w *world) {
-					w.viewers[0].to.backLoss = 0
-					w.viewers[0].board.capacity(w.now, 3, true)
-				}},
-			},
-			bars: func(c *check, o *outcome) { c.never(o, -1); c.rises(o, 8*sec) },
-		},
-		{
-			name: "three viewers", path: home(3500), length: 120 * sec, starts: []time.Duration{0, 20 * sec, 40 * sec},
-			bars: func(c *check, o *outcome) { c.together(o, 1); c.sum(o, 0.7) },
-		},
-		{
-			name: "beside TCP", path: with(home(2000), func(p *netem.Path) { p.TCP = 1 }), length: 120 * sec,
-			bars: func(c *check, o *outcome) { c.never(o, -1); c.share(o, 0.2*1e6) },
-		},
-		{
-			name: "beside short TCP", path: with(home(2000), func(p *netem.Path) {
-				p.TCP, p.TCPBytes, p.TCPPause = 10, 150_000, 10*sec
-			}), length: 120 * sec,
-			bars: func(c *check, o *outcome) { c.never(o, -1) },
-		},
-		{
-			name: "outage", path: home(3500), length: 60 * sec,
-			events: []happening{
-				{30 * sec, func(w *world) {
-					w.link.SetPath(with(w.link.Path(), func(p *netem.Path) { p.Loss = 1 }))
-					w.viewers[0].to.backLoss = 1
-				}},
-				{35 * sec, func(w *world) {
-					w.link.SetPath(home(3500))
-					w.viewers[0].to.backLoss = 0
-					w.viewers[0].board.returned = w.now
-				}},
-			},
-			bars: func(c *check, o *outcome) { c.back(o, 2*sec) },
-		},
-		{
-			name: "pause", path: home(3500), length: 100 * sec,
-			events: []happening{
-				{40 * sec, func(w *world) { w.viewers[0].hold() }},
-				{60 * sec, func(w *world) { w.viewers[0].resume() }},
-			},
-			bars: func(c *check, o *outcome) { c.back(o, 2*sec) },
-		},
-		{
-			name: "one layer", path: home(1000), length: 60 * sec, rates: []float64{2500e3},
-			bars: func(c *check, o *outcome) { c.sound(o, 0, 40*ms); c.late(o, 400) },
-		},
-		{
-			name: "one layer, temporal", path: home(1600), length: 60 * sec, rates: []float64{2500e3}, temporal: true,
-			bars: func(c *check, o *outcome) { c.sound(o, 0, 40*ms); c.late(o, 400); c.moves(o, 0.9) },
-		},
-	}
-	all = append(all, more()...)
-	for _, delay := range []int{10, 50, 150, 300} {
-		for _, queue := range []int{70, 300, 1000} {
-			trips := max(1, time.Duration(2*delay)*ms/(100*ms))
-			p := variable(fmt.Sprintf("grid %d ms, queue %d", delay, queue), 1)
-			p.long, p.everywhere = true, false
-			p.path.Delay, p.path.Queue = time.Duration(delay)*ms, time.Duration(queue)*ms
-			p.bars = func(c *check, o *outcome) {
+	add(steady(common)...)
+	add(disturbed(common)...)
+	add(shared(common)...)
+	add(interrupted(common)...)
+	add(oneLayer(common)...)
+	add(changing(common)...)
+	add(strategies(common)...)
+	for _, delay := range []time.Duration{10 * ms, 50 * ms, 150 * ms, 300 * ms} {
+		for _, queue := range []time.Duration{70 * ms, 300 * ms, 1000 * ms} {
+			trips := max(1, 2*delay/(100*ms))
+			add(plan{Plan: plans.Grid(delay, queue), long: true, bars: func(c *check, o *outcome) {
 				c.falls(o, trips*sec)
 				c.rises(o, trips*8*sec)
-			}
-			all = append(all, p)
+			}})
 		}
 	}
 	return all
 }
 
-// near has a capacity that is near what the third layer costs.
-func near(name string, times float64) plan {
-	const costs = 1.68e3 + soundsCost/1000
-	return plan{
-		name: name, path: home(int(times * costs)), length: 120 * sec,
-		bars: func(c *check, o *outcome) { c.total(o, 2) },
+func steady(common map[string]plans.Plan) []plan {
+	const costs = 1.68e3 + soundsCost/1000 // of the third layer
+	near := func(c *check, o *outcome) { c.total(o, 2) }
+	return []plan{
+		{Plan: common["steady 3.5"], everywhere: true, bars: func(c *check, o *outcome) {
+			c.fits(o, 0.95, 3)
+			c.switches(o, 1)
+		}},
+		{Plan: common["steady 100"], bars: func(c *check, o *outcome) { c.fits(o, 0.95, 3) }},
+		{Plan: plans.Near("10 % above", 1.1*costs), bars: near},
+		{Plan: plans.Near("10 % below", 0.9*costs), bars: near},
 	}
 }
 
-// more are plans that use what few others do.
-func more() []plan {
+func disturbed(common map[string]plans.Plan) []plan {
+	plays := func(c *check, o *outcome) { c.down(o, 0); c.playable(o, 0.99) }
+	returns := func(c *check, o *outcome) { c.never(o, -1); c.rises(o, 8*sec) }
+	return []plan{
+		{Plan: common["loss 5 %"], everywhere: true, bars: plays},
+		{Plan: common["loss 10 %"], bars: func(c *check, o *outcome) { c.down(o, 1) }},
+		{Plan: common["jitter"], bars: plays},
+		{Plan: common["jitter of each packet"], bars: plays},
+		{Plan: common["half the feedback"], bars: returns},
+		{Plan: common["no feedback for 3 s"], everywhere: true, bars: returns, events: []happening{
+			{33 * sec, func(w *world) { w.viewers[0].board.capacity(w.now, 3, true) }},
+		}},
+	}
+}
+
+func shared(common map[string]plans.Plan) []plan {
 	return []plan{
 		{
-			name: "large keyframe", path: with(home(5000), func(p *netem.Path) { p.QueueBytes = 20 * (payloadSize + rtpSize + ipSize) }),
-			length: 10 * sec, rates: []float64{2500e3}, keyframe: 13.3,
+			Plan: home("three viewers", 3500, 120*sec), starts: []time.Duration{0, 20 * sec, 40 * sec},
+			bars: func(c *check, o *outcome) { c.together(o, 1); c.sum(o, 0.7) },
+		},
+		{Plan: common["beside TCP"], bars: func(c *check, o *outcome) { c.never(o, -1); c.share(o, 0.2*1e6) }},
+		{Plan: common["beside short TCP"], bars: func(c *check, o *outcome) { c.never(o, -1) }},
+	}
+}
+
+func interrupted(common map[string]plans.Plan) []plan {
+	returns := func(c *check, o *outcome) { c.back(o, 2*sec) }
+	return []plan{
+		{Plan: common["outage"], bars: returns, events: []happening{
+			{35 * sec, func(w *world) { w.viewers[0].board.returned = w.now }},
+		}},
+		{Plan: home("pause", 3500, 100*sec), bars: returns, events: []happening{
+			{40 * sec, func(w *world) { w.viewers[0].hold() }},
+			{60 * sec, func(w *world) { w.viewers[0].resume() }},
+		}},
+	}
+}
+
+func oneLayer(common map[string]plans.Plan) []plan {
+	temporal := home("one layer, temporal", 1600, 60*sec)
+	temporal.Rates = []float64{2500e3}
+	return []plan{
+		{Plan: common["one layer"], bars: func(c *check, o *outcome) { c.sound(o, 0, 40*ms); c.late(o, 400) }},
+		{Plan: temporal, temporal: true, bars: func(c *check, o *outcome) { c.sound(o, 0, 40*ms); c.late(o, 400); c.moves(o, 0.9) }},
+		{
+			Plan: common["large keyframe"], keyframe: 13.3,
 			bars: func(c *check, o *outcome) { c.drops(o, 0); c.sound(o, 0, 40*ms) },
 		},
-		{ // out of a doze, by less than a third
-			name: "small fall", path: home(3500), length: 80 * sec,
-			steps: []change{rate(40*sec, 2400)},
-			bars:  func(c *check, o *outcome) { c.falls(o, sec); c.queue(o, 100); c.loss(o, 0.02) },
-		},
+	}
+}
+
+func changing(common map[string]plans.Plan) []plan {
+	five := home("five viewers", 4000, 300*sec)
+	five.Path.Delay, five.Back.Delay = 10*ms, 10*ms
+	return []plan{
+		{Plan: common["small fall"], bars: func(c *check, o *outcome) { c.falls(o, sec); c.queue(o, 100); c.loss(o, 0.02) }},
 		{ // RFC 8867 section 5.2
-			name: "two viewers, variable", path: home(4000), length: 125 * sec, starts: []time.Duration{0, 0},
-			steps: []change{rate(25*sec, 2000), rate(50*sec, 3500), rate(75*sec, 1000), rate(100*sec, 2000)},
-			bars:  func(c *check, o *outcome) { c.never(o, -1); c.together(o, 1) },
+			Plan: home("two viewers, variable", 4000, 125*sec,
+				plans.Rate(25*sec, 2000), plans.Rate(50*sec, 3500), plans.Rate(75*sec, 1000), plans.Rate(100*sec, 2000)),
+			starts: []time.Duration{0, 0},
+			bars:   func(c *check, o *outcome) { c.never(o, -1); c.together(o, 1) },
 		},
-		{ // section 5.3
-			name: "congested feedback", path: home(2000), length: 80 * sec,
-			steps: []change{rate(20*sec, 1000), rate(40*sec, 500), rate(60*sec, 2000)},
-			events: []happening{
-				{35 * sec, func(w *world) { w.viewers[0].to.back, w.viewers[0].to.backLoss = 250*ms, 0.5 }},
-				{70 * sec, func(w *world) { w.viewers[0].to.back, w.viewers[0].to.backLoss = 50*ms, 0 }},
-			},
-			bars: func(c *check, o *outcome) { c.falls(o, 2*sec); c.rises(o, 8*sec) },
-		},
+		{Plan: common["congested feedback"], bars: func(c *check, o *outcome) { c.falls(o, 2*sec); c.rises(o, 8*sec) }},
 		{ // section 5.5
-			name: "five viewers", path: with(home(4000), func(p *netem.Path) { p.Delay = 10 * ms }), length: 300 * sec,
-			starts: []time.Duration{0, 10 * sec, 20 * sec, 30 * sec, 40 * sec}, long: true,
-			extra: []time.Duration{0, 15 * ms, 40 * ms, 90 * ms, 140 * ms},
-			bars:  func(c *check, o *outcome) { c.together(o, 1); c.sum(o, 0.7) },
+			Plan: five, long: true,
+			starts: []time.Duration{0, 10 * sec, 20 * sec, 30 * sec, 40 * sec},
+			extra:  []time.Duration{0, 15 * ms, 40 * ms, 90 * ms, 140 * ms},
+			bars:   func(c *check, o *outcome) { c.together(o, 1); c.sum(o, 0.7) },
 		},
+	}
+}
+
+func strategies(common map[string]plans.Plan) []plan {
+	return []plan{
 		{
-			name: "quality into 1.0", path: home(1000), length: 60 * sec, strategy: allot.Quality,
+			Plan: home("quality into 1.0", 1000, 60*sec), strategy: allot.Quality,
 			bars: func(c *check, o *outcome) { c.fits(o, 0.9, 1) },
 		},
 		{
-			name: "careful into 4.5", path: home(4500), length: 60 * sec, strategy: allot.Careful,
+			Plan: home("careful into 4.5", 4500, 60*sec), strategy: allot.Careful,
 			bars: func(c *check, o *outcome) { c.rises(o, 15*sec) },
 		},
-		{
-			name: "policer", path: with(home(1000), func(p *netem.Path) { p.QueueBytes = 15_000 }), length: 60 * sec,
-			bars: func(c *check, o *outcome) { c.fits(o, 0.95, 1); c.loss(o, 0.02) },
-		},
+		{Plan: common["policer"], bars: func(c *check, o *outcome) { c.fits(o, 0.95, 1); c.loss(o, 0.02) }},
 	}
 }

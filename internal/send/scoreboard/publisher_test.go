@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/deltacdn/delta/internal/rtp/ratemeter"
 	"github.com/deltacdn/delta/internal/send/allot"
 )
 
@@ -54,7 +55,7 @@ type encoder struct {
 	middle   int // and of the last of the two lowest
 	wanted   time.Duration
 	debt     float64 // bytes that a keyframe was too large
-	meters   [3]allot.Meter
+	meter    ratemeter.Meter
 	heights  int
 }
 
@@ -123,9 +124,7 @@ func (e *encoder) next(layer int, now time.Duration, rng *rand.Rand, keyframe fl
 	e.number++
 	f.packets = max(1, int(size+payloadSize-1)/payloadSize)
 	f.size = int(size)/f.packets + rtpSize + ipSize
-	for t := f.temporal; t < len(e.meters); t++ {
-		e.meters[t].Add(now, f.packets*f.size)
-	}
+	e.meter.Add(now, uint8(f.temporal), f.packets*f.size)
 	return f
 }
 
@@ -134,12 +133,13 @@ func (p *publisher) layers(all []allot.Layer) []allot.Layer {
 	all = all[:0]
 	for i := range p.encoders {
 		e := &p.encoders[i]
-		l := allot.Layer{Height: e.heights, Bitrate: e.meters[2].Bitrate(p.now)}
+		cost := e.meter.Bitrates(p.now)
+		l := allot.Layer{Height: e.heights, Bitrate: cost.Whole()}
 		if l.Bitrate == 0 {
 			l.Bitrate = 1.1 * e.rate // nothing has been measured
 		}
 		if e.temporal {
-			l.Temporal = []float64{e.meters[0].Bitrate(p.now), e.meters[1].Bitrate(p.now), l.Bitrate}
+			l.Temporal = []float64{cost[0], cost[1], l.Bitrate}
 		}
 		all = append(all, l)
 	}

@@ -29,7 +29,7 @@ func compare(t *testing.T, file string, long bool) {
 	}
 	var lines []string
 	for _, k := range []kind{chromium, rembOnly, reportsOnly} {
-		for _, p := range plans() {
+		for _, p := range allPlans() {
 			if isLong := p.long || k != chromium && !p.everywhere; isLong == long {
 				lines = append(lines, p.score(k))
 			}
@@ -60,7 +60,7 @@ func at(lines []string, i int) string {
 
 // score runs a plan with all seeds.
 func (p plan) score(k kind) string {
-	c := &check{plan: p.name, kind: k}
+	c := &check{plan: p.Name, kind: k}
 	var all []*outcome
 	for seed := range uint64(seeds) {
 		o := p.run(k, seed+1)
@@ -104,7 +104,7 @@ func line(k kind, p plan, all []*outcome) string {
 		layers += fmt.Sprintf(" %3.0f", 100*float64(held[l])/float64(total))
 	}
 	return fmt.Sprintf("%-8s %-24s use %3.0f%% layers%s fall %4.1fs rise %4.1fs queue %3.0fms loss %4.1f%% frozen %4.1fs playable %5.1f%% probes %4.1f%% repeats %4.1f%% switches %4.1f",
-		k, p.name, 100*use, layers, fall.Seconds(), rise.Seconds(), queue, 100*loss, frozen, 100*playable/n, 100*probes/n, 100*repeats/n, float64(switches)/n)
+		k, p.Name, 100*use, layers, fall.Seconds(), rise.Seconds(), queue, 100*loss, frozen, 100*playable/n, 100*probes/n, 100*repeats/n, float64(switches)/n)
 }
 
 func part(a, b int) float64 { return float64(a) / float64(max(b, 1)) }

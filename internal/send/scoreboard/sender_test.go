@@ -228,7 +228,7 @@ func (s *sender) send(p packet) {
 	s.seqs[p.stream]++
 	switch f := flags(p); {
 	case s.estimator.Dozing():
-		s.estimator.SentPlain(s.clock(), p.size)
+		s.estimator.SentPlain(s.clock(), 1, p.size)
 	default:
 		p.stamped, p.wide = true, s.wide
 		s.wide++

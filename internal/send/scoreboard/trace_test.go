@@ -23,9 +23,9 @@ func TestTrace(t *testing.T) {
 		if w := os.Getenv("SCOREBOARD_KIND"); w != "" && w != k.String() {
 			continue
 		}
-		for _, p := range plans() {
-			if strings.HasPrefix(p.name, want) {
-				c := &check{plan: p.name, kind: k}
+		for _, p := range allPlans() {
+			if strings.HasPrefix(p.Name, want) {
+				c := &check{plan: p.Name, kind: k}
 				o := p.run(k, seed)
 				p.bars(c, o)
 				t.Log(line(k, p, []*outcome{o}) + c.missed())

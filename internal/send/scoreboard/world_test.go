@@ -7,26 +7,20 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/netem"
+	"github.com/deltacdn/delta/internal/netem/plans"
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
-// A plan is what happens to viewers and their path.
+// A plan is what happens to viewers and their path. A rate in its steps is the capacity
+// for which fitting layers are judged.
 type plan struct {
-	name   string
-	path   netem.Path
-	length time.Duration
-	// steps change the path. A rate of theirs is the capacity for whom fitting
-	// layers are judged.
-	steps []change
+	plans.Plan
 	// starts is when viewers begin; none: one at once.
 	starts   []time.Duration
 	extra    []time.Duration // delays of the viewers behind the shared path
-	rates    []float64       // of the layers; none: 150, 500, 1500, 2500 kbit/s
 	temporal bool
-	keyframe float64       // the size of a keyframe, in frames; 0: 6
-	back     time.Duration // delay of feedback; 0: that of the path
-	backLoss float64
+	keyframe float64 // the size of a keyframe, in frames; 0: 6
 	events   []happening
 	strategy allot.Strategy
 	bars     func(*check, *outcome)
@@ -35,19 +29,9 @@ type plan struct {
 	long, everywhere bool
 }
 
-type change struct {
-	at   time.Duration
-	path func(*netem.Path)
-}
-
 type happening struct {
 	at time.Duration
 	do func(*world)
-}
-
-// rate changes the capacity, in kbit/s.
-func rate(at time.Duration, kbits float64) change {
-	return change{at, func(p *netem.Path) { p.Rate = int(kbits * 1000) }}
 }
 
 // A world is a plan that runs.
@@ -55,23 +39,24 @@ type world struct {
 	loop
 	plan    plan
 	link    *netem.Link
+	back    netem.Path // of what viewers report
 	source  *publisher
 	viewers []*sender
 	carried float64 // bits that the path could have carried
 	since   time.Duration
 }
 
-var kbits = []float64{150e3, 500e3, 1500e3, 2500e3}
+var kbits = plans.Ladder()
 
 func newWorld(p plan, k kind, seed uint64) *world {
-	w := &world{plan: p}
+	w := &world{plan: p, back: p.Back}
 	chance := func(what string) *rand.Rand {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(what))
 		return rand.New(rand.NewPCG(seed, h.Sum64()))
 	}
-	w.link = netem.NewLink(p.path, chance("link"))
-	rates := p.rates
+	w.link = netem.NewLink(p.Path, chance("link"))
+	rates := p.Rates
 	if rates == nil {
 		rates = kbits
 	}
@@ -89,8 +74,8 @@ func newWorld(p plan, k kind, seed uint64) *world {
 			w.view(k, i, chance(fmt.Sprint("viewer", i)))
 		})
 	}
-	for _, c := range p.steps {
-		w.at(lead+c.at, func() { w.change(c) })
+	for _, c := range p.Steps {
+		w.at(lead+c.At, func() { w.change(c) })
 	}
 	for _, h := range p.events {
 		w.at(lead+h.at, func() { h.do(w) })
@@ -102,14 +87,12 @@ func newWorld(p plan, k kind, seed uint64) *world {
 const lead = 5 * time.Second
 
 func (w *world) view(k kind, i int, rng *rand.Rand) {
-	board := newRecord(fmt.Sprintf("%s %d", w.plan.name, i), w.now)
-	r := &receiver{loop: &w.loop, kind: k, board: board, rng: rng, back: w.plan.back, backLoss: w.plan.backLoss}
+	board := newRecord(fmt.Sprintf("%s %d", w.plan.Name, i), w.now)
+	r := &receiver{loop: &w.loop, kind: k, board: board, rng: rng}
 	if i < len(w.plan.extra) {
 		r.extra = w.plan.extra[i]
 	}
-	if r.back == 0 {
-		r.back = w.plan.path.Delay + r.extra
-	}
+	r.back, r.backLoss = w.back.Delay+r.extra, w.back.Loss
 	s := &sender{
 		loop: &w.loop, source: w.source, link: w.link, to: r, board: board,
 		estimator: bwe.New(bwe.Config{TransportFeedback: k == chromium, ReceiverEstimate: k != reportsOnly}, w.clock()),
@@ -126,12 +109,15 @@ func (w *world) view(k kind, i int, rng *rand.Rand) {
 }
 
 // change changes the path, and notes which layer fits from now on.
-func (w *world) change(c change) {
+func (w *world) change(s plans.Step) {
 	before := w.link.Path()
 	after := before
-	c.path(&after)
+	s.Change(&after, &w.back)
 	w.account()
 	w.link.SetPath(after)
+	for _, v := range w.viewers {
+		v.to.back, v.to.backLoss = w.back.Delay+v.to.extra, w.back.Loss
+	}
 	if before.Rate == after.Rate || after.Rate == 0 {
 		return
 	}
@@ -162,9 +148,9 @@ type outcome struct {
 
 func (p plan) run(k kind, seed uint64) *outcome {
 	w := newWorld(p, k, seed)
-	w.run(lead + p.length)
+	w.run(lead + p.Length)
 	w.account()
-	o := &outcome{carried: w.carried, length: p.length}
+	o := &outcome{carried: w.carried, length: p.Length}
 	for _, v := range w.viewers {
 		v.board.finish(w.now)
 		o.viewers = append(o.viewers, v.board)

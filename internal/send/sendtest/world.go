@@ -141,6 +141,7 @@ type Layer struct {
 	KeyEvery int
 	// Obeys: a keyframe comes when it is asked for.
 	Obeys     bool
+	Filler    int          // bytes that each packet is longer
 	Silent    bool         // no sender reports come
 	Offset    uint32       // of the timestamps
 	Asked     atomic.Int32 // how often a keyframe was asked for
@@ -224,7 +225,7 @@ func (l *Layer) Packet(marker bool, payload ...byte) {
 			Version: 2, Marker: marker, SequenceNumber: l.seq,
 			Timestamp: l.Offset + l.ticks(time.Duration(l.Next)*l.world.FrameTime),
 		},
-		Payload: append(payload, byte(l.Next), byte(l.Next>>8)),
+		Payload: append(append(payload, make([]byte, l.Filler)...), byte(l.Next), byte(l.Next>>8)),
 	}, nil)
 }
 

@@ -1,9 +1,12 @@
+// Package slow ends sessions that are of no use: the outer circuit breaker of RFC 8083
+// section 4.3 and RFC 8834 section 7.1. What a viewer is sent less of, short of that, is
+// decided by packages bwe and allot.
 package slow
 
 import "time"
 
-// A Breaker says when a session is of no use any more: when its viewer has reported for
-// [Config].Patience that half of the sound or more is lost (of a stream without sound: of
+// A Breaker says when a session is of no use any more: when its viewer has reported for as
+// long as its patience that half of the sound or more is lost (of a stream without sound: of
 // the video). It is the last step of a circuit breaker (RFC 8083 section 4.3). Nothing
 // else ends a session for slowness.
 //
@@ -17,6 +20,7 @@ type Breaker struct {
 }
 
 const (
+	defaultPatience = 30 * time.Second
 	// unintelligible is the fraction lost from which sound is of no use.
 	unintelligible = 0.5
 	// longestReport bounds the time that one report is about (by RFC 3550 section 6.2 they
@@ -24,8 +28,14 @@ const (
 	longestReport = 8 * time.Second
 )
 
-// NewBreaker returns a Breaker that has counted nothing.
-func NewBreaker(c Config) Breaker { return Breaker{patience: c.withDefaults().Patience} }
+// NewBreaker returns a Breaker that has counted nothing and trips after so many seconds of
+// overload. If patience is zero, 30 s.
+func NewBreaker(patience time.Duration) Breaker {
+	if patience <= 0 {
+		patience = defaultPatience
+	}
+	return Breaker{patience: patience}
+}
 
 // Report notes the fraction lost, 0 to 1, of one report block, which is about the time since
 // the block before it. A bad second adds a second to the overload, and a good one takes a

@@ -6,8 +6,15 @@
 // Sequence numbers are no business of this package.
 package timeline
 
-// Rate is how many times faster than live a receiver that catches up is sent media.
-const Rate = 4
+// A Speed is how many times faster than live media is sent, in quarters.
+type Speed uint8
+
+// The speeds. A receiver that catches up is sent media with Fastest, or less where its path
+// does not carry that.
+const (
+	Live    Speed = 4
+	Fastest       = 4 * Live
+)
 
 // kept is how many segments are kept beside the newest, for repairs.
 const kept = 12
@@ -17,17 +24,18 @@ const kept = 12
 type segment struct {
 	from   uint64 // source timestamp with which it begins
 	as     uint64 // timestamp that is sent for from
-	rate   uint32 // source ticks for each tick that is sent
+	speed  Speed  // source ticks for each tick that is sent, in quarters
 	source bool   // a new source begins with it: see Start
 }
 
-// at returns what is sent for ts. For what is older than the segment, the rate is 1.
+// at returns what is sent for ts. For what is older than the segment, the speed is Live.
 func (s *segment) at(ts uint64) uint64 {
 	ticks := ts - s.from
-	if s.rate <= 1 || int64(ticks) < 0 {
+	if s.speed <= Live || int64(ticks) < 0 {
 		return s.as + ticks
 	}
-	return s.as + ticks/uint64(s.rate)
+	speed := uint64(s.speed)
+	return s.as + ticks/speed*uint64(Live) + ticks%speed*uint64(Live)/speed
 }
 
 // A Timeline is the timestamps of one receiver. Timestamps are extended to 64 bits,
@@ -46,36 +54,36 @@ type Timeline struct {
 // Start begins a source, whose timestamp ts is sent as as. It returns a number by
 // which [Timeline.Sent] finds the source later.
 func (t *Timeline) Start(ts, as uint64) (source uint32) {
-	t.push(segment{from: ts, as: as, rate: 1, source: true})
+	t.push(segment{from: ts, as: as, speed: Live, source: true})
 	t.first = t.n - 1
 	return t.first
 }
 
-// Accelerate has the sent timestamps advance by one for [Rate] of the source's, from
-// its timestamp from on. Nothing later than from has been sent yet.
-func (t *Timeline) Accelerate(from uint64) { t.bend(from, Rate) }
+// Accelerate has the sent timestamps advance as media does that is sent with a speed above
+// Live, from the source's timestamp from on. Nothing later than from has been sent yet.
+func (t *Timeline) Accelerate(from uint64, speed Speed) { t.bend(from, speed) }
 
 // Resume has the sent timestamps advance with the source's again, from its timestamp
 // from on. Nothing later than from has been sent yet.
-func (t *Timeline) Resume(from uint64) { t.bend(from, 1) }
+func (t *Timeline) Resume(from uint64) { t.bend(from, Live) }
 
 // Rebase has the source's timestamp from be sent as as, and those after it advance
 // from there. Nothing has been sent yet that is as late as from. What lies between that
 // and what was sent is sent at as at the latest.
-func (t *Timeline) Rebase(from, as uint64) { t.add(segment{from: from, as: as, rate: 1}) }
+func (t *Timeline) Rebase(from, as uint64) { t.add(segment{from: from, as: as, speed: Live}) }
 
 // Converge is for a source that has just been started ahead of where it belongs: its
 // timestamps advance as after Accelerate until offset is what is added to them, and
 // with the source's from then on. It returns the source's timestamp at which that is so,
 // the first one if nothing has to change.
-func (t *Timeline) Converge(offset uint64) (until uint64) {
+func (t *Timeline) Converge(offset uint64, speed Speed) (until uint64) {
 	from := t.newest.from
 	early := t.newest.as - from - offset
 	if int64(early) <= 0 {
 		return from
 	}
-	until = from + early + (early-1)/(Rate-1)
-	t.Accelerate(from)
+	until = from + early + (early*uint64(Live)-1)/uint64(speed-Live)
+	t.Accelerate(from, speed)
 	t.Resume(until)
 	return until
 }
@@ -134,13 +142,13 @@ func (t *Timeline) segment(i uint32) *segment {
 	return &t.past[i%kept]
 }
 
-// bend changes the rate at from.
-func (t *Timeline) bend(from uint64, rate uint32) {
+// bend changes the speed at from.
+func (t *Timeline) bend(from uint64, speed Speed) {
 	t.dropAfter(from)
 	if int64(from-t.newest.from) < 0 {
 		from = t.newest.from // a source begins with its first timestamp
 	}
-	t.add(segment{from: from, as: t.newest.at(from), rate: rate})
+	t.add(segment{from: from, as: t.newest.at(from), speed: speed})
 }
 
 // add appends a segment of the present source.
@@ -150,7 +158,7 @@ func (t *Timeline) add(s segment) {
 		t.drop()
 	}
 	if t.newest.from == s.from && t.newest.as == s.as {
-		t.newest.rate = s.rate
+		t.newest.speed = s.speed
 		return
 	}
 	t.push(s)

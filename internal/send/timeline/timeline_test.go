@@ -7,20 +7,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const frame = 3000
+const (
+	frame = 3000
+	rate  = uint64(Fastest / Live)
+)
 
 // What is sent to catch up gets timestamps that advance more slowly, and then as the
 // source's again.
 func TestAccelerateAndResume(t *testing.T) {
 	var l Timeline
 	source := l.Start(5*frame, 5*frame)
-	l.Accelerate(5 * frame)
+	l.Accelerate(5*frame, Fastest)
 	for n := uint64(0); n <= 40; n++ {
-		require.Equal(t, 5*frame+n*frame/Rate, l.At((5+n)*frame))
+		require.Equal(t, 5*frame+n*frame/rate, l.At((5+n)*frame))
 	}
 	l.Resume(45 * frame)
 	for n := uint64(0); n <= 10; n++ {
-		require.Equal(t, 5*frame+40*frame/Rate+n*frame, l.At((45+n)*frame))
+		require.Equal(t, 5*frame+40*frame/rate+n*frame, l.At((45+n)*frame))
 	}
 	require.Equal(t, l.At(50*frame), 50*frame+l.Offset())
 	l.Start(105*frame, 70*frame)
@@ -41,13 +44,13 @@ func TestAccelerateAgain(t *testing.T) {
 	for n := uint64(0); n < 60; n++ {
 		switch n % 20 {
 		case 1:
-			l.Accelerate((n - 1) * frame)
+			l.Accelerate((n-1)*frame, Fastest)
 		case 11:
 			l.Resume((n - 1) * frame)
 		}
 		sent[n*frame] = l.At(n * frame)
 	}
-	require.Equal(t, uint64(3*10*frame/Rate+29*frame), sent[59*frame])
+	require.Equal(t, 3*10*frame/rate+29*frame, sent[59*frame])
 	for ts, as := range sent {
 		require.Equal(t, as, l.At(ts))
 		again, ok := l.Sent(source, ts)
@@ -58,25 +61,27 @@ func TestAccelerateAgain(t *testing.T) {
 
 // What begins early comes to the offset that it is to have, to the tick.
 func TestConverge(t *testing.T) {
-	for _, early := range []uint64{1, 2, 3, 4, 5, 6, 7, 100, 3001, 90_000, 1 << 20} {
-		var l Timeline
-		const from, offset = 1_000_000, 1<<64 - 700_000
-		start := from + early
-		start += offset
-		l.Start(from, start)
-		until := l.Converge(offset)
-		require.InDelta(t, float64(early)*Rate/(Rate-1), float64(until-from), 1)
-		require.Equal(t, uint64(offset), l.Offset())
-		require.Equal(t, start, l.At(from))
-		require.Equal(t, until+offset, l.At(until))
-		require.Equal(t, until+offset+90_000, l.At(until+90_000))
-		require.GreaterOrEqual(t, l.At(until), l.At(until-1))
-		require.Equal(t, start+(until-from)/2/Rate, l.At(from+(until-from)/2))
+	for _, speed := range []Speed{Live + 1, 2 * Live, 2*Live + 3, Fastest, 2 * Fastest} {
+		for _, early := range []uint64{1, 2, 3, 4, 5, 6, 7, 100, 3001, 90_000, 1 << 20} {
+			var l Timeline
+			const from, offset = 1_000_000, 1<<64 - 700_000
+			start := from + early
+			start += offset
+			l.Start(from, start)
+			until := l.Converge(offset, speed)
+			require.InDelta(t, float64(early)*float64(speed)/float64(speed-Live), float64(until-from), 1)
+			require.Equal(t, uint64(offset), l.Offset())
+			require.Equal(t, start, l.At(from))
+			require.Equal(t, until+offset, l.At(until))
+			require.Equal(t, until+offset+90_000, l.At(until+90_000))
+			require.GreaterOrEqual(t, l.At(until), l.At(until-1))
+			require.Equal(t, start+(until-from)/2*uint64(Live)/uint64(speed), l.At(from+(until-from)/2))
+		}
 	}
 	var l Timeline
 	l.Start(500, 400)
 	later := uint64(100)
-	require.Equal(t, uint64(500), l.Converge(-later), "it is there")
+	require.Equal(t, uint64(500), l.Converge(-later, Fastest), "it is there")
 	require.Equal(t, -later, l.Offset())
 }
 
@@ -95,7 +100,7 @@ func TestRebase(t *testing.T) {
 	require.Equal(t, uint64(3000), -l.Offset())
 	// What was planned and not reached is forgotten.
 	l.Start(0, 10_000)
-	until := l.Converge(0)
+	until := l.Converge(0, Fastest)
 	l.Rebase(until/2, 20_000)
 	require.Equal(t, 20_000+until, l.At(until/2+until))
 }
@@ -114,7 +119,7 @@ func TestOldSegmentsAreForgotten(t *testing.T) {
 	// Of a source that has gone on for too long, only the end is known.
 	source := l.Start(0, 0)
 	for i := range uint64(kept) {
-		l.Accelerate(2 * i * frame)
+		l.Accelerate(2*i*frame, Fastest)
 		l.Resume((2*i + 1) * frame)
 	}
 	_, ok = l.Sent(source, 0)
@@ -136,7 +141,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	n := uint64(0)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		n += frame
-		l.Accelerate(n)
+		l.Accelerate(n, Fastest)
 		n += frame
 		l.Resume(n)
 		l.Sent(l.Start(n, n), n)
@@ -184,6 +189,9 @@ func (w *walk) start() {
 	w.just = true
 }
 
+// speed returns one above Live.
+func (w *walk) speed() Speed { return Live + 1 + Speed(w.rng.IntN(int(2*Fastest))) }
+
 func (w *walk) send(ts uint64) {
 	as := w.At(ts)
 	w.sent[ts], w.just = as, false
@@ -200,7 +208,7 @@ func (w *walk) step(what byte) {
 	case 0:
 		w.start()
 	case 1:
-		w.Accelerate(w.newest)
+		w.Accelerate(w.newest, w.speed())
 	case 2:
 		w.Resume(w.newest)
 	case 3: // as after a hole: what follows is ahead of its time, or late
@@ -210,7 +218,7 @@ func (w *walk) step(what byte) {
 	case 4:
 		if w.just {
 			w.just = false
-			w.Converge(w.Offset() - uint64(w.rng.IntN(1<<w.rng.IntN(24))))
+			w.Converge(w.Offset()-uint64(w.rng.IntN(1<<w.rng.IntN(24))), w.speed())
 		}
 	case 5: // a jump of the source that nobody has noticed
 		w.send(w.newest + uint64(w.rng.IntN(1<<w.rng.IntN(45))))

@@ -32,16 +32,16 @@ var words = []struct {
 	{"closed", cdn.ErrClosed},
 }
 
-// askers are the reasons that lie with the asker. From another node they are about
+// refusals are the reasons that lie with the requester. From another node they are about
 // this one, and not about the client that wants the stream.
-var askers = []error{
+var refusals = []error{
 	cdn.ErrUnauthorized, cdn.ErrForbidden, cdn.ErrInvalid, cdn.ErrAlreadyPublishing, cdn.ErrStale, cdn.ErrSuperseded, cdn.ErrTooSlow,
 	cdn.ErrUnsupported,
 }
 
-// Refused returns which reason an error has that lies with the asker, nil if none.
+// Refused returns which reason an error has that lies with the requester, nil if none.
 func Refused(err error) error {
-	for _, reason := range askers {
+	for _, reason := range refusals {
 		if errors.Is(err, reason) {
 			return reason
 		}
@@ -51,7 +51,7 @@ func Refused(err error) error {
 
 // Upstream returns what err, for which a stream cannot be had from other nodes, is
 // to a client of this node: [cdn.ErrUpstream] if the reason lies with this node as
-// the asker, and err itself otherwise.
+// the requester, and err itself otherwise.
 func Upstream(stream cdn.StreamID, err error) error {
 	if Refused(err) == nil {
 		return err

@@ -111,7 +111,7 @@ func (c *client) send(packet []byte) bool {
 func (c *client) hasRoom() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.queue.waiting() < roomy
+	return c.queue.hasRoom()
 }
 
 func (c *client) waiting() int {

@@ -78,3 +78,38 @@ func TestQueueShrinks(t *testing.T) {
 	require.LessOrEqual(t, cap(q.bytes), keptQueue)
 	require.LessOrEqual(t, cap(out), chunk+headerLen+maxPacket+chunk)
 }
+
+// A sender that fills what room there is loses nothing after the first seconds, however
+// narrow the connection is, and a wide one is used.
+func TestRoomFollowsTheConnection(t *testing.T) {
+	for _, c := range []struct {
+		rate int // bits a second
+		lost int // packets after 5 s, at most
+	}{{60_000, 0}, {100_000, 0}, {250_000, 0}, {1_000_000, 0}, {10_000_000, 0}} {
+		var q queue
+		now, packet := time.Unix(1000, 0), make([]byte, 1000)
+		written, lost := 0, 0
+		var free time.Time // when the connection takes more
+		for tick := range 30_000 {
+			now = now.Add(time.Millisecond)
+			if tick%20 == 0 {
+				for q.hasRoom() {
+					_, late := q.put(now, packet)
+					lost += late
+				}
+			}
+			if tick == 5000 {
+				written, lost = 0, 0
+			}
+			if now.Before(free) {
+				continue
+			}
+			out, late := q.take(now, nil)
+			written += len(out)
+			lost += late
+			free = now.Add(time.Duration(len(out)*8) * time.Second / time.Duration(c.rate))
+		}
+		require.LessOrEqual(t, lost, c.lost, "at %d bit/s", c.rate)
+		require.Greater(t, float64(written*8), 0.8*25*float64(min(c.rate, 8*mostRoom*50/2)), "at %d bit/s", c.rate)
+	}
+}

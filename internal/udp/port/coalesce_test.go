@@ -54,7 +54,7 @@ func (e *waits) take() []time.Duration {
 
 const routine, media = 'r', 'm'
 
-func (e *waits) Receive(now time.Time, b []byte, _ netip.AddrPort) bool {
+func (e *waits) Receive(now, _ time.Time, b []byte, _ netip.AddrPort) bool {
 	var sent time.Time
 	if err := sent.UnmarshalBinary(b[1:]); err != nil {
 		panic(err)

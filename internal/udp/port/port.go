@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/internal/udp/binding"
@@ -21,11 +22,12 @@ import (
 
 // An Endpoint is a session of our own.
 type Endpoint interface {
-	// Receive takes a datagram. The port's reader calls it, which is one goroutine at a
-	// time: that of the UDP port, or that of a TCP client. It must not block. It may
-	// write over packet, but keeps nothing of it. It reports whether the datagram was
-	// routine: that of a session which only shows that it lives.
-	Receive(now time.Time, packet []byte, from netip.AddrPort) (routine bool)
+	// Receive takes a datagram, which came from the network at arrived and was read at
+	// now. Of the two, now never goes back. The port's reader calls it, which is one
+	// goroutine at a time: that of the UDP port, or that of a TCP client. It must not
+	// block. It may write over packet, but keeps nothing of it. It reports whether the
+	// datagram was routine: that of a session which only shows that it lives.
+	Receive(now, arrived time.Time, packet []byte, from netip.AddrPort) (routine bool)
 }
 
 // A datagramSocket is the socket that a [Port] shares, as package socket has it.
@@ -46,6 +48,8 @@ type Port struct {
 	kicked  chan struct{}                                    // something begins that must not wait
 	answer  func(request []byte, from netip.AddrPort) []byte // to plain STUN Binding requests; static
 	tcp     *icetcp.Listener                                 // static after ListenTCP; nil: there is none
+
+	unclaimed atomic.Uint64 // see Unclaimed
 
 	// reading is held while datagrams that were read are given to endpoints, and taken
 	// ahead of all their locks. Endpoints and drained rely on being called one at a time.
@@ -87,13 +91,13 @@ func (p *Port) ListenTCP(l net.Listener) *icetcp.Listener {
 
 // receive gives what one TCP client has sent to its endpoint.
 func (p *Port) receive(packets []socket.Datagram) (known bool) {
-	now := time.Now()
 	p.reading.Lock()
 	defer p.reading.Unlock()
+	now := time.Now() // not ahead of the lock: what endpoints are told never goes back
 	for _, d := range packets {
 		if e := p.endpoint(d.Bytes, d.From); e != nil {
 			known = true
-			e.Receive(now, d.Bytes, d.From)
+			e.Receive(now, now, d.Bytes, d.From)
 		}
 	}
 	p.drained()
@@ -287,14 +291,41 @@ func (p *Port) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			if p.answersBinding(d) {
 				continue
 			}
+			if !isSTUN(d.Bytes) {
+				p.unclaimed.Add(1)
+			}
 			if !isRoutine(d.Bytes) {
 				p.coalesce.note(p.readAt, false)
 			}
 			return copy(b, d.Bytes), d.From, nil
 		}
-		p.coalesce.note(p.readAt, e.Receive(p.readAt, d.Bytes, d.From))
+		p.coalesce.note(p.readAt, e.Receive(p.readAt, arrived(p.readAt, d), d.Bytes, d.From))
 	}
 }
+
+// mostWait is the longest that a datagram is believed to have waited for its reader.
+// What seems to have waited for longer, or to come from the future, was stamped ahead
+// of a step of the wall clock.
+const mostWait = time.Second
+
+// arrived returns when a datagram that was read at readAt came from the network.
+func arrived(readAt time.Time, d socket.Datagram) time.Time {
+	if d.Arrived.IsZero() {
+		return readAt
+	}
+	waited := readAt.Sub(d.Arrived)
+	if waited < 0 || waited > mostWait {
+		return readAt
+	}
+	return readAt.Add(-waited)
+}
+
+// isSTUN reports whether a datagram is of STUN (RFC 7983 section 7), or empty.
+func isSTUN(b []byte) bool { return len(b) == 0 || b[0] < 4 }
+
+// Unclaimed returns how many datagrams of DTLS, media and others came from addresses that no
+// endpoint has. They are pion's, which drops those that no PeerConnection of its wants.
+func (p *Port) Unclaimed() uint64 { return p.unclaimed.Load() }
 
 // answersBinding answers a STUN Binding request that is for no session.
 func (p *Port) answersBinding(d socket.Datagram) bool {

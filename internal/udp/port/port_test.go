@@ -32,7 +32,7 @@ type inbox struct {
 
 func newInbox() *inbox { return &inbox{in: make(chan struct{}, 100)} }
 
-func (e *inbox) Receive(_ time.Time, b []byte, _ netip.AddrPort) (routine bool) {
+func (e *inbox) Receive(_, _ time.Time, b []byte, _ netip.AddrPort) (routine bool) {
 	e.mu.Lock()
 	e.got = append(e.got, string(b))
 	e.mu.Unlock()
@@ -95,6 +95,7 @@ func TestDatagramsFindTheirSession(t *testing.T) {
 	send([]byte{128})
 	<-others
 	require.Equal(t, []string{string(check("mine:theirs")), "\x80\x01\x02"}, mine.got)
+	require.EqualValues(t, 2, p.Unclaimed(), "but for checks")
 	require.NoError(t, p.Close())
 	wg.Wait()
 	require.ErrorIs(t, p.Name("late", mine), net.ErrClosed)
@@ -241,4 +242,22 @@ func TestTCPClientsFindTheirSession(t *testing.T) {
 	require.NoError(t, p.Close())
 	require.NoError(t, good.Close())
 	require.NoError(t, bad.Close())
+}
+
+// What waited for the reader is given with the time at which it came, as far as the
+// stamp can be true.
+func TestDatagramsComeWithTheirTimes(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		stamp  time.Time
+		waited time.Duration
+	}{
+		"none":              {time.Time{}, 0},
+		"now":               {now.Round(0), 0},
+		"a moment ago":      {now.Round(0).Add(-7 * time.Millisecond), 7 * time.Millisecond},
+		"a clock set ahead": {now.Round(0).Add(-time.Hour), 0},
+		"a clock set back":  {now.Round(0).Add(time.Minute), 0},
+	} {
+		require.Equal(t, c.waited, now.Sub(arrived(now, socket.Datagram{Arrived: c.stamp})), name)
+	}
 }

@@ -72,8 +72,13 @@ func (k *kernel) prepare() {
 	k.try = k.attempt
 	k.datagrams, k.size = make([]Datagram, 0, batchSize), leastBatch
 	k.messages = make([]ipv4.Message, batchSize)
+	control := 0
+	if k.stampArrivals() {
+		control = stampSpace
+	}
 	for i := range k.messages {
 		k.messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
+		k.messages[i].OOB = make([]byte, control)
 	}
 }
 
@@ -183,7 +188,9 @@ func (k *kernel) taken() []Datagram {
 		m := &k.messages[i]
 		if from, ok := m.Addr.(*net.UDPAddr); ok {
 			at := from.AddrPort()
-			k.datagrams = append(k.datagrams, Datagram{m.Buffers[0][:m.N], netip.AddrPortFrom(at.Addr().Unmap(), at.Port())})
+			k.datagrams = append(k.datagrams, Datagram{
+				Bytes: m.Buffers[0][:m.N], From: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), Arrived: arrival(m.OOB[:m.NN]),
+			})
 		}
 	}
 	return k.datagrams

@@ -34,6 +34,9 @@ type Socket struct {
 type Datagram struct {
 	Bytes []byte
 	From  netip.AddrPort
+	// Arrived is when the system took it from the network, by the wall clock. It is
+	// zero where the system does not say that.
+	Arrived time.Time
 }
 
 const (

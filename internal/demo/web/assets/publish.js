@@ -32,6 +32,12 @@ function show(state, words, tone, reason) {
 function tell(name, value) {
   if (name === 'media') showMedia(value);
   else if (name === 'stats') showStats(value);
+  else if (name === 'uplink') showUplink(value);
+}
+
+function showUplink(words) {
+  $('uplink').textContent = words;
+  $('uplink').hidden = !words;
 }
 
 function showMedia(media) {

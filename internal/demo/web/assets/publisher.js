@@ -7,6 +7,7 @@ import { backoff, delay } from './patience.js';
 import { openSource } from './sources.js';
 import { Reading } from './stats.js';
 import { readSent } from './sent.js';
+import { Uplink } from './uplink.js';
 import { WhipClient } from './whip.js';
 
 // These end a session that was running for good: somebody meant it.
@@ -22,13 +23,14 @@ export class Publisher {
   #wake = null; // ends the pause between two attempts
 
   // endpoint returns the URL for a request. show is called with (state, words, tone, message)
-  // as they change, and tell with (name, value): 'media' (MediaStream or null) and 'stats'.
+  // as they change, and tell with (name, value): 'media' (MediaStream or null), 'stats', and
+  // 'uplink' (a sentence, '' if the connection carries what is sent).
   constructor({ endpoint, show, tell = () => {} }) {
     this.#endpoint = endpoint;
     this.#show = show;
     this.#tell = tell;
     // report is what scripts and tests read: see publish.html.
-    this.report = { state: 'idle', reason: '', problem: null, stats: null, frames: 0, attempts: 0, reconnects: 0, location: null, pc: null };
+    this.report = { state: 'idle', reason: '', problem: null, stats: null, uplink: '', frames: 0, attempts: 0, reconnects: 0, location: null, pc: null };
   }
 
   get running() { return this.#run !== null; }
@@ -99,7 +101,7 @@ export class Publisher {
       this.report.location = client.location;
       if (again) this.report.reconnects += 1;
       this.#publishing(run);
-      timer = this.#measure(client);
+      timer = this.#measure(client, new Uplink(request.stream));
       return { problem: await client.ended, connected: true };
     } catch (error) {
       return { problem: error.problem ?? { code: '', detail: error.message, status: 0 }, retryAfter: error.retryAfter, connected: false };
@@ -119,7 +121,7 @@ export class Publisher {
   }
 
   // measure tells of the figures each second.
-  #measure(client) {
+  #measure(client, uplink) {
     const reading = new Reading();
     const tick = async () => {
       const now = await reading.take(client.pc);
@@ -127,14 +129,22 @@ export class Publisher {
       this.report.stats = readSent(now);
       this.report.frames = this.report.stats.framesSent;
       this.#tell('stats', this.report.stats);
+      this.#uplink(uplink.words(this.report.stats));
     };
     tick();
     return setInterval(tick, 1000);
   }
 
+  #uplink(words) {
+    if (words === this.report.uplink) return;
+    this.report.uplink = words;
+    this.#tell('uplink', words);
+  }
+
   #clear() {
     this.report.stats = null;
     this.#tell('stats', null);
+    this.#uplink('');
   }
 
   // finish ends it; with a reason, it has failed.

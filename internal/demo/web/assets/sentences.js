@@ -142,6 +142,20 @@ export const states = {
 
 export const unplayable = (codec, offered) => `The stream's video is ${codec}. This browser plays ${offered || 'no video'}. Use another browser, or publish the stream with another codec.`;
 
+// narrowUplink says what a publisher's connection does not carry, and what that means: node
+// is what the node sees (null: nothing wrong), limited whether the browser holds back.
+export function narrowUplink({ node, limited }) {
+  const todo = 'Close other uploads, use a cable, or choose a lower bitrate.';
+  if (node?.missing?.length > 0) {
+    const which = node.missing.length > 1 ? `layers ${node.missing.join(', ')}` : `layer ${node.missing[0]}`;
+    return `This connection is too slow for all layers: ${which} cannot be sent. Viewers get the lower ones. ${todo}`;
+  }
+  if (node?.loss >= 0.05) return `This connection loses ${Math.round(node.loss * 100)} % of what is sent. Viewers may see disturbances. ${todo}`;
+  if (node) return `This connection is too slow for what is sent. Viewers get it late, or in lower quality. ${todo}`;
+  if (limited) return `The browser sends a smaller or coarser picture: the connection, or the bitrate that was chosen, is too low for the source. ${todo}`;
+  return '';
+}
+
 // ---- why media does not come through ----
 
 function candidates(description) {

@@ -1,0 +1,290 @@
+package send
+
+import (
+	"sync"
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// An adaptation fits the video that one viewer is sent to the viewer's path. It has the
+// estimate of the path, the policy that chooses by it, and the probe that is under way. It
+// has no goroutine and no timer: Set.Consume and Set.handleNow look after it. The set's mu
+// guards it.
+//
+// The policy chooses a rung of a ladder (see ladder.go). A rung names the highest layer
+// that may be sent. Of the layers up to that one, Sender.chooseLayer chooses as it does
+// where nothing limits: the best, or the nearest to the one that the viewer has named.
+type adaptation struct {
+	path   path
+	policy allot.Policy
+	ladder allot.Ladder
+	rung   allot.Rung   // that the policy has chosen
+	sent   allot.Rung   // that is sent at most: rung or, while one is tried, a higher one
+	reason allot.Reason // of the last step
+	begun  bool         // the policy has made its first choice
+	dozing bool         // no estimate is needed
+	clean  bool         // no step down was taken since the start, or since it has dozed
+	layers int          // how many the ladder has been made of
+	costs  []heldCost   // of the layers
+	due    time.Time    // when the policy is asked next, though nothing is heard
+	fell   time.Time    // when the last step down was taken
+	woken  time.Time    // since when transport-wide feedback is awaited; zero: it is not
+
+	probe probing
+}
+
+// A Change is a step that an adaptation has taken.
+type Change struct {
+	Layer    string     // of video that is sent now, or is about to be
+	Mode     allot.Mode // how much of it
+	Lower    bool       // less is sent than before
+	Reason   allot.Reason
+	Estimate float64 // of what the path carries, in bits a second
+}
+
+const (
+	// lookEvery is how often the policy is asked, though nothing is heard.
+	lookEvery = 100 * time.Millisecond
+	// dozeEvery is how often it is checked that nothing is wrong, while no estimate is
+	// needed.
+	dozeEvery = time.Second
+	// wakesWithin is how long transport-wide feedback is awaited at most.
+	wakesWithin = 700 * time.Millisecond
+	// leastStart is the least estimate to begin with.
+	leastStart = 5e6
+)
+
+// newPolicy returns what a viewer's video is chosen by. By default the best layer is sent
+// first: a viewer on a good path, as most are, must not wait for it.
+func (c Config) newPolicy() allot.Policy {
+	if c.Policy != nil {
+		return c.Policy()
+	}
+	return allot.NewAdaptive(allot.Config{First: unlimited})
+}
+
+const unlimited = 1e12 // bits a second
+
+// prepare makes the first choice, before anything is sent. Nodes get all that they want,
+// and of sound alone nothing can be left out.
+func (s *Set) prepare(now time.Time) {
+	adapts := false
+	for _, snd := range s.senders {
+		adapts = adapts || snd.adapts()
+	}
+	if s.adaptation != nil || s.path != nil || !adapts {
+		return
+	}
+	s.adaptation = &adaptation{policy: s.config.newPolicy(), clean: true}
+	s.choose(now, bwe.State{Bitrate: leastStart, Source: bwe.Reports})
+}
+
+// startEstimating begins to estimate, as of now.
+func (s *Set) startEstimating(now time.Time) {
+	a := s.adaptation
+	if a == nil || a.path.estimator != nil {
+		return
+	}
+	top := a.ladder[len(a.ladder)-1].Cost
+	a.path.estimator = bwe.New(bwe.Config{
+		Start: max(s.startRate(), 2*top), TransportFeedback: s.numbered(), ReceiverEstimate: true,
+	}, now)
+	s.path = &a.path
+	s.doze(now, false)
+	a.due = now.Add(lookEvery)
+}
+
+// adapt asks the policy what to send if that is due or, with heard, if feedback says
+// something that does not wait.
+func (s *Set) adapt(now time.Time, heard bool) {
+	a := s.adaptation
+	if a == nil || a.path.estimator == nil || s.closed || now.Before(a.due) && !heard {
+		return
+	}
+	early := now.Before(a.due)
+	if !early && a.sent.Mode != allot.Paused && s.Idle(now) { // nothing comes that could be sent
+		a.due = now.Add(lookEvery)
+		return
+	}
+	for _, snd := range s.senders {
+		snd.tellPlain(now)
+	}
+	state := a.path.estimator.State(now)
+	switch {
+	case a.dozing && !state.Trouble && (early || s.hasAll()):
+		if !early {
+			a.due = now.Add(dozeEvery)
+		}
+		return
+	case early && !a.dozing && state.Verdict != bwe.Overuse && !a.probe.answered(&state):
+		return
+	}
+	a.due = now.Add(lookEvery)
+	if !s.wakes(now, &state) {
+		s.choose(now, state)
+	}
+}
+
+// wakes reports whether better signs are awaited than those that something is wrong: what
+// a receiver estimates by itself is low with jitter, too. Transport-wide feedback on packets
+// that are numbered from now on will tell.
+func (s *Set) wakes(now time.Time, state *bwe.State) bool {
+	a := s.adaptation
+	switch {
+	case a.dozing && state.Trouble && s.numbered():
+		s.doze(now, false)
+		a.woken = now
+	case state.Source == bwe.TransportFeedback || now.Sub(a.woken) > wakesWithin:
+		a.woken = time.Time{}
+	}
+	return !a.woken.IsZero()
+}
+
+// hasAll reports whether the viewer may be sent all that there can be.
+func (s *Set) hasAll() bool {
+	for _, snd := range s.senders {
+		if snd.adapts() && s.adaptation.rung.Layer < len(snd.line.Track.Layers())-1 {
+			return false
+		}
+	}
+	return s.adaptation.rung.Mode == allot.Full && !s.grown()
+}
+
+// choose asks the policy, and does what it says.
+func (s *Set) choose(now time.Time, state bwe.State) {
+	a := s.adaptation
+	if s.grown() && a.clean && a.begun { // it is a new start: nothing is known against the new layers
+		a.policy, a.begun = s.config.newPolicy(), false
+	}
+	s.buildLadder(now)
+	s.judgeTrial(now, &state)
+	choice := a.policy.Choose(allot.View{Now: now, State: state, Ladder: a.ladder, Rung: a.ladder.Find(a.rung)})
+	if state.Probe.Done {
+		a.probe.told = state.Probe.ID
+	}
+	to := min(max(choice.Rung, 0), len(a.ladder)-1) // policies may be the user's
+	s.take(now, a.ladder[to], choice.Reason, &state)
+	if a.path.estimator == nil {
+		return // it is the first choice
+	}
+	s.doze(now, choice.Doze)
+	s.startProbe(now, choice.Probe)
+}
+
+// take takes a step to rung r, or stays.
+func (s *Set) take(now time.Time, r allot.Rung, why allot.Reason, state *bwe.State) {
+	a := s.adaptation
+	before := a.sent
+	moved := !a.begun || !same(a.rung, r)
+	lower := a.begun && isBelow(r, a.rung)
+	a.rung = r
+	tried := s.endTrial(moved, state)
+	if !moved && !tried {
+		a.sent = keepCost(a.sent, r)
+		return
+	}
+	a.sent, a.begun = r, true
+	if lower && why != allot.Limited {
+		a.clean = false
+	}
+	if lower {
+		a.fell = now
+	}
+	if lower || isBelow(r, before) {
+		a.probe.plan = bwe.Probe{}
+	}
+	s.carryOut(now, isBelow(r, before))
+	if moved {
+		a.reason = why
+	}
+	if moved && why != allot.Start && why != allot.Stay {
+		s.note(Change{Layer: s.shownLayer(), Mode: r.Mode, Lower: lower, Reason: why, Estimate: state.Bitrate})
+	}
+}
+
+// keepCost returns the rung that is sent with what r costs now, if it is that one.
+func keepCost(sent, r allot.Rung) allot.Rung {
+	if same(sent, r) {
+		return r
+	}
+	return sent
+}
+
+// same reports whether two rungs show the same, whatever they cost.
+func same(a, b allot.Rung) bool {
+	return a.Mode == b.Mode && a.Layer == b.Layer && a.Temporal == b.Temporal
+}
+
+// isBelow reports whether a shows less than b.
+func isBelow(a, b allot.Rung) bool {
+	switch {
+	case a.Layer != b.Layer:
+		return a.Layer < b.Layer
+	case a.Mode != b.Mode:
+		return a.Mode < b.Mode
+	}
+	return a.Temporal < b.Temporal
+}
+
+// carryOut has all video sent as the rung says.
+func (s *Set) carryOut(now time.Time, lower bool) {
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			snd.obey(now, s.adaptation.sent, lower)
+		}
+	}
+}
+
+// doze says whether no estimate is needed for now. Packets have transport-wide sequence
+// numbers only while one is.
+func (s *Set) doze(now time.Time, yes bool) {
+	a := s.adaptation
+	a.dozing = yes && a.sent.Mode == allot.Full
+	if a.dozing {
+		a.path.estimator.Doze()
+		a.clean, a.ladder, a.costs = true, nil, nil
+		a.due = now.Add(dozeEvery)
+	} else {
+		a.path.estimator.Wake(now)
+	}
+	s.wide.on = !a.path.estimator.Dozing()
+}
+
+// shownLayer names the layer of the first video that is sent, or is about to be.
+func (s *Set) shownLayer() string {
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			return snd.target().Name()
+		}
+	}
+	return ""
+}
+
+// changes are those that nobody was told of yet, guarded by the set's mu. They are told
+// without it, since who is told may ask for statistics.
+type changes struct {
+	pending []Change
+	telling sync.Mutex // is taken ahead of mu, so that they are told in order
+}
+
+// note has a change told, once the set's lock is free.
+func (s *Set) note(c Change) {
+	if s.config.OnAdapt != nil {
+		s.changes.pending = append(s.changes.pending, c)
+	}
+}
+
+// tellChanges tells of what has changed. The caller does not hold the set's lock.
+func (s *Set) tellChanges() {
+	s.changes.telling.Lock()
+	defer s.changes.telling.Unlock()
+	s.mu.Lock()
+	pending := s.changes.pending
+	s.changes.pending = nil
+	s.mu.Unlock()
+	for _, c := range pending {
+		s.config.OnAdapt(c)
+	}
+}

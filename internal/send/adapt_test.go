@@ -1,0 +1,267 @@
+package send
+
+import (
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/pion/rtcp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/sendtest"
+)
+
+// A script is a policy that does what a test says.
+type script struct {
+	next  allot.Choice // once, if it has a reason or a probe
+	stays int          // the rung else
+	view  allot.View
+}
+
+func (s *script) Choose(v allot.View) allot.Choice {
+	s.view = v
+	s.view.Ladder = append(allot.Ladder(nil), v.Ladder...)
+	c := s.next
+	s.next = allot.Choice{}
+	switch {
+	case c.Reason != allot.Stay:
+		s.stays = c.Rung
+	default:
+		c.Rung = min(s.stays, len(v.Ladder)-1)
+	}
+	return c
+}
+
+// An adapting is a viewer of two layers whose policy is a script.
+type adapting struct {
+	*viewer
+	script    *script
+	low, high *sendtest.Layer
+	changes   []Change
+}
+
+func onScript(t *testing.T, rtx bool, f func(a *adapting)) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+		a := &adapting{viewer: v, script: &script{next: allot.Choice{Rung: 2, Reason: allot.Start}}, low: v.Layers[0], high: v.Layers[1]}
+		a.low.Obeys, a.high.Obeys, a.high.Filler = true, true, 200
+		a.low.RequestKeyframe()
+		a.high.RequestKeyframe()
+		a.Tick = 4 * ms
+		a.Play(time.Second)
+		a.layer = a.high
+		a.add(Config{
+			Policy:  func() allot.Policy { return a.script },
+			OnAdapt: func(c Change) { a.changes = append(a.changes, c); _ = a.set.Stats() }, // it may ask
+		})
+		if !rtx {
+			a.sender.Bind(Output{To: v, SSRC: 1})
+		}
+		a.start()
+		a.Play(2 * time.Second)
+		require.Equal(t, "h", a.sender.feed.layer.Name())
+		require.Equal(t, live, a.sender.mode)
+		require.Empty(t, a.changes)
+		f(a)
+	})
+}
+
+// step has the policy take a step, and forgets what was sent ahead of that.
+func (a *adapting) step(to int, why allot.Reason) {
+	a.script.next = allot.Choice{Rung: to, Reason: why}
+	a.Play(lookEvery + 30*ms)
+	require.Zero(a, a.script.next)
+}
+
+// A step down is taken at once: the present layer ends, and the next begins with its
+// keyframe. What was sent before is not repaired any more. A step up goes on with the
+// present layer until then.
+func TestStepsAreTaken(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		a.low.Obeys = false
+		old := a.last()
+		a.step(1, allot.Congestion)
+		require.Equal(t, []Change{{Layer: "l", Mode: allot.Full, Lower: true, Reason: allot.Congestion, Estimate: a.changes[0].Estimate}}, a.changes)
+		count := len(a.Packets)
+		a.Play(500 * ms)
+		require.Len(t, a.Packets, count, "neither layer is sent")
+		a.says(nack(old.SequenceNumber, 0))
+		require.Len(t, a.Packets, count, "nor repaired")
+		a.low.Obeys = true
+		a.Play(time.Second)
+		require.Equal(t, "l", a.sender.feed.layer.Name())
+		require.Equal(t, a.Packets[count-1].SequenceNumber+1, a.Packets[count].SequenceNumber)
+		a.says(nack(a.Packets[count].SequenceNumber, 0))
+		require.EqualValues(t, 2, a.last().SSRC, "the new layer is repaired")
+
+		a.high.Obeys = false
+		a.step(2, allot.Room)
+		count = len(a.Packets)
+		a.Play(500 * ms)
+		require.Greater(t, len(a.Packets), count+10, "the low layer goes on")
+		require.Equal(t, "l", a.sender.feed.layer.Name())
+		a.high.Obeys = true
+		a.Play(time.Second)
+		require.Equal(t, "h", a.sender.feed.layer.Name())
+		require.Len(t, a.changes, 2)
+		require.False(t, a.changes[1].Lower)
+	})
+}
+
+// Video that is paused stays so, whatever keyframes come and whoever asks for them, until
+// the policy says otherwise. Then it begins with a keyframe.
+func TestVideoIsPausedAndGoesOn(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		a.step(0, allot.Loss)
+		require.Equal(t, allot.Paused, a.changes[0].Mode)
+		count, asked := len(a.Packets), a.high.Asked.Load()
+		a.high.KeyEvery = 30
+		for range 5 {
+			a.says(&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: 1})
+			require.NoError(t, a.set.SetLayer("h"))
+			a.set.BoundChanged()
+			a.Play(time.Second)
+		}
+		require.Len(t, a.Packets, count)
+		require.Equal(t, asked, a.high.Asked.Load())
+		require.True(t, a.set.Stats().Paused)
+		a.high.KeyEvery = 0
+		a.step(1, allot.Room)
+		a.Play(200 * ms)
+		require.Equal(t, "l", a.sender.feed.layer.Name())
+		require.EqualValues(t, 0, a.Packets[count].Payload[1]&1, "a keyframe")
+		a.requireNoGap()
+		a.step(2, allot.Room)
+		a.Play(200 * ms)
+		require.Equal(t, "h", a.sender.feed.layer.Name())
+	})
+}
+
+// A probe repeats packets on the RTX stream until media and padding have its rate, and
+// ends with a sender report. That is so while video is paused, too, however long that is.
+func TestProbesRepeatPackets(t *testing.T) {
+	for name, paused := range map[string]bool{"playing": false, "paused": true} {
+		t.Run(name, func(t *testing.T) {
+			onScript(t, true, func(a *adapting) {
+				if paused {
+					a.step(0, allot.Congestion)
+					a.Play(20 * time.Second)
+				}
+				before, count, clocks := a.set.wireBytes(), len(a.Packets), len(a.clocks)
+				a.script.next.Probe = bwe.Probe{ID: 1, Rate: 400e3, Duration: 200 * ms}
+				a.Play(lookEvery + 250*ms)
+				padding := 0
+				for _, p := range a.Packets[count:] {
+					if p.SSRC == 2 {
+						padding++
+						require.EqualValues(t, 97, p.PayloadType)
+					}
+				}
+				require.Greater(t, padding, 25)
+				require.InEpsilon(t, 400e3*0.2/8, float64(a.set.wireBytes()-before), 0.15)
+				require.Greater(t, len(a.clocks), clocks, "its round trip is measured")
+				a.says(nack(a.Packets[count-1].SequenceNumber, 0)) // padding has taken nothing from repairs
+				a.Play(time.Second)
+				more := 0
+				for _, p := range a.Packets[count+padding:] {
+					if p.SSRC == 2 {
+						more++
+					}
+				}
+				require.LessOrEqual(t, more, padding/2)
+			})
+		})
+	}
+}
+
+// Without RTX the next layer is tried: if nothing speaks against it for a while, that is
+// the answer to the probe.
+func TestWithoutRTXALayerIsTried(t *testing.T) {
+	for name, refused := range map[string]bool{"taken": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			onScript(t, false, func(a *adapting) {
+				a.step(1, allot.Congestion)
+				a.Play(time.Second)
+				require.Equal(t, "l", a.sender.feed.layer.Name())
+				a.script.next.Probe = bwe.Probe{ID: 7, Rate: 400e3, Duration: 200 * ms}
+				a.Play(time.Second)
+				require.Equal(t, "h", a.sender.feed.layer.Name())
+				require.False(t, a.script.view.State.Probe.Done)
+				require.Equal(t, a.script.view.Ladder.Find(allot.Rung{Mode: allot.Full}), a.script.view.Rung)
+				if refused {
+					a.step(0, allot.Congestion)
+					require.True(t, a.set.Stats().Paused)
+					require.Equal(t, noVideo, a.sender.halted)
+					return
+				} else {
+					for range 40 {
+						if !a.script.view.State.Probe.Done {
+							a.Play(lookEvery)
+						}
+					}
+					require.EqualValues(t, 7, a.script.view.State.Probe.ID)
+					require.Greater(t, a.script.view.State.Probe.Rate, a.script.view.Ladder[2].Cost)
+				}
+				a.Play(time.Second)
+				require.Equal(t, "l", a.sender.feed.layer.Name(), "the policy has not gone up")
+			})
+		})
+	}
+}
+
+// A policy of the user's that chooses what there is not does no harm.
+func TestPoliciesMayBeWrong(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		for _, c := range []allot.Choice{
+			{Rung: 99, Reason: allot.Room},
+			{Rung: -5, Reason: allot.Loss},
+			{Rung: 2, Reason: allot.Room, Probe: bwe.Probe{Rate: -1, Duration: -1}},
+			{Rung: 2, Reason: allot.Room, Doze: true, Probe: bwe.Probe{ID: 1, Rate: 1e6}},
+		} {
+			a.script.next = c
+			a.Play(time.Second)
+		}
+		require.Equal(t, "h", a.sender.feed.layer.Name())
+	})
+}
+
+// While no estimate is needed, what is kept for it is little.
+func TestDozes(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		a.script.next.Doze = true
+		a.Play(lookEvery)
+		require.True(t, a.set.Stats().Path.Dozing)
+		require.Nil(t, a.set.adaptation.ladder)
+	})
+}
+
+// always is a policy that has the best layer sent whatever happens.
+type always struct{ chosen bool }
+
+func (b *always) Choose(v allot.View) allot.Choice {
+	c := allot.Choice{Rung: len(v.Ladder) - 1}
+	if !b.chosen {
+		b.chosen, c.Reason = true, allot.Start
+	}
+	return c
+}
+
+// What a layer has cost counts for a while, though it costs less now.
+func TestCostsAreHeld(t *testing.T) {
+	var h heldCost
+	now := time.Unix(1_800_000_000, 0)
+	require.EqualValues(t, 100, h.hold(now, 100))
+	require.EqualValues(t, 300, h.hold(now.Add(time.Second), 300))
+	require.EqualValues(t, 300, h.hold(now.Add(5*time.Second), 100))
+	require.EqualValues(t, 120, h.hold(now.Add(7*time.Second), 120))
+	require.EqualValues(t, 120, h.hold(now.Add(8*time.Second), 90))
+}
+
+// A viewer that has the best there is takes little memory for its path.
+func TestMemoryOfAPath(t *testing.T) {
+	dozing := unsafe.Sizeof(adaptation{}) + unsafe.Sizeof(bwe.Estimator{}) + unsafe.Sizeof(allot.Adaptive{})
+	t.Logf("%d bytes while dozing: %d of the adaptation, %d of the estimator, %d of the policy", dozing,
+		unsafe.Sizeof(adaptation{}), unsafe.Sizeof(bwe.Estimator{}), unsafe.Sizeof(allot.Adaptive{}))
+	require.LessOrEqual(t, dozing, uintptr(1536))
+}

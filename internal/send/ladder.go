@@ -1,0 +1,185 @@
+package send
+
+import (
+	"slices"
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/allot"
+)
+
+// A ladder is what a viewer can be sent, the least first: no video, and each layer up to
+// the best. If there are several tracks of video, the rung with layer i has that layer of
+// each, or its best if it has fewer, and costs what they cost together.
+//
+// Layers that do not come, or that the viewer's limits forbid, are no rungs: a probe for
+// them would be in vain. But what the viewer has been found to take stays: then such a
+// layer is sent as soon as it comes, or may be.
+
+// adapts reports whether what the sender sends is chosen by the set's policy.
+func (s *Sender) adapts() bool { return s.video && s.rid == "" && !s.set.config.Node }
+
+// grown reports whether a track has other layers than the ladder was made of.
+func (s *Set) grown() bool { return s.adaptation.begun && s.countLayers() != s.adaptation.layers }
+
+func (s *Set) countLayers() (n int) {
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			n += len(snd.line.Track.Layers())
+		}
+	}
+	return n
+}
+
+// buildLadder makes the ladder of what there is now.
+func (s *Set) buildLadder(now time.Time) {
+	a := s.adaptation
+	most, sound := 0, 0.0
+	for _, snd := range s.senders {
+		switch {
+		case snd.adapts():
+			most = max(most, len(snd.line.Track.Layers()))
+		case !snd.video:
+			sound += cost(snd.feed.layer)
+		}
+	}
+	layers := make([]rungLayer, most)
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			s.addCosts(now, layers, snd)
+		}
+	}
+	known := make([]allot.Layer, most)
+	a.costs = slices.Grow(a.costs, most)[:most]
+	for i, l := range layers {
+		if l.there {
+			known[i].Bitrate = a.costs[i].hold(now, l.cost)
+		}
+	}
+	a.layers = s.countLayers()
+	a.ladder = allot.Build(a.ladder, known, sound, allot.Limits{})
+	a.ladder = slices.DeleteFunc(a.ladder, func(r allot.Rung) bool {
+		return r.Mode == allot.Keyframes || r.Mode == allot.Partial
+	})
+}
+
+// A rungLayer is what all video takes if each track is sent in its layer of one index.
+type rungLayer struct {
+	cost  float64
+	there bool // a track has it
+}
+
+// A heldCost is the most that a layer has cost lately. What the last second took is too
+// little just ahead of a keyframe, or of a scene that is hard to code.
+type heldCost struct {
+	most float64
+	at   time.Time // when that was so
+}
+
+// holdCost is how long the most counts.
+const holdCost = 5 * time.Second
+
+func (h *heldCost) hold(now time.Time, cost float64) float64 {
+	if cost >= h.most || now.Sub(h.at) > holdCost {
+		*h = heldCost{cost, now}
+	}
+	return h.most
+}
+
+// addCosts adds what a sender's track costs.
+func (s *Set) addCosts(now time.Time, layers []rungLayer, snd *Sender) {
+	a := s.adaptation
+	all := ranked(snd.line.Track)
+	allowed := s.config.allowed(now, snd.line.Track, snd.target())
+	last, below := 0.0, 0.0
+	for i := range layers {
+		if i < len(all) {
+			rate := cost(all[i])
+			if rate == 0 { // until it has been measured
+				rate = max(leastGuess, guessed*below)
+			}
+			below = max(below, rate)
+			granted := !a.begun || i <= a.rung.Layer
+			if granted || hasMedia(now, all[i]) && slices.Contains(allowed, all[i]) {
+				last, layers[i].there = rate, true
+			}
+		}
+		layers[i].cost += last
+	}
+}
+
+// allowed returns the layers of a track that a viewer's limits allow: by their bitrate,
+// and up to the layer that it has named.
+func (c Config) allowed(now time.Time, t *cdn.Track, kept *cdn.Layer) []*cdn.Layer {
+	all := c.within(now, t, kept)
+	named := t.Layer(c.Layer)
+	if c.Layer == "" || named == nil {
+		return all
+	}
+	order := ranked(t)
+	top := order[:slices.Index(order, named)+1]
+	return slices.DeleteFunc(slices.Clone(all), func(l *cdn.Layer) bool { return !slices.Contains(top, l) })
+}
+
+const (
+	// guessed is by what factor a layer is taken to cost more than the one below, until it
+	// has been measured.
+	guessed    = 3
+	leastGuess = 200e3
+)
+
+const (
+	// perPacket is what a packet takes beside its payload: headers of IP, UDP and RTP with
+	// extensions, and SRTP's tag, in bits.
+	perPacket = 8 * 68
+	// fullPacket is the payload of a packet of a large frame, in bits.
+	fullPacket = 8 * 1100
+	// frames and soundPackets are how many packets a second are not full.
+	frames       = 15
+	soundPackets = 50
+)
+
+// cost is what a layer takes on the wire, in bits a second; 0: it is not known, or nothing
+// comes.
+func cost(l *cdn.Layer) float64 {
+	rate := l.Bitrate()
+	if rate == 0 {
+		return 0
+	}
+	packets := rate/fullPacket + frames
+	if l.Track().Info().Kind == cdn.Audio {
+		packets = soundPackets
+	}
+	return rate + perPacket*packets
+}
+
+// within returns the layers that the sender may send: those that the viewer's limits
+// allow, of those up to the present rung. If none of these comes, it is the lowest that
+// does.
+func (s *Sender) within(now time.Time) []*cdn.Layer {
+	allowed := s.set.config.within(now, s.line.Track, s.target())
+	a := s.set.adaptation
+	all := s.line.Track.Layers()
+	if a == nil || a.sent.Layer >= len(all)-1 {
+		return allowed
+	}
+	all = ranked(s.line.Track)
+	top := all[:max(a.sent.Layer, 0)+1]
+	var fit []*cdn.Layer
+	comes := false
+	for _, l := range allowed {
+		if slices.Contains(top, l) {
+			fit = append(fit, l)
+			comes = comes || hasMedia(now, l)
+		}
+	}
+	if comes {
+		return fit
+	}
+	for i, l := range all {
+		if hasMedia(now, l) {
+			return all[i : i+1]
+		}
+	}
+	return all[:1]
+}

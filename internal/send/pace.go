@@ -1,0 +1,158 @@
+package send
+
+import "time"
+
+// A viewer's path may not take a keyframe of a hundred packets at once: a queue of twenty
+// in a home router drops the others, and sound with them. So such a burst leaves in groups,
+// at the rate that the path is taken to carry. What waits stays in the ring, and nothing of
+// the viewer waits but its cursor.
+//
+// The pacer knows when the path will have taken all that was sent. While that is ahead,
+// video waits, but for the first packets of a burst. Sound does not wait. Its bytes count,
+// and so do those of repairs.
+const (
+	// burstPackets is how many packets leave at once (RFC 9002 section 7.7).
+	burstPackets = 10
+	// groupTime bounds a group that leaves after them: the path takes so long for it.
+	groupTime = 10 * time.Millisecond
+	// groupEarly is how much of the group before may be on its way when one leaves. Timers
+	// are not precise, and the rate would not be reached.
+	groupEarly = 2 * time.Millisecond
+	// madeUp is how much of the time is made up for by which a group leaves too late since
+	// the node was busy: all that does not have the burst left out.
+	madeUp = hopeless
+	// mostAhead bounds for how long the path is taken to be busy. Repairs and sound do not
+	// hold video up for longer.
+	mostAhead = time.Second
+
+	// pacedPacket is the size of a large packet, with headers: a group ends where it would
+	// not fit.
+	pacedPacket = 1250
+
+	// startRate is what a path is taken to carry until there is feedback, in bits a
+	// second, or startFactor times the bitrate of what is sent if that is more.
+	defaultStartRate = 5e6
+	startFactor      = 2
+	// drainFactor times the bitrate of what is sent is the lowest rate: whatever the
+	// estimate is, a burst ends, and no delay remains.
+	drainFactor = 1.5
+)
+
+// A pacer says when video may leave for one viewer. Times in it count from its epoch. The
+// zero pacer paces nothing.
+type pacer struct {
+	until   time.Duration // when the path has taken all that was sent
+	due     time.Duration // when the next group may leave, if it may not leave now
+	perByte float32       // nanoseconds that the path takes for a byte; 0: nothing is paced
+	burst   uint8         // packets that have left since the path was idle, up to burstPackets
+	waits   bool          // a packet waits for the next group
+	epoch   time.Time
+}
+
+// setRate sets what the path is taken to carry, in bits a second.
+func (p *pacer) setRate(now time.Time, rate float64) {
+	if p.epoch.IsZero() {
+		p.epoch = now
+	}
+	p.perByte = float32(8e9 / rate)
+}
+
+// takes returns how long the path takes for n bytes.
+func (p *pacer) takes(n int) time.Duration { return time.Duration(p.perByte * float32(n)) }
+
+// open reports whether a packet of video may leave. If not, due is when the next may.
+func (p *pacer) open(now time.Time) bool {
+	if p.perByte == 0 {
+		return true
+	}
+	at := now.Sub(p.epoch)
+	switch {
+	case p.waits && at < p.due:
+		return false
+	case p.waits:
+		p.until = max(p.until, at-madeUp)
+	case p.until <= at:
+		p.until, p.burst = at, 0
+		return true
+	case p.burst < burstPackets:
+		return true
+	}
+	if p.until-at <= groupEarly || p.until+p.takes(pacedPacket)-at <= groupTime {
+		return true
+	}
+	p.due = p.until - groupEarly
+	return false
+}
+
+// sent notes that a packet of n bytes has left. That of sound is none of a burst.
+func (p *pacer) sent(now time.Time, n int, sound bool) {
+	if p.perByte == 0 {
+		return
+	}
+	at := now.Sub(p.epoch)
+	if p.until < at && !p.waits {
+		p.until, p.burst = at, 0
+	}
+	p.until = min(p.until+p.takes(n+lowerHeaders), at+mostAhead)
+	if !sound && p.burst < burstPackets {
+		p.burst++
+	}
+}
+
+// repeated notes that a packet of n bytes was sent again, as a repair or to probe. Video is
+// held up for no longer than a group takes: a probe has a rate above that of the path.
+func (p *pacer) repeated(now time.Time, n int) {
+	if p.perByte == 0 {
+		return
+	}
+	at := now.Sub(p.epoch)
+	p.until = max(p.until, min(max(p.until, at)+p.takes(n+lowerHeaders), at+groupTime))
+}
+
+// dueAt returns when the next group may leave.
+func (p *pacer) dueAt() time.Time { return p.epoch.Add(p.due) }
+
+// rate returns what the viewer's path carries by its feedback, in bits a second; 0: that
+// is not known.
+func (s *Set) rate(now time.Time) float64 {
+	if s.path != nil {
+		return s.path.estimator.State(now).Bitrate
+	}
+	return 0
+}
+
+// repace sets the rate at which bursts leave. A node's path is not paced.
+func (s *Set) repace(now time.Time) {
+	if s.config.Node || s.config.StartRate <= 0 {
+		return
+	}
+	s.pace.setRate(now, s.paceRate(now))
+}
+
+// paceRate returns the rate at which bursts leave, in bits a second.
+func (s *Set) paceRate(now time.Time) float64 {
+	sent := 0.0
+	for _, snd := range s.senders {
+		if snd.mode != idle {
+			sent += max(snd.feed.layer.Bitrate(), snd.target().Bitrate())
+		}
+	}
+	if known := s.rate(now); known > 0 {
+		return max(known, drainFactor*sent)
+	}
+	return max(s.startRate(), startFactor*sent)
+}
+
+// startRate returns what the path is taken to carry at first, in bits a second.
+func (s *Set) startRate() float64 {
+	if s.config.StartRate > 0 {
+		return s.config.StartRate
+	}
+	return defaultStartRate
+}
+
+// mayLeave reports whether a packet may leave by the pacer. A receiver by TCP has no use
+// for pacing: its connection takes what it can.
+func (s *Sender) mayLeave(now time.Time) bool {
+	return !s.video || s.set.room != nil || s.set.pace.open(now)
+}
