@@ -1,6 +1,7 @@
 package delta_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -149,7 +150,7 @@ var receivers = map[string]struct {
 // is sent soon after.
 func TestAdaptToVariableCapacity(t *testing.T) {
 	skipPeerConnections(t)
-	for plan, stretches := range map[string][]stretch{
+	plans := map[string][]stretch{
 		"variable": {
 			{narrow(1_000_000), 40 * time.Second, 1},
 			{narrow(2_500_000), 20 * time.Second, 2},
@@ -162,33 +163,43 @@ func TestAdaptToVariableCapacity(t *testing.T) {
 			{narrow(1_500_000), 20 * time.Second, 1},
 			{narrow(2_500_000), 20 * time.Second, 2},
 		},
-	} {
-		for _, name := range []string{"chromium", "transport"} {
-			r := receivers[name]
-			t.Run(plan+" "+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					a := newWorld(t).adapt(rungs, r.config, stretches...)
-					a.log()
-					for i, s := range stretches[1:] {
-						begun, until := a.began[i+1], a.began[i+2]
-						if s.path.Rate > stretches[i].path.Rate {
-							took := a.since(begun, until, func(l int) bool { return l >= s.fits })
-							require.LessOrEqual(t, took, r.slower*8*time.Second, "stretch %d", i+1)
-						} else {
-							took := a.since(begun, until, func(l int) bool { return l <= s.fits })
-							require.LessOrEqual(t, took, r.slower*time.Second, "stretch %d", i+1)
-						}
+	}
+	for _, row := range someOf(pairs(slices.Collect(maps.Keys(plans)), []string{"chromium", "transport"})) {
+		stretches, r := plans[row[0]], receivers[row[1]]
+		t.Run(row[0]+" "+row[1], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newWorld(t).adapt(rungs, r.config, stretches...)
+				a.log()
+				for i, s := range stretches[1:] {
+					begun, until := a.began[i+1], a.began[i+2]
+					if s.path.Rate > stretches[i].path.Rate {
+						took := a.since(begun, until, func(l int) bool { return l >= s.fits })
+						require.LessOrEqual(t, took, r.slower*8*time.Second, "stretch %d", i+1)
+					} else {
+						took := a.since(begun, until, func(l int) bool { return l <= s.fits })
+						require.LessOrEqual(t, took, r.slower*time.Second, "stretch %d", i+1)
 					}
-				})
+				}
 			})
+		})
+	}
+}
+
+// pairs returns each of a with each of b.
+func pairs(a, b []string) (all [][2]string) {
+	for _, x := range a {
+		for _, y := range b {
+			all = append(all, [2]string{x, y})
 		}
 	}
+	return all
 }
 
 // On a path of 3.5 Mbit/s a viewer keeps the best layer, whatever it reports.
 func TestAdaptSteadily(t *testing.T) {
 	skipPeerConnections(t)
-	for name, r := range receivers {
+	for _, name := range someOf(slices.Collect(maps.Keys(receivers))) {
+		r := receivers[name]
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newWorld(t).adapt(rungs, r.config, stretch{narrow(3_500_000), span(180 * time.Second), 3})
@@ -206,25 +217,25 @@ func TestAdaptSteadily(t *testing.T) {
 // layer.
 func TestAdaptToBadPathsThatCarryAll(t *testing.T) {
 	skipPeerConnections(t)
-	for plan, path := range map[string]cdntest.Path{
+	paths := map[string]cdntest.Path{
 		"5 % loss":                        {Delay: ms(50), Loss: 0.05},
 		"50 ms of jitter, reordering":     {Delay: ms(50), Jitter: ms(50)},
 		"50 ms of jitter, in their order": {Delay: ms(50), Jitter: ms(50), JitterPeriod: ms(200), Reorder: 0.01},
-	} {
-		for name, r := range receivers {
-			t.Run(plan+" "+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					a := newWorld(t).adapt(rungs, r.config, stretch{path, span(180 * time.Second), 3})
-					a.log()
-					require.Zero(t, a.switches(a.began[0], a.began[1]))
-					for _, e := range a.events {
-						if e, ok := e.(cdn.ViewerSlow); ok {
-							t.Errorf("a step down: %+v", e)
-						}
+	}
+	for _, row := range someOf(pairs(slices.Collect(maps.Keys(paths)), slices.Collect(maps.Keys(receivers)))) {
+		path, r := paths[row[0]], receivers[row[1]]
+		t.Run(row[0]+" "+row[1], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newWorld(t).adapt(rungs, r.config, stretch{path, span(180 * time.Second), 3})
+				a.log()
+				require.Zero(t, a.switches(a.began[0], a.began[1]))
+				for _, e := range a.events {
+					if e, ok := e.(cdn.ViewerSlow); ok {
+						t.Errorf("a step down: %+v", e)
 					}
-				})
+				}
 			})
-		}
+		})
 	}
 }
 
@@ -301,7 +312,7 @@ func TestAdaptASingleLayerToANarrowPath(t *testing.T) {
 // Strategies say what viewers begin with.
 func TestAdaptByStrategy(t *testing.T) {
 	skipPeerConnections(t)
-	for name, c := range map[string]struct {
+	rows := map[string]struct {
 		adapt edge.Adapt
 		first int
 	}{
@@ -311,7 +322,9 @@ func TestAdaptByStrategy(t *testing.T) {
 		"careful":             {edge.Adapt{Strategy: edge.StrategyCareful}, 0},
 		"2 Mbit/s at first":   {edge.Adapt{FirstBitrate: 2_000_000}, 2},
 		"the lowest at first": {edge.Adapt{Strategy: edge.StrategyQuality, FirstBitrate: -1}, 0},
-	} {
+	}
+	for _, name := range someOf(slices.Collect(maps.Keys(rows))) {
+		c := rows[name]
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)

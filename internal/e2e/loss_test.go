@@ -16,7 +16,7 @@ import (
 // Each hop repairs its own losses: with 5 % of them and 30 ms of jitter on each
 // of three hops, nearly all frames are whole in time.
 func TestLossAndJitterOnEveryHop(t *testing.T) {
-	for _, delay := range []time.Duration{ms(20), ms(30)} {
+	for _, delay := range someOf([]time.Duration{ms(20), ms(30)}) {
 		t.Run(delay.String(), func(t *testing.T) {
 			var soon float64
 			seeds := fewer(4)

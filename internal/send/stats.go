@@ -23,8 +23,8 @@ type Stats struct {
 	Path    PathStats
 }
 
-// PathStats is what is known of a viewer's path, and what is sent because of it. It is zero
-// for nodes, and for viewers without video.
+// PathStats is what is known of a viewer's path, and what is sent because of it. Of nodes, and
+// of viewers without video, nothing is.
 type PathStats struct {
 	Estimate  float64    // of what the path carries, in bits a second
 	Source    bwe.Source // of the estimate

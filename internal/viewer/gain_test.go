@@ -39,8 +39,8 @@ func (v *victim) attack(t *testing.T, s *viewer.Session, record []byte) {
 	for port := range uint16(8) {
 		from := netip.AddrPortFrom(v.addr, 1000+port)
 		one := check(t, s.SDP())
-		s.Arrive(one, from)
-		s.Arrive(record, from)
+		arrives(s, one, from)
+		arrives(s, record, from)
 		v.in += len(one) + len(record)
 	}
 }
