@@ -66,9 +66,13 @@ func (li *LayerInput) leadsBy(now time.Time, ts uint64) time.Duration {
 	return time.Duration(float64(ticks) / float64(l.track.info.Codec.ClockRate) * float64(time.Second))
 }
 
-// isLate reports whether what the packet shows was sent already, or may have been.
+// isLate reports whether what the packet shows was sent already, or may have been. What a
+// publisher sends here itself is new, whatever its clock says.
 func (li *LayerInput) isLate(in *incoming) bool {
 	l := li.layer
+	if !li.isRelayed() {
+		return false
+	}
 	as, shared := l.sharedTimestamp(in.at, li, in.ts, mostBehind)
 	if !shared {
 		return li.awaitsClock(in.at)
@@ -86,8 +90,7 @@ const clockWithin = 300 * time.Millisecond
 // awaitsClock reports whether it is not known yet how what the input brings goes with
 // what the layer had, and soon will be.
 func (li *LayerInput) awaitsClock(now time.Time) bool {
-	relayed := len(li.input.config.Load().Path) > 0
-	return relayed && li.layer.active == nil && li.isSibling() && !li.clock.track.Reported() && now.Sub(li.first) < clockWithin
+	return li.isRelayed() && li.layer.active == nil && li.isSibling() && !li.clock.track.Reported() && now.Sub(li.first) < clockWithin
 }
 
 // A sibling is the layer's newest frame, as an input has it that waits.
@@ -229,8 +232,10 @@ func (li *LayerInput) alignWithMatch() {
 }
 
 // sharedTimestamp returns the timestamp that the layer's receivers know for what an
-// input has at ts, if that is known. Inputs of one publication may share its
-// timestamps, if they came through nodes, or its capture clock.
+// input has at ts, if that is known. Inputs of one publication share its timestamps if
+// they came through nodes, and may share its capture clock. Of a publisher that comes
+// here itself the timestamps begin anew with each session, and may be near the layer's
+// by chance alone.
 func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind time.Duration) (as uint64, ok bool) {
 	if !li.isSibling() {
 		return 0, false
@@ -247,7 +252,7 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 		apart := int64(candidate - next)
 		return apart < int64(rate) && apart > -int64(behind.Seconds()*rate)
 	}
-	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); shared(same) {
+	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); li.isRelayed() && shared(same) {
 		return same, true
 	}
 	old, known := l.Clock()
@@ -259,6 +264,9 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 	aligned := old.RTP + uint64(ticks)
 	return aligned, shared(aligned)
 }
+
+// isRelayed reports whether the input comes from another node.
+func (li *LayerInput) isRelayed() bool { return len(li.input.config.Load().Path) > 0 }
 
 // sharesOrigin reports whether the input comes from the origin that the layer came
 // from: then both have its estimate of the publisher's clock.

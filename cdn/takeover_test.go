@@ -131,3 +131,56 @@ func TestATakeoverByALongerPath(t *testing.T) {
 		require.ErrorIs(t, w.input.Err(), cdn.ErrSuperseded)
 	})
 }
+
+// A publisher that comes here itself begins with timestamps and a clock of its own: where
+// they are near those of the one before it by chance, its first keyframe takes over all
+// the same.
+func TestAPublishersOwnTimestampsAreNoDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		behind time.Duration // by its timestamps
+		clock  time.Duration // by its sender reports
+		gone   bool          // the publisher before it
+	}{
+		"timestamps 10 s behind":           {behind: 10 * time.Second},
+		"timestamps 110 s behind":          {behind: 110 * time.Second},
+		"timestamps half a second ahead":   {behind: -500 * time.Millisecond},
+		"a clock that is 5 s slow":         {behind: time.Hour, clock: 5 * time.Second},
+		"a clock that is 5 s slow, later":  {behind: time.Hour, clock: 5 * time.Second, gone: true},
+		"timestamps 10 s behind, later":    {behind: 10 * time.Second, gone: true},
+		"nothing that is near, and no one": {behind: time.Hour, gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *cdn.Node) {
+				s := newStream(t, n)
+				publish := func(base uint32, slow time.Duration) (send func()) {
+					in := newInput(t, s, cdn.InputConfig{Publication: "p"}, vp8)
+					li, _ := newLayer(t, in, 0)
+					began := time.Now()
+					li.SenderReport(began, began.Add(-slow), base)
+					t.Cleanup(func() { in.Close(cdn.ErrLeft) })
+					return func() {
+						for i := range 30 {
+							ts := base + uint32(time.Since(began).Seconds()*90000)
+							li.Write(time.Now(), frame(uint16(i), ts, i == 0, uint16(i)), nil)
+							time.Sleep(time.Second / 30)
+						}
+						if c.gone && slow == 0 {
+							in.Close(cdn.ErrPeerLost)
+						}
+					}
+				}
+				publish(1<<30, 0)()
+				l := s.Tracks()[0].Layers()[0]
+				cursor := l.Live()
+				publish(uint32(1<<30+90000-int64(c.behind.Seconds()*90000)), c.clock)()
+				require.Equal(t, uint64(1), l.Stats().Splices)
+				all := read(&cursor)
+				require.Len(t, all, 30)
+				for i, p := range all[1:] {
+					require.Equal(t, all[i].Seq+1, p.Seq)
+					require.InDelta(t, 3000, p.Timestamp-all[i].Timestamp, 1)
+				}
+			})
+		})
+	}
+}

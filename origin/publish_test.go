@@ -296,7 +296,7 @@ func TestTakeoverByWHIPAndBack(t *testing.T) {
 		<-p.Done()
 		require.ErrorIs(t, p.Err(), cdn.ErrSuperseded)
 		require.ErrorIs(t, p.Track("video").WriteSample(vp8(true, 100), 0), cdn.ErrSuperseded)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second + 7*time.Millisecond) // not in the middle of a frame of the other one
 
 		again := w.publish("ada")
 		send(t, again, time.Second)
