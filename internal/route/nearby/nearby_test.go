@@ -120,6 +120,7 @@ func TestProbesAreFew(t *testing.T) {
 			w.network.Host(fmt.Sprintf("n%d", i), cdntest.Path{}).Cut()
 		}
 		me := w.node("me", cdn.RoleRelay, time.Millisecond)
+		synctest.Wait() // they are in the directory
 		m, err := nearby.Of(me, w.dir)
 		require.NoError(t, err)
 		time.Sleep(4 * time.Second) // of one whose probe is lost, after two
