@@ -228,12 +228,12 @@ func TestAdaptToBadPathsThatCarryAll(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newWorld(t).adapt(rungs, r.config, stretch{path, span(180 * time.Second), 3})
 				a.log()
-				require.Zero(t, a.switches(a.began[0], a.began[1]))
 				for _, e := range a.events {
 					if e, ok := e.(cdn.ViewerSlow); ok {
 						t.Errorf("a step down: %+v", e)
 					}
 				}
+				require.Zero(t, a.switches(a.began[0], a.began[1]))
 			})
 		})
 	}

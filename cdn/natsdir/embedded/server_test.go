@@ -215,9 +215,12 @@ func TestClose(t *testing.T) {
 	n := begin(t, embedded.Config{})
 	n.Close()
 	n.Close()
-	var stacks strings.Builder
-	require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
-	assert.NotContains(t, stacks.String(), "nats-server")
+	// Those of the server end themselves a moment after it has shut down.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var stacks strings.Builder
+		require.NoError(c, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
+		assert.NotContains(c, stacks.String(), "nats-server")
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 // ca signs certificates of nodes.
