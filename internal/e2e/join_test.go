@@ -92,7 +92,7 @@ func skipPeerConnections(t *testing.T) {
 }
 
 // A viewer connects to an edge while that fetches the stream: with a round trip
-// R to the edge she has her keyframe after 5 R (one for the POST, two for ICE,
+// R to the edge it has its keyframe after 5 R (one for the POST, two for ICE,
 // two for DTLS) or, on a cold edge, when the stream has come, if that is later.
 func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 	skipPeerConnections(t)
@@ -421,7 +421,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 }
 
 // A viewer who was promised video, and whose browser would wait for it, comes
-// again for sound alone: once, even where nothing is kept for her meanwhile.
+// again for sound alone: once, even where nothing is kept for it meanwhile.
 func TestSoundAloneIsAskedForAgain(t *testing.T) {
 	skipPeerConnections(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -476,7 +476,7 @@ func TestStreamComesLater(t *testing.T) {
 		}
 
 		c, s, _ := before("viewer")
-		p.frame() // too old when she begins
+		p.frame() // too old when it begins
 		time.Sleep(time.Second)
 		require.NoError(t, s.Play(p.stream))
 		require.Zero(t, c.packets.Load())

@@ -125,7 +125,7 @@ func TestNoGoroutinesInSteadyState(t *testing.T) {
 			return all
 		}
 		sealer := v.connect(s.Credentials())
-		require.NotEmpty(t, ours(), "DTLS is there until she reports")
+		require.NotEmpty(t, ours(), "DTLS is there until it reports")
 		raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
 		require.NoError(t, err)
 		sealed, err := sealer.RTCP(raw)
