@@ -1,6 +1,9 @@
 package bwe
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A Report is a reception report block (RFC 3550 section 6.4.1) about one RTP stream.
 type Report struct {
@@ -25,6 +28,7 @@ const (
 	roundSpan     = 500 * time.Millisecond // reports on several streams come together
 	fresh         = 2500 * time.Millisecond
 	muchAsked     = 0.1 // of the packets sent
+	firstRounds   = 2   // of reports, which tell of the burst at the start
 	estimateLasts = 400 * time.Millisecond
 	leastLasts    = 30 * time.Second // how long a least round trip counts
 )
@@ -53,6 +57,7 @@ type coarse struct {
 	// grows is the first, or follows after a silence: libwebrtc begins with what has arrived
 	// in the first five seconds, and raises it by 8 % a second.
 	complains bool
+	rounds    uint8 // so far, 255 at most
 
 	rtt      time.Duration
 	least    time.Duration // round trip
@@ -166,10 +171,15 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 		c.bad, c.loss = 0, 0
 	}
 	c.round, c.badBefore = at, c.bad
+	if c.rounds < math.MaxUint8 {
+		c.rounds++
+	}
 	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
 }
 
-// judge judges the present round by what it has said so far.
+// judge judges the present round by what it has said so far. In the first rounds no loss is
+// heavy enough to need no confirmation: they tell of the burst with which a viewer begins,
+// whose packets overtake one another, and those count as lost that are still on their way.
 func (c *coarse) judge() {
 	if c.expected < leastPackets {
 		return
@@ -177,7 +187,7 @@ func (c *coarse) judge() {
 	c.loss = c.lost / float64(c.expected)
 	heavy := c.loss > c.inherent+reportedLoss
 	switch {
-	case heavy && (c.queue() > sawQueue || c.loss > c.inherent+2*reportedLoss):
+	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.loss > c.inherent+2*reportedLoss):
 		c.bad = c.badBefore + 2
 	case heavy || c.queue() > reportedQueue:
 		c.bad = c.badBefore + 1

@@ -1,0 +1,50 @@
+package bwe
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A viewer that only sends reports, one a second on 230 packets, each with a loss and a
+// round trip: what is lost once and makes no queue is no congestion, nor is what seems lost
+// at the start, where the packets of a burst have overtaken one another. What stays, makes
+// a queue, or is very much later on, is.
+func TestLossInReports(t *testing.T) {
+	for name, c := range map[string]struct {
+		loss []float64 // by report; the last one stays
+		rtt  []time.Duration
+		in   int // the report by which it is noticed; 0: never
+	}{
+		"none":                     {[]float64{0}, []time.Duration{100 * ms}, 0},
+		"of the path":              {[]float64{0.05}, []time.Duration{100 * ms}, 0},
+		"much at the start":        {[]float64{0.3, 0.08, 0.05}, []time.Duration{100 * ms}, 0},
+		"much now and then":        {[]float64{0.05, 0.05, 0.2, 0.05, 0.05, 0.2, 0.05}, []time.Duration{100 * ms}, 0},
+		"much that stays":          {[]float64{0.05, 0.05, 0.05, 0.2}, []time.Duration{100 * ms}, 5},
+		"very much":                {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms}, 4},
+		"very much from the start": {[]float64{0.4}, []time.Duration{100 * ms}, 3},
+		"with a queue":             {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms, 100 * ms, 100 * ms, 160 * ms}, 4},
+		"a queue, and no loss":     {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms}, 4},
+		"a queue for one report":   {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms, 110 * ms}, 0},
+		"jitter of the round trip": {[]float64{0.05}, []time.Duration{100 * ms, 130 * ms, 110 * ms, 135 * ms, 120 * ms}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{}, epoch)
+			now, highest, noticed := epoch, uint32(0), 0
+			for n := 1; n <= 20 && noticed == 0; n++ {
+				for range 230 {
+					now = now.Add(time.Second / 230)
+					highest++
+					e.SentPlain(now, 1, 1200)
+				}
+				loss, rtt := c.loss[min(n, len(c.loss))-1], c.rtt[min(n, len(c.rtt))-1]
+				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
+				if e.State(now).Verdict == Overuse {
+					noticed = n
+				}
+			}
+			require.Equal(t, c.in, noticed)
+		})
+	}
+}
