@@ -23,8 +23,12 @@ func TestLossAndJitterOnEveryHop(t *testing.T) {
 			for seed := range seeds {
 				synctest.Test(t, func(t *testing.T) { soon += testLossAndJitter(t, delay, uint64(seed+1)) / float64(seeds) })
 			}
+			least := 0.9995
+			if peerConnections { // whose clients ask for more than there is room for
+				least = 0.995
+			}
 			if !raceEnabled { // which leaves too few frames to tell
-				require.GreaterOrEqual(t, soon, 0.9995, "within 1 s, on average")
+				require.GreaterOrEqual(t, soon, least, "within 1 s, on average")
 			}
 		})
 	}
