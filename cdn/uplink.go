@@ -18,9 +18,10 @@ type Uplink struct {
 	// Queue is how long packets wait on the way, as long as the quickest of the last
 	// second have waited.
 	Queue time.Duration
-	// Layers names the layers that come, and Missing those that do not, or not any more,
-	// though lower ones of their track come and the publisher has not said that it has
-	// ended them. Tracks without simulcast are in neither.
+	// Layers names the layers that come, and Missing those that have come and do not any
+	// more, though lower ones of their track do and the publisher has not said that it has
+	// ended them. After a pause of the whole track a layer has to come anew to be missed.
+	// Tracks without simulcast are in neither.
 	Layers, Missing []string
 }
 

@@ -21,11 +21,9 @@ const (
 	// The path is narrow if badLooks of the last recentLooks were bad: the sender adapts
 	// within a second or two, and the evidence goes.
 	badLooks, recentLooks = 2, 3
-	// A layer is missing that has stopped for stoppedFor, or has not begun firstWithin
-	// after another one of its track, while a lower one comes. Browsers begin with the
-	// low layers.
-	stoppedFor  = 1500 * time.Millisecond // two looks
-	firstWithin = 10 * time.Second
+	// A layer is missing that has stopped for stoppedFor while a lower one of its track
+	// goes on. One that was never sent is not: the publisher may not want to send it.
+	stoppedFor = 1500 * time.Millisecond // two looks
 	// The path has recovered after calmFor without evidence if what comes is at least
 	// recovered of what came ahead of the trouble, and otherwise after longCalm: what
 	// the sender has to send may have become less.
@@ -59,7 +57,7 @@ type State struct {
 	Before  float64       // that came ahead of the trouble; 0: not known, or there is none
 	Loss    float64       // the part of packets lost since the look before the last, 0 to 1, ahead of repair
 	Queue   time.Duration // that stood
-	Missing []string      // layers that do not come, with lower ones of their track coming
+	Missing []string      // layers that have stopped, while lower ones of their track go on
 }
 
 // A Detector judges the path of one sender. The zero value is ready to use. It is not
@@ -86,10 +84,10 @@ func (l loss) part(o loss) float64 {
 	return float64(expected-received) / float64(expected)
 }
 
-// A history is what is known of one layer.
+// A history is what is known of one layer since its track was last silent.
 type history struct {
-	first, last time.Time  // when something came; zero: nothing has
-	rates       [2]float64 // bits a second, when it last came: in the very last look it may have stopped
+	last  time.Time  // when something came; zero: nothing has
+	rates [2]float64 // bits a second, when it last came: in the very last look it may have stopped
 }
 
 func (h *history) rate() float64 { return max(h.rates[0], h.rates[1]) }
@@ -104,11 +102,11 @@ func (d *Detector) Look(now time.Time, layers []Layer) (changed bool) {
 	if first || passed <= 0 {
 		return false
 	}
+	d.state.Missing = d.missing(now, layers, passed)
 	if !d.measure(layers, passed) { // silence says nothing
 		d.bad, d.before = [recentLooks]bool{}, loss{}
 		return false
 	}
-	d.state.Missing = d.missing(now, layers, passed)
 	// Loss is that of two looks. One bad second is not two bad looks.
 	present := d.before
 	lossy := d.state.Loss >= badLoss && (present.expected < leastExpected || present.part(loss{}) >= badLoss)
@@ -160,18 +158,20 @@ func (d *Detector) measure(layers []Layer, passed time.Duration) (any bool) {
 	return bytes > 0
 }
 
-// missing notes which layers came, and returns the names of those that should come.
+// missing notes which layers came, and returns the names of those that have stopped.
 func (d *Detector) missing(now time.Time, layers []Layer, passed time.Duration) (names []string) {
 	for len(d.layers) < len(layers) {
 		d.layers = append(d.layers, history{})
 	}
 	for i, l := range layers {
-		if l.Bytes > 0 {
-			h := &d.layers[i]
-			if h.first.IsZero() {
-				h.first = now
-			}
+		h := &d.layers[i]
+		switch {
+		case l.Bytes > 0:
 			h.last, h.rates = now, [2]float64{float64(l.Bytes) * 8 / passed.Seconds(), h.rates[0]}
+		case isSilent(layers, l.Track):
+			// The publisher has paused the track. When it resumes, browsers begin with the
+			// low layers: a layer that was sent ahead of the pause is not missing.
+			*h = history{}
 		}
 	}
 	for i, l := range layers {
@@ -182,20 +182,20 @@ func (d *Detector) missing(now time.Time, layers []Layer, passed time.Duration) 
 	return names
 }
 
-// isMissing reports whether layer i, of which nothing came, should have come.
+// isSilent reports whether nothing came of any layer of a track.
+func isSilent(layers []Layer, track int) bool {
+	return !slices.ContainsFunc(layers, func(l Layer) bool { return l.Track == track && l.Bytes > 0 })
+}
+
+// isMissing reports whether layer i, of which nothing came, has stopped while a lower one of
+// its track goes on.
 func (d *Detector) isMissing(now time.Time, layers []Layer, i int) bool {
 	h := d.layers[i]
+	if h.last.IsZero() || now.Sub(h.last) < stoppedFor {
+		return false
+	}
 	for j, other := range layers {
-		o := d.layers[j]
-		if i == j || other.Track != layers[i].Track || other.Bytes == 0 {
-			continue
-		}
-		switch {
-		case h.first.IsZero():
-			if now.Sub(o.first) >= firstWithin {
-				return true
-			}
-		case now.Sub(h.last) >= stoppedFor && h.rate() > o.rate():
+		if i != j && other.Track == layers[i].Track && other.Bytes > 0 && h.rate() > d.layers[j].rate() {
 			return true
 		}
 	}

@@ -165,16 +165,46 @@ func TestLayersThatMayStop(t *testing.T) {
 	}
 }
 
-// Browsers begin with the lowest layer; one that never gets beyond has no room for more.
-func TestLayersThatDoNotBegin(t *testing.T) {
+// A layer that was never sent says nothing of the path: the publisher may not send it at
+// all, as a browser does whose camera is small.
+func TestALayerThatIsNeverSent(t *testing.T) {
 	low := named("l", 200_000)
 	w := newWorld()
-	w.pass(9, low, Layer{Name: "h"})
+	w.pass(120, low, Layer{Name: "h"}, sound())
 	require.Empty(t, w.changes)
-	w.pass(2, low, Layer{Name: "h"})
-	require.Equal(t, []string{"narrow"}, w.changes)
-	w.pass(13, low, named("h", 1_000_000))
-	require.Equal(t, []string{"narrow", "recovered"}, w.changes)
+	require.Empty(t, w.State().Missing)
+	w.pass(3, low, named("h", 1_000_000), sound())
+	w.pass(3, low, Layer{Name: "h"}, sound())
+	require.Equal(t, []string{"narrow"}, w.changes, "it has been sent since")
+}
+
+// A publisher that resumes begins with the low layers, however long it has paused, and
+// whether its sound went on or not.
+func TestAPauseThatIsResumed(t *testing.T) {
+	low, high := named("l", 200_000), named("h", 2_500_000)
+	for name, other := range map[string]Layer{"sound goes on": sound(), "all is silent": {Track: 1}} {
+		for _, seconds := range []int{1, 2, 3, 60} {
+			w := newWorld()
+			w.pass(20, low, high, sound())
+			w.pass(seconds, Layer{Name: "l"}, Layer{Name: "h"}, other)
+			w.pass(9, low, Layer{Name: "h"}, sound())
+			require.Empty(t, w.changes, "%s, %d s", name, seconds)
+			require.Empty(t, w.State().Missing, "%s, %d s", name, seconds)
+			w.pass(5, low, high, sound())
+			w.pass(3, low, Layer{Name: "h"}, sound())
+			require.Equal(t, []string{"narrow"}, w.changes, "%s, %d s: it has come again", name, seconds)
+		}
+	}
+}
+
+// Layers of another track that go on say nothing of one that stops.
+func TestTracksAreJudgedByThemselves(t *testing.T) {
+	camera := []Layer{named("l", 200_000), named("h", 2_500_000)}
+	screen := with(named("l", 100_000), func(l *Layer) { l.Track = 2 })
+	w := newWorld()
+	w.pass(20, camera[0], camera[1], screen)
+	w.pass(20, Layer{Name: "l"}, Layer{Name: "h"}, screen)
+	require.Empty(t, w.changes)
 }
 
 // A course has the packets of an RTP stream go over a path.
