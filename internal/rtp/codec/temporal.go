@@ -101,9 +101,11 @@ func onlyDisposable(p []byte) (slices bool) {
 	return slices && len(p) == 0
 }
 
-// temporalH265 reads TemporalId (RFC 7798 section 1.1.4). A picture of sub-layer 0 that no
-// other of that sub-layer refers to (H.265 table 7-1, the types with _N) counts as one of
-// sub-layer 1, since only higher sub-layers may refer to it.
+// temporalH265 reads TemporalId (RFC 7798 section 1.1.4). Of a picture of sub-layer 0 whose
+// type ends in _N, no other of that sub-layer makes use (H.265 section 7.4.2.2, table 7-1),
+// but those of higher sub-layers may. It counts as a layer between sub-layer 0 and
+// sub-layer 1: layer 1. Sub-layer n, from 1 on, is layer n+1, whether or not there are such
+// pictures.
 func temporalH265(p []byte) Temporal {
 	if len(p) < 3 {
 		return Temporal{}
@@ -118,8 +120,10 @@ func temporalH265(p []byte) Temporal {
 	}
 }
 
-// Slice types of H.265. At a TSA picture a decoder can go on with the picture's sub-layer; at
-// an STSA picture only if no higher one follows.
+// Slice types of H.265. No picture from a TSA picture on makes use of an earlier one of its
+// sub-layer or a higher one: a decoder can go on with the sub-layer. Of an STSA picture that
+// holds for its own sub-layer alone: a picture of a higher one, or of this one by way of it,
+// may still depend on what the decoder has not had.
 const (
 	h265TSAN  = 2
 	h265TSAR  = 3
@@ -129,11 +133,11 @@ const (
 // h265Temporal returns the place of a NAL unit by its type and nuh_temporal_id_plus1.
 func h265Temporal(kind, plus1 byte) Temporal {
 	switch {
-	case plus1 > 1 && kind >= h265VPS && kind <= h265PPS:
-		return Temporal{}
+	case kind >= h265FirstIRAP && kind <= h265LastIRAP, kind >= h265VPS && kind <= h265PPS:
+		return Temporal{} // of sub-layer 0, whatever the header says
 	case plus1 > 1:
-		return Temporal{Layer: plus1 - 1, Sync: kind == h265TSAN || kind == h265TSAR}
-	case kind <= h265LastN && kind%2 == 0:
+		return Temporal{Layer: plus1, Sync: kind == h265TSAN || kind == h265TSAR}
+	case plus1 == 1 && kind <= h265LastN && kind%2 == 0:
 		return disposable()
 	}
 	return Temporal{}
