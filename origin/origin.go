@@ -119,7 +119,7 @@ func (o *Origin) Offer(ctx context.Context, offer signal.Offer) (_ signal.Sessio
 		a.Leave(err)
 		return nil, err
 	}
-	a.Start(s.End)
+	s.begin()
 	return s, nil
 }
 

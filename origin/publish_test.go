@@ -26,6 +26,9 @@ type world struct {
 	origin  *origin.Origin
 	network *cdntest.Network
 	dialer  *inproc.Network
+	host    *cdntest.Host // of the node
+
+	told func(cdn.Event) // is told each event, once it is noted; nil: nobody is
 
 	mu     sync.Mutex
 	events []string
@@ -47,7 +50,8 @@ func authorize(_ context.Context, r cdn.AuthRequest) (cdn.Grant, error) {
 func inWorld(t *testing.T, c origin.Config, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, network: cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1}), dialer: inproc.New(inproc.Config{})}
-		host := w.network.Host("node", cdntest.Path{})
+		w.host = w.network.Host("node", cdntest.Path{})
+		host := w.host
 		var err error
 		w.node, err = cdn.Listen(cdn.Config{
 			Addr: host.IP().String() + ":7000", Net: host.Net(), Authorizer: cdn.AuthorizerFunc(authorize), OnEvent: w.note,
@@ -63,8 +67,11 @@ func inWorld(t *testing.T, c origin.Config, f func(t *testing.T, w *world)) {
 
 func (w *world) note(e cdn.Event) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.events = append(w.events, strings.TrimPrefix(fmt.Sprintf("%T", e), "cdn."))
+	w.mu.Unlock()
+	if w.told != nil {
+		w.told(e)
+	}
 }
 
 var (

@@ -247,12 +247,22 @@ type session struct {
 	received  atomic.Pointer[receive.Stats]   // at the end; nil: it is not over
 	count     func()                          // measures for the last time
 	narrowed  time.Time                       // Since of what was seen last of its path; uplink's own
+	turns     turns                           // of what is told of the session
 }
 
-// ended is called when the session is over.
+// begin tells that the session has started.
+func (s *session) begin() {
+	s.turns.take(func() { s.admission.Start(s.End) })
+}
+
+// ended is called when the session is over. While something is told of the session, its end
+// is told after that, and ended does not wait: who is told may wait for the session's end.
+// published.work waits for both.
 func (s *session) ended(err error) {
-	s.admission.Leave(err)
-	s.published.leave(s.input, s.admission.HasProved(), err)
+	s.turns.take(func() {
+		s.admission.Leave(err)
+		s.published.leave(s.input, s.admission.HasProved(), err)
+	})
 }
 
 // ownEnded is ended for a session of Delta's own.
@@ -261,7 +271,8 @@ func (s *session) ownEnded(err error, stats receive.Stats) {
 	s.ended(err)
 }
 
-// uplink is told what is seen of the publisher's path.
+// uplink is told what is seen of the publisher's path. The clock of all publishers calls it:
+// what it has to tell is told by a goroutine.
 func (s *session) uplink(path cdn.Uplink, changed bool) {
 	before := s.narrowed
 	s.narrowed = path.Since
@@ -270,13 +281,13 @@ func (s *session) uplink(path cdn.Uplink, changed bool) {
 		return
 	}
 	g, id, name := s.admission.Grant(), s.published.stream.ID(), s.admission.Name()
-	if path.Narrow {
-		s.published.origin.node.Emit(cdn.UplinkNarrow{Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Uplink: path})
-		return
-	}
-	s.published.origin.node.Emit(cdn.UplinkRecovered{
+	var e cdn.Event = cdn.UplinkRecovered{
 		Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Lasted: path.Since.Sub(before), Uplink: path,
-	})
+	}
+	if path.Narrow {
+		e = cdn.UplinkNarrow{Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Uplink: path}
+	}
+	s.turns.spawn(&s.published.work, func() { s.published.origin.node.Emit(e) })
 }
 
 // stats returns what a session of Delta's own has received; false while there is none.

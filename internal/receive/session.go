@@ -39,9 +39,10 @@ type Config struct {
 	// MaxBitrate is the Max of the session's [Bound]. Nil: there is none.
 	MaxBitrate func() (bits int, limit string)
 	// Uplink is told each second what is seen of the publisher's path, while media comes,
-	// and whether it has become narrow, or has recovered, since. It is called without
-	// locks, one call at a time, and not once Ended is. It must not block. Nil: nobody is
-	// told.
+	// and whether it has become narrow, or has recovered, since. One call is made at a
+	// time, and none once Ended is called. Clock makes them, and looks at no session until
+	// they return: it must not block, nor call the session or anybody who may. Nil: nobody
+	// is told.
 	Uplink func(path cdn.Uplink, changed bool)
 	// Ended is called once, when a session that was returned is over. It must not
 	// block.
