@@ -42,6 +42,7 @@ func (v *playSession) Status() signal.Status {
 	}
 	sent := v.transport.Stats()
 	status.Layer, status.Paused, status.Mismatch = sent.Layer, sent.Paused, v.mismatch()
+	status.Adaptation = v.fitted.status(v.isBest)
 	return status
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/pc/pcsend"
 	"github.com/deltacdn/delta/internal/send"
-	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/viewer"
 	"github.com/deltacdn/delta/signal"
 )
@@ -45,7 +44,8 @@ type playSession struct {
 	opening *opening       // of work
 	count   func()         // measures for the last time; static once work is done
 	changes changes        // of the status
-	bound   atomic.Int64   // that SetMaxBitrate has set, 0: none
+	fitted  fitted         // the last step of its adaptation
+	bound   atomic.Int64   // that the viewer has asked for, or SetMaxBitrate has set, 0: none
 	sent    send.Stats     // at the end
 
 	// guarded by edge.mu
@@ -243,17 +243,4 @@ func (v *playSession) measure(t *cdn.Totals) {
 	sent, shed := v.transport.Sent()
 	t.Viewers.Sent.Add(sent)
 	t.Shed += shed
-}
-
-// adapted is called when the viewer's video was fitted to its path anew.
-func (v *playSession) adapted(c send.Change) {
-	v.changes.tell()
-	if !c.Lower || c.Reason == allot.Limited {
-		return
-	}
-	g := v.admission.Grant()
-	v.edge.node.Emit(cdn.ViewerSlow{
-		Stream: v.id, Session: v.admission.Name(), Subject: g.Subject, Grant: g.ID, Tag: g.Tag,
-		Layer: c.Layer, Paused: c.Mode == allot.Paused,
-	})
 }

@@ -19,8 +19,30 @@ type Status struct {
 	// video is sent until the client can receive it again.
 	Layer  string
 	Paused bool
+	// Adaptation is the last step by which the video was fitted to the client's path.
+	Adaptation Adaptation
 	// Mismatch is a track of the stream that the client cannot decode.
 	Mismatch Mismatch
+}
+
+// An Adaptation is a step by which a viewer's video was fitted to what the viewer's path
+// carries, and what is sent since. The zero value: no step was taken since the session began.
+type Adaptation struct {
+	// Layer is the layer (simulcast RID) of the video that is sent, or is about to be. Of
+	// the layers up to it the nearest to the one that the viewer has named is sent.
+	Layer string
+	// Mode is how much of it is sent: "full", "partial" (its lower temporal layers),
+	// "keyframes" (nothing else), or "paused" (no video; sound goes on).
+	Mode string
+	// Height is that of the layer's picture, in pixels; 0: it is not known, or none is sent.
+	Height int
+	// Bitrate is what the layer takes at most, in bits a second with headers; 0: that is not
+	// known, or none is sent.
+	Bitrate int
+	// Limited reports whether more would be sent if the path carried it.
+	Limited bool
+	// Reason is why the step was taken, as in the statistics of an edge.
+	Reason string
 }
 
 // A Mismatch is a track that is not sent because the client's offer has no codec

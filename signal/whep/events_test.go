@@ -91,7 +91,7 @@ func TestEventsAreLinked(t *testing.T) {
 	links := do(t, "POST", s.URL+"/whep/live", "v=0\r\n", "application/sdp").Header.Values("Link")
 	require.Equal(t, []string{
 		`</whep/live/-/session-0/events>; rel="` + relEvents + `"; events="active,inactive,viewercount,reconnect"`,
-		`</whep/live/-/session-0/events>; rel="` + relOwnEvents + `"; events="ended,layer,codec"`,
+		`</whep/live/-/session-0/events>; rel="` + relOwnEvents + `"; events="ended,layer,adaptation,codec"`,
 	}, links)
 	require.Empty(t, do(t, "POST", s.URL+"/whep/live", "", "").Header.Values("Link"), "a node listens to nothing")
 	plain := serve(t, plainHandler{})
@@ -150,6 +150,38 @@ func TestEventStreamTellsWhatChanges(t *testing.T) {
 	require.Equal(t, `ended {"code":"ended","detail":"The publisher has ended the stream."}`, own.next())
 	require.Empty(t, own.next())
 	require.Empty(t, core.next())
+}
+
+// Each step by which a viewer's video is fitted to its path is told, at once, and anew to a
+// player that connects again.
+func TestEventStreamTellsOfAdaptation(t *testing.T) {
+	h := &cdntest.ScriptedHandler{}
+	s := serve(t, h)
+	_, events := play(t, s)
+	session := h.Sessions()[0]
+	status := signal.Status{Active: true, Layer: "h"}
+	session.SetStatus(status)
+	stream := subscribe(t, s, events, `["adaptation","ended"]`)
+	l := listen(t, stream)
+	for _, step := range []struct {
+		to   signal.Adaptation
+		told string
+	}{
+		{
+			signal.Adaptation{Layer: "m", Mode: "full", Height: 360, Bitrate: 540_000, Limited: true, Reason: "congestion"},
+			`{"layer":"m","height":360,"bitrate":540000,"mode":"full","paused":false,"limited":true,"reason":"congestion"}`,
+		},
+		{signal.Adaptation{Layer: "l", Mode: "partial", Limited: true, Reason: "loss"}, `{"layer":"l","mode":"partial","paused":false,"limited":true,"reason":"loss"}`},
+		{signal.Adaptation{Layer: "l", Mode: "paused", Limited: true, Reason: "loss"}, `{"layer":"l","mode":"paused","paused":true,"limited":true,"reason":"loss"}`},
+		{signal.Adaptation{Layer: "h", Mode: "full", Reason: "room"}, `{"layer":"h","mode":"full","paused":false,"limited":false,"reason":"room"}`},
+	} {
+		status.Adaptation = step.to
+		session.SetStatus(status)
+		require.Equal(t, "adaptation "+step.told, l.next())
+	}
+	again := listen(t, stream)
+	require.Equal(t, `adaptation {"layer":"h","mode":"full","paused":false,"limited":false,"reason":"room"}`, again.next())
+	require.Empty(t, l.next())
 }
 
 // A player that connects again is told the present anew, and its earlier request

@@ -16,9 +16,14 @@
 // "viewercount" and "reconnect", if it is a [signal.StatusSession]. A second link,
 // urn:deltacdn:whep:ext:events, is to the same URL and has events of ours:
 //
-//	ended  {"code", "detail"}             the session is over, and why; as in problem details
-//	layer  {"layer", "paused"}            the simulcast layer that is sent; whether the video pauses
-//	codec  {"kind", "stream", "offered"}  a track that is not sent, since nothing offered decodes it
+//	ended       {"code", "detail"}             the session is over, and why; as in problem details
+//	layer       {"layer", "paused"}            the simulcast layer that is sent; whether the video pauses
+//	adaptation  {"layer", "height", "bitrate", "mode", "paused", "limited", "reason"}
+//	                                           a step by which the video was fitted to the viewer's path
+//	codec       {"kind", "stream", "offered"}  a track that is not sent, since nothing offered decodes it
+//
+// docs/whep.md describes their members. A client that reads late is told the newest
+// adaptation, not those in between.
 //
 // POST of a JSON array of names makes an event stream, of which a session may
 // have four; GET of its Location is the stream, DELETE ends it. It also ends with

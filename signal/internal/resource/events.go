@@ -33,13 +33,14 @@ const (
 	eventReconnect   = "reconnect"
 	EventEnded       = "ended" // Delta's own, as are those below
 	eventLayer       = "layer"
+	eventAdaptation  = "adaptation"
 	eventCodec       = "codec"
 )
 
 var (
 	coreEvents = []string{eventActive, eventInactive, eventViewerCount, eventReconnect}
 	// ownEvents need a [signal.StatusSession], except for the first.
-	ownEvents = []string{EventEnded, eventLayer, eventCodec}
+	ownEvents = []string{EventEnded, eventLayer, eventAdaptation, eventCodec}
 )
 
 // announced returns the events that a session supports.

@@ -139,8 +139,8 @@ func (sub *subscription) tell(ctx context.Context, e *entry, send func(string) e
 
 // await returns when the status may have changed.
 func (sub *subscription) await(ctx context.Context, session signal.Session, status signal.StatusSession, longest time.Duration) {
-	if status != nil && (sub.wants(eventViewerCount) || sub.wants(eventLayer)) {
-		longest = min(longest, countEvery) // nobody is woken for these
+	if status != nil && (sub.wants(eventViewerCount) || sub.wants(eventLayer) || sub.wants(eventAdaptation)) {
+		longest = min(longest, countEvery) // nobody is woken for these, nor when a path limits no more
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -184,15 +184,34 @@ func (sub *subscription) changes(now signal.Status, first bool, endpoint string)
 	if now.Layer != before.Layer || now.Paused != before.Paused {
 		add(eventLayer, map[string]any{"layer": now.Layer, "paused": now.Paused})
 	}
+	if a := now.Adaptation; a != before.Adaptation && a != (signal.Adaptation{}) {
+		add(eventAdaptation, adaptation{
+			Layer: a.Layer, Height: a.Height, Bitrate: a.Bitrate, Mode: a.Mode, Paused: a.Mode == paused, Limited: a.Limited, Reason: a.Reason,
+		})
+	}
 	if m := now.Mismatch; m != before.Mismatch && m != (signal.Mismatch{}) {
 		add(eventCodec, map[string]string{"kind": m.Kind, "stream": m.Stream, "offered": m.Offered})
 	}
 	return text
 }
 
+// paused is the mode of an adaptation that sends no video.
+const paused = "paused"
+
+// An adaptation is the data of the event of that name.
+type adaptation struct {
+	Layer   string `json:"layer"`
+	Height  int    `json:"height,omitempty"`
+	Bitrate int    `json:"bitrate,omitempty"`
+	Mode    string `json:"mode"`
+	Paused  bool   `json:"paused"`
+	Limited bool   `json:"limited"`
+	Reason  string `json:"reason"`
+}
+
 // event returns one event, with its data in a single line as the extension requires.
 func event(name string, data any) string {
-	line, _ := json.Marshal(data) // maps of strings always can be
+	line, _ := json.Marshal(data) // what we tell always can be
 	return "event: " + name + "\ndata: " + string(line) + "\n\n"
 }
 
