@@ -39,6 +39,12 @@ function tell(name, value) {
   if (name === 'first') figure('s-first', millis(value, 0));
   else if (name === 'stats') showStats(value);
   else if (name === 'latency') showLatency(value);
+  else if (name === 'bandwidth') showBandwidth(value);
+}
+
+function showBandwidth(words) {
+  $('bandwidth').textContent = words;
+  $('bandwidth').hidden = !words;
 }
 
 function showLatency(latency) {

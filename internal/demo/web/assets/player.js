@@ -2,7 +2,7 @@
 // stream, and goes over to another node with overlap when the server asks for it.
 
 import { Handover } from './handover.js';
-import { isFinal, sentence, states, unplayable } from './sentences.js';
+import { isFinal, lowBandwidth, sentence, states, unplayable } from './sentences.js';
 import { backoff, delay } from './patience.js';
 import { View } from './view.js';
 import { Watch } from './watch.js';
@@ -25,7 +25,8 @@ export class Player {
 
   // stage is a Stage. endpoint returns this node's endpoint for a layer. show is called
   // with (state, words, tone, message) as they change, and tell with (name, value):
-  // 'stats', 'latency' and 'first' (ms). events: see WhepSession.
+  // 'stats', 'latency', 'first' (ms) and 'bandwidth' (a sentence, '' if the path carries the
+  // best there is). events: see WhepSession.
   constructor({ stage, stream, token = '', endpoint, events = true, show, tell = () => {} }) {
     this.stream = stream;
     this.token = token;
@@ -36,7 +37,7 @@ export class Player {
     this.#tell = tell;
     // report is what scripts and tests read: see play.html.
     this.report = {
-      state: 'idle', message: '', problem: null, mismatch: null, away: false, stats: null, frames: 0, firstFrame: null, attempts: 0,
+      state: 'idle', message: '', bandwidth: '', problem: null, mismatch: null, away: false, stats: null, frames: 0, firstFrame: null, attempts: 0,
       reconnects: 0, moves: 0, lastMove: null, location: null, pc: null,
       latency: { p50: undefined, p95: undefined, last: undefined, samples: 0, misreads: 0 },
     };
@@ -78,8 +79,15 @@ export class Player {
   #clear() {
     this.report.stats = null;
     Object.assign(this.report.latency, { p50: undefined, p95: undefined });
+    this.#bandwidth('');
     this.#tell('latency', null);
     this.#tell('stats', null);
+  }
+
+  #bandwidth(words) {
+    if (words === this.report.bandwidth) return;
+    this.report.bandwidth = words;
+    this.#tell('bandwidth', words);
   }
 
   // ---- staying connected ----
@@ -188,6 +196,7 @@ export class Player {
     if (mine !== this.current) return;
     this.report.mismatch = mine.mismatch;
     this.report.away = mine.away;
+    this.#bandwidth(mine.silent ? '' : lowBandwidth(mine.adaptation));
     const { kind, stream: codec, offered } = mine.mismatch ?? {};
     if (name === 'codec' && kind === 'video') { // the picture is worth more than a complaint
       this.set('unplayable', 'Cannot be played here', 'bad', unplayable(codec, offered));

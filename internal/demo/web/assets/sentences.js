@@ -142,6 +142,18 @@ export const states = {
 
 export const unplayable = (codec, offered) => `The stream's video is ${codec}. This browser plays ${offered || 'no video'}. Use another browser, or publish the stream with another codec.`;
 
+// lowBandwidth says what is shown because the viewer's path does not carry more: adaptation
+// is what the server has last told, null: nothing. It is '' if the path limits nothing.
+export function lowBandwidth(adaptation) {
+  if (!adaptation?.limited) return '';
+  const { mode, height, layer } = adaptation;
+  if (mode === 'paused') return 'Low bandwidth: sound only';
+  if (mode === 'keyframes') return 'Low bandwidth: still pictures';
+  const picture = height ? `${height}p` : layer && `layer ${layer}`;
+  const shown = [picture, mode === 'partial' && 'fewer pictures a second'].filter(Boolean).join(', ');
+  return shown ? `Low bandwidth: ${shown}` : 'Low bandwidth';
+}
+
 // narrowUplink says what a publisher's connection does not carry, and what that means: node
 // is what the node sees (null: nothing wrong), limited whether the browser holds back.
 export function narrowUplink({ node, limited }) {

@@ -9,6 +9,7 @@ export class View {
   closed = false; // by us
   silent = null; // the problem that nothing comes from the server
   mismatch = null; // what the server told of a track that this browser cannot play
+  adaptation = null; // how the server has last fitted the video to the path
   next = null; // the View that is to take its place
   target = null; // the endpoint that the server sends us to, "": the same; null: nowhere
   moved = false; // it has taken another one's place
@@ -30,6 +31,7 @@ export class View {
       this.target = isEndpoint(data.url) ? data.url : '';
       this.#sent();
     } else if (name === 'codec') this.mismatch = data;
+    else if (name === 'adaptation') this.adaptation = data;
     else if (name === 'silent' || name === 'heard') this.silent = name === 'silent' ? data : null;
     else if (name === 'active' || name === 'inactive') this.away = name === 'inactive';
     told(this, name);

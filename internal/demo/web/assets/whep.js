@@ -58,7 +58,7 @@ export class WhepSession {
   // happens until then. It resolves when the server tells, or does not.
   async #listen() {
     if (!this.options.events) return;
-    const names = ['ended', 'codec', 'active', 'inactive', 'reconnect'];
+    const names = ['ended', 'adaptation', 'codec', 'active', 'inactive', 'reconnect'];
     const url = await this.#resource.subscribe(names, this.#abort.signal).catch(() => null);
     if (!url || this.#abort.signal.aborted) return;
     const source = new EventSource(url);
