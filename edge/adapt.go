@@ -1,6 +1,12 @@
 package edge
 
-import "github.com/deltacdn/delta/internal/send/allot"
+import (
+	"fmt"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/signal"
+)
 
 // A Strategy weighs the quality of the picture against calm.
 type Strategy uint8
@@ -22,7 +28,8 @@ const (
 )
 
 // Adapt says how a viewer's video is fitted to what its path carries. The path is estimated
-// from the viewer's feedback.
+// from the viewer's feedback. What a viewer asks for ([signal.Adapt]) is bounded by it: a
+// viewer may have a calmer strategy, and begin with less.
 type Adapt struct {
 	// Strategy is what matters most.
 	Strategy Strategy
@@ -32,6 +39,52 @@ type Adapt struct {
 }
 
 const unlimited = 1e12 // bits a second
+
+// balancedFirst is what the first layer of StrategyBalanced takes at most, in bits a second.
+const balancedFirst = 1_000_000
+
+// first returns what the first layer takes at most, in bits a second.
+func (a Adapt) first() int {
+	switch {
+	case a.FirstBitrate != 0:
+		return max(a.FirstBitrate, 0)
+	case a.Strategy == StrategyBalanced:
+		return balancedFirst
+	case a.Strategy == StrategyCareful:
+		return 0
+	}
+	return unlimited
+}
+
+// strategies are those that a viewer may ask for, by name. The later ones are calmer.
+var strategies = map[string]Strategy{"quality": StrategyQuality, "balanced": StrategyBalanced, "careful": StrategyCareful}
+
+// asked returns the Adapt of a viewer that asks for o.
+func (a Adapt) asked(o signal.Adapt) Adapt {
+	most := a.first()
+	if s := strategies[o.Strategy]; s > a.Strategy {
+		a.Strategy = s
+	}
+	if o.FirstBitrate == 0 {
+		return a
+	}
+	if a.FirstBitrate = min(max(o.FirstBitrate, 0), most); a.FirstBitrate == 0 {
+		a.FirstBitrate = -1
+	}
+	return a
+}
+
+// checkAdapt fails with [cdn.ErrInvalid] for what no viewer can ask for. Signaling by HTTP has
+// told the viewer already.
+func checkAdapt(o signal.Adapt) error {
+	if _, ok := strategies[o.Strategy]; !ok && o.Strategy != "" {
+		return fmt.Errorf("%w: strategy %.40q", cdn.ErrInvalid, o.Strategy)
+	}
+	if o.MaxBitrate < 0 {
+		return fmt.Errorf("%w: at most %d bits a second", cdn.ErrInvalid, o.MaxBitrate)
+	}
+	return nil
+}
 
 // policy returns what makes the policies of viewers.
 func (a Adapt) policy() func() allot.Policy {

@@ -56,7 +56,8 @@ type Config struct {
 	// session for slowness. If zero, 30 s.
 	SlowPatience time.Duration
 	// Adapt returns how the video of a stream's viewers is fitted to what their paths
-	// carry. If nil, or where it returns the zero Adapt, viewers begin with the best layer.
+	// carry, and bounds what they ask for. If nil, or where it returns the zero Adapt,
+	// viewers that ask for nothing begin with the best layer.
 	Adapt func(cdn.StreamID) Adapt
 }
 
@@ -110,6 +111,9 @@ func (e *Edge) Offer(ctx context.Context, o signal.Offer) (signal.Session, error
 	if err != nil {
 		return nil, &cdn.Error{Op: "play", Err: err}
 	}
+	if err := checkAdapt(o.Adapt); err != nil {
+		return nil, &cdn.Error{Op: "play", Stream: id, Err: err}
+	}
 	b := e.begin(ctx, id)
 	offering, span := e.node.Trace(b.ctx, spanOffer)
 	v, err := e.offer(b.with(ctx, offering), b, id, o)
@@ -139,6 +143,7 @@ func (e *Edge) offer(ctx context.Context, b *beginning, id cdn.StreamID, o signa
 		return nil, err
 	}
 	v := &playSession{edge: e, id: id, opening: e.open(id, b), beginning: b, admission: a}
+	v.bound.Store(int64(o.Adapt.MaxBitrate))
 	v.ctx, v.cancel = context.WithCancelCause(b.detached())
 	if err := v.serve(making, o); err != nil {
 		v.cancel(err)

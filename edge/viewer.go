@@ -143,8 +143,12 @@ func (v *playSession) config(o signal.Offer) send.Config {
 		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
 		OnStep: v.beginning.step, OnLayer: v.changes.tell,
 	}
-	if f := e.config.Adapt; f != nil {
-		c.Policy = f(v.id).policy()
+	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
+		var a Adapt
+		if f != nil {
+			a = f(v.id)
+		}
+		c.Policy = a.asked(o.Adapt).policy()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = f(v.id).internal()

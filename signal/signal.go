@@ -38,6 +38,8 @@ type Offer struct {
 	RemoteAddr string
 	// Layer is the layer (simulcast RID) that a viewer asks for; "": the best.
 	Layer string
+	// Adapt is how a viewer wants its video fitted to its path.
+	Adapt Adapt
 	// Publication names what a publisher sends, if it sends the same to several origins:
 	// the stream may then be fetched from one or the other. "": it sends to this one only.
 	Publication string

@@ -5,9 +5,11 @@
 // A stream that nobody publishes is answered with "409 Conflict" and Retry-After.
 // Refusals are problem details (RFC 9457); docs/problems.md has their codes.
 //
-// Beyond the draft, ?layer=NAME asks for a simulcast layer, and a node that posts
-// nothing gets the server's offer, if the handler can make one
-// ([signal.Offerer]), and answers it by PATCH.
+// Beyond the draft, ?layer=NAME asks for a simulcast layer. By ?strategy=, ?first_bitrate=
+// and ?max_bitrate= a viewer says how its video is to be fitted to its path
+// ([signal.Adapt]); what they cannot be is refused with "400 Bad Request". A node that posts
+// nothing gets the server's offer, if the handler can make one ([signal.Offerer]), and
+// answers it by PATCH.
 //
 // # Events
 //
@@ -105,9 +107,13 @@ type Client struct {
 // Dial posts o.SDP to target, the endpoint of the stream. Without o.SDP it requests the
 // server's offer.
 func (c *Client) Dial(ctx context.Context, target string, o signal.Offer) (signal.RemoteSession, error) {
-	target, err := client.WithQuery(target, "layer", o.Layer)
-	if err != nil {
-		return nil, &cdn.Error{Op: "whep", Stream: o.Stream, Err: err}
+	query := resource.AdaptQuery(o.Adapt)
+	query["layer"] = o.Layer
+	for name, value := range query {
+		var err error
+		if target, err = client.WithQuery(target, name, value); err != nil {
+			return nil, &cdn.Error{Op: "whep", Stream: o.Stream, Err: err}
+		}
 	}
 	header := http.Header{}
 	if o.Node != "" {

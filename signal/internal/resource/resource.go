@@ -247,6 +247,10 @@ func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, stream cdn.St
 		o.Publication = o.Query.Get("publication")
 	} else {
 		o.Layer = o.Query.Get("layer")
+		if o.Adapt, err = readAdapt(o.Query); err != nil {
+			s.refuse(w, r, problem.Of(err), err)
+			return o, false
+		}
 		o.Node = cdn.NodeID(r.Header.Get(HeaderNode))
 		for id := range strings.SplitSeq(r.Header.Get(HeaderPath), ",") {
 			if id = strings.TrimSpace(id); id != "" {
