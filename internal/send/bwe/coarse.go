@@ -27,8 +27,9 @@ const (
 	sawQueue      = 40 * time.Millisecond
 	roundSpan     = 500 * time.Millisecond // reports on several streams come together
 	fresh         = 2500 * time.Millisecond
-	muchAsked     = 0.1 // of the packets sent
-	firstRounds   = 2   // of reports, which tell of the burst at the start
+	lossByChance  = 0.65 // by the root of the packets reported
+	muchAsked     = 0.1  // of the packets sent
+	firstRounds   = 2    // of reports, which tell of the burst at the start
 	estimateLasts = 400 * time.Millisecond
 	leastLasts    = 30 * time.Second // how long a least round trip counts
 )
@@ -185,15 +186,22 @@ func (c *coarse) judge() {
 		return
 	}
 	c.loss = c.lost / float64(c.expected)
-	heavy := c.loss > c.inherent+reportedLoss
+	heavy := c.excess() > reportedLoss
 	switch {
-	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.loss > c.inherent+2*reportedLoss):
+	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss):
 		c.bad = c.badBefore + 2
 	case heavy || c.queue() > reportedQueue:
 		c.bad = c.badBefore + 1
 	default:
 		c.bad = 0
 	}
+}
+
+// excess returns by how much more is lost than the path loses at any rate, and than chance
+// makes of that: of few packets it may be many times as much. Three standard deviations at
+// a loss of 5 % are allowed for.
+func (c *coarse) excess() float64 {
+	return c.loss - c.inherent - lossByChance/math.Sqrt(float64(max(c.expected, leastPackets)))
 }
 
 // remote takes a REMB. sent is the rate at which is sent.
@@ -226,7 +234,7 @@ func (c *coarse) tell(s *State, at time.Duration) {
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
 	case s.Source == ReceiverEstimate && low && at-c.lowSince > estimateLasts && c.confirmed():
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
-	case c.bad >= 2 && at-c.reported < fresh && c.loss > c.inherent+reportedLoss:
+	case c.bad >= 2 && at-c.reported < fresh && c.excess() > reportedLoss:
 		s.Verdict, s.LimitedBy = Overuse, ByLoss
 	case c.bad >= 2 && at-c.reported < fresh:
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
@@ -235,7 +243,7 @@ func (c *coarse) tell(s *State, at time.Duration) {
 
 // confirmed reports whether reports agree with a low estimate.
 func (c *coarse) confirmed() bool {
-	return c.queue() > sawQueue || c.loss > c.inherent+lossMargin
+	return c.queue() > sawQueue || c.excess() > lossMargin
 }
 
 // carried returns what seems to get through.
@@ -250,7 +258,7 @@ func (c *coarse) carried(source Source, sent float64) float64 {
 // objects reports whether anything since a time speaks against what was sent then, and
 // whether that did harm.
 func (c *coarse) objects(since time.Duration) (objects, harm bool) {
-	harm = c.reported > since && (c.bad > 0 || c.loss > c.inherent+lossMargin || c.queue() > reportedQueue)
+	harm = c.reported > since && (c.bad > 0 || c.excess() > lossMargin || c.queue() > reportedQueue)
 	return harm || c.fellAt > since, harm
 }
 
@@ -267,5 +275,5 @@ func (c *coarse) trouble(at time.Duration, sent uint64) bool {
 	if at-c.reported >= fresh {
 		return false
 	}
-	return c.bad > 0 || c.loss > c.inherent+troublesome || c.queue() > sawQueue
+	return c.bad > 0 || c.excess() > troublesome || c.queue() > sawQueue
 }
