@@ -200,8 +200,11 @@ func (c *coarse) judge() {
 // excess returns by how much more is lost than the path loses at any rate, and than chance
 // makes of that: of few packets it may be many times as much. Three standard deviations at
 // a loss of 5 % are allowed for.
-func (c *coarse) excess() float64 {
-	return c.loss - c.inherent - lossByChance/math.Sqrt(float64(max(c.expected, leastPackets)))
+func (c *coarse) excess() float64 { return c.loss - c.inherent - c.chance() }
+
+// chance returns the share of the packets of the round that may be lost by chance.
+func (c *coarse) chance() float64 {
+	return lossByChance / math.Sqrt(float64(max(c.expected, leastPackets)))
 }
 
 // remote takes a REMB. sent is the rate at which is sent.
@@ -256,9 +259,10 @@ func (c *coarse) carried(source Source, sent float64) float64 {
 }
 
 // objects reports whether anything since a time speaks against what was sent then, and
-// whether that did harm.
+// whether that did harm. It takes less for that than for a step down: a probe that is
+// refused is made again.
 func (c *coarse) objects(since time.Duration) (objects, harm bool) {
-	harm = c.reported > since && (c.bad > 0 || c.excess() > lossMargin || c.queue() > reportedQueue)
+	harm = c.reported > since && (c.bad > 0 || c.loss-c.inherent-c.chance()/2 > lossMargin || c.queue() > reportedQueue)
 	return harm || c.fellAt > since, harm
 }
 
