@@ -9,7 +9,9 @@ import "time"
 //
 // The pacer knows when the path will have taken all that was sent. While that is ahead,
 // video waits, but for the first packets of a burst. Sound does not wait. Its bytes count,
-// and so do those of repairs.
+// and so do those of repairs. Padding does not count: a probe has a rate above the estimate
+// on purpose, and media are part of that rate. Video that waited for padding would not
+// leave until the probe was over.
 const (
 	// burstPackets is how many packets leave at once (RFC 9002 section 7.7).
 	burstPackets = 10
@@ -29,9 +31,9 @@ const (
 	// not fit.
 	pacedPacket = 1250
 
-	// startRate is what a path is taken to carry until there is feedback, in bits a
+	// DefaultStartRate is what a path is taken to carry until there is feedback, in bits a
 	// second, or startFactor times the bitrate of what is sent if that is more.
-	defaultStartRate = 5e6
+	DefaultStartRate = 5e6
 	startFactor      = 2
 	// drainFactor times the bitrate of what is sent is the lowest rate: whatever the
 	// estimate is, a burst ends, and no delay remains.
@@ -99,9 +101,9 @@ func (p *pacer) sent(now time.Time, n int, sound bool) {
 	}
 }
 
-// repeated notes that a packet of n bytes was sent again, as a repair or to probe. Video is
-// held up for no longer than a group takes: a probe has a rate above that of the path.
-func (p *pacer) repeated(now time.Time, n int) {
+// repaired notes that a packet of n bytes was sent again, as a repair. Video is held up for
+// no longer than a group takes.
+func (p *pacer) repaired(now time.Time, n int) {
 	if p.perByte == 0 {
 		return
 	}
@@ -148,7 +150,7 @@ func (s *Set) startRate() float64 {
 	if s.config.StartRate > 0 {
 		return s.config.StartRate
 	}
-	return defaultStartRate
+	return DefaultStartRate
 }
 
 // mayLeave reports whether a packet may leave by the pacer. A receiver by TCP has no use

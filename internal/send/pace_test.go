@@ -112,7 +112,7 @@ func withNarrowViewer(t *testing.T, path netem.Path, f func(v *narrowViewer)) {
 // join has the viewer join.
 func (v *narrowViewer) join(c Config) {
 	if c.StartRate == 0 {
-		c.StartRate = defaultStartRate
+		c.StartRate = DefaultStartRate
 	}
 	c.Policy = func() allot.Policy { return &always{} }
 	v.set = New(c)
@@ -369,7 +369,7 @@ func TestSwitchOnANarrowPath(t *testing.T) {
 		v := &viewer{World: w, Receiver: &sendtest.Receiver{}, layer: w.Layers[0]}
 		w.Serve, w.Tick = v.serve, ms
 		w.Play(time.Second, 0)
-		v.join(Config{Layer: "l", StartRate: defaultStartRate})
+		v.join(Config{Layer: "l", StartRate: DefaultStartRate})
 		w.Play(3 * time.Second)
 		v.switchTo(w.Layers[1])
 		v.Packets = nil
@@ -420,7 +420,7 @@ func TestWhoIsNotPaced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withViewer(t, sendtest.Config{Track: sendtest.VP8()}, func(v *viewer) {
-				c.config.StartRate = defaultStartRate
+				c.config.StartRate = DefaultStartRate
 				v.add(c.config)
 				v.set.Start()
 				v.layer.Packet(false, append([]byte{0x10, 0, 0, 0}, make([]byte, largePayload)...)...)
@@ -482,7 +482,7 @@ func TestPacingShedsNothing(t *testing.T) {
 	for _, cost := range []time.Duration{20 * time.Microsecond, 150 * time.Microsecond, 300 * time.Microsecond, 450 * time.Microsecond} {
 		t.Run(cost.String(), func(t *testing.T) {
 			unpaced, sentUnpaced := busyNode(t, cost, -1)
-			paced, sent := busyNode(t, cost, defaultStartRate)
+			paced, sent := busyNode(t, cost, DefaultStartRate)
 			t.Logf("shed %d times, %d packets sent; without pacing %d times, %d packets", paced, sent, unpaced, sentUnpaced)
 			require.GreaterOrEqual(t, sent, sentUnpaced)
 			if cost < 400*time.Microsecond { // otherwise the node is overloaded, and has to

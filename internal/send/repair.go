@@ -244,8 +244,8 @@ func (s *Sender) resend(now time.Time, r repair, what bwe.Flag) {
 		payload = w.scratch
 	}
 	if n, err := s.write(payload); err == nil {
-		s.set.pace.repeated(now, n)
 		if what == bwe.Repair {
+			s.set.pace.repaired(now, n)
 			s.repairs.budget.Spend(now, n)
 		}
 		s.reports.repaired(n)

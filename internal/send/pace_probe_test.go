@@ -1,0 +1,42 @@
+package send
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/netem"
+	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/sendtest"
+)
+
+// Video leaves while a probe is under way, whose rate is above that of the path: padding
+// does not hold it up. With it, a probe of a viewer on its lowest layer held up all video
+// until the probe was over.
+func TestPaddingDoesNotHoldVideoUp(t *testing.T) {
+	withNarrowViewer(t, netem.Path{}, func(v *narrowViewer) {
+		v.join(Config{})
+		v.play(4*time.Second, map[int]int{0: 9}) // the bitrate is known, and nothing waits
+		v.set.change()
+		v.set.path.estimator = bwe.New(bwe.Config{Start: 200e3}, time.Now())
+		v.set.startProbe(time.Now(), bwe.Probe{ID: 1, Rate: 8e6, Duration: 600 * ms})
+		v.set.mu.Unlock()
+		v.sent = nil
+		begun := time.Now()
+		v.play(600*ms, nil)
+		padding := 0
+		for _, d := range v.sent {
+			if d.SSRC == 11 || d.SSRC == 12 {
+				padding++
+			}
+		}
+		require.Greater(t, padding, 100)
+		all := v.of(v.video)
+		require.Equal(t, 18*9, len(all))
+		for i, d := range all {
+			due := begun.Add(time.Duration(i/9) * sendtest.FrameTime)
+			require.LessOrEqual(t, d.at.Sub(due), sendtest.FrameTime, "packet %d", i)
+		}
+	})
+}
