@@ -18,15 +18,16 @@ func TestLowBandwidthIsShown(t *testing.T) {
 	chromium(t)
 	n := webtest.New(t, "127.0.0.1:0")
 	o := n.Origin("origin")
+	e := n.Viewing("edge")
 	n.Publish(o, "live")
 	browser := newBrowser(t)
 	var how atomic.Pointer[impairment]
 	how.Store(&impairment{delay: 20 * time.Millisecond})
-	p := browser.open(impairedBy(t, o.URL, &how) + "/play?stream=live")
+	p := browser.open(impairedBy(t, e.URL, &how) + "/play?stream=live")
 	p.waitState("playing")
 	const shown = `document.getElementById("bandwidth").hidden ? "" : document.getElementById("bandwidth").innerText`
 	require.Empty(t, eval[string](p, shown))
-	how.Store(&impairment{delay: 20 * time.Millisecond, rate: 100_000})
+	how.Store(&impairment{delay: 20 * time.Millisecond, rate: 150_000})
 	p.wait(`(` + shown + `) === "Low bandwidth: sound only"`)
 	p.shoot("low-bandwidth")
 	how.Store(&impairment{delay: 20 * time.Millisecond})
