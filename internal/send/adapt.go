@@ -155,12 +155,16 @@ func (s *Set) hasAll() bool {
 // choose asks the policy, and does what it says.
 func (s *Set) choose(now time.Time, state bwe.State) {
 	a := s.adaptation
-	if s.grown() && a.clean && a.begun { // it is a new start: nothing is known against the new layers
-		a.policy, a.begun = s.config.newPolicy(), false
-	}
+	grown := s.grown() && a.clean
 	s.buildLadder(now)
 	s.judgeTrial(now, &state)
-	choice := a.policy.Choose(allot.View{Now: now, State: state, Ladder: a.ladder, Rung: a.ladder.Find(a.rung)})
+	choice, anew := allot.Choice{}, false
+	if grown {
+		choice, anew = s.startAnew(now, &state)
+	}
+	if !anew {
+		choice = a.policy.Choose(s.view(now, &state))
+	}
 	if state.Probe.Done {
 		a.probe.told = state.Probe.ID
 	}
@@ -171,6 +175,30 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	}
 	s.doze(now, choice.Doze)
 	s.startProbe(now, choice.Probe)
+}
+
+// view returns what the policy decides by.
+func (s *Set) view(now time.Time, state *bwe.State) allot.View {
+	a := s.adaptation
+	return allot.View{Now: now, State: *state, Ladder: a.ladder, Rung: a.ladder.Find(a.rung)}
+}
+
+// startAnew has a new policy make a first choice, since there are other layers than before,
+// and nothing is known against them. If that is less than the viewer has, the old policy goes
+// on: the viewer keeps what it has.
+func (s *Set) startAnew(now time.Time, state *bwe.State) (choice allot.Choice, ok bool) {
+	a := s.adaptation
+	a.begun = false // all layers can be chosen, though they have yet to come
+	s.buildLadder(now)
+	policy := s.config.newPolicy()
+	choice = policy.Choose(s.view(now, state))
+	if choice.Rung < a.ladder.Find(a.rung) {
+		a.begun = true
+		s.buildLadder(now)
+		return choice, false
+	}
+	a.policy = policy
+	return choice, true
 }
 
 // take takes a step to rung r, or stays.

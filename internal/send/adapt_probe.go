@@ -188,7 +188,7 @@ func (s *Set) judgeTrial(now time.Time, state *bwe.State) {
 	if t.id == 0 {
 		return
 	}
-	if t.shown.IsZero() && s.shows() {
+	if t.shown.IsZero() && s.shows(now) {
 		t.shown = now
 	}
 	lasts := trialLasts
@@ -206,14 +206,19 @@ func (s *Set) judgeTrial(now time.Time, state *bwe.State) {
 	}
 }
 
-// shows reports whether all video is sent as the present rung says.
-func (s *Set) shows() bool {
+// shows reports whether all video is sent as the present rung says. A track without media
+// does not count, but there must be one that does.
+func (s *Set) shows(now time.Time) (some bool) {
 	for _, snd := range s.senders {
-		if snd.adapts() && (snd.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe()) {
+		switch {
+		case !snd.adapts() || !trackHasMedia(now, snd.line.Track):
+		case snd.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe():
 			return false
+		default:
+			some = true
 		}
 	}
-	return true
+	return some
 }
 
 // endTrial ends a trial that was judged, or that the policy goes against, since it moves. It

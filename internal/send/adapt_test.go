@@ -38,12 +38,18 @@ func (s *script) Choose(v allot.View) allot.Choice {
 type adapting struct {
 	*viewer
 	script    *script
+	renewed   *script // in place of script, if the policy is made anew
 	low, high *sendtest.Layer
 	changes   []Change
 }
 
 func onScript(t *testing.T, rtx bool, f func(a *adapting)) {
-	withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+	onTracks(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, rtx, f)
+}
+
+// onTracks is onScript with tracks of the test's own, the first of which has two layers.
+func onTracks(t *testing.T, c sendtest.Config, rtx bool, f func(a *adapting)) {
+	withViewer(t, c, func(v *viewer) {
 		a := &adapting{viewer: v, script: &script{next: allot.Choice{Rung: 2, Reason: allot.Start}}, low: v.Layers[0], high: v.Layers[1]}
 		a.low.Obeys, a.high.Obeys, a.high.Filler = true, true, 200
 		a.low.RequestKeyframe()
@@ -52,11 +58,19 @@ func onScript(t *testing.T, rtx bool, f func(a *adapting)) {
 		a.Play(time.Second)
 		a.layer = a.high
 		a.add(Config{
-			Policy:  func() allot.Policy { return a.script },
+			Policy: func() allot.Policy {
+				if p := a.renewed; p != nil {
+					return p
+				}
+				return a.script
+			},
 			OnAdapt: func(c Change) { a.changes = append(a.changes, c); _ = a.set.Stats() }, // it may ask
 		})
 		if !rtx {
 			a.sender.Bind(Output{To: v, SSRC: 1})
+		}
+		for i, l := range a.Second[:min(1, len(a.Second))] {
+			a.set.Add(&Line{Track: l.Layer.Track(), PT: 98}, l.Layer, "").Bind(Output{To: v, SSRC: uint32(3 + i)})
 		}
 		a.start()
 		a.Play(2 * time.Second)
@@ -66,6 +80,9 @@ func onScript(t *testing.T, rtx bool, f func(a *adapting)) {
 		f(a)
 	})
 }
+
+// at returns the index of the rung with all of a layer, which it may have yet to get.
+func (a *adapting) at(layer int) int { return layer + 1 }
 
 // step has the policy take a step, and forgets what was sent ahead of that.
 func (a *adapting) step(to int, why allot.Reason) {

@@ -157,3 +157,9 @@ func isLive(now time.Time, l *cdn.Layer) bool {
 
 // hasMedia reports whether media of the layer comes, or would if it were wanted.
 func hasMedia(now time.Time, l *cdn.Layer) bool { return isLive(now, l) || l.AdvertisedBitrate() > 0 }
+
+// trackHasMedia reports whether media of any layer of the track comes, or would if it were
+// wanted.
+func trackHasMedia(now time.Time, t *cdn.Track) bool {
+	return slices.ContainsFunc(t.Layers(), func(l *cdn.Layer) bool { return hasMedia(now, l) })
+}

@@ -34,18 +34,23 @@ func (s *Set) countLayers() (n int) {
 // buildLadder makes the ladder of what there is now.
 func (s *Set) buildLadder(now time.Time) {
 	a := s.adaptation
-	most, sound := 0, 0.0
+	most, sound, alive := 0, 0.0, false
 	for _, snd := range s.senders {
 		switch {
 		case snd.adapts():
 			most = max(most, len(snd.line.Track.Layers()))
+			alive = alive || trackHasMedia(now, snd.line.Track)
 		case !snd.video:
 			sound += cost(snd.feed.layer)
 		}
 	}
 	layers := make([]rungLayer, most)
 	for _, snd := range s.senders {
-		if snd.adapts() {
+		switch {
+		case !snd.adapts():
+		case alive && isDead(now, snd.line.Track):
+			s.addDead(layers, snd)
+		default:
 			s.addCosts(now, layers, snd)
 		}
 	}
@@ -86,6 +91,18 @@ func (h *heldCost) hold(now time.Time, cost float64) float64 {
 	return h.most
 }
 
+// deadAfter is how long nothing must have come of a track until it costs nothing.
+const deadAfter = 5 * time.Second
+
+// isDead reports whether nothing has come of a track for long, or ever. A guess at what it
+// would cost would keep the viewer from what it can be sent of the other tracks.
+func isDead(now time.Time, t *cdn.Track) bool {
+	return !slices.ContainsFunc(t.Layers(), func(l *cdn.Layer) bool {
+		p := l.Newest()
+		return l.AdvertisedBitrate() > 0 || p != nil && now.Sub(p.Arrival) < deadAfter
+	})
+}
+
 // addCosts adds what a sender's track costs.
 func (s *Set) addCosts(now time.Time, layers []rungLayer, snd *Sender) {
 	a := s.adaptation
@@ -105,6 +122,14 @@ func (s *Set) addCosts(now time.Time, layers []rungLayer, snd *Sender) {
 			}
 		}
 		layers[i].cost += last
+	}
+}
+
+// addDead adds a track that costs nothing. Should it come again, the viewer has what it had.
+func (s *Set) addDead(layers []rungLayer, snd *Sender) {
+	a := s.adaptation
+	for i := range min(len(layers), len(snd.line.Track.Layers())) {
+		layers[i].there = layers[i].there || a.begun && i <= a.rung.Layer
 	}
 }
 

@@ -38,18 +38,20 @@ func Opus() cdn.TrackInfo {
 // Config says what a World is like.
 type Config struct {
 	Track     cdn.TrackInfo // if it has no ID, H264
+	Second    cdn.TrackInfo // if it has an ID, another track, of which nothing comes until the test says so
 	FrameTime time.Duration // if zero, FrameTime
 	Ring      cdn.RingConfig
 	Path      []cdn.NodeID // of the stream's input
 }
 
-// A World is a stream of one track. Its frames are numbered. One goroutine at a time uses
+// A World is a stream of one track, or two. Its frames are numbered. One goroutine at a time uses
 // a World.
 type World struct {
 	*testing.T
 	Stream    *cdn.Stream
 	Track     *cdn.Track
 	Layers    []*Layer
+	Second    []*Layer  // of the second track
 	Begun     time.Time // when frame 0 is captured
 	FrameTime time.Duration
 	// Serve is called after each frame, and each Tick if that is not zero.
@@ -76,20 +78,34 @@ func Run(t *testing.T, c Config, f func(w *World)) {
 		require.NoError(t, err)
 		in, err := w.Stream.NewInput(cdn.InputConfig{Path: c.Path})
 		require.NoError(t, err)
-		require.NoError(t, in.Start([]cdn.TrackInfo{c.Track}))
-		w.Track = w.Stream.Tracks()[0]
-		names := c.Track.Layers
-		if len(names) == 0 {
-			names = []string{""}
+		tracks := []cdn.TrackInfo{c.Track}
+		if c.Second.ID != "" {
+			tracks = append(tracks, c.Second)
 		}
-		for i, name := range names {
-			l := &Layer{Layer: w.Track.Layer(name), world: w, seq: uint16(1000 * i)}
-			l.Input, err = in.Layer(0, name, l)
-			require.NoError(t, err)
-			w.Layers = append(w.Layers, l)
+		require.NoError(t, in.Start(tracks))
+		w.Track = w.Stream.Tracks()[0]
+		w.Layers = w.layers(in, 0)
+		if c.Second.ID != "" {
+			w.Second = w.layers(in, 1)
+			for _, l := range w.Second {
+				l.Off = true
+			}
 		}
 		f(w)
 	})
+}
+
+// layers returns the layers of one of the input's tracks.
+func (w *World) layers(in *cdn.Input, track int) (all []*Layer) {
+	t := w.Stream.Tracks()[track]
+	for i, l := range t.Layers() {
+		made := &Layer{Layer: l, world: w, seq: uint16(1000 * i)}
+		var err error
+		made.Input, err = in.Layer(track, l.Name(), made)
+		require.NoError(w, err)
+		all = append(all, made)
+	}
+	return all
 }
 
 // Made returns when a frame is captured.
@@ -107,7 +123,8 @@ func (w *World) Play(d time.Duration, keyframes ...int) {
 	end := time.Now().Add(d)
 	for {
 		next := end.Add(1)
-		for _, l := range w.Layers {
+		all := slices.Concat(w.Layers, w.Second)
+		for _, l := range all {
 			if at := l.due(); at.Before(next) {
 				next = at
 			}
@@ -120,7 +137,7 @@ func (w *World) Play(d time.Duration, keyframes ...int) {
 			return
 		}
 		time.Sleep(time.Until(next))
-		for _, l := range w.Layers {
+		for _, l := range all {
 			if !l.due().After(time.Now()) {
 				l.Frame(slices.Contains(keyframes, l.Next))
 			}
@@ -188,7 +205,7 @@ func (l *Layer) due() time.Time {
 
 // Frame publishes the next frame now.
 func (l *Layer) Frame(key bool) {
-	w, info := l.world, l.world.Track.Info()
+	w, info := l.world, l.Layer.Track().Info()
 	asked := l.wanted.Swap(false)
 	key = key || l.KeyEvery > 0 && l.Next%l.KeyEvery == 0 || l.Obeys && asked
 	if key {
@@ -230,6 +247,6 @@ func (l *Layer) Packet(marker bool, payload ...byte) {
 }
 
 func (l *Layer) ticks(d time.Duration) uint32 {
-	rate := int64(l.world.Track.Info().Codec.ClockRate)
+	rate := int64(l.Layer.Track().Info().Codec.ClockRate)
 	return uint32((int64(d)*rate + int64(time.Second)/2) / int64(time.Second))
 }
