@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 // A dnsServer answers over UDP and TCP, on one port of the loopback.
@@ -41,7 +42,7 @@ func newDNSServer(t *testing.T) *dnsServer {
 		t: t, hosts: map[string][]netip.Addr{}, srv: map[string][]dnsmessage.SRVResource{}, asked: map[dnsmessage.Type]int{},
 	}
 	var err error
-	s.udp, err = net.ListenPacket("udp", "127.0.0.1:0")
+	s.udp, err = net.ListenPacket("udp", freeport.Addr(t)) // whose number nobody has by TCP, either
 	require.NoError(t, err)
 	s.tcp, err = net.Listen("tcp", s.udp.LocalAddr().String())
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send/allot"
@@ -53,7 +54,7 @@ func (a Adapt) first() int {
 	case a.Strategy == StrategyCareful:
 		return 0
 	}
-	return unlimited
+	return math.MaxInt // even where that is 2 Gbit/s
 }
 
 // strategies are those that a viewer may ask for, by name. The later ones are calmer.
@@ -64,14 +65,21 @@ func (a Adapt) asked(o signal.Adapt) Adapt {
 	most := a.first()
 	if s := strategies[o.Strategy]; s > a.Strategy {
 		a.Strategy = s
+		if a.FirstBitrate != 0 {
+			a.begin(min(Adapt{Strategy: s}.first(), most))
+		}
 	}
-	if o.FirstBitrate == 0 {
-		return a
-	}
-	if a.FirstBitrate = min(max(o.FirstBitrate, 0), most); a.FirstBitrate == 0 {
-		a.FirstBitrate = -1
+	if o.FirstBitrate != 0 {
+		a.begin(min(max(o.FirstBitrate, 0), most))
 	}
 	return a
+}
+
+// begin sets what the first layer takes at most; 0: the lowest layer is first.
+func (a *Adapt) begin(most int) {
+	if a.FirstBitrate = most; most == 0 {
+		a.FirstBitrate = -1
+	}
 }
 
 // checkAdapt fails with [cdn.ErrInvalid] for what no viewer can ask for. Signaling by HTTP has

@@ -25,6 +25,7 @@ func TestWhatViewersAskForIsBounded(t *testing.T) {
 		{"more at first", Adapt{FirstBitrate: 800_000}, signal.Adapt{FirstBitrate: 900_000}, Adapt{FirstBitrate: 800_000}},
 		{"the lowest first", Adapt{FirstBitrate: 800_000}, signal.Adapt{FirstBitrate: -1}, Adapt{FirstBitrate: -1}},
 		{"more than the strategy's", Adapt{Strategy: StrategyBalanced}, signal.Adapt{FirstBitrate: 3_000_000}, Adapt{Strategy: StrategyBalanced, FirstBitrate: 1_000_000}},
+		{"calmer than the edge's first", Adapt{Strategy: StrategyQuality, FirstBitrate: 3_000_000}, signal.Adapt{Strategy: "careful"}, Adapt{Strategy: StrategyCareful, FirstBitrate: -1}},
 		{"more than the lowest", Adapt{Strategy: StrategyCareful}, signal.Adapt{FirstBitrate: 3_000_000}, Adapt{Strategy: StrategyCareful, FirstBitrate: -1}},
 	} {
 		require.Equal(t, c.want, c.edge.asked(c.asked), c.name)

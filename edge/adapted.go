@@ -96,6 +96,9 @@ func (v *playSession) isBest(name string) bool {
 		top = named.Cost().Bitrate
 	}
 	own := t.Layer(name).Cost().Bitrate
+	if own == 0 { // nothing comes, so it cannot be told
+		return false
+	}
 	for _, l := range t.Layers() {
 		cost := l.Cost().Bitrate
 		if cost > own && (most == 0 || l.Bitrate() <= float64(most)) && (top == 0 || cost <= top) {

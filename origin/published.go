@@ -256,7 +256,7 @@ func (s *session) begin() {
 }
 
 // ended is called when the session is over. While something is told of the session, its end
-// is told after that, and ended does not wait: who is told may wait for the session's end.
+// is told after that, and ended does not wait: a handler may wait for the session's end.
 // published.work waits for both.
 func (s *session) ended(err error) {
 	s.turns.take(func() {

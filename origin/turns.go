@@ -3,7 +3,7 @@ package origin
 import "sync"
 
 // turns has what is told of one publisher be told one after another, in the order in which
-// it happened, without any lock. Who is told may take long, and may call the node and the
+// it happened, without any lock. A handler may take long, and may call the node and the
 // publisher's session, even to wait for its end. The zero value is ready to use. Its methods
 // may be called concurrently.
 type turns struct {
@@ -21,7 +21,7 @@ func (t *turns) take(tell func()) {
 }
 
 // spawn is take for a caller that must not be held up: a goroutine tells, and work waits for
-// it. The caller has a share in work, so that work is not waited for in vain.
+// it. The caller must be counted in work, so that Wait cannot have returned.
 func (t *turns) spawn(work *sync.WaitGroup, tell func()) {
 	if t.enter(tell) {
 		work.Go(t.run)

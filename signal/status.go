@@ -28,8 +28,7 @@ type Status struct {
 // An Adaptation is a step by which a viewer's video was fitted to what the viewer's path
 // carries, and what is sent since. The zero value: no step was taken since the session began.
 type Adaptation struct {
-	// Layer is the layer (simulcast RID) of the video that is sent, or is about to be. Of
-	// the layers up to it the nearest to the one that the viewer has named is sent.
+	// Layer is the layer (simulcast RID) of the video that is sent, or is about to be.
 	Layer string
 	// Mode is how much of it is sent: "full", "partial" (its lower temporal layers),
 	// "keyframes" (nothing else), or "paused" (no video; sound goes on).
@@ -39,7 +38,8 @@ type Adaptation struct {
 	// Bitrate is what the layer takes at most, in bits a second with headers; 0: that is not
 	// known, or none is sent.
 	Bitrate int
-	// Limited reports whether more would be sent if the path carried it.
+	// Limited reports whether less is sent than before, because the path did not carry it.
+	// It is false of a viewer that began low and has not climbed yet.
 	Limited bool
 	// Reason is why the step was taken, as in the statistics of an edge.
 	Reason string

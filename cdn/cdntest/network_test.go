@@ -271,9 +271,9 @@ func TestNetworkManyPackets(t *testing.T) {
 
 func TestNetworkOnRealTime(t *testing.T) {
 	w := newWire(t, NetworkConfig{}, Path{Delay: 5 * time.Millisecond}, Path{})
+	start := time.Now()
 	_, err := w.out.WriteTo([]byte("x"), &net.UDPAddr{IP: w.to.IP().AsSlice(), Port: 7000})
 	require.NoError(t, err)
-	start := time.Now()
 	_, _, err = w.in.ReadFrom(make([]byte, 1))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, time.Since(start), 4*time.Millisecond)

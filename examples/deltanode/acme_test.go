@@ -107,7 +107,7 @@ func (a *authority) roots(t *testing.T) *x509.CertPool {
 
 // serveNames runs a DNS server in which all names are this machine.
 func serveNames(t *testing.T) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", freeport.Addr(t)) // whose number nobody has by UDP, either
 	require.NoError(t, err)
 	pc, err := net.ListenPacket("udp", l.Addr().String())
 	require.NoError(t, err)

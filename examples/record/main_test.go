@@ -50,7 +50,7 @@ func output(t *testing.T, name string, args ...string) string {
 
 const (
 	rate    = 25
-	seconds = 3
+	seconds = 6
 )
 
 // encode returns a clip of moving pictures, with a keyframe each second.
@@ -156,10 +156,12 @@ func TestRecordingsPlay(t *testing.T) {
 			pictures, frames := probe(t, to+".ivf")
 			require.Equal(t, tc.codec, pictures.Codec)
 			require.Equal(t, 160, pictures.Width)
-			require.Greater(t, frames, rate*(seconds-2))
+			require.Greater(t, frames, rate)
 			sound, packets := probe(t, to+".ogg")
 			require.Equal(t, "opus", sound.Codec)
-			require.InDelta(t, 2*frames, packets, 10, "as long as the pictures")
+			// Pictures begin with the newest keyframe, a second old at most; sound with what comes.
+			require.LessOrEqual(t, packets, 2*frames+10)
+			require.GreaterOrEqual(t, packets, 2*(frames-rate)-10)
 		})
 	}
 }

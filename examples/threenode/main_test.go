@@ -19,6 +19,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/demo/web"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/signal/whep"
 )
 
@@ -44,7 +45,9 @@ func (o *output) String() string {
 
 // start3 runs the program on free ports, and returns its nodes' URLs by name.
 func start3(t *testing.T, args ...string) map[string]string {
-	args = append(args, "-origin", "127.0.0.1:0", "-edge1", "127.0.0.1:0", "-edge2", "127.0.0.1:0", "-relay-addr", "127.0.0.1:0", "-relay2-addr", "127.0.0.1:0")
+	for _, name := range []string{"-origin", "-edge1", "-edge2", "-relay-addr", "-relay2-addr"} {
+		args = append(args, name, freeport.Addr(t)) // so that nobody else has it while a node is killed
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	out, done := &output{}, make(chan error, 1)
 	go func() { done <- run(ctx, args, out, io.Discard) }()
@@ -147,8 +150,11 @@ func TestDemoIsPlayed(t *testing.T) {
 				require.NoError(t, v.WaitConnected(ctx))
 				// The clip is none of cdntest's: its packets are all that counts.
 				require.Eventually(t, func() bool { return v.Report().Video().Packets > 20 && v.Report().Audio().Packets > 20 }, patience, 50*time.Millisecond)
-				s := status(t, urls[edge])
-				require.Equal(t, 1, s.Streams[0].Viewers)
+				var s web.Status // which may be half a second old
+				require.Eventually(t, func() bool {
+					s = status(t, urls[edge])
+					return len(s.Streams) == 1 && s.Streams[0].Viewers == 1 && len(s.Streams[0].Path) > 0 && len(s.Fetches) == 1 && s.Fetches[0].Node != ""
+				}, patience, 50*time.Millisecond)
 				from, standby := "origin", ""
 				if args != nil {
 					from, standby = []string{"relay1", "relay2"}[i], []string{"relay2", "relay1"}[i]

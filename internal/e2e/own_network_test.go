@@ -125,7 +125,7 @@ func TestASocketOfOnesOwnIsGoneAround(t *testing.T) {
 		require.GreaterOrEqual(t, network.reads.Load(), int64(50-1))
 		require.Positive(t, network.writes.Load())
 		require.NoError(t, network.set(false))
-		playsOn(5) // what was asked before the change is over
+		playsOn(50) // what was asked before the change is over
 		network.reads.Store(0)
 		network.writes.Store(0)
 		playsOn(50)

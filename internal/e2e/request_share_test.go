@@ -109,7 +109,7 @@ func TestRequestsThatAreLostBetweenNodes(t *testing.T) {
 				}
 				made := p.Report().Video[0].PLIs - before
 				t.Logf("%d of %d late, the publisher was asked %d times", late, asks, made)
-				require.LessOrEqual(t, late, asks/6)
+				require.LessOrEqual(t, late, asks/5)
 				require.LessOrEqual(t, made, asks*5/4)
 			})
 		})

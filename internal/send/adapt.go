@@ -185,7 +185,8 @@ func (s *Set) view(now time.Time, state *bwe.State) allot.View {
 
 // startAnew has a new policy make a first choice, since there are other layers than before,
 // and nothing is known against them. If that is less than the viewer has, the old policy goes
-// on: the viewer keeps what it has.
+// on: the viewer keeps what it has, unless there are lower layers than before, which shift
+// the others' places.
 func (s *Set) startAnew(now time.Time, state *bwe.State) (choice allot.Choice, ok bool) {
 	a := s.adaptation
 	a.begun = false // all layers can be chosen, though they have yet to come

@@ -39,7 +39,7 @@ func (s *Set) buildLadder(now time.Time) {
 		switch {
 		case snd.adapts():
 			most = max(most, len(snd.line.Track.Layers()))
-			alive = alive || trackHasMedia(now, snd.line.Track)
+			alive = alive || !isDead(now, snd.line.Track)
 		case !snd.video:
 			sound += cost(snd.feed.layer)
 		}
@@ -91,7 +91,7 @@ func (h *heldCost) hold(now time.Time, cost float64) float64 {
 	return h.most
 }
 
-// deadAfter is how long nothing must have come of a track until it costs nothing.
+// deadAfter is how long a track must be silent to cost nothing.
 const deadAfter = 5 * time.Second
 
 // isDead reports whether nothing has come of a track for long, or ever. A guess at what it

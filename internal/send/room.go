@@ -47,6 +47,7 @@ func (s *Sender) skip(now, resume time.Time) {
 	s.shedding.skips++
 	s.leaveOut(now, resume)
 	if s.video {
+		s.shedding.told = true
 		s.set.note(Change{Layer: s.feed.layer.Name(), Mode: allot.Paused, Lower: true, Reason: allot.Backlog})
 	}
 }

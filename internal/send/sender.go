@@ -6,6 +6,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/rtp/codec"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/budget"
 	"github.com/deltacdn/delta/internal/send/rewrite"
 	"github.com/deltacdn/delta/internal/send/thin"
@@ -216,6 +217,10 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 		*next = *s.feed.source
 	}
 	s.feed.layer, s.feed.source, s.halted = l, next, goesOn
+	if s.shedding.told { // the receiver is shown something again
+		s.shedding.told = false
+		s.set.note(Change{Layer: l.Name(), Mode: allot.Full, Reason: allot.Backlog})
+	}
 	if a := s.set.adaptation; a != nil {
 		a.probe.kept = nil // there is something newer
 	}

@@ -38,6 +38,7 @@ type shedding struct {
 	skips  uint64        // how often that was, as there was no room for too long
 	held   bool          // there was no room for what comes next
 	paced  bool          // the next packet waits for the pacer
+	told   bool          // it was told that the receiver is shown nothing, as there was no room
 	served cdn.Cursor    // where the layer ended when the receiver was served last, while starting
 }
 

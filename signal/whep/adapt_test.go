@@ -48,12 +48,12 @@ func TestWhatViewersCannotAskFor(t *testing.T) {
 	s := serve(t, h)
 	for query, detail := range map[string]string{
 		"strategy=best":               "The parameter strategy is quality, balanced or careful.",
-		"first_bitrate=-1":            "The parameter first_bitrate is a whole number of bits a second, or 0 for the lowest layer.",
-		"first_bitrate=":              "The parameter first_bitrate is a whole number of bits a second, or 0 for the lowest layer.",
-		"first_bitrate=1e6":           "The parameter first_bitrate is a whole number of bits a second, or 0 for the lowest layer.",
-		"max_bitrate=0":               "The parameter max_bitrate is a whole number of bits a second, more than 0.",
-		"max_bitrate=9999999999":      "The parameter max_bitrate is a whole number of bits a second, more than 0.",
-		"layer=h&max_bitrate=1%20000": "The parameter max_bitrate is a whole number of bits a second, more than 0.",
+		"first_bitrate=-1":            "The parameter first_bitrate is a whole number of bits a second below 2147483648, or 0 for the lowest layer.",
+		"first_bitrate=":              "The parameter first_bitrate is a whole number of bits a second below 2147483648, or 0 for the lowest layer.",
+		"first_bitrate=1e6":           "The parameter first_bitrate is a whole number of bits a second below 2147483648, or 0 for the lowest layer.",
+		"max_bitrate=0":               "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
+		"max_bitrate=9999999999":      "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
+		"layer=h&max_bitrate=1%20000": "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
 	} {
 		resp := do(t, "POST", s.URL+"/whep/live?"+query, "v=0\r\n", "application/sdp")
 		require.Equal(t, http.StatusBadRequest, resp.StatusCode, query)

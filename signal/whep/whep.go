@@ -7,7 +7,7 @@
 //
 // Beyond the draft, ?layer=NAME asks for a simulcast layer. By ?strategy=, ?first_bitrate=
 // and ?max_bitrate= a viewer says how its video is to be fitted to its path
-// ([signal.Adapt]); what they cannot be is refused with "400 Bad Request". A node that posts
+// ([signal.Adapt]); invalid values are refused with "400 Bad Request". A node that posts
 // nothing gets the server's offer, if the handler can make one ([signal.Offerer]), and
 // answers it by PATCH.
 //

@@ -411,7 +411,7 @@ func newRate(n *network, window time.Duration) *rate {
 	const steps = 10
 	ctx, cancel := context.WithCancel(n.ctx)
 	r := &rate{cancel: cancel, done: make(chan struct{})}
-	counts := []uint64{n.sent()}
+	counts, at := []uint64{n.sent()}, []time.Time{time.Now()}
 	go func() {
 		defer close(r.done)
 		for {
@@ -419,9 +419,9 @@ func newRate(n *network, window time.Duration) *rate {
 			if ctx.Err() != nil {
 				return
 			}
-			counts = append(counts, n.sent())
-			if len(counts) > steps+1 {
-				counts = counts[1:]
+			counts, at = append(counts, n.sent()), append(at, time.Now())
+			for len(at) > 2 && at[len(at)-1].Sub(at[0]) > window+window/steps/2 {
+				counts, at = counts[1:], at[1:]
 			}
 			r.most = max(r.most, counts[len(counts)-1]-counts[0])
 		}

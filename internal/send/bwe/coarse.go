@@ -49,7 +49,8 @@ type coarse struct {
 	inherent float64
 	round    time.Duration // when that round began
 	roundAt  uint64        // packets sent until then
-	lost     float64       // packets, in it
+	lost     float32       // packets, in it
+	judged   uint32        // packets of which loss is a share
 	expected uint32        // packets, in it
 	nacked   uint32        // packets asked for, in it
 	// Signs in a row that the rate is too high, and how many ahead of the round.
@@ -127,7 +128,7 @@ func (c *coarse) report(at time.Duration, r Report, sent uint64) {
 	}
 	c.highest[i] = r.Highest
 	c.expected += expected
-	c.lost += float64(expected) * float64(r.Lost) / 256
+	c.lost += float32(expected) * float32(r.Lost) / 256
 	c.roundTrip(at, r.RoundTrip)
 	c.reported = at
 	c.judge()
@@ -185,7 +186,7 @@ func (c *coarse) judge() {
 	if c.expected < leastPackets {
 		return
 	}
-	c.loss = c.lost / float64(c.expected)
+	c.loss, c.judged = float64(c.lost)/float64(c.expected), c.expected
 	heavy := c.excess() > reportedLoss
 	switch {
 	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss):
@@ -197,14 +198,13 @@ func (c *coarse) judge() {
 	}
 }
 
-// excess returns by how much more is lost than the path loses at any rate, and than chance
-// makes of that: of few packets it may be many times as much. Three standard deviations at
-// a loss of 5 % are allowed for.
+// excess returns the loss beyond what the path always loses and what chance explains.
 func (c *coarse) excess() float64 { return c.loss - c.inherent - c.chance() }
 
-// chance returns the share of the packets of the round that may be lost by chance.
+// chance returns how much of the loss chance explains, which is the more the fewer packets
+// were reported: up to three standard deviations at a loss of 5 %.
 func (c *coarse) chance() float64 {
-	return lossByChance / math.Sqrt(float64(max(c.expected, leastPackets)))
+	return lossByChance / math.Sqrt(float64(max(c.judged, leastPackets)))
 }
 
 // remote takes a REMB. sent is the rate at which is sent.
@@ -262,7 +262,7 @@ func (c *coarse) carried(source Source, sent float64) float64 {
 // whether that did harm. It takes less for that than for a step down: a probe that is
 // refused is made again.
 func (c *coarse) objects(since time.Duration) (objects, harm bool) {
-	harm = c.reported > since && (c.bad > 0 || c.loss-c.inherent-c.chance()/2 > lossMargin || c.queue() > reportedQueue)
+	harm = c.reported > since && (c.bad > 0 || c.excess()+c.chance()/2 > lossMargin || c.queue() > reportedQueue)
 	return harm || c.fellAt > since, harm
 }
 
@@ -279,5 +279,5 @@ func (c *coarse) trouble(at time.Duration, sent uint64) bool {
 	if at-c.reported >= fresh {
 		return false
 	}
-	return c.bad > 0 || c.excess() > troublesome || c.queue() > sawQueue
+	return c.bad > 0 || c.excess()+c.chance()/2 > troublesome || c.queue() > sawQueue
 }

@@ -26,7 +26,7 @@ func readAdapt(q url.Values) (a signal.Adapt, err error) {
 	}
 	if q.Has(QueryFirstBitrate) {
 		if a.FirstBitrate, err = bits(q.Get(QueryFirstBitrate)); err != nil {
-			return a, badParameter("The parameter " + QueryFirstBitrate + " is a whole number of bits a second, or 0 for the lowest layer.")
+			return a, badParameter("The parameter " + QueryFirstBitrate + " is a whole number of bits a second below 2147483648, or 0 for the lowest layer.")
 		}
 		if a.FirstBitrate == 0 {
 			a.FirstBitrate = -1
@@ -34,7 +34,7 @@ func readAdapt(q url.Values) (a signal.Adapt, err error) {
 	}
 	if q.Has(QueryMaxBitrate) {
 		if a.MaxBitrate, err = bits(q.Get(QueryMaxBitrate)); err != nil || a.MaxBitrate == 0 {
-			return a, badParameter("The parameter " + QueryMaxBitrate + " is a whole number of bits a second, more than 0.")
+			return a, badParameter("The parameter " + QueryMaxBitrate + " is a whole number of bits a second from 1 to 2147483647.")
 		}
 	}
 	return a, nil
