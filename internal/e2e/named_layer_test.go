@@ -117,7 +117,7 @@ func TestNamedLayers(t *testing.T) {
 					r := s.viewer.Report().Video()
 					require.Zero(t, r.FaultCount+r.Missing, r.Faults)
 					require.Zero(t, r.Undecodable())
-					require.Less(t, r.Gap(), 1600*time.Millisecond)
+					require.Less(t, r.Gap(), 1800*time.Millisecond) // each of three hops notices by itself that it has stopped
 				})
 			})
 		}

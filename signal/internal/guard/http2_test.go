@@ -37,6 +37,10 @@ func TestHTTP2(t *testing.T) {
 	defer func() { _ = stream.Body.Close() }()
 	require.Equal(t, 2, stream.ProtoMajor)
 	in := bufio.NewReader(stream.Body)
+	for range 2 { // by the second the client knows that this connection takes no more
+		_, err := in.ReadString('\n')
+		require.NoError(t, err)
+	}
 
 	body, drip := io.Pipe()
 	go func() { _, _ = io.WriteString(drip, "v") }()
