@@ -392,7 +392,8 @@ func TestFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logged{}
 		a, _ := scripted(t, func(c *hookauth.Config) { c.Logger = log.logger() }, func(r *http.Request, q hookauth.Question) (*http.Response, error) {
-			// By the question, since what was allowed is asked again meanwhile.
+			// The question decides, not a count: meanwhile the authorizer asks again about
+			// those that it let in.
 			if i, err := strconv.Atoi(q.Credential); err != nil || i%2 == 1 {
 				return nil, errors.New("reset")
 			}

@@ -18,8 +18,9 @@ import (
 	"github.com/deltacdn/delta/origin"
 )
 
-// stockPion is a viewer with pion's default interceptors. Each 100 ms its generator of
-// NACKs asks for all that is missing of the last 512 packets, also for what has come by RTX.
+// stockPion is a viewer with pion's default interceptors. Every 100 ms its NACK generator
+// asks for all packets that are missing among the last 512. Packets that were repaired by
+// RTX count as missing there.
 var stockPion = cdntest.ViewerConfig{
 	NoNACK: true, ReceiverReports: -1, // in their place:
 	Tune: func(_ *webrtc.SettingEngine, m *webrtc.MediaEngine, r *interceptor.Registry) error {
@@ -124,7 +125,7 @@ func (a *asksForAll) ask(w interceptor.RTCPWriter) {
 		for back := uint16(512); back >= 17; back -= 17 {
 			n.Nacks = append(n.Nacks, rtcp.NackPair{PacketID: highest - back, LostPackets: 0xffff})
 		}
-		_, _ = w.Write([]rtcp.Packet{n}, nil) // what is refused is asked for again
+		_, _ = w.Write([]rtcp.Packet{n}, nil) // if this fails, the next round asks again
 	}
 }
 

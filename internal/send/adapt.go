@@ -291,8 +291,8 @@ func (s *Set) shownLayer() string {
 	return ""
 }
 
-// changes are those that nobody was told of yet, guarded by the set's mu. They are told
-// without it, since who is told may ask for statistics.
+// changes are the steps that OnAdapt was not told of yet. The set's mu guards them. OnAdapt
+// is called without that lock, since it may ask for statistics.
 type changes struct {
 	pending []Change
 	telling sync.Mutex // is taken ahead of mu, so that they are told in order

@@ -60,8 +60,9 @@ type Config struct {
 	// TCP takes less than there is. It must not block.
 	OnAdapt func(Change)
 	// StartRate is what a viewer's path is taken to carry until there is feedback, in bits
-	// a second: what comes at once, as keyframes do, leaves no faster. It is at least twice
-	// the bitrate of what is sent. If zero, nothing is held back, now or later.
+	// a second. A burst, such as a keyframe, leaves no faster than that. Where twice the
+	// bitrate of what is sent is more, that counts instead. If StartRate is zero or negative,
+	// bursts leave at once, also when there is feedback.
 	StartRate float64
 	// OnShed is told each time that the receiver loses something because this
 	// node is behind. It must not block.

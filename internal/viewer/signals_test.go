@@ -108,6 +108,17 @@ func extended(m *pionsdp.MediaDescription, uri string) bool {
 	return slices.ContainsFunc(values(m.Attributes, "extmap", ""), func(v string) bool { return slices.Contains(strings.Fields(v), uri) })
 }
 
+// extensionID returns the id under which a receiver has negotiated a header extension (RFC
+// 8285), or 0.
+func extensionID(receiver *webrtc.RTPReceiver, uri string) uint8 {
+	for _, e := range receiver.GetParameters().HeaderExtensions {
+		if e.URI == uri {
+			return uint8(e.ID)
+		}
+	}
+	return 0
+}
+
 // A client that asks for it, and for nothing better, is told by each packet of video when it
 // left.
 func TestSendTimesArrive(t *testing.T) {
@@ -124,12 +135,7 @@ func TestSendTimesArrive(t *testing.T) {
 		require.NoError(t, err)
 		took := make(chan time.Duration, 1000)
 		pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-			id := uint8(0)
-			for _, e := range receiver.GetParameters().HeaderExtensions {
-				if e.URI == sdp.URIAbsSendTime {
-					id = uint8(e.ID)
-				}
-			}
+			id := extensionID(receiver, sdp.URIAbsSendTime)
 			for {
 				packet, _, err := track.ReadRTP()
 				if err != nil {
@@ -167,12 +173,7 @@ func TestNumbersArrive(t *testing.T) {
 		seen := map[uint16]webrtc.RTPCodecType{}
 		c := p.client("viewer", nil)
 		c.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-			id := uint8(0)
-			for _, e := range receiver.GetParameters().HeaderExtensions {
-				if e.URI == sdp.URITransportCC {
-					id = uint8(e.ID)
-				}
-			}
+			id := extensionID(receiver, sdp.URITransportCC)
 			for {
 				packet, _, err := track.ReadRTP()
 				if err != nil {

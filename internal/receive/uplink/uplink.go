@@ -49,12 +49,12 @@ type Layer struct {
 	Ended bool
 }
 
-// A State is what is known of the path.
+// A State is what a Detector has found out about a publisher's path.
 type State struct {
-	Narrow  bool
-	Since   time.Time     // when it became narrow, or was so no more; zero: it never was
+	Narrow  bool          // it carries less than the publisher sends
+	Since   time.Time     // when it became narrow, or ceased to be; zero: it never was
 	Bitrate float64       // payload bits a second that came between the last two looks
-	Before  float64       // that came ahead of the trouble; 0: not known, or there is none
+	Before  float64       // the same before it became narrow; 0: not known, or it is not
 	Loss    float64       // the part of packets lost since the look before the last, 0 to 1, ahead of repair
 	Queue   time.Duration // that stood
 	Missing []string      // layers that have stopped, while lower ones of their track go on

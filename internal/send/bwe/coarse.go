@@ -53,11 +53,13 @@ type coarse struct {
 	judged   uint32        // packets of which loss is a share
 	expected uint32        // packets, in it
 	nacked   uint32        // packets asked for, in it
-	// Signs in a row that the rate is too high, and how many ahead of the round.
+	// How many signs there were in a row that the rate is too high: with this round, and
+	// before it.
 	bad, badBefore int16
-	// complains: the estimate is low, and fell or is far too low. One that is merely low and
-	// grows is the first, or follows after a silence: libwebrtc begins with what has arrived
-	// in the first five seconds, and raises it by 8 % a second.
+	// complains reports whether the viewer's own estimate speaks of congestion: it is low,
+	// and it fell or is less than half of what is sent. A low estimate that only grows says
+	// nothing: libwebrtc begins with the rate of the first five seconds, or of the first
+	// after a silence, and raises it by 8 % a second.
 	complains bool
 	rounds    uint8 // so far, 255 at most
 
