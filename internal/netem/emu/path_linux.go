@@ -70,11 +70,14 @@ const priority = -15
 
 // prioritize gives all threads of the process priority: in a Go program they wait for
 // one another. Threads and processes that these start inherit it, and where the kernel
-// schedules sessions as groups, so does the rest of the session.
+// schedules sessions as groups, so does the rest of the session. A path without priority
+// is less punctual on a busy machine and works, so a system that gives none is no error.
 func prioritize() error {
-	// Where sessions are scheduled as groups (sched(7)), nice values count within one.
+	// Where sessions are scheduled as groups (sched(7)), nice values count within one. The
+	// write is refused to those in the group of init, for example in a container (EINVAL),
+	// where nothing but the threads' own value counts.
 	group := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(priority)), 0)
-	if group != nil && !errors.Is(group, os.ErrNotExist) {
+	if group != nil && !errors.Is(group, os.ErrNotExist) && !errors.Is(group, unix.EINVAL) && !unprivileged(group) {
 		return group
 	}
 	threads, err := os.ReadDir("/proc/self/task")
@@ -87,11 +90,16 @@ func prioritize() error {
 			return err
 		}
 		err = unix.Setpriority(unix.PRIO_PROCESS, id, priority)
-		if err != nil && !errors.Is(err, unix.ESRCH) { // one that has ended meanwhile
+		if err != nil && !errors.Is(err, unix.ESRCH) && !unprivileged(err) { // ESRCH: ended meanwhile
 			return os.NewSyscallError("setpriority", err)
 		}
 	}
 	return nil
+}
+
+// unprivileged says whether the error means that the process may not take priority.
+func unprivileged(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS)
 }
 
 // open makes the device of an end.
