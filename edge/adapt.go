@@ -30,13 +30,17 @@ const (
 
 // Adapt says how a viewer's video is fitted to what its path carries. The path is estimated
 // from the viewer's feedback. What a viewer asks for ([signal.Adapt]) is bounded by it: a
-// viewer may have a calmer strategy, and begin with less.
+// viewer may have a calmer strategy, begin with less, and have a lower picture.
 type Adapt struct {
 	// Strategy is what matters most.
 	Strategy Strategy
 	// FirstBitrate is what the first layer takes at most, in bits a second with sound and
 	// all headers. If zero, it is the strategy's. If negative, the lowest layer is first.
 	FirstBitrate int
+	// MaxHeight is the height, in pixels, that the picture of a layer has at most. If zero,
+	// any. If those of all layers are higher, the lowest layer is sent. A layer whose height
+	// is not known counts as low enough.
+	MaxHeight int
 }
 
 const unlimited = 1e12 // bits a second
@@ -72,6 +76,9 @@ func (a Adapt) asked(o signal.Adapt) Adapt {
 	if o.FirstBitrate != 0 {
 		a.begin(min(max(o.FirstBitrate, 0), most))
 	}
+	if o.MaxHeight > 0 && (a.MaxHeight <= 0 || o.MaxHeight < a.MaxHeight) {
+		a.MaxHeight = o.MaxHeight
+	}
 	return a
 }
 
@@ -90,6 +97,9 @@ func checkAdapt(o signal.Adapt) error {
 	}
 	if o.MaxBitrate < 0 {
 		return fmt.Errorf("%w: at most %d bits a second", cdn.ErrInvalid, o.MaxBitrate)
+	}
+	if o.MaxHeight < 0 {
+		return fmt.Errorf("%w: a height of at most %d", cdn.ErrInvalid, o.MaxHeight)
 	}
 	return nil
 }

@@ -27,6 +27,10 @@ func TestWhatViewersAskForIsBounded(t *testing.T) {
 		{"more than the strategy's", Adapt{Strategy: StrategyBalanced}, signal.Adapt{FirstBitrate: 3_000_000}, Adapt{Strategy: StrategyBalanced, FirstBitrate: 1_000_000}},
 		{"calmer than the edge's first", Adapt{Strategy: StrategyQuality, FirstBitrate: 3_000_000}, signal.Adapt{Strategy: "careful"}, Adapt{Strategy: StrategyCareful, FirstBitrate: -1}},
 		{"more than the lowest", Adapt{Strategy: StrategyCareful}, signal.Adapt{FirstBitrate: 3_000_000}, Adapt{Strategy: StrategyCareful, FirstBitrate: -1}},
+		{"a lower picture", Adapt{MaxHeight: 720}, signal.Adapt{MaxHeight: 360}, Adapt{MaxHeight: 360}},
+		{"a higher picture", Adapt{MaxHeight: 720}, signal.Adapt{MaxHeight: 1080}, Adapt{MaxHeight: 720}},
+		{"a picture of any height", Adapt{MaxHeight: 720}, signal.Adapt{}, Adapt{MaxHeight: 720}},
+		{"a height where any may be", Adapt{}, signal.Adapt{MaxHeight: 360}, Adapt{MaxHeight: 360}},
 	} {
 		require.Equal(t, c.want, c.edge.asked(c.asked), c.name)
 	}

@@ -149,7 +149,9 @@ func TestSoundOnlyIsTold(t *testing.T) {
 
 // What a viewer asks for counts from its first frame on.
 func TestViewersAskForTheirLayer(t *testing.T) {
-	layers := []cdntest.VideoLayer{{RID: "l", Bitrate: 150_000}, {RID: "m", Bitrate: 500_000}, {RID: "h", Bitrate: 1_500_000}}
+	layers := []cdntest.VideoLayer{
+		{RID: "l", Bitrate: 150_000, Width: 320, Height: 180}, {RID: "m", Bitrate: 500_000, Width: 640, Height: 360}, {RID: "h", Bitrate: 1_500_000, Width: 1280, Height: 720},
+	}
 	for name, c := range map[string]struct {
 		adapt signal.Adapt
 		first int
@@ -160,6 +162,8 @@ func TestViewersAskForTheirLayer(t *testing.T) {
 		"the lowest first":   {signal.Adapt{FirstBitrate: -1}, 0},
 		"no more than so":    {signal.Adapt{MaxBitrate: 800_000}, 1},
 		"less than there is": {signal.Adapt{MaxBitrate: 1}, 0},
+		"a low picture":      {signal.Adapt{MaxHeight: 700}, 1},
+		"lower than all are": {signal.Adapt{MaxHeight: 100}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEdge(t, c.adapt, cdntest.Path{Delay: 20 * time.Millisecond}, layers, func(_ *keeper, viewer *cdntest.Viewer, _ *cdntest.Host, _ func() []signal.Adaptation) {
@@ -167,7 +171,7 @@ func TestViewersAskForTheirLayer(t *testing.T) {
 				frames := viewer.Report().Video().Frames
 				require.NotEmpty(t, frames)
 				require.Equal(t, c.first, frames[0].Layer)
-				if c.adapt.MaxBitrate > 0 {
+				if c.adapt.MaxBitrate > 0 || c.adapt.MaxHeight > 0 {
 					require.Equal(t, c.first, frames[len(frames)-1].Layer)
 				}
 			})
@@ -184,7 +188,7 @@ func TestWhatViewersCannotAskFor(t *testing.T) {
 	require.NoError(t, err)
 	view, err := edge.New(node, edge.Config{Source: live})
 	require.NoError(t, err)
-	for _, adapt := range []signal.Adapt{{Strategy: "best"}, {MaxBitrate: -1}} {
+	for _, adapt := range []signal.Adapt{{Strategy: "best"}, {MaxBitrate: -1}, {MaxHeight: -1}} {
 		_, err = view.Offer(t.Context(), signal.Offer{Stream: "live", SDP: "v=0\r\n", Adapt: adapt})
 		require.ErrorIs(t, err, cdn.ErrInvalid)
 	}

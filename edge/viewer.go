@@ -148,7 +148,8 @@ func (v *playSession) config(o signal.Offer) send.Config {
 		if f != nil {
 			a = f(v.id)
 		}
-		c.Policy = a.asked(o.Adapt).policy()
+		a = a.asked(o.Adapt)
+		c.Policy, c.MaxHeight = a.policy(), a.MaxHeight
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = f(v.id).internal()

@@ -11,4 +11,7 @@ type Adapt struct {
 	// MaxBitrate bounds what the viewer gets, in payload bits a second of video, as
 	// [LayerSession].SetMaxBitrate does later. If zero, there is no such bound.
 	MaxBitrate int
+	// MaxHeight is the height, in pixels, that the picture of a layer has at most. If zero,
+	// there is no such bound. If those of all layers are higher, the lowest layer is sent.
+	MaxHeight int
 }

@@ -28,14 +28,15 @@ func (c Config) Pick(t *cdn.Track) (*cdn.Layer, error) {
 // vary.
 const keptBeyond = 1.1
 
-// within returns the layers of a track whose bitrate is at most MaxBitrate, the lowest
-// first, or the lowest alone if there is none. kept is the layer that is sent.
+// within returns the layers of a track whose bitrate is at most MaxBitrate, and whose height at
+// most MaxHeight, the lowest first, or the lowest alone if there is none. kept is the layer that
+// is sent.
 func (c Config) within(now time.Time, t *cdn.Track, kept *cdn.Layer) []*cdn.Layer {
 	bound := 0
 	if c.MaxBitrate != nil {
 		bound, _ = c.MaxBitrate()
 	}
-	if bound == 0 || len(t.Layers()) < 2 {
+	if bound == 0 && c.MaxHeight <= 0 || len(t.Layers()) < 2 {
 		return t.Layers()
 	}
 	all := ranked(t)
@@ -45,7 +46,7 @@ func (c Config) within(now time.Time, t *cdn.Track, kept *cdn.Layer) []*cdn.Laye
 		if l == kept {
 			most *= keptBeyond
 		}
-		if r := l.Bitrate(); r > 0 && r <= most {
+		if r := l.Bitrate(); (bound == 0 || r > 0 && r <= most) && (c.MaxHeight <= 0 || l.Cost().Height <= c.MaxHeight) {
 			fit = append(fit, l)
 		}
 	}

@@ -101,3 +101,25 @@ func TestANewPolicyTakesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A picture that is higher than the viewer's bound is not chosen, unless all are.
+func TestMaxHeight(t *testing.T) {
+	for most, want := range map[int]string{0: "h", 720: "h", 719: "l", 360: "l", 100: "l"} {
+		withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+			low, high := v.Layers[0], v.Layers[1]
+			low.Height, high.Height, high.Filler = 360, 720, 200
+			low.Obeys, high.Obeys = true, true
+			low.RequestKeyframe()
+			high.RequestKeyframe()
+			v.Play(2 * time.Second)
+			c := Config{MaxHeight: most}
+			l, err := c.Pick(v.Track)
+			require.NoError(t, err)
+			require.Equal(t, want, l.Name(), "at most %d", most)
+			v.layer = high
+			v.join(c)
+			v.Play(2 * time.Second)
+			require.Equal(t, want, v.sender.feed.layer.Name(), "at most %d", most)
+		})
+	}
+}

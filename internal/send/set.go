@@ -38,6 +38,9 @@ type Config struct {
 	// is sent, and the name of that limit; 0: any. If no layer's is so low, the lowest layer
 	// is sent. It may change. Nil: any.
 	MaxBitrate func() (bits int, limit string)
+	// MaxHeight is the height, in pixels, of the pictures that a viewer is sent at most; 0: any.
+	// Layers whose height is not known are no higher. If all are, the lowest layer is sent.
+	MaxHeight int
 	// Node: the receiver is another node, which gets all layers that it wants,
 	// and repairs for many.
 	Node bool

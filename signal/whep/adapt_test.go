@@ -30,6 +30,7 @@ func TestViewersAskByTheQuery(t *testing.T) {
 		"": {},
 		"?strategy=careful&first_bitrate=300000&max_bitrate=2000000": {Strategy: "careful", FirstBitrate: 300_000, MaxBitrate: 2_000_000},
 		"?first_bitrate=0":  {FirstBitrate: -1},
+		"?max_height=720":   {MaxHeight: 720},
 		"?strategy=quality": {Strategy: "quality"},
 	} {
 		h := &taker{}
@@ -54,6 +55,9 @@ func TestWhatViewersCannotAskFor(t *testing.T) {
 		"max_bitrate=0":               "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
 		"max_bitrate=9999999999":      "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
 		"layer=h&max_bitrate=1%20000": "The parameter max_bitrate is a whole number of bits a second from 1 to 2147483647.",
+		"max_height=0":                "The parameter max_height is a whole number of pixels from 1 to 65535.",
+		"max_height=65536":            "The parameter max_height is a whole number of pixels from 1 to 65535.",
+		"max_height=720p":             "The parameter max_height is a whole number of pixels from 1 to 65535.",
 	} {
 		resp := do(t, "POST", s.URL+"/whep/live?"+query, "v=0\r\n", "application/sdp")
 		require.Equal(t, http.StatusBadRequest, resp.StatusCode, query)

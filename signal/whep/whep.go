@@ -5,8 +5,8 @@
 // A stream that nobody publishes is answered with "409 Conflict" and Retry-After.
 // Refusals are problem details (RFC 9457); docs/problems.md has their codes.
 //
-// Beyond the draft, ?layer=NAME asks for a simulcast layer. By ?strategy=, ?first_bitrate=
-// and ?max_bitrate= a viewer says how its video is to be fitted to its path
+// Beyond the draft, ?layer=NAME asks for a simulcast layer. By ?strategy=, ?first_bitrate=,
+// ?max_bitrate= and ?max_height= a viewer says how its video is to be fitted to its path
 // ([signal.Adapt]); invalid values are refused with "400 Bad Request". A node that posts
 // nothing gets the server's offer, if the handler can make one ([signal.Offerer]), and
 // answers it by PATCH.

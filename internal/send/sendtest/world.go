@@ -158,6 +158,7 @@ type Layer struct {
 	KeyEvery int
 	// Obeys: a keyframe comes when it is asked for.
 	Obeys     bool
+	Height    uint16       // of the picture, that keyframes of VP8 tell; 0: they do not
 	Filler    int          // bytes that each packet is longer
 	Silent    bool         // no sender reports come
 	Offset    uint32       // of the timestamps
@@ -214,6 +215,8 @@ func (l *Layer) Frame(key bool) {
 	switch {
 	case info.Kind == cdn.Audio:
 		l.Packet(false)
+	case info.Codec.MimeType == "video/VP8" && key && l.Height > 0:
+		l.Packet(true, 0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 0, 1, byte(l.Height), byte(l.Height>>8))
 	case info.Codec.MimeType == "video/VP8" && key:
 		l.Packet(true, 0x10, 0, 0, 0)
 	case info.Codec.MimeType == "video/VP8":

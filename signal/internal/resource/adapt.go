@@ -15,6 +15,7 @@ const (
 	QueryStrategy     = "strategy"
 	QueryFirstBitrate = "first_bitrate"
 	QueryMaxBitrate   = "max_bitrate"
+	QueryMaxHeight    = "max_height"
 )
 
 var strategies = []string{"quality", "balanced", "careful"}
@@ -36,6 +37,13 @@ func readAdapt(q url.Values) (a signal.Adapt, err error) {
 		if a.MaxBitrate, err = bits(q.Get(QueryMaxBitrate)); err != nil || a.MaxBitrate == 0 {
 			return a, badParameter("The parameter " + QueryMaxBitrate + " is a whole number of bits a second from 1 to 2147483647.")
 		}
+	}
+	if q.Has(QueryMaxHeight) {
+		height, err := strconv.ParseUint(q.Get(QueryMaxHeight), 10, 16)
+		if err != nil || height == 0 {
+			return a, badParameter("The parameter " + QueryMaxHeight + " is a whole number of pixels from 1 to 65535.")
+		}
+		a.MaxHeight = int(height)
 	}
 	return a, nil
 }
@@ -61,6 +69,9 @@ func AdaptQuery(a signal.Adapt) map[string]string {
 	}
 	if a.MaxBitrate > 0 {
 		q[QueryMaxBitrate] = strconv.Itoa(a.MaxBitrate)
+	}
+	if a.MaxHeight > 0 {
+		q[QueryMaxHeight] = strconv.Itoa(a.MaxHeight)
 	}
 	return q
 }
