@@ -3,7 +3,6 @@ package origin_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/bubble"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/signal/inproc"
 )
@@ -423,16 +423,14 @@ func TestKeyframeRequests(t *testing.T) {
 // Close and the node's end leave nothing.
 func TestNothingIsLeftOfPublications(t *testing.T) {
 	inWorld(t, origin.Config{}, func(t *testing.T, w *world) {
-		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := bubble.Goroutines()
 		for range 20 {
 			p := w.publish("ada")
 			send(t, p, 100*time.Millisecond)
 			require.NoError(t, p.Close())
 			require.NoError(t, p.Close())
 		}
-		synctest.Wait()
-		require.LessOrEqual(t, runtime.NumGoroutine(), before)
+		require.LessOrEqual(t, bubble.Goroutines(), before)
 		p := w.publish("ada")
 		require.NoError(t, w.origin.Close())
 		<-p.Done()

@@ -2,7 +2,6 @@ package delta_test
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/internal/bubble"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 )
@@ -31,8 +31,7 @@ func TestManyStreamsOnOneLink(t *testing.T) {
 			require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := bubble.Goroutines()
 		subs := make([]*cdn.Subscription, n)
 		begun := time.Now()
 		for i := range subs {
@@ -68,14 +67,14 @@ func TestManyStreamsOnOneLink(t *testing.T) {
 		require.Greater(t, links[0].BitrateIn, 0.9*float64(n)*50_000)
 		// At the edge the stream's own goroutine, and the fetch; at the origin what waits
 		// for its end.
-		t.Logf("goroutines: %d before, %d with %d streams", before, runtime.NumGoroutine(), n)
-		require.LessOrEqual(t, runtime.NumGoroutine()-before, 4*n+50)
+		have := bubble.Goroutines()
+		t.Logf("goroutines: %d before, %d with %d streams", before, have, n)
+		require.LessOrEqual(t, have-before, 4*n+50)
 		for _, s := range subs {
 			s.Close()
 		}
 		time.Sleep(7 * time.Second) // more than they linger
-		synctest.Wait()
-		require.LessOrEqual(t, runtime.NumGoroutine(), before+10, "nothing of them is left")
+		require.LessOrEqual(t, bubble.Goroutines(), before+10, "nothing of them is left")
 		require.Len(t, relay.Links(e.Node), 1)
 		require.Empty(t, relay.Links(e.Node)[0].Fetched)
 	})

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/bubble"
 )
 
 // slowSource opens streams that never get ready.
@@ -46,7 +45,7 @@ func TestSubscriptionsWithoutEnd(t *testing.T) {
 		}
 		broken, sound := connect("broken"), connect("sound")
 		time.Sleep(time.Second)
-		before := goroutines()
+		before := bubble.Goroutines()
 		ask := func(l *Link, id cdn.StreamID) *inbound {
 			s, err := l.links.node.NewStream(id)
 			require.NoError(t, err)
@@ -74,21 +73,10 @@ func TestSubscriptionsWithoutEnd(t *testing.T) {
 		f.end(cdn.ErrClosed)
 		f.stream.End(cdn.ErrClosed)
 		time.Sleep(time.Second)
-		left := goroutines()
+		left := bubble.Goroutines()
 		require.Zero(t, b.node.Stats().Sessions)
 		require.LessOrEqual(t, left, before)
 	})
-}
-
-// goroutines returns how many goroutines the caller's bubble has, when none of them is
-// about to begin or end. runtime.NumGoroutine counts those of earlier tests, too.
-func goroutines() int {
-	synctest.Wait()
-	buf := make([]byte, 1<<22)
-	all := string(buf[:runtime.Stack(buf, true)])
-	_, own, _ := strings.Cut(all, "synctest bubble ") // the caller comes first
-	bubble, _, _ := strings.Cut(own, "]")
-	return strings.Count(all, "synctest bubble "+bubble+"]")
 }
 
 // What an Authorizer says when it fails stays in the log of its node.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/internal/bubble"
 	"github.com/deltacdn/delta/internal/trouble"
 	"github.com/deltacdn/delta/signal"
 )
@@ -45,13 +46,13 @@ func TestAnOfferIsTakenOnce(t *testing.T) {
 		<-l.up
 		offer := wire.offers[0]
 		time.Sleep(time.Second)
-		before := goroutines()
+		before := bubble.Goroutines()
 		for range 1500 {
 			_, err := b.Link(t.Context(), signal.LinkOffer{Body: offer, RemoteAddr: "192.0.2.66:1"})
 			require.ErrorIs(t, err, cdn.ErrUnauthorized)
 		}
 		require.Equal(t, 1, count(b))
-		require.Equal(t, before, goroutines())
+		require.Equal(t, before, bubble.Goroutines())
 		require.True(t, l.isUp())
 
 		c := links(t, network, "three", trusting(secret))
