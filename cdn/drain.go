@@ -51,7 +51,11 @@ func (n *Node) Draining() bool {
 // [Node.Undrain] or [Node.Close]. If Drain or Undrain is called meanwhile, the earlier
 // Drain fails with [ErrSuperseded] at once and ends nobody: the newest one counts, also
 // if it gives the sessions more time.
-func (n *Node) Drain(ctx context.Context) error {
+func (n *Node) Drain(ctx context.Context) error { return n.beginDrain(ctx)() }
+
+// beginDrain has the node begin to leave, and returns what waits for the end as
+// [Node.Drain] does. The caller must call that, with no lock held.
+func (n *Node) beginDrain(ctx context.Context) (wait func() error) {
 	l := &n.leaving
 	l.telling.Lock()
 	l.mu.Lock()
@@ -65,6 +69,12 @@ func (n *Node) Drain(ctx context.Context) error {
 	l.mu.Unlock()
 	n.tellLeaving(func(d Drainer) { d.Drain(until) })
 	l.telling.Unlock()
+	return func() error { return n.endDrain(ctx, over) }
+}
+
+// endDrain waits until the node has no session or ctx ends, and ends the sessions that are
+// left then.
+func (n *Node) endDrain(ctx context.Context, over <-chan struct{}) error {
 	err := n.waitEmpty(ctx, over)
 	if err == nil || errors.Is(err, ErrSuperseded) {
 		return err

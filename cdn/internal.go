@@ -28,6 +28,7 @@ func (n *Node) newRuntime() *service.Runtime {
 			Answered:       n.totals.answers.add,
 			FirstFrameSent: n.totals.firstFrames.add,
 			EntryChanged:   n.entryChanged,
+			BeginDrain:     n.beginDrain,
 		},
 	}
 }

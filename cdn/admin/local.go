@@ -196,7 +196,8 @@ func words[T ~string](all []T) []string {
 	return out
 }
 
-// drain begins to drain this node, and does not wait for the end.
+// drain begins to drain this node, and does not wait for the end. Once it has returned the
+// node is draining, so an undrain that follows takes this drain back.
 func (a *API) drain(q ask) error {
 	if q.Timeout < 0 || q.Timeout > (24*time.Hour).Seconds() {
 		return failed("drain", cdn.ErrInvalid, "The timeout is a number of seconds, of a day at most.")
@@ -205,14 +206,18 @@ func (a *API) drain(q ask) error {
 	if q.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(q.Timeout*float64(time.Second)))
 	}
+	draining := make(chan struct{})
 	begun := a.begin(func() {
 		defer cancel()
-		err := a.node.Drain(ctx)
+		wait := a.node.Internal().BeginDrain(ctx)
+		close(draining)
+		err := wait()
 		a.config.Logger.Info("the node has drained, or stopped draining", "err", err)
 	})
 	if !begun {
 		cancel()
 		return failed("drain", cdn.ErrClosed, "The node is being closed.")
 	}
+	<-draining
 	return nil
 }

@@ -9,6 +9,7 @@
 package service
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -85,6 +86,9 @@ type Hooks struct {
 	Answered, FirstFrameSent func(time.Duration)
 	// EntryChanged has the node's entry in the directory announced anew, soon.
 	EntryChanged func()
+	// BeginDrain has the node begin to leave, and returns what waits for the end as Drain
+	// of the node does. The caller must call that. It does not block by itself.
+	BeginDrain func(ctx context.Context) (wait func() error)
 }
 
 // PeerOptions say what a PeerConnection is to be.
