@@ -57,7 +57,12 @@ func ExamplePush() {
 		fmt.Println(err)
 		return
 	}
-	time.AfterFunc(time.Second, stop)
+	go func() {
+		for push.Stats().Packets == 0 && ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop()
+	}()
 	fmt.Println(push.Run(ctx), push.Stats().Packets > 0)
 	// Output:
 	// stream ended true

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func (a *asked) RoundTrip(r *http.Request) (*http.Response, error) {
 // leads requires that a node which leaves sends viewers who come to another edge.
 func (p *process) leads(t *testing.T, to *process) {
 	ctx := within(t, 20*time.Second)
-	require.Contains(t, p.policy(t), to.url, "a page there may ask the other one")
+	require.Eventually(t, func() bool { return strings.Contains(p.policy(t), to.url) }, patience, 50*time.Millisecond, "a page there may ask the other one")
 	p.terminate(t)
 	var a asked
 	v, err := cdntest.NewViewer(ctx, cdntest.ViewerConfig{Dialer: &whep.Client{HTTP: &http.Client{Transport: &a}}, URL: p.url + "/whep/live"})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/demo/web"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -257,7 +259,12 @@ func TestReadyIsWhoReachesAnEntry(t *testing.T) {
 
 // A server that knows no links, but WHEP, is an entry like any other.
 func TestReadyByAForeignServer(t *testing.T) {
-	foreign := httptest.NewServer(http.NotFoundHandler())
+	l, err := net.Listen("tcp", freeport.Addr(t)) // where nobody else listens once it is closed
+	require.NoError(t, err)
+	foreign := httptest.NewUnstartedServer(http.NotFoundHandler())
+	require.NoError(t, foreign.Listener.Close())
+	foreign.Listener = l
+	foreign.Start()
 	defer foreign.Close()
 	e := launch(t, "-roles", "edge", "-name", "e", "-entry", foreign.URL)
 	e.waitReady(t)

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/examples/deltanode/config"
+	"github.com/deltacdn/delta/internal/freeport"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -106,9 +107,9 @@ func TestReports(t *testing.T) {
 
 // A port that is in use is one on the real machine, too, and is free again afterwards.
 func TestFree(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr := freeport.Addr(t) // which nobody else has once it is free again
+	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
-	addr := l.Addr().String()
 	require.True(t, errors.Is(cause(free("tcp", addr)), syscall.EADDRINUSE))
 	require.NoError(t, l.Close())
 	for range 2 {
