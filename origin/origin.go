@@ -36,6 +36,25 @@ const (
 	TakeoverAlways
 )
 
+// FEC says when a publisher is asked for forward error correction of its video: ULPFEC in RED
+// (RFC 5109, RFC 2198) or FlexFEC (RFC 8627, or the draft that libwebrtc implements). It
+// repairs losses at the origin and ends there: viewers and other nodes get plain media.
+// PeerConnections ([Config].PeerConnections) never take it.
+type FEC int
+
+// The ways.
+const (
+	// FECWithoutNACK asks for it where the publisher offers it and no generic NACK (RFC
+	// 4585) for the codec. Where it has both, retransmissions repair more with fewer bits
+	// as long as the round trip is short, and both together may double the bitrate.
+	FECWithoutNACK FEC = iota
+	// FECAlways asks each publisher for it that offers it, beside retransmissions. That is
+	// for publishers far away, whose losses would be repaired too late.
+	FECAlways
+	// FECNever asks nobody for it.
+	FECNever
+)
+
 // Config sets up an [Origin]. The zero value accepts whatever is published.
 type Config struct {
 	// Takeover says what a second publisher of a stream may do.
@@ -52,6 +71,8 @@ type Config struct {
 	// an index into them, or a negative number to leave the track out. It is called
 	// concurrently, and should be quick. If nil, [PreferredCodec].
 	Choose func(stream cdn.StreamID, kind cdn.Kind, offered []cdn.Codec) int
+	// FEC says when forward error correction is used.
+	FEC FEC
 	// PeerConnections has publishers received by pion's PeerConnection instead of Delta's own
 	// sessions, which take a fraction of its memory and time. It is the reference in tests,
 	// and the way out if a client cannot connect to the other. Where [cdn.Config].Tune is
@@ -133,6 +154,9 @@ func (o *Origin) plan(id cdn.StreamID, offer signal.Offer) (*receive.Plan, error
 	plan, err := receive.Accept(offer.SDP, o.chooser(id))
 	if err != nil {
 		return nil, err
+	}
+	if o.config.FEC != FECNever {
+		plan.Correct(o.config.FEC == FECAlways)
 	}
 	if err := receive.Check(plan); errors.Is(err, cdn.ErrInvalid) { // ahead of touching a live stream
 		return nil, err

@@ -9,7 +9,8 @@ type Stats struct {
 	Packets    uint64 // received, repairs included
 	Bytes      uint64 // in those packets, headers included
 	Repairs    uint64 // of those packets, retransmissions (RFC 4588)
-	// Restored counts packets that were lost, and that redundancy brought (RFC 2198).
+	// Restored counts packets that were lost, and that redundancy (RFC 2198) or forward error
+	// correction ([FEC]) brought.
 	Restored uint64
 	// Dropped counts packets that were dropped, by reason. Those that came twice count as
 	// "not authentic".

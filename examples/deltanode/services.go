@@ -56,7 +56,8 @@ func healthy(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 func (n *node) takePublishers() (err error) {
 	p := n.config.Publishers
 	takeover := map[string]origin.Takeover{"same": origin.TakeoverSameSubject, "always": origin.TakeoverAlways, "never": origin.TakeoverNever}
-	n.live, err = origin.New(n.node, origin.Config{Codecs: p.Codecs, Grace: orNone(p.Grace), Takeover: takeover[p.Takeover]})
+	fec := map[string]origin.FEC{"without-nack": origin.FECWithoutNACK, "always": origin.FECAlways, "never": origin.FECNever}
+	n.live, err = origin.New(n.node, origin.Config{Codecs: p.Codecs, Grace: orNone(p.Grace), Takeover: takeover[p.Takeover], FEC: fec[p.FEC]})
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,19 @@ func WriteRedundancy(b *strings.Builder, c sdp.Codec) {
 	b.WriteString("a=fmtp:" + red + " " + of + "/" + of + "\r\n")
 }
 
+// WriteFEC writes the formats of forward error correction.
+func WriteFEC(b *strings.Builder, f sdp.FEC, feedback []string) {
+	format := func(pt uint8, name, fmtp string) {
+		if pt != 0 {
+			WriteFormat(b, sdp.Codec{PT: pt, Codec: cdn.Codec{MimeType: "video/" + name, ClockRate: 90000, Fmtp: fmtp}, Feedback: f.FlexFeedback}, feedback)
+		}
+	}
+	format(f.RED, "red", "")
+	format(f.REDRTX, "rtx", "apt="+strconv.Itoa(int(f.RED)))
+	format(f.ULP, "ulpfec", "")
+	format(f.Flex, f.FlexName, f.FlexFmtp)
+}
+
 // WriteExtensions writes the header extensions of an m-section.
 func WriteExtensions(b *strings.Builder, o *sdp.Offer, m *sdp.Media, all []Extension) {
 	if _, ok := First(o, m, "extmap-allow-mixed"); ok {

@@ -109,6 +109,11 @@ func accept(b *strings.Builder, p *Plan, i int, l endpoint.Local, estimates bool
 	if c.Codec.RTX != 0 {
 		formats += " " + strconv.Itoa(int(c.Codec.RTX))
 	}
+	for _, pt := range []uint8{c.FEC.RED, c.FEC.REDRTX, c.FEC.ULP, c.FEC.Flex} {
+		if pt != 0 {
+			formats += " " + strconv.Itoa(int(pt))
+		}
+	}
 	l.WriteSection(b, c.Media, formats)
 	feedback := c.Feedback
 	if estimates {
@@ -118,6 +123,7 @@ func accept(b *strings.Builder, p *Plan, i int, l endpoint.Local, estimates bool
 		endpoint.WriteRedundancy(b, c.Codec)
 	}
 	endpoint.WriteFormat(b, c.Codec, feedback)
+	endpoint.WriteFEC(b, c.FEC, feedback)
 	endpoint.WriteExtensions(b, p.Offer, c.Media, endpoint.Extensions(*c))
 	b.WriteString("a=recvonly\r\n")
 	if len(c.Media.Rids) == 0 {

@@ -64,7 +64,7 @@ func (r *receiver) namedSection(p *rtp.Packet) (named *section, ok bool) {
 
 // carries reports whether a payload type is one of the section's.
 func (s *section) carries(pt uint8) bool {
-	return pt == s.pt || pt == s.rtx && s.rtx != 0 || pt == s.red && s.red != 0
+	return pt == s.pt || pt == s.rtx && s.rtx != 0 || pt == s.red && s.red != 0 || s.fec.carries(pt)
 }
 
 // sectionOf returns the one section that carries a payload type, nil: there are
@@ -108,11 +108,12 @@ func (r *receiver) moveTo(s *source, in *section, p *rtp.Packet) *source {
 	}
 	r.detach(s)
 	s.section, s.layer, s.of, s.waiting, s.refused, s.ended = in, nil, nil, nil, time.Time{}, false
+	s.repairer = nil
 	rest := r.strays[:0]
 	for _, h := range r.strays {
 		if h.packet.SSRC != s.ssrc {
 			rest = append(rest, h)
-		} else if pt := h.packet.PayloadType; pt == in.pt || pt == in.red && in.red != 0 && r.unwrap(in, &h.packet) {
+		} else if r.plain(in, &h.packet) {
 			s.stats.Received(h.at, h.packet.SequenceNumber, h.packet.Timestamp, in.choice.Codec.ClockRate)
 			s.waiting = append(s.waiting, h)
 		}
@@ -120,6 +121,20 @@ func (r *receiver) moveTo(s *source, in *section, p *rtp.Packet) *source {
 	clear(r.strays[len(rest):])
 	r.strays = rest
 	return s
+}
+
+// plain takes media out of what they travel in. It is false if there are none.
+func (r *receiver) plain(in *section, p *rtp.Packet) bool {
+	switch pt := p.PayloadType; {
+	case pt == in.pt:
+		return true
+	case pt == in.red && in.red != 0:
+		return r.unwrap(in, p)
+	case in.fec.carries(pt):
+		parity, ok := in.lift(p)
+		return ok && !parity
+	}
+	return false
 }
 
 // add makes an SSRC known. The one that was silent for longest makes room, of those

@@ -78,6 +78,19 @@ func (p *Plan) add(m *sdp.Media, c sdp.Codec) {
 	p.Choices = append(p.Choices, choice)
 }
 
+// Correct has the sender be asked for forward error correction where its offer has it and
+// no generic NACK for the codec: retransmissions repair more with fewer bits wherever the
+// round trip is short enough, and the two together double the bitrate. If always, it is asked
+// for wherever the offer has it.
+func (p *Plan) Correct(always bool) {
+	for i := range p.Choices {
+		c := &p.Choices[i]
+		if always || !slices.Contains(c.Codec.Feedback, "nack") {
+			c.FEC = c.Media.FEC.Repair()
+		}
+	}
+}
+
 // name returns "audio", "video", "video2", …
 func (p *Plan) name(kind cdn.Kind) string {
 	n := 1

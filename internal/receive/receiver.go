@@ -40,9 +40,12 @@ type receiver struct {
 	warn    func(reason Drop, ssrc uint32, pt uint8)
 
 	// Of the packet; variables would be allocated.
-	packet rtp.Packet
-	ext    []cdn.Ext
-	blocks []red.Block // of other packets, that it brings
+	packet  rtp.Packet
+	header  []byte // as it came
+	padded  []byte // its payload, likewise
+	ext     []cdn.Ext
+	blocks  []red.Block // of other packets, that it brings
+	rebuilt rtp.Packet  // another, that was lost
 }
 
 // A section is an m-section that was accepted. Its media is one track.
@@ -50,8 +53,9 @@ type section struct {
 	mid     string
 	track   int // of the input
 	choice  *sdp.Choice
-	pt, rtx uint8 // payload types; rtx 0: none
-	red     uint8 // payload type with redundancy, 0: none
+	pt, rtx uint8       // payload types; rtx 0: none
+	red     uint8       // payload type with redundancy, 0: none
+	fec     *protection // nil: none
 	ids     hopIDs
 	layers  []*layer
 	fir     bool // it takes full intra requests only
@@ -77,20 +81,21 @@ type extensionID struct{ theirs, ours uint8 }
 
 // A source is one SSRC.
 type source struct {
-	ssrc    uint32
-	section *section // that it belongs to
-	layer   *layer   // nil: not known yet
-	of      *source  // whose packets it repeats, of RTX; nil: not known
-	media   bool     // media has come, and not only RTX
-	last    time.Time
-	ended   bool      // it said goodbye
-	refused time.Time // until then it cannot contest a layer
-	stats   reception.Counter
-	looked  counted      // of stats, when the path was last looked at
-	delay   uplink.Delay // of its packets
-	newest  newest       // of them, in a section with redundancy
-	report  *senderReport
-	waiting []held // until it has a layer
+	ssrc     uint32
+	section  *section // that it belongs to
+	layer    *layer   // nil: not known yet
+	of       *source  // whose packets it repeats, of RTX; nil: not known
+	media    bool     // media has come, and not only RTX
+	last     time.Time
+	ended    bool      // it said goodbye
+	refused  time.Time // until then it cannot contest a layer
+	stats    reception.Counter
+	looked   counted      // of stats, when the path was last looked at
+	delay    uplink.Delay // of its packets
+	newest   newest       // of them, in a section with redundancy
+	repairer *repairer    // nil: there is no forward error correction
+	report   *senderReport
+	waiting  []held // until it has a layer
 }
 
 // A senderReport is the last one of a source.
@@ -147,6 +152,7 @@ func (r *receiver) addSection(p *Plan, track int) {
 		ids:  hopIDs{id(sdp.URIMid), id(sdp.URIRid), id(sdp.URIRepairedRid), id(sdp.URITransportCC)},
 		fir:  slices.Contains(c.Codec.Feedback, "ccm fir") && !slices.Contains(c.Codec.Feedback, "nack pli"),
 		nack: slices.Contains(c.Codec.Feedback, "nack"),
+		fec:  newProtection(c),
 	}
 	for _, name := range p.Tracks[track].Layers {
 		s.layers = append(s.layers, &layer{section: s, name: name})
@@ -174,6 +180,7 @@ func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authent
 		r.over = err
 		return true
 	}
+	r.header, r.padded = packet[:n], payload
 	if p.Padding {
 		if payload, ok = endpoint.Unpadded(payload); !ok {
 			r.drop(Unreadable, p.SSRC, p.PayloadType)
@@ -196,8 +203,12 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 		return
 	}
 	s.last = now
-	if p.PayloadType == s.section.rtx && s.section.rtx != 0 {
+	switch by := s.section.fec; {
+	case p.PayloadType == s.section.rtx && s.section.rtx != 0, by.isRTX(p.PayloadType):
 		r.repair(now, s, p, out)
+		return
+	case by.isFlex(p.PayloadType):
+		r.protect(now, s, p, out)
 		return
 	}
 	s.media = true
@@ -206,6 +217,10 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 	s.delay.Packet(now, p.Timestamp, rate)
 	r.blocks = r.blocks[:0]
 	if p.PayloadType == s.section.red && s.section.red != 0 && !r.unwrap(s.section, p) {
+		r.drop(Unreadable, s.ssrc, p.PayloadType)
+		return
+	}
+	if s.section.fec != nil && !r.unprotect(s, p) {
 		r.drop(Unreadable, s.ssrc, p.PayloadType)
 		return
 	}
@@ -227,6 +242,10 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 		}
 	case l.contest != nil:
 		r.contested(l, p)
+	}
+	if s.repairer != nil {
+		r.writeProtected(now, s, p, out)
+		return
 	}
 	if s.section.red != 0 {
 		r.restore(now, s, p, out)
@@ -303,7 +322,12 @@ func (r *receiver) repair(now time.Time, s *source, p *rtp.Packet, out *cdn.Arri
 	if l == nil {
 		return
 	}
+	inRED := l.section.fec.isRTX(p.PayloadType)
 	p.SequenceNumber, p.SSRC, p.PayloadType, p.Payload = seq, l.source.ssrc, l.section.pt, p.Payload[2:]
+	if inRED && !l.section.again(p) {
+		r.drop(Unreadable, s.ssrc, l.section.fec.REDRTX)
+		return
+	}
 	r.write(now, l, p, out)
 }
 

@@ -57,11 +57,15 @@ func (noBack) RequestKeyframe() {}
 func (noBack) Nack([]uint16)    {}
 
 func newBench(t testing.TB, sections ...string) *bench {
+	plan, err := Accept(offerHead+strings.Join(sections, ""), nil)
+	require.NoError(t, err)
+	return newBenchOf(t, plan)
+}
+
+func newBenchOf(t testing.TB, plan *Plan) *bench {
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = node.Close() })
-	plan, err := Accept(offerHead+strings.Join(sections, ""), nil)
-	require.NoError(t, err)
 	b := &bench{t: t, now: time.Now()}
 	b.stream, err = node.NewStream("live")
 	require.NoError(t, err)

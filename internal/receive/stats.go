@@ -46,8 +46,8 @@ type Stats struct {
 	Packets uint64 // authentic ones
 	Bytes   uint64 // of these, as they came
 	Repairs uint64 // of these, by RTX
-	// Restored counts packets that were lost, and came in others, by RED. They are not in
-	// Packets.
+	// Restored counts packets that were lost, and came in others, by RED or forward error
+	// correction. They are not in Packets.
 	Restored uint64
 	Dropped  [drops]uint64
 }

@@ -31,6 +31,8 @@ type Media struct {
 	// Codecs that carry media, in the offerer's order of preference. Repair
 	// and redundancy formats are not among them.
 	Codecs []Codec
+	// FEC is what video has of forward error correction.
+	FEC FEC
 	// Extensions maps the URI of each header extension to its id.
 	Extensions map[string]uint8
 	// Rids are the simulcast layers that the offerer sends (RFC 8853), in its
@@ -98,6 +100,7 @@ func parseOffer(offer string) (*Offer, error) {
 	if len(o.Media) == 0 {
 		return nil, fmt.Errorf("%w: sdp: no media", cdn.ErrInvalid)
 	}
+	o.dropAmbiguousFEC()
 	return o, nil
 }
 
@@ -177,6 +180,9 @@ func parseMedia(section *sdp.MediaDescription) (*Media, error) {
 	}
 	var err error
 	m.Codecs, err = parseCodecs(section, m.Kind)
+	if m.Kind == cdn.Video {
+		m.FEC = parseFEC(section)
+	}
 	return m, err
 }
 

@@ -20,6 +20,9 @@ type Choice struct {
 	// name is left out.
 	Feedback   []string
 	Extensions []string
+	// FEC is the forward error correction that is taken of a sender. PeerConnections take
+	// none.
+	FEC FEC
 	// Sends: we send in it; otherwise we receive.
 	Sends bool
 }

@@ -157,6 +157,7 @@ type Publishers struct {
 	Codecs   []string
 	Grace    time.Duration
 	Takeover string
+	FEC      string
 }
 
 // Viewers is how viewers are treated.

@@ -268,6 +268,11 @@ var serviceOptions = []Option{
 		field: func(c *Config) any { return &c.Publishers.Takeover },
 	},
 	{
+		Key: "publishers.fec", Arg: "when", Default: "without-nack", oneOf: []string{"without-nack", "always", "never"},
+		Help:  "when publishers are asked for forward error correction of video: without-nack (where they can send nothing again), always, never",
+		field: func(c *Config) any { return &c.Publishers.FEC },
+	},
+	{
 		Key: "viewers.start", Arg: "how", Default: "catch-up", oneOf: []string{"catch-up", "snapshot", "ask"},
 		Help:  "with what a picture begins: catch-up, still or ask (docs/performance.md, How a viewer begins)",
 		field: func(c *Config) any { return &c.Viewers.Start },

@@ -1,0 +1,230 @@
+package receive
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/rtp/codec"
+	"github.com/deltacdn/delta/internal/rtp/fec"
+	"github.com/deltacdn/delta/internal/rtp/red"
+	"github.com/deltacdn/delta/internal/sdp"
+)
+
+// This is video with forward error correction: what it repairs is repaired here, and the
+// stream has plain media.
+
+// A protection is what the offer has of a section. What was not agreed on should not come:
+// if it does, media are taken out of RED all the same, and packets of correction leave no
+// gap.
+type protection struct {
+	sdp.FEC
+	agreed      bool
+	format      fec.Format // of FlexFEC
+	unprotected []fec.Extension
+	inspect     codec.Inspector // nil: nothing is known of frames
+}
+
+const (
+	uriVideoTiming = "http://www.webrtc.org/experiments/rtp-hdrext/video-timing"
+	// timingProtected are the bytes of the video timing extension that a sender knows
+	// ahead of its pacer.
+	timingProtected = 7
+)
+
+// newProtection returns nil where nothing was offered.
+func newProtection(c *sdp.Choice) *protection {
+	if !c.Media.FEC.Any() {
+		return nil
+	}
+	p := &protection{FEC: c.Media.FEC, format: fec.Flex}
+	if !c.FEC.Any() {
+		return p
+	}
+	p.FEC, p.agreed, p.inspect = c.FEC, true, codec.For(c.Codec.MimeType)
+	if c.FEC.FlexName == sdp.FlexFEC03 {
+		p.format = fec.Flex03
+	}
+	for uri, from := range map[string]int{sdp.URITransportCC: 0, uriVideoTiming: timingProtected} {
+		if id, _ := c.Extension(uri); id != 0 {
+			p.unprotected = append(p.unprotected, fec.Extension{ID: id, From: from})
+		}
+	}
+	return p
+}
+
+// carries reports whether a payload type is one of forward error correction.
+func (p *protection) carries(pt uint8) bool {
+	return p != nil && pt != 0 && (pt == p.RED || pt == p.REDRTX || pt == p.ULP || pt == p.Flex)
+}
+
+// isFlex reports whether a payload type is of packets that are about another SSRC.
+func (p *protection) isFlex(pt uint8) bool { return p != nil && pt != 0 && pt == p.Flex }
+
+// isRTX reports whether a payload type is of retransmissions of what travels in RED.
+func (p *protection) isRTX(pt uint8) bool { return p != nil && pt != 0 && pt == p.REDRTX }
+
+// lift takes a packet out of RED, if it is in that, and reports whether it is of correction.
+// ok is false if it cannot be read.
+func (in *section) lift(p *rtp.Packet) (parity, ok bool) {
+	isRED := p.PayloadType == in.fec.RED && in.fec.RED != 0
+	switch {
+	case isRED && len(p.Payload) == 0: // padding, by which senders probe
+		p.PayloadType = in.pt
+	case isRED:
+		var memory [4]red.Block
+		blocks, err := red.Split(memory[:0], p.Payload)
+		if err != nil {
+			return false, false
+		}
+		primary := blocks[len(blocks)-1]
+		p.PayloadType, p.Payload = primary.PayloadType, primary.Data
+	}
+	parity = p.PayloadType == in.fec.ULP && in.fec.ULP != 0
+	return parity, parity || p.PayloadType == in.pt
+}
+
+// again takes a packet out of RED that was sent again. It is false if it cannot be read.
+func (in *section) again(p *rtp.Packet) bool {
+	p.PayloadType = in.fec.RED
+	parity, ok := in.lift(p)
+	if parity {
+		p.PayloadType, p.Payload = in.pt, nil
+	}
+	return ok
+}
+
+// unprotect takes the media out of a packet of a protected section. A packet of correction
+// becomes one of padding, which leaves no gap. It is false if the packet cannot be read.
+func (r *receiver) unprotect(s *source, p *rtp.Packet) bool {
+	size := len(p.Payload)
+	parity, ok := s.section.lift(p)
+	if !ok {
+		return false
+	}
+	if s.section.fec.agreed {
+		r.learn(s, p, parity, size-len(p.Payload))
+	}
+	if parity {
+		p.PayloadType, p.Payload = s.section.pt, nil
+	}
+	return true
+}
+
+// learn keeps what a packet brings for repairs. Its payload was lifted out of RED, which had
+// so many bytes ahead of it.
+func (r *receiver) learn(s *source, p *rtp.Packet, parity bool, ahead int) {
+	if s.repairer == nil {
+		s.repairer = &repairer{}
+	}
+	f := s.repairer
+	f.parity = parity
+	if !parity {
+		f.window.Keep(fec.Source{
+			Header: r.header, PayloadType: p.PayloadType, Payload: r.padded[ahead:], Unprotected: s.section.fec.unprotected,
+		})
+		return
+	}
+	about, err := fec.Read(fec.ULP, p.Payload)
+	if f.about = about.Last(); err == nil {
+		f.window.Add(about)
+	} else {
+		r.drop(Unreadable, s.ssrc, p.PayloadType)
+		f.about = p.SequenceNumber
+	}
+	if f.newest.known { // so that it is no frame of its own
+		p.Timestamp = f.newest.timestamp
+	}
+}
+
+// protect takes a packet of FlexFEC, which is about another source.
+func (r *receiver) protect(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
+	if !s.section.fec.agreed {
+		r.drop(PayloadType, s.ssrc, p.PayloadType)
+		return
+	}
+	parity, err := fec.Read(s.section.fec.format, p.Payload)
+	if err != nil && len(p.Payload) > 0 {
+		r.drop(Unreadable, s.ssrc, p.PayloadType)
+	}
+	if err != nil {
+		return
+	}
+	ssrc := parity.SSRC
+	if ssrc == 0 && len(p.CSRC) == 1 { // RFC 8627 section 4.2.1
+		ssrc = p.CSRC[0]
+	}
+	of := r.sources[ssrc]
+	if of == nil || of.section != s.section || of.repairer == nil || !of.feeds() {
+		r.drop(Unmatched, s.ssrc, p.PayloadType)
+		return
+	}
+	of.repairer.window.Add(parity)
+	for r.rebuild(of) {
+		r.writeRepaired(now, of, &r.rebuilt, out)
+	}
+}
+
+// rebuild has the next packet of a source that was repaired, in r.rebuilt. It is false if
+// there is none.
+func (r *receiver) rebuild(s *source) bool {
+	for raw := s.repairer.window.Next(s.ssrc); raw != nil; raw = s.repairer.window.Next(s.ssrc) {
+		p := &r.rebuilt
+		*p = rtp.Packet{}
+		n, err := p.Header.Unmarshal(raw)
+		ok := err == nil && p.PayloadType == s.section.pt && s.repairer.isNear(p, s.section.choice.Codec.ClockRate)
+		if p.Payload = raw[min(n, len(raw)):]; ok && p.Padding {
+			p.Payload, ok = endpoint.Unpadded(p.Payload)
+			p.Padding = false
+		}
+		if ok {
+			return true
+		}
+		r.drop(Unreadable, s.ssrc, s.section.pt)
+	}
+	return false
+}
+
+// repairedWithin is how far the timestamp of a packet that is repaired can be from the
+// newest.
+const repairedWithin = 10 // seconds
+
+func (f *repairer) isNear(p *rtp.Packet, rate uint32) bool {
+	apart := int32(p.Timestamp - f.newest.timestamp)
+	return f.newest.known && max(apart, -apart) <= repairedWithin*int32(rate)
+}
+
+// writeProtected writes p, and what it has repaired, in order.
+func (r *receiver) writeProtected(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
+	wrote := false
+	for r.rebuild(s) {
+		if !wrote && int16(r.rebuilt.SequenceNumber-p.SequenceNumber) > 0 {
+			r.writeNext(now, s, p, out)
+			wrote = true
+		}
+		r.writeRepaired(now, s, &r.rebuilt, out)
+	}
+	if !wrote {
+		r.writeNext(now, s, p, out)
+	}
+}
+
+func (r *receiver) writeRepaired(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
+	r.stats.Restored++
+	s.repairer.note(p, false)
+	r.write(now, s.layer, p, out)
+}
+
+// writeNext writes p, behind the packets of correction that were lost ahead of it.
+func (r *receiver) writeNext(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
+	f := s.repairer
+	for n := f.lostParities(s.section.fec, p); n > 0; n-- {
+		r.rebuilt = rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: p.PayloadType, SSRC: p.SSRC, SequenceNumber: f.newest.seq + 1, Timestamp: f.newest.timestamp}}
+		f.note(&r.rebuilt, true)
+		r.write(now, s.layer, &r.rebuilt, out)
+	}
+	f.note(p, f.parity)
+	r.write(now, s.layer, p, out)
+}
