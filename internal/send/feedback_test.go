@@ -77,13 +77,13 @@ func TestFeedbackIsRoutedBySSRC(t *testing.T) {
 			return &rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: lost}}}
 		}
 		v.says(report(1, 64), report(3, 128), report(4, 192))
-		require.Equal(t, []float64{0.25, 0.5}, []float64{v.sender.reports.loss, other.reports.loss})
+		require.Equal(t, []float32{0.25, 0.5}, []float32{v.sender.reports.loss, other.reports.loss})
 		v.set.Handle(time.Now(), feedback.Message{Kind: feedback.Report, SSRC: 3, Lost: 64})
-		require.Equal(t, []float64{0.25, 0.25}, []float64{v.sender.reports.loss, other.reports.loss})
+		require.Equal(t, []float32{0.25, 0.25}, []float32{v.sender.reports.loss, other.reports.loss})
 		raw, err := rtcp.Marshal([]rtcp.Packet{report(1, 0), report(3, 0)})
 		require.NoError(t, err)
 		other.HandleRTCP(time.Now(), raw)
-		require.Equal(t, []float64{0.25, 0}, []float64{v.sender.reports.loss, other.reports.loss})
+		require.Equal(t, []float32{0.25, 0}, []float32{v.sender.reports.loss, other.reports.loss})
 		asked := []int32{v.Layers[0].Asked.Load(), v.Layers[1].Asked.Load()}
 		v.says(&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: 3})
 		v.Play(time.Second)

@@ -1,6 +1,7 @@
 package send
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -21,13 +22,14 @@ type reports struct {
 	repairs         uint64 // packets sent again
 	told            flow   // what the set's path has heard of
 
-	at    time.Time // of the last sender report
-	stamp uint32    // the middle bits of its NTP time
-	stale bool      // a span has begun since the last sender report
-	clock cdn.Clock // that it told of
+	at      time.Time // of the last sender report
+	stamps  [2]uint32 // the middle bits of its NTP time, and those of the one before it
+	between uint32    // the microseconds between the two
+	loss    float32   // share lost, as last reported
+	clock   cdn.Clock // that the last sender report told of
+	stale   bool      // a span has begun since the last sender report
 
-	loss    float64       // share lost, as last reported
-	covered uint64        // packets sent when the last report block came
+	covered uint32        // packets sent when the last report block came; wraps
 	rtt     time.Duration // the last sample
 	minRTT  time.Duration // the lowest sample, which rises slowly
 }
@@ -66,18 +68,39 @@ func (r *reports) measured(rtt time.Duration) {
 	}
 }
 
+// issue notes a sender report that is sent.
+func (r *reports) issue(now time.Time, stamp uint32, clock cdn.Clock) {
+	r.between = uint32(min(now.Sub(r.at)/time.Microsecond, math.MaxUint32))
+	r.stamps = [2]uint32{stamp, r.stamps[0]}
+	r.at, r.clock, r.stale = now, clock, false
+}
+
+// issuedAt returns when the sender report with a stamp was sent; false: that is not known.
+// It need not be the last one, which may have been sent while the report block that names
+// the one before was on its way. The stamps by themselves do not say how long ago that was:
+// the clock that they are of is the publisher's, as far as it is known here.
+func (r *reports) issuedAt(stamp uint32) (at time.Time, ok bool) {
+	switch {
+	case stamp == 0:
+		return time.Time{}, false
+	case stamp == r.stamps[0]:
+		return r.at, true
+	}
+	return r.at.Add(-time.Duration(r.between) * time.Microsecond), stamp == r.stamps[1]
+}
+
 // received takes a report block (RFC 3550 section 6.4.1). It returns how many packets
-// were sent since the block before, and the round trip by the last sender report; 0: the
-// block tells none.
+// were sent since the block before, and the round trip by the sender report that the block
+// names; 0: it names none that is known.
 func (r *reports) received(now time.Time, m *feedback.Message) (sent uint64, rtt time.Duration) {
-	if m.LastSR != 0 && m.LastSR == r.stamp {
+	if at, ok := r.issuedAt(m.LastSR); ok {
 		delay := time.Duration(m.Delay) * time.Second / 65536
-		rtt = max(0, now.Sub(r.at)-delay)
+		rtt = max(0, now.Sub(at)-delay)
 		r.measured(rtt)
 	}
-	r.loss = float64(m.Lost) / 256
-	sent = r.packets - r.covered
-	r.covered = r.packets
+	r.loss = float32(m.Lost) / 256
+	sent = uint64(uint32(r.packets) - r.covered)
+	r.covered = uint32(r.packets)
 	return sent, rtt
 }
 
@@ -106,7 +129,7 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 		ts = s.liveTimestamp(now)
 	}
 	stamp := ntp.Stamp(wall)
-	r.at, r.stamp, r.clock, r.stale = now, ntp.Middle(stamp), clock, false
+	r.issue(now, ntp.Middle(stamp), clock)
 	return append(all, &rtcp.SenderReport{
 		SSRC: s.wire.out.SSRC, NTPTime: stamp, RTPTime: uint32(ts),
 		PacketCount: uint32(r.packets), OctetCount: uint32(r.octets),
@@ -129,7 +152,7 @@ func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
 	case sent == 0:
 		s.set.breaker.Skip(now)
 	default:
-		s.set.breaker.Report(now, s.reports.loss)
+		s.set.breaker.Report(now, float64(s.reports.loss))
 	}
 }
 

@@ -83,7 +83,7 @@ func (s *Set) Stats() (st Stats) {
 		st.RTT = max(st.RTT, r.rtt)
 		if snd.video && !video {
 			video = true
-			st.Layer, st.Paused, st.Loss = snd.feed.layer.Name(), snd.mode.awaitsKeyframe(), r.loss
+			st.Layer, st.Paused, st.Loss = snd.feed.layer.Name(), snd.mode.awaitsKeyframe(), float64(r.loss)
 		}
 	}
 	return st
