@@ -8,8 +8,8 @@ import "time"
 // the viewer waits but its cursor.
 //
 // The pacer knows when the path will have taken all that was sent. While that is ahead,
-// video waits, but for the first packets of a burst. Sound does not wait. Its bytes count,
-// and so do those of repairs. Padding does not count: a probe has a rate above the estimate
+// video waits, but for the first packets of a burst. Sound does not wait. Its bytes count. So
+// do those of repairs while a burst waits. Padding does not: a probe has a rate above the estimate
 // on purpose, and media are part of that rate. Video that waited for padding would not
 // leave until the probe was over.
 const (
@@ -101,14 +101,15 @@ func (p *pacer) sent(now time.Time, n int, sound bool) {
 	}
 }
 
-// repaired notes that a packet of n bytes was sent again, as a repair. Video is held up for
-// no longer than a group takes.
+// repaired notes that a packet of n bytes was sent again, as a repair. It counts while video
+// waits, and holds that up for no longer than a group takes. At other times it holds nothing
+// up: what leaves at once must leave when it comes.
 func (p *pacer) repaired(now time.Time, n int) {
-	if p.perByte == 0 {
+	if !p.waits {
 		return
 	}
 	at := now.Sub(p.epoch)
-	p.until = max(p.until, min(max(p.until, at)+p.takes(n+lowerHeaders), at+groupTime))
+	p.until = max(p.until, min(p.until+p.takes(n+lowerHeaders), at+groupTime))
 }
 
 // dueAt returns when the next group may leave.

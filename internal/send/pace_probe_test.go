@@ -40,3 +40,46 @@ func TestPaddingDoesNotHoldVideoUp(t *testing.T) {
 		}
 	})
 }
+
+// A repair, or sound, that leaves just ahead of a burst takes none of the packets of which
+// the burst leaves at once.
+func TestBurstBehindARepair(t *testing.T) {
+	begun := time.Unix(1000, 0)
+	for name, ahead := range map[string]func(p *pacer, now time.Time){
+		"repair": func(p *pacer, now time.Time) { p.repaired(now, pacedPacket) },
+		"sound":  func(p *pacer, now time.Time) { p.sent(now, 100, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p pacer
+			p.setRate(begun, 1e6)
+			for now := begun; now.Before(begun.Add(10 * time.Second)); now = now.Add(time.Second) {
+				ahead(&p, now)
+				left := 0
+				for ; p.open(now); left++ {
+					p.sent(now, pacedPacket, false)
+				}
+				require.Equal(t, burstPackets, left)
+			}
+		})
+	}
+}
+
+// A repair takes its share of the path while a burst waits, of one group at the most.
+func TestRepairsWhileABurstWaits(t *testing.T) {
+	for repairs, open := range map[int]bool{0: true, 1: false, 100: false} {
+		begun := time.Unix(1000, 0)
+		var p pacer
+		p.setRate(begun, 1e6)
+		for p.open(begun) {
+			p.sent(begun, pacedPacket, false)
+		}
+		p.waits = true
+		due := p.dueAt()
+		for range repairs {
+			p.repaired(due, pacedPacket)
+		}
+		p.due = 0
+		require.Equal(t, open, p.open(due), repairs)
+		require.True(t, p.open(due.Add(groupTime)), repairs)
+	}
+}
