@@ -377,7 +377,7 @@ func TestThinningIsSteady(t *testing.T) {
 			if e.set.steady && time.Now().Before(e.set.nextCheck) {
 				steady++
 				c := e.sender.feed.cursor
-				require.Zero(t, testing.AllocsPerRun(1, func() {
+				require.Zero(t, testing.AllocsPerRun(10, func() { // of ten, since others of the process may allocate
 					e.sender.feed.cursor = c
 					e.set.Consume(time.Now(), to)
 				}))
