@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/freeport"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 	signallink "github.com/deltacdn/delta/signal/link"
@@ -64,9 +65,6 @@ func TestMisconfigurationsOnRealSockets(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // the system accepts, and nobody answers
 	require.NoError(t, err)
 	defer mute.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, closed.Close())
 	ssh, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ssh.Close()
@@ -89,7 +87,7 @@ func TestMisconfigurationsOnRealSockets(t *testing.T) {
 	}{
 		"wrong-secret":             {entry: plain.URL, secret: "another"},
 		"name-not-found|dns-fails": {entry: "http://nobody.invalid"},
-		"connection-refused":       {entry: "http://" + closed.Addr().String()},
+		"connection-refused":       {entry: "http://" + freeport.Addr(t)}, // where nobody comes to listen
 		"no-answer":                {entry: "http://" + mute.Addr().String()},
 		"not-http":                 {entry: "http://" + ssh.Addr().String()},
 		"not-a-node":               {entry: web.URL},

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -75,7 +76,8 @@ func (c interceptingConn) Intercepts() bool           { return c.net.intercept.L
 
 // onRealSockets starts an origin that serves viewers at one of the system's ports, a
 // publisher and a viewer, and returns the node and a function that waits for so many
-// more packets of video.
+// more packets of sound. (Video is paused for a viewer whose path seems narrow, as every path
+// does on a machine that has too much to do.)
 func onRealSockets(t *testing.T, network cdn.Network) (node *cdn.Node, playsOn func(packets int)) {
 	t.Helper()
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", Net: network})
@@ -88,12 +90,15 @@ func onRealSockets(t *testing.T, network cdn.Network) (node *cdn.Node, playsOn f
 	dialer := inproc.New(inproc.Config{})
 	dialer.Handle("http://node/whip/", live)
 	dialer.Handle("http://node/whep/", view)
-	cdntest.Publish(t, cdntest.PublisherConfig{Dialer: dialer, URL: "http://node/whip/s", Stream: "s", Video: &cdntest.Video{FPS: 50}})
-	v := cdntest.View(t, cdntest.ViewerConfig{Dialer: dialer, URL: "http://node/whep/s", Stream: "s"})
+	cdntest.Publish(t, cdntest.PublisherConfig{Dialer: dialer, URL: "http://node/whip/s", Stream: "s", Audio: &cdntest.Audio{}})
+	v := cdntest.View(t, cdntest.ViewerConfig{Dialer: dialer, URL: "http://node/whep/s", Stream: "s", Kinds: []cdn.Kind{cdn.Audio}})
 	return node, func(packets int) {
 		t.Helper()
-		before := v.Report().Video().Packets
-		require.Eventually(t, func() bool { return v.Report().Video().Packets >= before+packets }, 20*time.Second, 5*time.Millisecond)
+		before := v.Report().Audio().Packets
+		on := func() bool { return v.Report().Audio().Packets >= before+packets }
+		if !assert.Eventually(t, on, 20*time.Second, 5*time.Millisecond) {
+			t.Fatalf("%d packets of sound since; %+v; %+v", v.Report().Audio().Packets-before, view.Stats(), node.Sessions())
+		}
 	}
 }
 
@@ -104,7 +109,8 @@ func TestASocketOfOnesOwnSeesAllDatagrams(t *testing.T) {
 	node, playsOn := onRealSockets(t, network)
 	playsOn(50)
 	require.Positive(t, network.drops.Load())
-	require.GreaterOrEqual(t, network.writes.Load(), int64(node.Stats().Egress.Datagrams))
+	sent := node.Stats().Egress.Datagrams // read first: the node goes on to send, and counts what it has written
+	require.GreaterOrEqual(t, network.writes.Load(), int64(sent))
 }
 
 // A socket that says when it wants to see the datagrams is gone around otherwise, and
@@ -121,8 +127,9 @@ func TestASocketOfOnesOwnIsGoneAround(t *testing.T) {
 	for range 3 {
 		require.Zero(t, network.reads.Swap(0)+network.writes.Swap(0))
 		require.NoError(t, network.set(true))
+		playsOn(50) // those that the node had read when the socket changed its mind, and more
 		playsOn(50)
-		require.GreaterOrEqual(t, network.reads.Load(), int64(50-1))
+		require.GreaterOrEqual(t, network.reads.Load(), int64(50))
 		require.Positive(t, network.writes.Load())
 		require.NoError(t, network.set(false))
 		playsOn(50) // what was asked before the change is over

@@ -133,7 +133,8 @@ func TestAFloodOfOffersKeepsNobodyElseOut(t *testing.T) {
 				time.Sleep(ms(4))
 			}
 		})
-		time.Sleep(2 * time.Second) // every place that the flood can take is taken
+		time.Sleep(2*time.Second + ms(2)) // every place that the flood can take is taken, and nobody offers just now
+		synctest.Wait()
 		half := make(map[cdn.Action]int)
 		for _, s := range o.Sessions() {
 			if s.HalfOpen && s.RemoteAddr != "" {
