@@ -60,6 +60,9 @@ func (p *protection) carries(pt uint8) bool {
 	return p != nil && pt != 0 && (pt == p.RED || pt == p.REDRTX || pt == p.ULP || pt == p.Flex)
 }
 
+// repairs reports whether what is lost is repaired.
+func (p *protection) repairs() bool { return p != nil && p.agreed }
+
 // isFlex reports whether a payload type is of packets that are about another SSRC.
 func (p *protection) isFlex(pt uint8) bool { return p != nil && pt != 0 && pt == p.Flex }
 
@@ -68,11 +71,11 @@ func (p *protection) isRTX(pt uint8) bool { return p != nil && pt != 0 && pt == 
 
 // lift takes a packet out of RED, if it is in that, and reports whether it is of correction.
 // ok is false if it cannot be read.
-func (in *section) lift(p *rtp.Packet) (parity, ok bool) {
-	isRED := p.PayloadType == in.fec.RED && in.fec.RED != 0
+func (s *section) lift(p *rtp.Packet) (parity, ok bool) {
+	isRED := p.PayloadType == s.fec.RED && s.fec.RED != 0
 	switch {
 	case isRED && len(p.Payload) == 0: // padding, by which senders probe
-		p.PayloadType = in.pt
+		p.PayloadType = s.pt
 	case isRED:
 		var memory [4]red.Block
 		blocks, err := red.Split(memory[:0], p.Payload)
@@ -82,16 +85,16 @@ func (in *section) lift(p *rtp.Packet) (parity, ok bool) {
 		primary := blocks[len(blocks)-1]
 		p.PayloadType, p.Payload = primary.PayloadType, primary.Data
 	}
-	parity = p.PayloadType == in.fec.ULP && in.fec.ULP != 0
-	return parity, parity || p.PayloadType == in.pt
+	parity = p.PayloadType == s.fec.ULP && s.fec.ULP != 0
+	return parity, parity || p.PayloadType == s.pt
 }
 
 // again takes a packet out of RED that was sent again. It is false if it cannot be read.
-func (in *section) again(p *rtp.Packet) bool {
-	p.PayloadType = in.fec.RED
-	parity, ok := in.lift(p)
+func (s *section) again(p *rtp.Packet) bool {
+	p.PayloadType = s.fec.RED
+	parity, ok := s.lift(p)
 	if parity {
-		p.PayloadType, p.Payload = in.pt, nil
+		p.PayloadType, p.Payload = s.pt, nil
 	}
 	return ok
 }
@@ -104,44 +107,43 @@ func (r *receiver) unprotect(s *source, p *rtp.Packet) bool {
 	if !ok {
 		return false
 	}
-	if s.section.fec.agreed {
-		r.learn(s, p, parity, size-len(p.Payload))
+	r.parity, r.lifted = nil, size-len(p.Payload)
+	if !parity {
+		return true
 	}
-	if parity {
-		p.PayloadType, p.Payload = s.section.pt, nil
+	r.parity = p.Payload
+	p.PayloadType, p.Payload = s.section.pt, nil
+	if f := s.repairer; f != nil && f.newest.known { // so that it is no frame of its own
+		p.Timestamp = f.newest.timestamp
 	}
 	return true
 }
 
-// learn keeps what a packet brings for repairs. Its payload was lifted out of RED, which had
-// so many bytes ahead of it.
-func (r *receiver) learn(s *source, p *rtp.Packet, parity bool, ahead int) {
+// learn keeps what a packet brings for repairs, of a source that feeds its layer: what others
+// send takes no memory.
+func (r *receiver) learn(s *source, p *rtp.Packet) {
 	if s.repairer == nil {
 		s.repairer = &repairer{}
 	}
 	f := s.repairer
-	f.parity = parity
-	if !parity {
+	if f.parity = r.parity != nil; !f.parity {
 		f.window.Keep(fec.Source{
-			Header: r.header, PayloadType: p.PayloadType, Payload: r.padded[ahead:], Unprotected: s.section.fec.unprotected,
+			Header: r.header, PayloadType: p.PayloadType, Payload: r.padded[r.lifted:], Unprotected: s.section.fec.unprotected,
 		})
 		return
 	}
-	about, err := fec.Read(fec.ULP, p.Payload)
+	about, err := fec.Read(fec.ULP, r.parity)
 	if f.about = about.Last(); err == nil {
 		f.window.Add(about)
 	} else {
-		r.drop(Unreadable, s.ssrc, p.PayloadType)
+		r.drop(Unreadable, s.ssrc, s.section.fec.ULP)
 		f.about = p.SequenceNumber
-	}
-	if f.newest.known { // so that it is no frame of its own
-		p.Timestamp = f.newest.timestamp
 	}
 }
 
 // protect takes a packet of FlexFEC, which is about another source.
 func (r *receiver) protect(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
-	if !s.section.fec.agreed {
+	if !s.section.fec.repairs() {
 		r.drop(PayloadType, s.ssrc, p.PayloadType)
 		return
 	}

@@ -43,6 +43,8 @@ type receiver struct {
 	packet  rtp.Packet
 	header  []byte // as it came
 	padded  []byte // its payload, likewise
+	lifted  int    // bytes ahead of the media in that, of RED
+	parity  []byte // the payload of a packet of correction; nil: it is none
 	ext     []cdn.Ext
 	blocks  []red.Block // of other packets, that it brings
 	rebuilt rtp.Packet  // another, that was lost
@@ -243,7 +245,8 @@ func (r *receiver) sort(now time.Time, p *rtp.Packet, out *cdn.Arrivals) {
 	case l.contest != nil:
 		r.contested(l, p)
 	}
-	if s.repairer != nil {
+	if s.section.fec.repairs() {
+		r.learn(s, p)
 		r.writeProtected(now, s, p, out)
 		return
 	}

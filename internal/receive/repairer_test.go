@@ -112,3 +112,16 @@ func TestCorrectionOfAFrameWithoutEnd(t *testing.T) {
 	require.Len(t, payloads, 11*4-2+1)
 	require.Equal(t, 11*4+2-1, slices.Max(numbers), "three are missing, among them the first of the frame")
 }
+
+// What comes beside the source that feeds a layer takes no memory.
+func TestNothingIsKeptOfASecondSource(t *testing.T) {
+	f := newFECSender(t, planned(t, false, ulpCodecs))
+	f.ulpFrame()
+	for i := range uint16(20) {
+		f.send(a{ssrc: 8, pt: mediaPT, seq: 1000 + i, ts: uint32(i) * 3000})
+		f.ulpFrame(1)
+	}
+	require.NotNil(t, f.r.sources[fecSSRC].repairer)
+	require.Nil(t, f.r.sources[8].repairer)
+	require.EqualValues(t, 20, f.r.stats.Restored)
+}
