@@ -55,6 +55,17 @@ type (
 		Lasted time.Duration
 		Err    error // why
 	}
+	// LinkAdapted says that the path to another node carries less than that wants, and
+	// more or fewer layers are held back now than before. Viewers behind it get lower
+	// layers; sound is not held back.
+	LinkAdapted struct {
+		Node     NodeID
+		URL      string  // of its signaling, that was dialled; "" where it dialled
+		HeldBack int     // layers, of all streams
+		Lower    bool    // more than before
+		Reason   string  // "congestion", "loss", "room" and so on
+		Estimate float64 // of what the path carries, in bits a second
+	}
 	// SessionStarted says that a publisher, viewer or downstream node was let in.
 	SessionStarted struct {
 		Stream     StreamID
@@ -130,6 +141,7 @@ func (DelaysChanged) event()   {}
 func (UpstreamChanged) event() {}
 func (LinkUp) event()          {}
 func (LinkDown) event()        {}
+func (LinkAdapted) event()     {}
 func (SessionStarted) event()  {}
 func (SessionEnded) event()    {}
 func (ViewerSlow) event()      {}

@@ -28,6 +28,8 @@ func LogEvents(log *slog.Logger) func(Event) {
 			log.Info("link up", "peer", string(e.Node), "url", e.URL)
 		case LinkDown:
 			log.Info("link down", "peer", string(e.Node), "url", e.URL, "lasted", e.Lasted.Round(time.Millisecond), "err", e.Err)
+		case LinkAdapted:
+			log.Info("a link holds layers back", "peer", string(e.Node), "url", e.URL, "layers", e.HeldBack, "lower", e.Lower, "reason", e.Reason, "estimate", int(e.Estimate))
 		case SessionStarted:
 			log.Info("session started", "stream", string(e.Stream), "session", e.Session, "action", e.Action.String(), "subject", e.Subject, "tag", e.Tag, "remote", e.RemoteAddr)
 		case SessionEnded:

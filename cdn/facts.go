@@ -15,6 +15,9 @@ type LayerFacts struct {
 	EstimatedClock bool
 	// Bitrate is the payload's, in bits a second.
 	Bitrate float64
+	// HeldBack: the layer does not come, whoever wants it, since the path from the node that
+	// has it does not carry it.
+	HeldBack bool
 	// Cost is what it costs to send the layer.
 	Cost LayerCost
 }
@@ -35,6 +38,7 @@ func (l *Layer) Facts() LayerFacts {
 	default:
 		f.Opaque, f.Keyframes = li.opaque(now), li.recognized.keyed || li.recognized.facts.Keyframes
 	}
+	f.HeldBack = l.HeldBack()
 	return f
 }
 
@@ -64,6 +68,24 @@ func (li *LayerInput) SetFacts(f LayerFacts) {
 	defer l.mu.Unlock()
 	li.recognized.facts, l.expected = f, f
 	li.demand.advertised = f.Bitrate
+	l.judgeHeldBackLocked()
 	l.costs.tell(f.Cost)
 	l.advertiseLocked()
+}
+
+// HeldBack reports whether the node that the layer comes from holds it back: see
+// [LayerFacts].
+func (l *Layer) HeldBack() bool { return l.heldBack.Load() }
+
+// judgeHeldBackLocked notes whether the layer's active input is held back or, if there is
+// none, all that it could have.
+func (l *Layer) judgeHeldBackLocked() {
+	held := len(l.inputs) > 0
+	for _, li := range l.inputs {
+		held = held && li.recognized.facts.HeldBack
+	}
+	if l.active != nil {
+		held = l.active.recognized.facts.HeldBack
+	}
+	l.heldBack.Store(held)
 }

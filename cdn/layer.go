@@ -29,6 +29,7 @@ type Layer struct {
 	demand     atomic.Int64                    // how many want it
 	bitrate    atomic.Uint64                   // bits of a float64: that of the last whole window
 	advertised atomic.Pointer[[]advertisement] // nil: of no input
+	heldBack   atomic.Bool                     // see LayerFacts.HeldBack
 	costs      costs
 	// parameters are the newest parameter sets, nil: none came.
 	parameters atomic.Pointer[parameters]
@@ -151,6 +152,7 @@ func (l *Layer) replaceInput(li, next *LayerInput) {
 	}
 	next.splice.follows = next.splice.follows || li.splice.follows
 	l.advertiseLocked()
+	l.judgeHeldBackLocked()
 }
 
 // removeInput forgets li, which cannot write any more then.
@@ -169,6 +171,7 @@ func (l *Layer) removeInput(li *LayerInput) {
 	}
 	if l.active == li {
 		l.active = nil
+		defer l.judgeHeldBackLocked()
 	}
 	l.advertiseLocked()
 }

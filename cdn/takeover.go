@@ -176,6 +176,7 @@ func (li *LayerInput) take(in *incoming) {
 		sp.shift.from = 0 // what the first packet overtook is welcome
 	}
 	l.active, sp.follows = li, false
+	l.judgeHeldBackLocked()
 	if sp.continues {
 		sp.sets = parameterSets{} // they are known
 	} else {

@@ -242,7 +242,7 @@ func (t *totals) note(e Event) {
 		t.past.of(e.Action).Started++
 	case SessionEnded:
 		countCode(&t.past.of(e.Action).Ended, e.Err)
-	case DelaysChanged, UplinkRecovered:
+	case DelaysChanged, UplinkRecovered, LinkAdapted:
 	}
 }
 

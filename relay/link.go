@@ -231,6 +231,13 @@ type LinkStats struct {
 	// BitrateIn and BitrateOut are bits of media a second, over the last second or so.
 	BitrateIn, BitrateOut float64
 
+	// Estimate is what the path to the other node carries, in bits a second, while it is
+	// watched since something was wrong; 0: nothing is. HeldBack are the streams that are
+	// not sent in all the layers that the other node wants, since the path does not carry
+	// them.
+	Estimate float64
+	HeldBack []cdn.StreamID
+
 	Fetched []cdn.StreamID // streams that come over the link
 	Served  []cdn.StreamID // streams that go out over the link
 }

@@ -145,7 +145,7 @@ func (a *API) links() []Link {
 		all = append(all, Link{
 			Node: string(a.node.ID()), Peer: string(l.Node), URL: l.URL, Up: l.Up, RTTMs: milliseconds(l.RTT), Loss: l.Loss,
 			BitrateIn: int64(l.BitrateIn), BitrateOut: int64(l.BitrateOut), BytesIn: l.Received, BytesOut: l.Sent,
-			Fetched: words(l.Fetched), Served: words(l.Served),
+			Estimate: int64(l.Estimate), HeldBack: words(l.HeldBack), Fetched: words(l.Fetched), Served: words(l.Served),
 		})
 	}
 	return all

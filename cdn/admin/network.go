@@ -114,6 +114,11 @@ type Link struct {
 	BitrateOut int64   `json:"bitrate_out"`
 	BytesIn    uint64  `json:"bytes_in"`
 	BytesOut   uint64  `json:"bytes_out"`
+	// Estimate is what the path to the peer carries, in bits a second, while it is watched
+	// since something was wrong; absent otherwise. HeldBack are the streams of which the
+	// peer gets fewer layers than it wants, since the path does not carry them.
+	Estimate int64    `json:"estimate,omitempty"`
+	HeldBack []string `json:"held_back"`
 	// Fetched are the streams that this node has from the peer.
 	Fetched []string `json:"fetched"`
 	// Served are the streams that the peer has from this node.

@@ -25,7 +25,8 @@ type answer struct {
 // differs reports whether the other node has to be told anew.
 func (a *answer) differs(now time.Time, c cdn.InputConfig, layers []*sentLayer) bool {
 	was := a.config
-	if was == nil || was.Sender != c.Sender || was.Publication != c.Publication || was.Epoch != c.Epoch || !slices.Equal(was.Path, c.Path) {
+	if was == nil || was.Sender != c.Sender || was.Publication != c.Publication || was.Epoch != c.Epoch || !slices.Equal(was.Path, c.Path) ||
+		slices.ContainsFunc(layers, (*sentLayer).urgent) {
 		return true
 	}
 	return now.Sub(a.at) >= tellEvery && (service.DelaysDiffer(c.Delays, was.Delays) || slices.ContainsFunc(layers, (*sentLayer).differs))
@@ -38,10 +39,21 @@ type sentLayer struct {
 	told   cdn.LayerFacts // guarded by the subscription's mu
 }
 
+// facts returns what is known of the layer, as it is sent.
+func (l *sentLayer) facts() cdn.LayerFacts {
+	f := l.Facts()
+	f.HeldBack = f.HeldBack || l.sender.HeldBack()
+	return f
+}
+
+// urgent reports whether the other node has to be told at once: viewers wait for a layer
+// that does not come.
+func (l *sentLayer) urgent() bool { return l.facts().HeldBack != l.told.HeldBack }
+
 // differs reports whether the other node has to be told what is known of the layer. It
 // measures the bitrate itself unless the layer is held back.
 func (l *sentLayer) differs() bool {
-	f := l.Facts()
+	f := l.facts()
 	if f.Opaque != l.told.Opaque || f.Keyframes != l.told.Keyframes || f.EstimatedClock != l.told.EstimatedClock {
 		return true
 	}
@@ -56,21 +68,26 @@ func differ(a, b float64) bool { return math.Abs(a-b) > max(a, b)/4 }
 func (s *outbound) describe() []control.Track {
 	now := time.Now()
 	tracks := slices.Clone(s.tracks)
-	for i, t := range s.stream.Tracks() {
+	rest := s.layers // in the order of the tracks
+	for i := range tracks {
 		tracks[i].Layers = slices.Clone(tracks[i].Layers)
 		for k := range tracks[i].Layers {
-			if l := t.Layer(tracks[i].Layers[k].Name); l != nil {
-				out, f := &tracks[i].Layers[k], l.Facts()
-				out.Bitrate, out.Opaque, out.Keyframes = f.Bitrate, f.Opaque, f.Keyframes
-				out.Cost, out.Temporal, out.Height = math.Round(f.Cost.Bitrate), rounded(f.Cost.Temporal), f.Cost.Height
-				if c, ok := l.Clock(); ok {
-					wall, rtp := c.At(now)
-					out.Clock = &control.Clock{RTP: uint32(rtp), NTP: ntp.Stamp(wall), Estimated: c.Estimated}
-				}
-			}
+			rest[k].describe(now, &tracks[i].Layers[k])
 		}
+		rest = rest[len(tracks[i].Layers):]
 	}
 	return tracks
+}
+
+// describe writes what is known of the layer.
+func (l *sentLayer) describe(now time.Time, out *control.Layer) {
+	f := l.facts()
+	out.Bitrate, out.Opaque, out.Keyframes, out.HeldBack = f.Bitrate, f.Opaque, f.Keyframes, f.HeldBack
+	out.Cost, out.Temporal, out.Height = math.Round(f.Cost.Bitrate), rounded(f.Cost.Temporal), f.Cost.Height
+	if c, ok := l.Clock(); ok {
+		wall, rtp := c.At(now)
+		out.Clock = &control.Clock{RTP: uint32(rtp), NTP: ntp.Stamp(wall), Estimated: c.Estimated}
+	}
 }
 
 // trackInfo returns a track as the receiving node has it.
@@ -97,7 +114,7 @@ const mostBitrate = 1e12
 func facts(l control.Layer) cdn.LayerFacts {
 	return cdn.LayerFacts{
 		Opaque: l.Opaque, Keyframes: l.Keyframes, EstimatedClock: l.Clock != nil && l.Clock.Estimated, Bitrate: min(max(l.Bitrate, 0), mostBitrate),
-		Cost: cost(l),
+		HeldBack: l.HeldBack, Cost: cost(l),
 	}
 }
 

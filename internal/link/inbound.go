@@ -322,10 +322,10 @@ func (f *inbound) sources(input *cdn.Input, tracks []control.Track) (all []*sour
 			if c := l.Clock; c != nil {
 				li.SenderReport(time.Now(), ntp.Time(c.NTP), c.RTP)
 			}
-			s := &source{in: f, input: li, pt: t.PT, ssrc: l.SSRC, ids: extensionIDs(li.Track().Info(), t)}
+			s := &source{in: f, input: li, pt: t.PT, ssrc: l.SSRC, number: t.Number, ids: extensionIDs(li.Track().Info(), t)}
 			all = append(all, s)
 			if l.RTX != 0 {
-				all = append(all, &source{in: f, input: li, pt: t.RTX, ssrc: l.RTX, original: s})
+				all = append(all, &source{in: f, input: li, pt: t.RTX, ssrc: l.RTX, number: t.Number, original: s})
 			}
 		}
 	}

@@ -47,10 +47,11 @@ type Link struct {
 	slot    halfopen.Slot // of a link that was not dialled, while it is half-open
 	uncount func()        // takes the link from the node's totals
 
-	conn  endpoint.Endpoint
-	talk  talk
-	media media
-	idle  atomic.Bool // it is up and carries nothing
+	conn       endpoint.Endpoint
+	talk       talk
+	media      media
+	adaptation adaptation
+	idle       atomic.Bool // it is up and carries nothing
 
 	mu      sync.Mutex // guards what follows
 	peer    peer
@@ -89,6 +90,7 @@ func (ls *Links) newLink(to cdn.Entry, r remote) *Link {
 	l.setPeer(r)
 	l.talk.init(now, ls.hello(), l.conn.Write)
 	l.media.init(l)
+	l.adaptation.init(now)
 	l.initEndpoint(r.Remote)
 	return l
 }
@@ -181,11 +183,16 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 	reports := l.media.tend(now)
 	l.mu.Lock()
 	carrying := l.subs.any()
-	l.rates.count(now, l.media.received.Load(), l.media.sent.Load())
+	l.rates.count(now, l.media.received.Load(), l.adaptation.trunk.Bytes())
 	l.mu.Unlock()
 	events, next := l.talk.tend(now, status{heard: l.media.lastHeard(), carrying: carrying, load: l.links.node.Load()})
 	if next.IsZero() || reports.Before(next) {
 		next = reports
+	}
+	if carrying {
+		if due := l.adapt(now); due.Before(next) {
+			next = due
+		}
 	}
 	return events, max(next.Sub(now), 0)
 }

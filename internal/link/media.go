@@ -25,10 +25,11 @@ type media struct {
 	early   unclaimed
 	repeats []laterRequest // the earliest first
 
-	received, sent atomic.Uint64 // bytes of RTP
-	heard          atomic.Int64  // when media or RTCP last came, since the link began
-	counts         counts
-	reported       time.Time // when receiver reports last went out; run's own
+	received atomic.Uint64 // bytes of RTP
+	arrivals arrivals
+	heard    atomic.Int64 // when media or RTCP last came, since the link began
+	counts   counts
+	reported time.Time // when receiver reports last went out; run's own
 }
 
 // A source is one SSRC that the other node sends.
@@ -37,6 +38,9 @@ type source struct {
 	input *cdn.LayerInput
 	pt    uint8
 	ids   []extensionID
+	// number is the other node's id of the extension with transport-wide sequence numbers;
+	// 0: there are none.
+	number uint8
 	// original is the source whose packets an RTX source repeats; nil: it is no RTX
 	// source.
 	original *source
@@ -152,6 +156,7 @@ func (m *media) addSenders(s *outbound) (remove func()) {
 		for _, ssrc := range all {
 			delete(m.senders, ssrc)
 		}
+		m.link.adaptation.trunk.Forget(all)
 	}
 }
 

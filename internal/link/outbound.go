@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
 	"github.com/deltacdn/delta/internal/link/control"
 	"github.com/deltacdn/delta/internal/rtp/feedback"
+	"github.com/deltacdn/delta/internal/sdp"
 	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/service"
 	"github.com/deltacdn/delta/internal/trouble/reason"
@@ -220,13 +220,13 @@ func (s *outbound) prepare(resumes bool) (err error) {
 	if err != nil {
 		return err
 	}
-	s.media = writer{out, &s.link.media.sent}
+	s.media = writer{out, s.link.adaptation.trunk}
 	s.again = s.media
 	start := send.Start{Mode: send.StartCatchUp}
 	if resumes {
 		start.Age = resumeAge
 	}
-	s.set = send.New(send.Config{Node: true, Resumes: resumes, Start: start, OnStep: s.step})
+	s.set = send.New(send.Config{Node: true, Resumes: resumes, Start: start, OnStep: s.step, Trunk: s.link.adaptation.trunk})
 	if n := len(s.stream.Tracks()); n > maxTracks {
 		return fmt.Errorf("%w: %d tracks, and %d have payload types on a link", cdn.ErrOverLimit, n, maxTracks)
 	}
@@ -250,9 +250,11 @@ func (s *outbound) addTrack(i int, t *cdn.Track) control.Track {
 	for n, uri := range info.Extensions {
 		ids[uri] = uint8(n + 1)
 	}
+	number := uint8(len(info.Extensions) + 1)
+	ids[sdp.URITransportCC] = number
 	out := control.Track{
 		ID: info.ID, Kind: info.Kind.String(), MimeType: info.Codec.MimeType, ClockRate: info.Codec.ClockRate,
-		Channels: info.Codec.Channels, Fmtp: info.Codec.Fmtp, Extensions: info.Extensions,
+		Channels: info.Codec.Channels, Fmtp: info.Codec.Fmtp, Extensions: info.Extensions, Number: number,
 		PT: uint8(firstPayload + 2*i), RTX: uint8(firstPayload + 2*i + 1),
 	}
 	line := &send.Line{Track: t, PT: out.PT, RTX: out.RTX}
@@ -290,7 +292,7 @@ func (s *outbound) tell(now time.Time) {
 	}
 	s.last = answer{config: &c, at: now}
 	for _, l := range s.layers {
-		l.told = l.Facts()
+		l.told = l.facts()
 	}
 	s.mu.Unlock()
 	a := control.Subscribed{Publication: c.Publication, Epoch: c.Epoch, Tracks: s.describe(), Sender: senderWord(c.Sender)}
@@ -341,15 +343,18 @@ func (s *outbound) Consume(batch *egress.Batch) {
 	}
 }
 
+// ServeBy implements [service.Timed].
+func (s *outbound) ServeBy(serveAt func(time.Time)) { s.set.ServeBy(serveAt) }
+
 // A writer counts the bytes that it seals. One goroutine at a time uses it.
 type writer struct {
 	endpoint.Writer
-	sent *atomic.Uint64 // bytes
+	trunk *send.Trunk
 }
 
 // WriteRTP implements send.RTPWriter.
 func (w *writer) WriteRTP(header, payload []byte) (int, error) {
 	n, err := w.Writer.WriteRTP(header, payload)
-	w.sent.Add(uint64(n))
+	w.trunk.Sent(n)
 	return n, err
 }

@@ -138,6 +138,9 @@ func (f *inbound) write(now time.Time, s *source, packet []byte, with *cdn.Arriv
 	m.received.Add(uint64(len(packet)))
 	m.counts.packets.Add(1)
 	m.alive(now)
+	if s.number != 0 {
+		m.arrived(now, s.ssrc, p.GetExtension(s.number))
+	}
 	s.mu.Lock()
 	s.stats.Received(now, p.SequenceNumber, p.Timestamp, 0)
 	s.mu.Unlock()

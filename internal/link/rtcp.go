@@ -23,12 +23,39 @@ type laterRequest struct {
 func (m *media) receiveRTCP(now time.Time, compound []byte) {
 	m.alive(now)
 	r := feedback.Read(compound)
+	reported, asked := false, false
 	for f, ok := r.Next(); ok; f, ok = r.Next() {
-		if f.Kind == feedback.SenderReport {
+		switch f.Kind {
+		case feedback.SenderReport:
 			m.senderReport(now, f)
-		} else {
+		case feedback.Arrivals:
+			m.arrivalsTold(now, f.Packet)
+		default:
+			reported = reported || f.Kind == feedback.Report
+			asked = asked || f.Kind == feedback.Nack
 			m.feedback(now, f)
 		}
+	}
+	trunk := m.link.adaptation.trunk
+	if reported {
+		rtt, _ := m.link.talk.probed()
+		trunk.Reported(now, rtt)
+	}
+	if reported || asked {
+		m.hurry(trunk.Complains(now))
+	}
+}
+
+// arrivalsTold takes transport-wide feedback, which is about the link as a whole.
+func (m *media) arrivalsTold(now time.Time, packet []byte) {
+	m.hurry(m.link.adaptation.trunk.Feedback(now, packet))
+}
+
+// hurry has the link's adaptation look at once, if that is urgent.
+func (m *media) hurry(urgent bool) {
+	if urgent {
+		m.link.adaptation.urgent.Store(true)
+		m.link.talk.wake()
 	}
 }
 
@@ -100,8 +127,10 @@ func (m *media) repeatRequests(now time.Time) (next time.Time) {
 // tend sends what is due, and returns when something is due next.
 func (m *media) tend(now time.Time) (next time.Time) {
 	next = m.report(now)
-	if at := m.repeatRequests(now); !at.IsZero() && at.Before(next) {
-		return at
+	for _, at := range []time.Time{m.repeatRequests(now), m.tellArrivals(now)} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
 	}
 	return next
 }

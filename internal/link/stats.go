@@ -23,6 +23,12 @@ type Stats struct {
 	// so.
 	BitrateIn, BitrateOut float64
 
+	// Estimate is what the path carries, in bits a second, while it is watched since
+	// something was wrong; 0: nothing is. HeldBack are the streams that are not sent in
+	// all the layers that the other node wants, since the path does not carry them.
+	Estimate float64
+	HeldBack []cdn.StreamID
+
 	Fetched []cdn.StreamID // that come by it
 	Served  []cdn.StreamID // that go out by it
 }
@@ -50,7 +56,10 @@ func (l *Link) stats() Stats {
 	defer l.mu.Unlock()
 	st := Stats{
 		Node: l.peer.node, URL: l.to.URL, PeerURL: l.peer.url, Up: l.upSince, RTT: c.RTT, Loss: c.Loss, Load: c.Load,
-		Received: l.media.received.Load(), Sent: l.media.sent.Load(), BitrateIn: l.rates.in, BitrateOut: l.rates.out,
+		Received: l.media.received.Load(), Sent: l.adaptation.trunk.Bytes(), BitrateIn: l.rates.in, BitrateOut: l.rates.out,
+	}
+	if a := l.adaptation.state.Load(); a != nil {
+		st.Estimate, st.HeldBack = a.estimate, slices.Clone(a.held)
 	}
 	for _, f := range l.subs.in {
 		st.Fetched = append(st.Fetched, f.stream.ID())

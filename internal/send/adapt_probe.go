@@ -24,11 +24,15 @@ const (
 type probing struct {
 	plan  bwe.Probe // zero: there is none
 	began time.Time
-	base  uint64  // bytes sent before
-	next  uint64  // which packet is repeated next
-	kept  *repair // is repeated after a step down, until there is something newer; nil: none
-	told  uint32  // the last probe of which the policy knows what came of it
+	base  uint64 // bytes sent before
+	told  uint32 // the last probe of which the policy knows what came of it
 	trial trial
+}
+
+// padding is what is repeated of what was sent.
+type padding struct {
+	next uint64  // which packet is repeated next
+	kept *repair // is repeated after a step down, until there is something newer; nil: none
 }
 
 // answered reports whether the policy waits for what state says of a probe.
@@ -58,11 +62,19 @@ func (s *Set) startProbe(now time.Time, plan bwe.Probe) {
 // padder returns the sender whose packets are repeated to probe; nil: there is none.
 func (s *Set) padder() *Sender {
 	for _, snd := range s.senders {
-		if snd.adapts() && snd.wire.out.RTX != 0 && snd.wire.out.To != nil && snd.reports.packets > 0 {
+		if snd.pads() && snd.wire.out.RTX != 0 && snd.wire.out.To != nil && snd.reports.packets > 0 {
 			return snd
 		}
 	}
 	return nil
+}
+
+// pads reports whether the sender's packets may be repeated.
+func (s *Sender) pads() bool {
+	if s.video && s.set.config.Node {
+		return s.mode != idle || s.set.padding.kept != nil
+	}
+	return s.adapts()
 }
 
 // wireBytes returns how many bytes were sent, with all headers.
@@ -101,7 +113,7 @@ func (s *Set) pad(now time.Time) {
 
 // repeat sends one of the newest packets again as padding, and reports whether it could.
 func (s *Sender) repeat(now time.Time) bool {
-	p := &s.set.adaptation.probe
+	p := &s.set.padding
 	if p.kept != nil {
 		s.resend(now, *p.kept, bwe.Padding)
 		return true
@@ -134,7 +146,7 @@ func (s *Sender) sentAs(seq uint64) (r repair, ok bool) {
 
 // keepRepeat keeps a copy of the newest packet that was sent: soon it is known no more.
 func (s *Sender) keepRepeat() {
-	p := &s.set.adaptation.probe
+	p := &s.set.padding
 	if s.set.padder() != s {
 		return
 	}
@@ -212,7 +224,7 @@ func (s *Set) shows(now time.Time) (some bool) {
 	for _, snd := range s.senders {
 		switch {
 		case !snd.adapts() || !trackHasMedia(now, snd.line.Track):
-		case snd.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe():
+		case snd.stopped.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe():
 			return false
 		default:
 			some = true

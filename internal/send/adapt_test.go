@@ -209,7 +209,7 @@ func TestWithoutRTXALayerIsTried(t *testing.T) {
 				if refused {
 					a.step(0, allot.Congestion)
 					require.True(t, a.set.Stats().Paused)
-					require.Equal(t, noVideo, a.sender.halted)
+					require.Equal(t, noVideo, a.sender.stopped.halted)
 					return
 				} else {
 					for range 40 {

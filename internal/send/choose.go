@@ -157,7 +157,10 @@ func isLive(now time.Time, l *cdn.Layer) bool {
 }
 
 // hasMedia reports whether media of the layer comes, or would if it were wanted.
-func hasMedia(now time.Time, l *cdn.Layer) bool { return isLive(now, l) || l.AdvertisedBitrate() > 0 }
+// What the node that sends it holds back does not come.
+func hasMedia(now time.Time, l *cdn.Layer) bool {
+	return (isLive(now, l) || l.AdvertisedBitrate() > 0) && !l.HeldBack()
+}
 
 // trackHasMedia reports whether media of any layer of the track comes, or would if it were
 // wanted.

@@ -118,18 +118,24 @@ func (p *pacer) dueAt() time.Time { return p.epoch.Add(p.due) }
 // rate returns what the viewer's path carries by its feedback, in bits a second; 0: that
 // is not known.
 func (s *Set) rate(now time.Time) float64 {
+	if t := s.config.Trunk; t != nil {
+		return t.rate(now)
+	}
 	if s.path != nil {
 		return s.path.estimator.State(now).Bitrate
 	}
 	return 0
 }
 
-// repace sets the rate at which bursts leave. A node's path is not paced.
+// repace sets the rate at which bursts leave. To a node they leave at once, unless the path
+// is known to be narrow.
 func (s *Set) repace(now time.Time) {
-	if s.config.Node || s.config.StartRate <= 0 {
-		return
+	switch {
+	case s.config.Node && s.rate(now) == 0:
+		s.pace.perByte = 0
+	case s.config.Node || s.config.StartRate > 0:
+		s.pace.setRate(now, s.paceRate(now))
 	}
-	s.pace.setRate(now, s.paceRate(now))
 }
 
 // paceRate returns the rate at which bursts leave, in bits a second.

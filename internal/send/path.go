@@ -152,9 +152,16 @@ type stamp struct {
 // must not seal two headers under one number (RFC 3711 section 9.1). While packets are
 // numbered, abs-send-time is of no use: receivers that get numbers make no estimate of
 // their own.
-func (s *Sender) nextStamp(now time.Time) (st stamp) {
+//
+// size is that of the packet's payload, in bytes.
+func (s *Sender) nextStamp(now time.Time, size int, what bwe.Flag) (st stamp) {
 	w := &s.wire
 	switch {
+	case s.set.config.Trunk != nil:
+		if s.set.wide.on && w.out.number != 0 {
+			st.id, st.n = w.out.number, 2
+			binary.BigEndian.PutUint16(st.data[:], s.set.config.Trunk.number(now, size, what))
+		}
 	case s.set.wide.on && w.out.number != 0:
 		st.id, st.n = w.out.number, 2
 		binary.BigEndian.PutUint16(st.data[:], s.set.wide.next())

@@ -41,7 +41,7 @@ func (o *owed) remove(seq uint64) bool {
 // for many. What a node asks for again it has not got.
 func repairBudget(c Config) budget.Config {
 	if c.servesMany() {
-		return budget.Config{Share: 1, Burst: 1 << 20, Twice: true, Exact: c.Node}
+		return budget.Config{Share: 1, Burst: 1 << 19, Twice: true, Exact: c.Node}
 	}
 	return budget.Config{}
 }
@@ -72,7 +72,8 @@ type repair struct {
 // they take nothing from packets that are asked for the first time.
 func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
 	s.set.path.nack(missing)
-	if s.wire.out.To == nil || !s.wire.repeats() {
+	s.set.config.Trunk.nack(missing)
+	if s.wire.out.To == nil || !s.wire.repeats() || s.stopped.held {
 		return
 	}
 	highest := s.numbers.Highest()
@@ -198,6 +199,9 @@ func (s *Sender) measureReordering(sent uint64, part uint8) {
 // carries beside what all senders send now. If rate is 0, it is not known, nor in the
 // second after a step down: what was sent lately is no measure of what is sent now.
 func (s *Set) repairRoom(now time.Time, rate float64) float64 {
+	if t := s.config.Trunk; t != nil {
+		return s.trunkRoom(now)
+	}
 	if rate == 0 || s.adaptation != nil && now.Sub(s.adaptation.fell) < budget.Lately {
 		return budget.Unknown
 	}
@@ -230,7 +234,7 @@ func (s *Sender) resend(now time.Time, r repair, what bwe.Flag) {
 		return
 	}
 	if w.stamped {
-		w.stamp = s.nextStamp(now)
+		w.stamp = s.nextStamp(now, len(p.Payload), what)
 	}
 	s.fill(p, r.source, r.seq, r.ts, true)
 	w.scratch = binary.BigEndian.AppendUint16(w.scratch[:0], uint16(r.seq))

@@ -25,10 +25,13 @@ type reports struct {
 	at      time.Time // of the last sender report
 	stamps  [2]uint32 // the middle bits of its NTP time, and those of the one before it
 	between uint32    // the microseconds between the two
-	loss    float32   // share lost, as last reported
+	loss    float32   // share lost on the receiver's path, as last reported
 	clock   cdn.Clock // that the last sender report told of
 	stale   bool      // a span has begun since the last sender report
-
+	// unsent are numbers that were passed over since the node misses the packets, and blocks
+	// how many report blocks have come since the first of them.
+	blocks  uint8
+	unsent  uint16
 	covered uint32        // packets sent when the last report block came; wraps
 	rtt     time.Duration // the last sample
 	minRTT  time.Duration // the lowest sample, which rises slowly
@@ -89,6 +92,39 @@ func (r *reports) issuedAt(stamp uint32) (at time.Time, ok bool) {
 	return r.at.Add(-time.Duration(r.between) * time.Microsecond), stamp == r.stamps[1]
 }
 
+// passedOver notes that n numbers were passed over, since the node misses their packets. It
+// may be sent them later, and is told so by cameLate.
+func (r *reports) passedOver(n uint64) {
+	if r.unsent == 0 {
+		r.blocks = 0
+	}
+	r.unsent = uint16(min(uint64(r.unsent)+n, math.MaxUint16))
+}
+
+// cameLate notes that a packet is sent whose number was passed over.
+func (r *reports) cameLate() { r.unsent -= min(r.unsent, 1) }
+
+// excuseFor is in how many report blocks what was not sent may be reported as lost.
+const excuseFor = 5
+
+// excuse takes from the part lost that a report block tells, of 256, the packets that were
+// not sent: their loss says nothing of the receiver's path. sent is how many packets were since
+// the block before.
+func (r *reports) excuse(sent uint64, m *feedback.Message) (lost uint8) {
+	if r.unsent == 0 || sent == 0 {
+		return m.Lost
+	}
+	// The receiver has expected what was sent and, of what was not, all or nothing: blocks
+	// come late.
+	missing, most := float64(m.Lost)*float64(sent)/256, float64(m.Lost)*float64(sent+uint64(r.unsent))/256
+	excused := min(missing, float64(r.unsent))
+	r.unsent -= uint16(min(math.Ceil(most), float64(r.unsent)))
+	if r.blocks++; r.blocks >= excuseFor {
+		r.unsent = 0
+	}
+	return uint8((missing - excused) * 256 / float64(sent))
+}
+
 // received takes a report block (RFC 3550 section 6.4.1). It returns how many packets
 // were sent since the block before, and the round trip by the sender report that the block
 // names; 0: it names none that is known.
@@ -98,9 +134,10 @@ func (r *reports) received(now time.Time, m *feedback.Message) (sent uint64, rtt
 		rtt = max(0, now.Sub(at)-delay)
 		r.measured(rtt)
 	}
-	r.loss = float32(m.Lost) / 256
 	sent = uint64(uint32(r.packets) - r.covered)
 	r.covered = uint32(r.packets)
+	m.Lost = r.excuse(sent, m)
+	r.loss = float32(m.Lost) / 256
 	return sent, rtt
 }
 
@@ -141,13 +178,14 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
 	sent, rtt := s.reports.received(now, m)
 	s.set.path.report(now, m, rtt)
+	s.set.config.Trunk.report(m)
 	if s.wire.out.To != nil {
 		s.repairs.budget.Measured(rtt)
 		s.measureReordering(sent, m.Lost)
 	}
 	switch {
 	case s.video && s.set.sendsSound(now):
-	case s.halted == noVideo: // and there is nothing else
+	case s.stopped.halted == noVideo: // and there is nothing else
 		s.set.breaker.Report(now, 1)
 	case sent == 0:
 		s.set.breaker.Skip(now)

@@ -45,7 +45,7 @@ type Sender struct {
 	shedding  shedding
 	keyframes keyframeRequests
 	filter    *thin.Filter // of the frames that are sent; nil: all are
-	halted    halt
+	stopped   stopped
 }
 
 // feed is where packets come from.
@@ -121,7 +121,7 @@ func (s *Sender) dueAt(now time.Time) time.Time {
 	switch {
 	case s.mode == idle || s.wire.out.To == nil:
 		return time.Time{}
-	case s.halted != goesOn: // the set wakes itself: see planAdaptation
+	case s.stopped.halted != goesOn: // the set wakes itself: see planAdaptation
 		return time.Time{}
 	case s.shedding.held:
 		return now.Add(roomTick)
@@ -188,7 +188,7 @@ func (s *Sender) checkLost(now time.Time) {
 // beginWith begins with p if that is the keyframe that was waited for, and reports
 // whether it is to be sent.
 func (s *Sender) beginWith(now time.Time, p *cdn.Packet) bool {
-	if !p.Keyframe || s.halted != goesOn {
+	if !p.Keyframe || s.stopped.halted != goesOn {
 		return false
 	}
 	if p.Arrival.Before(s.wait.resume) {
@@ -216,14 +216,12 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	case s.feed.source != nil:
 		*next = *s.feed.source
 	}
-	s.feed.layer, s.feed.source, s.halted = l, next, goesOn
+	s.feed.layer, s.feed.source, s.stopped.halted = l, next, goesOn
 	if s.shedding.told { // the receiver is shown something again
 		s.shedding.told = false
 		s.set.note(Change{Layer: l.Name(), Mode: allot.Full, Reason: allot.Backlog})
 	}
-	if a := s.set.adaptation; a != nil {
-		a.probe.kept = nil // there is something newer
-	}
+	s.set.padding.kept = nil // there is something newer
 	s.restartFilter(p)
 	s.sendPrefix(now, p, at.as)
 	s.startSpan(p, at.as)
@@ -260,8 +258,14 @@ func (s *Sender) send(now time.Time, p *cdn.Packet) {
 	}
 	ts := s.timeline.At(p.Timestamp)
 	newest := seq > before
+	switch {
+	case !newest:
+		s.reports.cameLate()
+	case seq > before+1 && s.reports.packets > 0:
+		s.reports.passedOver(seq - before - 1)
+	}
 	if s.wire.stamped {
-		s.wire.stamp = s.nextStamp(now)
+		s.wire.stamp = s.nextStamp(now, len(p.Payload), s.flag())
 	}
 	s.fill(p, s.feed.source, seq, uint32(ts), false)
 	payload := s.pictureID.apply(s, p, seq, newest)

@@ -49,6 +49,8 @@ type Config struct {
 	Server bool
 	// Resumes: a node has had some of the stream already.
 	Resumes bool
+	// Trunk is the path to a node. If nil, nothing is known of it.
+	Trunk *Trunk
 	// Start says with what a receiver begins. Of a node, StartDefault is StartAsk.
 	Start Start
 	// Playout, if not nil, goes out with each video packet.
@@ -119,7 +121,8 @@ type Set struct {
 	rechecked  time.Time     // when it was last checked that those have media
 	breaker    slow.Breaker
 	first      firstFrame
-	config     Config      // static, but for CatchUp and SetLayer
+	config     Config // static, but for CatchUp and SetLayer
+	padding    padding
 	room       func() bool // while ConsumeWhile runs: whether video may be sent; nil: it may
 }
 
@@ -239,6 +242,9 @@ func (s *Set) consume(now time.Time, to RTPWriter) (reports []rtcp.Packet, chang
 // advance does what is due, and sends what has come.
 func (s *Set) advance(now time.Time) []rtcp.Packet {
 	s.reports = s.reports[:0]
+	if s.config.Trunk != nil {
+		s.wide.on = s.config.Trunk.Awake()
+	}
 	if s.wanted != nil && now.Sub(s.rechecked) >= recheckEvery {
 		s.applyWanted(now)
 	}
@@ -249,6 +255,7 @@ func (s *Set) advance(now time.Time) []rtcp.Packet {
 		}
 	}
 	s.pad(now)
+	s.padTrunk(now)
 	for _, snd := range s.senders {
 		if snd.mode != idle {
 			s.reports = snd.appendReport(s.reports, now)
@@ -286,6 +293,9 @@ func (s *Set) plan(now time.Time) {
 	}
 	if a := s.adaptation; a != nil {
 		s.planAdaptation(now, a)
+	}
+	if s.config.Trunk.probes(s) {
+		s.wakeAt(now.Add(padEvery))
 	}
 }
 

@@ -50,6 +50,9 @@ const (
 	// worthAsking is the age from which on a new keyframe is asked for while the receiver
 	// catches up from this one, since that takes so long.
 	worthAsking = 2 * time.Second
+	// mostBurst is for how long what followed the keyframe may keep a path busy that is known
+	// to be narrow.
+	mostBurst = 300 * time.Millisecond
 )
 
 // findOpening returns what there is to begin with, and how: which is StartAsk where nothing
@@ -63,6 +66,9 @@ func (s *Sender) findOpening(now time.Time) (cdn.Opening, StartMode) {
 	how := s.set.config.Start.with(o)
 	if !isLive(now, layer) && layer.AdvertisedBitrate() > 0 {
 		how = StartAsk // it has not been sent to this node since
+	}
+	if rate := s.set.config.Trunk.rate(now); rate > 0 && o.Age > fresh && float64(8*o.Bytes) > rate*mostBurst.Seconds() {
+		how = StartAsk // it would be a burst on a path that is narrow
 	}
 	if how != StartCatchUp || o.Age > worthAsking {
 		layer.RequestKeyframe()

@@ -48,13 +48,19 @@ const (
 	noVideo      // any video, until the policy has it sent again
 )
 
+// stopped is what is not sent, though it comes.
+type stopped struct {
+	halted halt // since a viewer's path does not carry it
+	held   bool // since the path to a node does not: see Set.Bound
+}
+
 // hasChoice reports whether the track has several layers, of which one is chosen.
 func (s *Sender) hasChoice() bool { return s.adapts() && len(s.line.Track.Layers()) > 1 }
 
 // chooseLayer goes over to the layer that the viewer is to have now. Publishers begin
 // with the low ones, and drop the high ones when they have not the bandwidth.
 func (s *Sender) chooseLayer(now time.Time) {
-	if !s.hasChoice() || s.halted == noVideo || now.Before(s.next.check) {
+	if !s.hasChoice() || s.stopped.halted == noVideo || now.Before(s.next.check) {
 		return
 	}
 	s.goOver(now, s.choice(now))
@@ -74,7 +80,7 @@ func (s *Sender) goOver(now time.Time, to *cdn.Layer) {
 	switch {
 	case s.feed.source != nil:
 		s.switchTo(to)
-		if s.next.layer == nil && s.halted == noLayer { // it stays
+		if s.next.layer == nil && s.stopped.halted == noLayer { // it stays
 			s.resume(now)
 		}
 	case to != s.feed.layer:
@@ -94,7 +100,7 @@ func (s *Sender) obey(now time.Time, r allot.Rung, lower bool) {
 		s.halt(noVideo)
 		return
 	}
-	paused := s.halted == noVideo
+	paused := s.stopped.halted == noVideo
 	if s.hasChoice() {
 		s.goOver(now, s.choice(now))
 	}
@@ -112,13 +118,13 @@ func (s *Sender) halt(what halt) {
 	if s.mode != opening { // which shows nothing any more
 		s.enter(waiting, onPause)
 	}
-	s.halted = what
+	s.stopped.halted = what
 	s.wait = wait{asked: true}
 }
 
 // resume goes on with the present layer at its next keyframe, which is asked for.
 func (s *Sender) resume(now time.Time) {
-	s.halted = goesOn
+	s.stopped.halted = goesOn
 	s.pause(now, now, now)
 }
 
@@ -189,7 +195,7 @@ func (s *Sender) switched() {
 // trySwitch goes over to the next layer if its keyframe is there.
 func (s *Sender) trySwitch(now time.Time) {
 	n := &s.next
-	if n.layer == nil || s.halted == noVideo {
+	if n.layer == nil || s.stopped.halted == noVideo {
 		return
 	}
 	for p := n.cursor.Next(); p != nil; p = n.cursor.Next() {

@@ -95,7 +95,7 @@ func (s *Sender) sendVoid(now time.Time, p *cdn.Packet, seq uint64) {
 		s.repairs.owed.remove(p.Seq)
 	}
 	if s.wire.stamped {
-		s.wire.stamp = s.nextStamp(now)
+		s.wire.stamp = s.nextStamp(now, 0, s.flag())
 	}
 	s.fill(emptied(p), s.feed.source, seq, uint32(s.timeline.At(p.Timestamp)), true)
 	if n, err := s.write(nil); err == nil {

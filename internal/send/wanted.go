@@ -23,7 +23,8 @@ func (s *Set) claim(l *cdn.Layer) (release func()) {
 
 // Want has a node get only the layers named of tracks that have several; nil: all. If
 // those of a track have no media, the lowest that has is sent in their place: the node
-// sees that the stream is live, and has what its viewers can be sent.
+// sees that the stream is live, and has what its viewers can be sent. In place of those
+// that are held back ([Set.Bound], [cdn.Layer.HeldBack]) it is the highest that is not.
 func (s *Set) Want(names []string) {
 	s.change()
 	defer s.mu.Unlock()
@@ -35,7 +36,7 @@ func (s *Set) Want(names []string) {
 func (s *Set) applyWanted(now time.Time) {
 	s.rechecked = now
 	for _, snd := range s.senders {
-		if len(snd.line.Track.Layers()) > 1 {
+		if snd.video {
 			snd.want(now, s.wants(now, snd))
 		}
 	}
@@ -43,16 +44,44 @@ func (s *Set) applyWanted(now time.Time) {
 
 // wants reports whether the node wants what a sender sends.
 func (s *Set) wants(now time.Time, snd *Sender) bool {
-	t := snd.line.Track
-	if s.wanted == nil || slices.Contains(s.wanted, snd.feed.layer.Name()) {
+	t, bounded, others := snd.line.Track, false, false
+	if snd.stopped.held {
+		return false
+	}
+	if s.asks(snd.feed.layer) {
 		return true
 	}
 	for _, l := range t.Layers() {
-		if slices.Contains(s.wanted, l.Name()) && hasMedia(now, l) {
-			return false
+		switch {
+		case !s.asks(l):
+		case s.holds(l) || l.HeldBack():
+			bounded = true
+		case hasMedia(now, l):
+			others = true
 		}
 	}
+	switch {
+	case bounded:
+		return snd.feed.layer == s.highest(now, t)
+	case others:
+		return false
+	}
 	return snd.feed.layer == lowest(now, t)
+}
+
+// asks reports whether the node has asked for a layer.
+func (s *Set) asks(l *cdn.Layer) bool {
+	return s.wanted == nil || len(l.Track().Layers()) == 1 || slices.Contains(s.wanted, l.Name())
+}
+
+// highest returns the best layer that has media and is not held back; nil: there is none.
+func (s *Set) highest(now time.Time, t *cdn.Track) (high *cdn.Layer) {
+	for _, l := range ranked(t) {
+		if hasMedia(now, l) && !s.holds(l) {
+			high = l
+		}
+	}
+	return high
 }
 
 // lowest returns the layer with the lowest bitrate of those that have media.
@@ -84,6 +113,7 @@ func (s *Sender) want(now time.Time, yes bool) {
 // has that already: then it goes on where it stopped. Numbers continue as if nothing had
 // been left out.
 func (s *Sender) goOn(now time.Time) {
+	s.set.padding.kept = nil
 	if s.keyframes.queued {
 		s.keyframes.queued = false
 		s.feed.layer.RequestKeyframe()

@@ -62,7 +62,11 @@ type Track struct {
 	PT         uint8    `json:"pt"`
 	RTX        uint8    `json:"rtx,omitempty"`        // of what is sent again (RFC 4588)
 	Extensions []string `json:"extensions,omitempty"` // URIs; index i has id i+1
-	Layers     []Layer  `json:"layers"`
+	// Number is the id of the header extension with a transport-wide sequence number
+	// (draft-holmer-rmcat-transport-wide-cc-extensions-01), which counts the packets of
+	// all streams of the link, and which some packets have. Who knows it sends feedback.
+	Number uint8   `json:"number,omitempty"`
+	Layers []Layer `json:"layers"`
 }
 
 // Layer is one encoding of a track. Its SSRCs are unique on the link.
@@ -87,6 +91,8 @@ type Layer struct {
 	Opaque bool `json:"opaque,omitempty"`
 	// Keyframes: the sender has recognised some.
 	Keyframes bool `json:"keyframes,omitempty"`
+	// HeldBack: it does not come, whoever wants it, since the path does not carry it.
+	HeldBack bool `json:"held_back,omitempty"`
 }
 
 // Clock says that a timestamp is an instant.

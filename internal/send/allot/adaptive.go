@@ -11,6 +11,8 @@ import (
 const (
 	settles       = 300 * time.Millisecond // and two round trips, and the queue
 	settlesCoarse = 2200 * time.Millisecond
+	// lossShows is how long losses may be seen that were before the last step.
+	lossShows = 1200 * time.Millisecond
 )
 
 // Several viewers may share a path. The one that climbed last, or sends far more than
@@ -97,6 +99,9 @@ func (a *Adaptive) Choose(v View) Choice {
 	return a.climb(v, at)
 }
 
+// Moved says that rungs have changed places: what is sent is at r now.
+func (a *Adaptive) Moved(r Rung) { a.rung = r }
+
 func (a *Adaptive) start(v View) Choice {
 	a.chosen, a.clean = true, v.Now
 	a.prober.putOff(v.Now, firstProbe)
@@ -140,7 +145,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if a.over.IsZero() {
 		a.over = v.Now
 	}
-	if !a.settled(v) || a.prober.causedBy(v) || a.patient(v) {
+	if !a.settled(v) || a.oldLoss(v, at) || a.prober.causedBy(v) || a.patient(v) {
 		return Choice{Rung: at}
 	}
 	lowest := v.Ladder.Lowest()
@@ -170,6 +175,12 @@ func (a *Adaptive) settled(v View) bool {
 		long = settlesCoarse + s.RoundTrip
 	}
 	return v.Now.Sub(a.changed) >= long
+}
+
+// oldLoss reports whether the losses may be those from before the last step: by the estimate
+// there is room for what is sent since.
+func (a *Adaptive) oldLoss(v View, at int) bool {
+	return v.State.LimitedBy == bwe.ByLoss && v.State.Bitrate > v.Ladder[at].Cost && v.Now.Sub(a.changed) < lossShows
 }
 
 // climbing reports whether the last step up may have been wrong.

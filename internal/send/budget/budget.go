@@ -195,6 +195,14 @@ func (b *Budget) Rate(now time.Time) float64 {
 	return rate
 }
 
+// Repairs returns how many bytes a second of repairs were sent lately.
+func (b *Budget) Repairs(now time.Time) float64 {
+	if b.table == nil {
+		return 0
+	}
+	return b.table.spent.rate(now)
+}
+
 // Measured takes a sample of the round trip; 0: there is none.
 func (b *Budget) Measured(rtt time.Duration) {
 	switch {
