@@ -34,7 +34,9 @@ func (rembFactory) NewInterceptor(string) (interceptor.Interceptor, error) {
 	return &remb{done: make(chan struct{})}, nil
 }
 
-// A remb estimates by the same estimator as the sender, that sees nothing but arrivals.
+// A remb estimates by the same estimator as the sender, that sees nothing but arrivals. Its
+// clock is the departure of the newest packet that has arrived: what is still on its way
+// counts neither as sent nor as arrived.
 type remb struct {
 	interceptor.NoOp
 	done    chan struct{}
@@ -45,15 +47,13 @@ type remb struct {
 	began     time.Time      // when the first packet came
 	left      uint32         // when the last packet left, in its own units
 	elapsed   int64          // in these units, since the first left
+	departed  time.Time      // when the newest packet left
 	seq       uint16
 	count     uint8
 	arrivals  []bwetest.Arrival
 	told      float64
 	toldAt    time.Time
 }
-
-// ahead is how far the clock of packets is ahead of that of arrivals.
-const ahead = 50 * time.Millisecond
 
 func (e *remb) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.RTPReader) interceptor.RTPReader {
 	ids := map[string]uint8{}
@@ -91,7 +91,11 @@ func (e *remb) arrived(left uint32, size int) {
 	}
 	e.elapsed += int64(int32((left-e.left)<<8) >> 8)
 	e.left = left
-	e.estimator.Sent(e.seq, e.began.Add(time.Duration(e.elapsed*int64(time.Second)>>18)), size, 0)
+	sent := e.began.Add(time.Duration(e.elapsed * int64(time.Second) >> 18))
+	if sent.After(e.departed) {
+		e.departed = sent
+	}
+	e.estimator.Sent(e.seq, sent, size, 0)
 	e.arrivals = append(e.arrivals, bwetest.Arrival{Number: int(e.seq), At: now.Sub(e.began)})
 	e.seq++
 }
@@ -125,12 +129,12 @@ func (e *remb) update(now time.Time) float64 {
 	for i := range e.arrivals { // numbers may have wrapped on the way
 		e.arrivals[i].Number = e.arrivals[0].Number + int(uint16(e.arrivals[i].Number-e.arrivals[0].Number))
 	}
-	if err := e.estimator.Feedback(now.Add(ahead), bwetest.Feedback(e.count, e.arrivals[0].Number, e.arrivals)); err != nil {
+	if err := e.estimator.Feedback(e.departed, bwetest.Feedback(e.count, e.arrivals[0].Number, e.arrivals)); err != nil {
 		panic(err)
 	}
 	e.count++
 	e.arrivals = e.arrivals[:0]
-	rate := e.estimator.State(now.Add(ahead)).Bitrate
+	rate := e.estimator.State(e.departed).Bitrate
 	if rate > 0.97*e.told && now.Sub(e.toldAt) < 200*time.Millisecond {
 		return 0
 	}

@@ -87,8 +87,20 @@ func (e *Estimator) Estimate(now time.Time, bitrate float64) {
 	}
 	at := e.at(now)
 	e.heard.remoteEstimate(at)
-	e.coarse.remote(at, bitrate, e.sent.until(at, longWindow))
+	sent := e.sent.until(at, longWindow)
+	fell := e.coarse.falls(at, bitrate)
+	if e.probe.counts(at) && e.coarse.fellAt < e.probe.from {
+		sent = min(sent, bitrate)
+	}
+	e.coarse.remote(at, bitrate, sent, fell)
 	e.coarsely(at)
+}
+
+// counts reports whether the rate of what is sent has a probe in it. Viewers raise their
+// estimates by a few percent a second, so an estimate that is lower than that rate says
+// nothing against the probe. One that has fallen since the probe began does.
+func (p *probe) counts(at time.Duration) bool {
+	return p.plan.Rate > 0 && at >= p.from && at <= p.to+longWindow*rateSlot
 }
 
 // Nack tells that the viewer has asked for packets again. That is no more than a reason
@@ -209,12 +221,17 @@ func (c *coarse) chance() float64 {
 	return lossByChance / math.Sqrt(float64(max(c.judged, leastPackets)))
 }
 
-// remote takes a REMB. sent is the rate at which is sent.
-func (c *coarse) remote(at time.Duration, bitrate, sent float64) {
+// falls reports whether a REMB is lower than the one before it, and notes when.
+func (c *coarse) falls(at time.Duration, bitrate float64) bool {
 	fell := bitrate < fallen*c.estimate
 	if fell {
 		c.fellAt = at
 	}
+	return fell
+}
+
+// remote takes a REMB. sent is the rate at which is sent.
+func (c *coarse) remote(at time.Duration, bitrate, sent float64, fell bool) {
 	c.estimate, c.estimateAt = bitrate, at
 	switch {
 	case bitrate >= below*sent:

@@ -11,6 +11,7 @@ const (
 	headroomExtra = 10e3
 	answerTime    = 100 * time.Millisecond // and a round trip: until a decrease can show
 	leastAnswer   = 200 * time.Millisecond
+	burstShare    = 0.8                   // of what the path carries; whoever sends less in a second makes no queue that stays
 	tellSlack     = 30 * time.Millisecond // a viewer may wait this long until it tells
 )
 
@@ -93,8 +94,11 @@ func (e *Estimator) control(at time.Duration) {
 	f := e.fine
 	over, under := f.delay.judge(at)
 	lossy := f.loss.judge(at, over || f.delay.standing() > growsAbove)
-	e.overused, e.underuse = over || lossy, under && !lossy
+	passes := over && !lossy && e.passes(at)
+	e.overused, e.underuse = over && !passes || lossy, under && !lossy
 	switch {
+	case passes:
+		e.fill()
 	case over:
 		e.lower(at, decrease, ByDelay)
 	case lossy:
@@ -104,6 +108,26 @@ func (e *Estimator) control(at time.Duration) {
 	}
 	if over || lossy || under {
 		e.updated = at
+	}
+}
+
+// passes reports whether a queue goes away by itself: it is that of a burst, such as a
+// keyframe. What was sent in a second is clearly less than what arrives while the queue
+// stands, which is what the path carries.
+func (e *Estimator) passes(at time.Duration) bool {
+	f := e.fine
+	if f.arrived.slots() < shortWindow || e.probe.running() {
+		return false
+	}
+	return e.sent.until(at, rateSlots) < burstShare*e.plausible(f.arrived.complete(shortWindow))
+}
+
+// fill notes what arrives while the queue of a burst stands: the path carries no more.
+func (e *Estimator) fill() {
+	carried := e.plausible(e.fine.arrived.complete(shortWindow))
+	e.ceiling = carried
+	if carried < e.bitrate {
+		e.setBitrate(carried, ByDelay)
 	}
 }
 

@@ -78,10 +78,13 @@ func (t *transport) take() (messages [][]byte) {
 }
 
 // remote is the estimate that a viewer makes by itself, from when packets say that
-// they were sent. It is the same estimator, that sees nothing but arrivals.
+// they were sent. It is the same estimator, that sees nothing but arrivals. Its clock is the
+// departure of the newest packet that has arrived: what is still on its way counts neither
+// as sent nor as arrived.
 type remote struct {
 	*receiver
 	estimator *bwe.Estimator
+	departed  time.Duration // when the newest packet did
 	seq       uint16
 	count     uint8
 	arrivals  []bwetest.Arrival
@@ -99,6 +102,7 @@ func (m *remote) init(r *receiver) {
 }
 
 func (m *remote) add(p packet, at time.Duration) {
+	m.departed = max(m.departed, p.sent)
 	m.estimator.Sent(m.seq, epoch.Add(p.sent), p.size, 0)
 	m.arrivals = append(m.arrivals, bwetest.Arrival{Number: int(m.seq), At: at})
 	m.seq++
@@ -112,12 +116,13 @@ func (m *remote) update() {
 	for i := range m.arrivals { // the numbers may have wrapped on the way
 		m.arrivals[i].Number = m.arrivals[0].Number + int(uint16(m.arrivals[i].Number-m.arrivals[0].Number))
 	}
-	if err := m.estimator.Feedback(m.clock(), bwetest.Feedback(m.count, m.arrivals[0].Number, m.arrivals)); err != nil {
+	at := epoch.Add(m.departed)
+	if err := m.estimator.Feedback(at, bwetest.Feedback(m.count, m.arrivals[0].Number, m.arrivals)); err != nil {
 		panic(err)
 	}
 	m.count++
 	m.arrivals = m.arrivals[:0]
-	rate := m.estimator.State(m.clock()).Bitrate
+	rate := m.estimator.State(at).Bitrate
 	if rate > 0.97*m.told && m.now-m.toldAt < rembEvery {
 		return
 	}

@@ -1,0 +1,84 @@
+package bwe
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A viewer's own estimate grows by a few percent a second, and so is far below the rate of
+// a probe. That is no congestion, and the probe succeeds. An estimate that falls meanwhile
+// speaks against it.
+func TestProbeAboveAReceiversEstimate(t *testing.T) {
+	for name, c := range map[string]struct {
+		factor float64 // of the estimate, each 200 ms
+		room   bool
+	}{"grows": {1.016, true}, "falls": {0.9, false}} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{ReceiverEstimate: true}, epoch)
+			now, estimate, over := epoch, 0.9e6, false
+			highest := uint32(0)
+			run := func(d time.Duration, packets int) { // in 10 ms
+				for end := now.Add(d); now.Before(end); {
+					now = now.Add(10 * ms)
+					for range packets {
+						highest++
+						e.SentPlain(now, 1, 750) // 0.6 Mbit/s for each of packets
+					}
+					if at := now.Sub(epoch); at%(200*ms) == 0 {
+						e.Estimate(now, estimate)
+					} else if at%time.Second == 10*ms {
+						e.Report(now, Report{SSRC: 1, Highest: highest, RoundTrip: 100 * ms})
+					}
+					over = over || e.State(now).Verdict == Overuse
+				}
+			}
+			run(5*time.Second, 1)
+			require.False(t, over)
+			e.StartProbe(now, Probe{ID: 1, Rate: 2.4e6, Duration: 600 * ms})
+			for range 3 {
+				estimate *= c.factor
+				run(200*ms, 4)
+			}
+			run(3*time.Second, 1)
+			p := e.State(now).Probe
+			require.True(t, p.Done)
+			if c.room {
+				require.False(t, over, "the estimate is what it was")
+				require.InDelta(t, 2.4e6, p.Rate, 1)
+			} else {
+				require.Zero(t, p.Rate)
+			}
+		})
+	}
+}
+
+// An estimate that has fallen while a probe is under way stays a sign of congestion for as
+// long as it is low, though it falls no further.
+func TestEstimateThatFellDuringAProbe(t *testing.T) {
+	for name, fall := range map[string]float64{"fell": 0.5, "did not": 1} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{ReceiverEstimate: true}, epoch)
+			now, estimate := epoch, 0.9e6
+			run := func(d time.Duration, packets int) { // in 10 ms
+				for end := now.Add(d); now.Before(end); {
+					now = now.Add(10 * ms)
+					for range packets {
+						e.SentPlain(now, 1, 750)
+					}
+					if now.Sub(epoch)%(200*ms) == 0 {
+						e.Estimate(now, estimate)
+					}
+				}
+			}
+			run(5*time.Second, 1)
+			e.StartProbe(now, Probe{ID: 1, Rate: 1.2e6, Duration: 600 * ms})
+			estimate *= fall
+			run(400*ms, 2)
+			require.Equal(t, fall < 1, e.State(now).Trouble)
+			run(200*ms, 2)
+			require.Equal(t, fall < 1, e.State(now).Trouble)
+		})
+	}
+}
