@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/signal"
 )
@@ -41,6 +42,20 @@ type Adapt struct {
 	// any. If those of all layers are higher, the lowest layer is sent. A layer whose height
 	// is not known counts as low enough.
 	MaxHeight int
+	// StartBitrate is what a viewer's path is taken to carry until the viewer has reported,
+	// in bits a second, or twice the bitrate of what it is sent if that is more. A large
+	// keyframe leaves no faster than that, and later no faster than the estimate. If zero,
+	// 5 Mbit/s. If negative, nothing is held back, now or later.
+	StartBitrate int
+}
+
+// startRate returns the rate at which bursts leave at first, in bits a second; negative:
+// at once.
+func (a Adapt) startRate() float64 {
+	if a.StartBitrate == 0 {
+		return send.DefaultStartRate
+	}
+	return float64(a.StartBitrate)
 }
 
 const unlimited = 1e12 // bits a second

@@ -34,10 +34,10 @@ const (
 	// StartSnapshot shows the newest keyframe at once, as a still image, until one comes
 	// that was requested.
 	StartSnapshot
-	// StartCatchUp begins with the newest keyframe and plays what followed at four times
-	// the speed, until it is live. No delay remains, and a keyframe is requested only if
-	// the newest is old; if one comes meanwhile, the viewer goes on from that. Where more
-	// followed than may be sent, it is StartSnapshot.
+	// StartCatchUp begins with the newest keyframe and plays what followed at up to four
+	// times the speed, as [Adapt].StartBitrate allows, until it is live. No delay remains,
+	// and a keyframe is requested only if the newest is old; if one comes meanwhile, the
+	// viewer goes on from that. Where more followed than may be sent, it is StartSnapshot.
 	StartCatchUp
 )
 

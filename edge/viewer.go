@@ -141,7 +141,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 	e := v.edge
 	c := send.Config{
 		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
-		OnStep: v.beginning.step, OnLayer: v.changes.tell,
+		OnStep: v.beginning.step, OnLayer: v.changes.tell, StartRate: Adapt{}.startRate(),
 	}
 	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
 		var a Adapt
@@ -149,7 +149,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 			a = f(v.id)
 		}
 		a = a.asked(o.Adapt)
-		c.Policy, c.MaxHeight = a.policy(), a.MaxHeight
+		c.Policy, c.MaxHeight, c.StartRate = a.policy(), a.MaxHeight, a.startRate()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = f(v.id).internal()

@@ -108,7 +108,17 @@ func TestSlowViewerHurtsNobodyElse(t *testing.T) {
 
 		r := fast.Report().Video()
 		require.Zero(t, r.Missing+r.Partial+r.Absent+r.FaultCount)
+		var keyframe time.Time
 		for _, f := range r.Frames[30:] { // the first ones were cached
+			if f.Key {
+				keyframe = f.Sent
+			}
+			// A keyframe of 35 packets leaves at 4 Mbit/s or more, once its first ten are out, and
+			// what follows makes up for that.
+			if f.Sent.Sub(keyframe) < ms(250) {
+				require.LessOrEqual(t, f.Latency(), ms(40)+ms(65), "frame %d", f.Number)
+				continue
+			}
 			require.Equal(t, ms(40), f.Latency(), "nothing that was sent to another delayed frame %d", f.Number)
 		}
 		var told []cdn.ViewerSlow

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,7 +55,14 @@ var offerOfOneVideo = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=finger
 
 const toffset = "urn:ietf:params:rtp-hdrext:toffset"
 
+// newPipeline is a pipeline whose frames come faster than live: the path has to carry more.
 func newPipeline(tb testing.TB, viewers int) *pipeline {
+	return newPipelineAt(tb, viewers, 1e12)
+}
+
+// newPipelineAt is a pipeline whose bursts leave at a rate, in bits a second; negative: at
+// once.
+func newPipelineAt(tb testing.TB, viewers int, rate float64) *pipeline {
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, node.Close()) })
@@ -73,8 +81,7 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 	require.NoError(tb, err)
 	p.publish(1) // a keyframe
 	p.payload[1] = 1
-	// Frames come faster than live, so that the path has to carry more.
-	c := send.Config{StartRate: 1e12}
+	c := send.Config{StartRate: rate}
 	for range viewers {
 		s, err := Answer(Config{Config: c, Stream: stream, Transport: node.Internal(), Log: node.Internal().PionLog}, offerOfOneVideo)
 		require.NoError(tb, err)
@@ -141,12 +148,16 @@ func BenchmarkConsume(b *testing.B) {
 // newSteadyPipeline is a pipeline whose viewers have begun a while ago.
 func newSteadyPipeline(b *testing.B, viewers int) *pipeline {
 	p := newPipeline(b, viewers)
+	p.settle()
+	return p
+}
+
+func (p *pipeline) settle() {
 	for range 30 {
 		time.Sleep(50 * time.Millisecond)
 		p.publish(3) // 64 packets are not as all the others
 		p.serve()
 	}
-	return p
 }
 
 func consume(b *testing.B, viewers, perFrame, size int) {
@@ -174,19 +185,60 @@ func consumeCold(b *testing.B, perFrame, size int) {
 	p := newSteadyPipeline(b, 100)
 	p.payload = p.payload[:size]
 	p.sink.datagrams = 0
-	other := make([]byte, 32<<20)
+	var caches caches
 	var spent time.Duration
 	for b.Loop() {
-		for i := 0; i < len(other); i += 64 {
-			other[i]++
-		}
-		p.publish(perFrame)
-		begun := time.Now()
-		p.serve()
-		spent += time.Since(begun)
+		spent += p.serveCold(&caches, perFrame)
 	}
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(p.sink.datagrams), "ns/packet")
 	b.ReportMetric(0, "ns/op")
+}
+
+// caches are the processor's.
+type caches struct{ other []byte }
+
+// empty leaves nothing in them of what was used before.
+func (c *caches) empty() {
+	if c.other == nil {
+		c.other = make([]byte, 32<<20)
+	}
+	for i := 0; i < len(c.other); i += 64 {
+		c.other[i]++
+	}
+}
+
+// serveCold publishes a frame, and returns how long it takes to serve it.
+func (p *pipeline) serveCold(c *caches, packets int) time.Duration {
+	c.empty()
+	p.publish(packets)
+	begun := time.Now()
+	p.serve()
+	return time.Since(begun)
+}
+
+// BenchmarkPacing is what a packet costs more because it might have had to wait, where none
+// has to: paced and unpaced viewers are served by turns, and the median of the pairs' ratios
+// counts.
+func BenchmarkPacing(b *testing.B) {
+	for name, frame := range map[string]struct{ packets, size int }{"video": {9, 1150}, "audio": {1, 100}} {
+		b.Run(name, func(b *testing.B) {
+			paced, unpaced := newPipelineAt(b, 100, 1e12), newPipelineAt(b, 100, -1)
+			for _, p := range []*pipeline{paced, unpaced} {
+				p.settle()
+				p.payload = p.payload[:frame.size]
+			}
+			var caches caches
+			var ratios []float64
+			for b.Loop() {
+				with := paced.serveCold(&caches, frame.packets)
+				without := unpaced.serveCold(&caches, frame.packets)
+				ratios = append(ratios, float64(with)/float64(without))
+			}
+			slices.Sort(ratios)
+			b.ReportMetric(ratios[len(ratios)/2], "paced/unpaced")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }
 
 // BenchmarkSeal is the sealing by itself.

@@ -18,8 +18,16 @@ import (
 	"github.com/deltacdn/delta/signal/whip"
 )
 
+// The kinds of an origin and an edge on one node.
+const (
+	asIs         = "delta"
+	unpaced      = "delta-unpaced"       // bursts leave for viewers at once
+	viewersPC    = "delta-pc"            // viewers by PeerConnections
+	publishersPC = "delta-publishers-pc" // publishers by PeerConnections
+)
+
 // newDelta is an origin and an edge on one node.
-func newDelta(udp string, viewersPC, publishersPC bool) (http.Handler, func() error, error) {
+func newDelta(udp, kind string) (http.Handler, func() error, error) {
 	log := slog.New(slog.DiscardHandler)
 	node, err := cdn.Listen(cdn.Config{ID: "bench", Addr: udp, Logger: log, Limits: cdn.Limits{Sessions: 100_000, Streams: 100_000}})
 	if err != nil {
@@ -28,11 +36,15 @@ func newDelta(udp string, viewersPC, publishersPC bool) (http.Handler, func() er
 	fail := func(err error) (http.Handler, func() error, error) {
 		return nil, nil, fmt.Errorf("%w (closing: %w)", err, node.Close())
 	}
-	o, err := origin.New(node, origin.Config{PeerConnections: publishersPC})
+	o, err := origin.New(node, origin.Config{PeerConnections: kind == publishersPC})
 	if err != nil {
 		return fail(err)
 	}
-	e, err := edge.New(node, edge.Config{Source: o, PeerConnections: viewersPC})
+	view := edge.Config{Source: o, PeerConnections: kind == viewersPC}
+	if kind == unpaced {
+		view.Adapt = func(cdn.StreamID) edge.Adapt { return edge.Adapt{StartBitrate: -1} }
+	}
+	e, err := edge.New(node, view)
 	if err != nil {
 		return fail(err)
 	}
