@@ -136,6 +136,7 @@ func (l *Layer) addInput(li *LayerInput) {
 		l.wanted = false
 	}
 	l.advertiseLocked()
+	l.judgeHeldBackLocked()
 }
 
 // replaceInput has next take the place of li, which cannot write any more then.
@@ -171,7 +172,7 @@ func (l *Layer) removeInput(li *LayerInput) {
 	}
 	if l.active == li {
 		l.active = nil
-		defer l.judgeHeldBackLocked()
 	}
 	l.advertiseLocked()
+	l.judgeHeldBackLocked()
 }

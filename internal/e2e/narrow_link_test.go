@@ -36,9 +36,14 @@ func (w *hop) carries(rate int) {
 	w.network.Between(w.from.host, w.to.host, cdntest.Path{Delay: ms(20), Rate: rate, Queue: ms(300)})
 }
 
-// stream publishes sound and layers of video with such bitrates, and returns a viewer behind
-// the hop that has watched for a while.
+// stream is layered and watch.
 func (w *hop) stream(name cdn.StreamID, bitrates ...int) *cdntest.Viewer {
+	w.layered(name, bitrates...)
+	return w.watch(name)
+}
+
+// layered publishes sound and layers of video with such bitrates.
+func (w *hop) layered(name cdn.StreamID, bitrates ...int) *cdntest.Publisher {
 	var layers []cdntest.VideoLayer
 	for i, b := range bitrates {
 		l := cdntest.VideoLayer{Bitrate: b, Width: 320 << i, Height: 180 << i}
@@ -50,6 +55,11 @@ func (w *hop) stream(name cdn.StreamID, bitrates ...int) *cdntest.Viewer {
 	p := w.publish(w.from, name, cdntest.Path{}, cdntest.PublisherConfig{Audio: &cdntest.Audio{}, Video: &cdntest.Video{Layers: layers}})
 	require.NoError(w.t, p.WaitConnected(w.within(5*time.Second)))
 	time.Sleep(3 * time.Second)
+	return p
+}
+
+// watch returns a viewer behind the hop that has watched for a while.
+func (w *hop) watch(name cdn.StreamID) *cdntest.Viewer {
 	v := w.view(w.to, name, string(name)+"-viewer", cdntest.Path{Delay: ms(10)}, cdntest.ViewerConfig{})
 	require.NoError(w.t, v.WaitFrames(w.within(5*time.Second), 30))
 	time.Sleep(3 * time.Second)
@@ -206,5 +216,69 @@ func TestANarrowLinkGetsAnotherStream(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Equal(t, 0, shown(b))
 		require.GreaterOrEqual(t, shown(a), 0)
+	})
+}
+
+// A publisher that mutes its camera on a narrow link comes back with what fits, and nothing
+// that was found out is forgotten meanwhile.
+func TestANarrowLinkOfAStreamThatPauses(t *testing.T) {
+	onHop(t, func(w *hop) {
+		p := w.layered("live", 150_000, 500_000, 2_500_000)
+		v := w.watch("live")
+		w.carries(1_200_000)
+		time.Sleep(20 * time.Second)
+		require.Equal(t, 1, shown(v))
+		w.told()
+		for range 2 {
+			for _, rid := range []string{"a", "b", "c"} {
+				p.PauseLayer(rid)
+			}
+			time.Sleep(6 * time.Second)
+			for _, rid := range []string{"a", "b", "c"} {
+				p.ResumeLayer(rid)
+			}
+			time.Sleep(6 * time.Second)
+			require.GreaterOrEqual(t, shown(v), 0)
+			require.Less(t, shown(v), 2)
+			require.Equal(t, []cdn.StreamID{"live"}, w.link().HeldBack)
+		}
+		for _, e := range w.adapted() {
+			require.Positive(t, e.HeldBack, "it was never found to carry all")
+		}
+	})
+}
+
+// When the streams of a narrow link are gone, nothing is left of them.
+func TestNothingIsLeftOfANarrowLink(t *testing.T) {
+	onHop(t, func(w *hop) {
+		w.layered("live", 150_000, 2_500_000)
+		v := w.watch("live")
+		w.carries(1_000_000)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, []cdn.StreamID{"live"}, w.link().HeldBack)
+		require.NoError(t, v.Close())
+		time.Sleep(60 * time.Second)
+		require.Empty(t, w.link().Served)
+		require.Empty(t, w.link().HeldBack)
+		require.Zero(t, w.link().Estimate)
+	})
+}
+
+// The highest layer may be declared first. What is held back comes again all the same, and
+// nothing that is sent to find room for it is taken for media.
+func TestANarrowLinkWithTheHighestLayerFirst(t *testing.T) {
+	onHop(t, func(w *hop) {
+		w.layered("live", 2_500_000, 500_000, 150_000)
+		v := w.watch("live")
+		require.Equal(t, 0, shown(v))
+		for range 2 {
+			w.carries(400_000)
+			time.Sleep(15 * time.Second)
+			require.Equal(t, 2, shown(v))
+			w.carries(0)
+			time.Sleep(20 * time.Second)
+			require.Equal(t, 0, shown(v))
+		}
+		require.Zero(t, v.Report().Video().FaultCount, v.Report().Video().Faults)
 	})
 }

@@ -25,7 +25,10 @@ type adaptation struct {
 	policy *allot.Adaptive // nil while it dozes
 	shares []share
 	parts  []part
-	kept   int // how many of shares are sent, the first ones
+	kept   int       // how many of shares are sent, the first ones
+	spent  float64   // what those cost when there were some, in bits a second
+	narrow bool      // some are held back, or were when they came last
+	quiet  time.Time // when something was sent last
 	ladder allot.Ladder
 	due    time.Time
 	woken  time.Time // since when feedback is awaited; zero: it is not
@@ -43,6 +46,7 @@ type adaptState struct {
 type share struct {
 	part
 	layer int     // how many of the track's layers are sent with it
+	rank  int     // those of the lowest are sent the longest
 	cost  float64 // what it adds, in bits a second
 }
 
@@ -58,6 +62,9 @@ const (
 	wakesWithin = 700 * time.Millisecond
 	// mostRungs bounds the ladder: with many streams a step takes several layers.
 	mostRungs = 32
+	// restsAfter is how long nothing has to be sent until what is known of the path counts no
+	// more.
+	restsAfter = 10 * time.Second
 )
 
 func (a *adaptation) init(now time.Time) { a.trunk = send.NewTrunk(now) }
@@ -81,13 +88,34 @@ func (l *Link) adapt(now time.Time) (next time.Time) {
 			s.set.Stir()
 		}
 		a.woken, a.policy = now, allot.NewAdaptive(allot.Config{First: unlimited})
-	case !a.woken.IsZero() && now.Sub(a.woken) <= wakesWithin && (state.Source != bwe.TransportFeedback || state.Bitrate >= unlimited): // it will tell
-	case a.sent == before && a.kept > 0: // the streams pause
+	case !a.woken.IsZero() && now.Sub(a.woken) <= wakesWithin && (state.Source != bwe.TransportFeedback || state.Bitrate >= unlimited): // wait for the first estimate
+	case a.sent == before && (a.kept > 0 || len(a.shares) == 0): // nothing was sent: all stays as it is
+		if now.Sub(a.quiet) > restsAfter {
+			l.rest(now)
+		}
+		return a.due
 	default:
 		a.woken = time.Time{}
 		l.choose(now, &state)
 	}
+	a.quiet = now
 	return a.due
+}
+
+// rest ends watching the path, and holds nothing back.
+func (l *Link) rest(now time.Time) {
+	a := &l.adaptation
+	for _, s := range l.streams() {
+		for _, t := range s.stream.Tracks() {
+			if s.set.Bound(now, t, len(t.Layers())) {
+				s.tell(now)
+			}
+		}
+	}
+	a.trunk.Doze()
+	a.policy, a.shares, a.parts = nil, nil, nil
+	a.kept, a.spent, a.narrow = 0, 0, false
+	a.state.Store(nil)
 }
 
 const unlimited = 1e12 // bits a second
@@ -97,44 +125,60 @@ func (l *Link) choose(now time.Time, state *bwe.State) {
 	a := &l.adaptation
 	rung := l.arrange(now)
 	choice := a.policy.Choose(allot.View{Now: now, State: *state, Ladder: a.ladder, Rung: rung})
-	to := a.ladder[choice.Rung]
-	kept := l.upTo(to)
-	fewer := kept < a.kept
-	a.kept = kept
-	l.holdBack(now, state, fewer, choice.Reason)
 	switch {
-	case choice.Doze && kept == len(a.shares):
-		a.trunk.Doze()
-		a.policy = nil
-		a.state.Store(nil)
-	case choice.Probe.Rate > 0:
-		l.probe(now, choice.Probe)
+	case choice.Rung != rung:
+		l.keep(now, state, choice.Rung, choice.Reason)
+	case choice.Doze && !a.narrow:
+		l.rest(now)
+	case choice.Probe.Rate > 0 && !l.probe(now, choice.Probe): // nobody can: it is tried
+		l.keep(now, state, rung+1, allot.Room)
+		a.policy.Moved(a.ladder[rung+1])
+	default:
+		l.holdBack(now, state, false, allot.Limited) // there may be other shares than before
 	}
+}
+
+// keep has sent what a rung has.
+func (l *Link) keep(now time.Time, state *bwe.State, rung int, why allot.Reason) {
+	a := &l.adaptation
+	before := a.kept
+	if a.kept = l.upTo(a.ladder[rung]); a.kept == 0 {
+		a.spent = 0
+	}
+	l.holdBack(now, state, a.kept < before, why)
 }
 
 // arrange makes the ladder of what there is now, and returns what is sent on it.
 func (l *Link) arrange(now time.Time) (rung int) {
 	a := &l.adaptation
-	before, all := a.shares, a.kept == len(a.shares)
-	cost := 0.0 // of what was sent
-	for _, s := range before[:a.kept] {
-		cost += s.cost
-	}
+	before := a.shares
 	rest := l.share(now)
 	moved := !slices.EqualFunc(before, a.shares, same)
-	if moved {
-		a.kept = fitting(a.shares, cost)
-	}
-	if all {
+	switch {
+	case !a.narrow:
 		a.kept = len(a.shares)
+	case moved && (a.kept == 0 || len(a.shares) < a.kept || !slices.EqualFunc(before[:a.kept], a.shares[:a.kept], same)):
+		a.kept = fitting(a.shares, a.spent*(1+slack))
+	}
+	if a.kept > 0 {
+		a.spent = 0
+		for _, s := range a.shares[:a.kept] {
+			a.spent += s.cost
+		}
 	}
 	a.ladder = ladder(a.ladder, a.shares, rest)
-	rung = (a.kept + group(a.shares) - 1) / group(a.shares)
+	if rung = a.kept / group(a.shares); a.kept == len(a.shares) {
+		rung = len(a.ladder) - 1
+	}
 	if moved {
 		a.policy.Moved(a.ladder[rung])
 	}
 	return rung
 }
+
+// slack is by which part what is sent may cost more than before after there are other shares:
+// costs change all the time.
+const slack = 0.02
 
 // same reports whether two shares are of the same layer, whatever they cost.
 func same(a, b share) bool { return a.part == b.part && a.layer == b.layer }
@@ -178,24 +222,43 @@ func (l *Link) upTo(r allot.Rung) int {
 func (l *Link) share(now time.Time) (rest float64) {
 	a := &l.adaptation
 	a.shares, a.parts = nil, nil
-	for _, s := range l.streams() {
+	streams := l.streams()
+	sounds := slices.ContainsFunc(streams, func(s *outbound) bool {
+		_, sound := s.set.Shares(now)
+		return sound > 0
+	})
+	waits := false // something that is held back does not come at present
+	for _, s := range streams {
 		video, sound := s.set.Shares(now)
 		rest += sound
 		for _, v := range video {
+			if slices.Max(v.Costs) == 0 { // what was held back of it stays so
+				waits = waits || v.Held
+				continue
+			}
 			a.parts = append(a.parts, part{s, v.Track})
 			below := 0.0
 			for i, cost := range v.Costs {
+				more := share{part: part{s, v.Track}, layer: i + 1, rank: i + 1, cost: cost - below}
+				last := below == 0 && sound == 0 // without it nothing is left that shows that the stream lives
 				switch {
-				case i == 0 && sound == 0: // nothing would be left that shows that the stream lives
+				case cost <= below:
+				case last && !sounds:
 					rest += cost
-				case i == 0 || cost > below:
-					a.shares = append(a.shares, share{part{s, v.Track}, i + 1, cost - below})
+				case last: // the sound of others needs its place at worst
+					more.rank = 0
+					fallthrough
+				default:
+					a.shares = append(a.shares, more)
 				}
 				below = max(below, cost)
 			}
 		}
 	}
-	slices.SortStableFunc(a.shares, func(a, b share) int { return cmp.Compare(a.layer, b.layer) })
+	slices.SortStableFunc(a.shares, func(a, b share) int { return cmp.Compare(a.rank, b.rank) })
+	if len(a.shares) > 0 {
+		a.narrow = a.narrow && (waits || a.kept < len(a.shares))
+	}
 	return rest
 }
 
@@ -242,22 +305,22 @@ func (l *Link) holdBack(now time.Time, state *bwe.State, fewer bool, why allot.R
 	slices.Sort(told.held)
 	told.held = slices.Compact(told.held)
 	a.state.Store(told)
-	if why == allot.Stay {
-		why = allot.Limited
-	}
+	a.narrow = a.narrow || a.kept < len(a.shares)
 	if changed {
 		l.links.node.Emit(cdn.LinkAdapted{
-			Node: l.Peer(), URL: l.to.URL, HeldBack: len(a.shares) - a.kept, Lower: fewer, Reason: why.String(), Estimate: state.Bitrate,
+			Node: l.Peer(), URL: l.to.URL, HeldBack: len(a.shares) - a.kept, Lower: fewer, Reason: why.String(), Estimate: told.estimate,
 		})
 	}
 }
 
-// probe begins a probe, with the packets of a stream that has some.
-func (l *Link) probe(now time.Time, plan bwe.Probe) {
-	for _, s := range l.adaptation.shares {
-		if s.by.set.CanPad() {
-			l.adaptation.trunk.StartProbe(now, plan, s.by.set)
-			return
+// probe begins a probe, with the packets of a stream that has some. It reports whether there
+// is one.
+func (l *Link) probe(now time.Time, plan bwe.Probe) bool {
+	for _, s := range l.streams() {
+		if s.set.CanPad() {
+			l.adaptation.trunk.StartProbe(now, plan, s.set)
+			return true
 		}
 	}
+	return false
 }

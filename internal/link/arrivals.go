@@ -21,7 +21,7 @@ type arrivals struct {
 	recorder *transportcc.Recorder // nil: none was numbered yet
 	told     time.Time             // when the other node was told last
 	full     bool                  // so many have come since that it is to be told now
-	buffer   []byte
+	buffer   []byte                // of what is sent; run's own
 }
 
 // arrived notes that a packet came whose header extension has a transport-wide sequence
@@ -50,11 +50,12 @@ func (m *media) arrived(now time.Time, ssrc uint32, number []byte) {
 func (m *media) tellArrivals(now time.Time) (next time.Time) {
 	a := &m.arrivals
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.recorder == nil || !a.recorder.Pending() {
+		a.mu.Unlock()
 		return next
 	}
 	if due := a.told.Add(arrivalsEvery); now.Before(due) && !a.full {
+		a.mu.Unlock()
 		return due
 	}
 	a.told, a.full = now, false
@@ -62,6 +63,7 @@ func (m *media) tellArrivals(now time.Time) (next time.Time) {
 		a.buffer, _ = rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: m.ssrc}}) // it can be marshaled
 	}
 	a.buffer = a.recorder.Append(a.buffer[:emptyReport])
+	a.mu.Unlock()
 	m.link.conn.SendRTCP(a.buffer)
 	return next
 }

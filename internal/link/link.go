@@ -189,7 +189,7 @@ func (l *Link) tend(now time.Time) ([]control.Event, time.Duration) {
 	if next.IsZero() || reports.Before(next) {
 		next = reports
 	}
-	if carrying {
+	if carrying || l.adaptation.policy != nil {
 		if due := l.adapt(now); due.Before(next) {
 			next = due
 		}

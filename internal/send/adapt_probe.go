@@ -71,8 +71,8 @@ func (s *Set) padder() *Sender {
 
 // pads reports whether the sender's packets may be repeated.
 func (s *Sender) pads() bool {
-	if s.video && s.set.config.Node {
-		return s.mode != idle || s.set.padding.kept != nil
+	if kept := s.set.padding.kept; s.video && s.set.config.Node {
+		return s.mode != idle || kept != nil && kept.source.layer == s.feed.layer
 	}
 	return s.adapts()
 }

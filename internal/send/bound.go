@@ -16,6 +16,8 @@ type Share struct {
 	// Costs are what the track takes if its layers up to each one may be sent, the lowest
 	// first, in bits a second with headers. A layer beyond what the node wants adds nothing.
 	Costs []float64
+	// Held: some of its layers are held back.
+	Held bool
 }
 
 // Shares returns what the tracks of video take, as the node wants them and has wanted them
@@ -33,7 +35,7 @@ func (s *Set) Shares(now time.Time) (all []Share, rest float64) {
 		case slices.Contains(seen, t):
 		case snd.video:
 			seen = append(seen, t)
-			all = append(all, Share{Track: t, Costs: s.costs(now, t)})
+			all = append(all, Share{Track: t, Costs: s.costs(now, t), Held: slices.ContainsFunc(t.Layers(), s.holds)})
 		default:
 			rest += takes(snd.feed.layer)
 		}
@@ -59,18 +61,24 @@ func (s *Set) costs(now time.Time, t *cdn.Track) []float64 {
 		case s.asks(l):
 			costs[i] = below + cost
 			below, highest = costs[i], cost
-		case s.holds(l): // viewers will come from the one below
-			costs[i] = below - highest + cost
-		default: // in place of those above, which the node asks for
+		case s.holds(l): // viewers will come from the one below, which comes for a while yet
+			costs[i] = below + min(cost, max(cost-highest, 0)+overlap*cost)
+		default: // it is sent only if every higher layer that the node wants is held back
 			costs[i] = below + cost
 		}
 	}
 	return costs
 }
 
-// claims reports whether the node wants a layer, or did when that was held back.
+// overlap is what a layer may need more than it costs, as a part of that, to take the place of
+// the one below.
+const overlap = 0.35
+
+// claims reports whether the node wants a layer, or has wanted it since that is held back.
 func (s *Set) claims(l *cdn.Layer) bool {
-	return s.wanted == nil || len(l.Track().Layers()) == 1 || slices.Contains(s.wanted, l.Name()) || s.holds(l)
+	return s.asks(l) || slices.ContainsFunc(s.senders, func(snd *Sender) bool {
+		return snd.feed.layer == l && snd.stopped.held && snd.stopped.missed
+	})
 }
 
 // takes returns what a layer takes on the path, in bits a second.
@@ -92,6 +100,7 @@ func (s *Set) Bound(now time.Time, t *cdn.Track, layers int) (changed bool) {
 		}
 		changed = changed || snd.stopped.held != held
 		snd.stopped.held = held
+		snd.stopped.missed = held && (snd.stopped.missed || s.asks(snd.feed.layer))
 	}
 	if changed && s.started && !s.closed {
 		s.applyWanted(now)

@@ -21,7 +21,9 @@ func TestWhatIsNotSentIsNotLost(t *testing.T) {
 		"the path loses":               {{lost: 64, left: 64}, {lost: 25, left: 25}},
 		"the node misses all of it":    {{unsent: 25, lost: 64}, {}},
 		"the node misses half":         {{unsent: 10, lost: 51, left: 25}},
-		"it is reported a round later": {{unsent: 25}, {lost: 64}},
+		"it is reported a round later": {{unsent: 25}, {lost: 64, left: 16}}, // the round is taken for longer than it is
+		"both lose":                    {{unsent: 25, lost: 82, left: 24}},
+		"both lose much":               {{unsent: 50, lost: 192, left: 128}},
 		"it comes late":                {{unsent: 25, late: 25, lost: 64, left: 64}},
 		"it excuses once":              {{unsent: 25, lost: 64}, {lost: 64, left: 64}},
 		"it does not excuse for ever":  {{unsent: 25}, {}, {}, {}, {}, {}, {}, {lost: 64, left: 64}},

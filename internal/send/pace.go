@@ -147,6 +147,9 @@ func (s *Set) paceRate(now time.Time) float64 {
 		}
 	}
 	if known := s.rate(now); known > 0 {
+		if t := s.config.Trunk; t != nil {
+			known *= t.share(now, sent)
+		}
 		return max(known, drainFactor*sent)
 	}
 	return max(s.startRate(), startFactor*sent)

@@ -114,15 +114,13 @@ func (r *reports) excuse(sent uint64, m *feedback.Message) (lost uint8) {
 	if r.unsent == 0 || sent == 0 {
 		return m.Lost
 	}
-	// The receiver has expected what was sent and, of what was not, all or nothing: blocks
-	// come late.
-	missing, most := float64(m.Lost)*float64(sent)/256, float64(m.Lost)*float64(sent+uint64(r.unsent))/256
+	missing := float64(m.Lost) * float64(sent+uint64(r.unsent)) / 256
 	excused := min(missing, float64(r.unsent))
-	r.unsent -= uint16(min(math.Ceil(most), float64(r.unsent)))
+	r.unsent -= uint16(math.Ceil(excused))
 	if r.blocks++; r.blocks >= excuseFor {
 		r.unsent = 0
 	}
-	return uint8((missing - excused) * 256 / float64(sent))
+	return uint8(min((missing-excused)*256/float64(sent), 255))
 }
 
 // received takes a report block (RFC 3550 section 6.4.1). It returns how many packets

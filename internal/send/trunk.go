@@ -47,6 +47,10 @@ type trunkProbe struct {
 	by    *Set // repeats packets of its own for it
 }
 
+// mostTrunkPadding is how many packets of padding are sent at once: for the next step of a
+// trunk that carries gigabits.
+const mostTrunkPadding = 1024
+
 // trunkHeaders is about what a packet on a trunk has of headers and SRTP's tag.
 const trunkHeaders = mostHeaders
 
@@ -98,8 +102,8 @@ func (t *Trunk) Sent(n int) {
 // Bytes returns how many bytes were sent.
 func (t *Trunk) Bytes() uint64 { return t.bytes.Load() }
 
-// Feedback takes transport-wide feedback, an RTCP packet. It reports whether what that says
-// does not wait: the path is congested, or a probe is answered.
+// Feedback takes transport-wide feedback, an RTCP packet. It reports whether somebody has to
+// act at once: the path is congested, or a probe is answered.
 func (t *Trunk) Feedback(now time.Time, packet []byte) (urgent bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,8 +152,8 @@ func (t *Trunk) Reported(now time.Time, rtt time.Duration) {
 	t.estimator.Report(now, bwe.Report{SSRC: 1, Lost: lost, Highest: r.all, RoundTrip: rtt})
 }
 
-// Complains reports whether what reports and NACKs say does not wait: something is wrong, and
-// the trunk dozes.
+// Complains reports whether somebody has to act at once, since reports and NACKs say that
+// something is wrong, and the trunk dozes.
 func (t *Trunk) Complains(now time.Time) bool {
 	if t.awake.Load() {
 		return false
@@ -189,7 +193,7 @@ func (t *Trunk) State(now time.Time) bwe.State {
 	return t.estimator.State(now)
 }
 
-// Wake has packets numbered: those of a set after it was stirred.
+// Wake has packets numbered. A set begins with that once [Set.Stir] is called.
 func (t *Trunk) Wake(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,7 +209,7 @@ func (s *Set) Stir() {
 	s.mu.Unlock()
 }
 
-// Doze ends that.
+// Doze stops numbering and frees the estimator's memory.
 func (t *Trunk) Doze() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -216,6 +220,12 @@ func (t *Trunk) Doze() {
 
 // Awake reports whether packets are numbered.
 func (t *Trunk) Awake() bool { return t != nil && t.awake.Load() }
+
+// share returns the part of the path that a set may fill with a burst, which sends so many
+// bits a second on average: other sets have bursts at the same time.
+func (t *Trunk) share(now time.Time, sends float64) float64 {
+	return min(1, sends/max(t.State(now).Sent, 1))
+}
 
 // rate returns what the path carries while the trunk is awake, in bits a second; 0: it is
 // not known.
@@ -302,7 +312,7 @@ func (s *Set) padTrunk(now time.Time) {
 		return
 	}
 	by := s.padder()
-	for i, owed := 0, t.owes(now, s); i < mostPadding && owed && by != nil && by.repeat(now); i++ {
+	for i, owed := 0, t.owes(now, s); i < mostTrunkPadding && owed && by != nil && by.repeat(now); i++ {
 		owed = t.owes(now, s)
 	}
 }

@@ -281,7 +281,12 @@ func TestShares(t *testing.T) {
 		s.Want([]string{"h"})
 		s.Bound(time.Now(), n.Track, 2)
 		s.Want([]string{"m"}) // where the viewers have gone
-		require.Equal(t, []float64{cost[0], cost[1], cost[2]}, shares(), "and come back from")
+		require.InDeltaSlice(t, []float64{cost[0], cost[1], cost[2] + overlap*cost[2]}, shares(), 1, "and come back from")
+		s.Want([]string{"l"})
+		require.InDelta(t, cost[0]+cost[2], shares()[2], 1, "h was wanted, and m was not while it was held")
+		s.Bound(time.Now(), n.Track, 1)
+		s.Bound(time.Now(), n.Track, 3)
+		require.Equal(t, []float64{cost[0], cost[0], cost[0]}, shares(), "what nobody wants is not held back")
 	})
 	var none []Share
 	all, rest := New(Config{Node: true}).Shares(time.Now())

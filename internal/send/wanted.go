@@ -36,6 +36,7 @@ func (s *Set) Want(names []string) {
 func (s *Set) applyWanted(now time.Time) {
 	s.rechecked = now
 	for _, snd := range s.senders {
+		snd.stopped.missed = snd.stopped.held && (snd.stopped.missed || s.asks(snd.feed.layer))
 		if snd.video {
 			snd.want(now, s.wants(now, snd))
 		}

@@ -64,7 +64,8 @@ type Track struct {
 	Extensions []string `json:"extensions,omitempty"` // URIs; index i has id i+1
 	// Number is the id of the header extension with a transport-wide sequence number
 	// (draft-holmer-rmcat-transport-wide-cc-extensions-01), which counts the packets of
-	// all streams of the link, and which some packets have. Who knows it sends feedback.
+	// all streams of the link. Not all packets have one. A node that understands it sends
+	// transport-wide feedback.
 	Number uint8   `json:"number,omitempty"`
 	Layers []Layer `json:"layers"`
 }
