@@ -83,10 +83,10 @@ func (r *reports) issue(now time.Time, stamp uint32, clock cdn.Clock) {
 // the one before was on its way. The stamps by themselves do not say how long ago that was:
 // the clock that they are of is the publisher's, as far as it is known here.
 func (r *reports) issuedAt(stamp uint32) (at time.Time, ok bool) {
-	switch {
-	case stamp == 0:
+	switch stamp {
+	case 0:
 		return time.Time{}, false
-	case stamp == r.stamps[0]:
+	case r.stamps[0]:
 		return r.at, true
 	}
 	return r.at.Add(-time.Duration(r.between) * time.Microsecond), stamp == r.stamps[1]
