@@ -21,8 +21,9 @@ type keys struct {
 	out   *dtlssrtp.Sealer
 
 	// owned by the port's reader
-	in   *dtlssrtp.Opener
-	pace rate
+	in      *dtlssrtp.Opener
+	pace    rate // of what the peer says
+	reports rate // of its reports beyond that
 }
 
 // export makes the SRTP contexts of a connection.
@@ -31,7 +32,7 @@ func export(conn *dtls.Conn, client bool) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{srtp: agreed, pace: rate{every: time.Second / maxReports, burst: maxBurst}}
+	k := &keys{srtp: agreed, pace: feedbackPace, reports: reportsPace}
 	if k.out, err = agreed.Sealer(); err != nil {
 		return nil, err
 	}
@@ -43,12 +44,13 @@ func export(conn *dtls.Conn, client bool) (*keys, error) {
 // for repairs.
 const maxSources = 64
 
-// A peer may send maxReports compound packets a second and maxBurst at once: several
-// times what browsers send when much is lost. A NACK can ask for a lot, and others
-// wait meanwhile.
-const (
-	maxReports = 200
-	maxBurst   = 200
+// A peer may send so many compound packets a second, and so many at once: several times
+// what browsers send when much is lost. A NACK can ask for a lot, and others wait meanwhile.
+// Who sends more, since most of what it is sent is lost, has its reports heard all the same:
+// without them nobody would notice that it is sent too much.
+var (
+	feedbackPace = rate{every: time.Second / 200, burst: 200}
+	reportsPace  = rate{every: time.Second / 50, burst: 50}
 )
 
 // A Writer seals RTP packets straight into a batch. Copies of a Writer share its
@@ -120,15 +122,35 @@ func (e *Endpoint) agreed() *keys {
 // open returns the RTCP in an SRTCP packet, which it overwrites. It is nil if the packet
 // is not authentic, or there are too many packets or SSRCs. Forged packets do not count.
 func (k *keys) open(now time.Time, packet []byte) (compound []byte) {
-	if k.pace.wait(now) > 0 {
+	pace := &k.pace
+	if pace.wait(now) > 0 && reportsArrivals(packet) {
+		pace = &k.reports
+	}
+	if pace.wait(now) > 0 {
 		return nil
 	}
 	compound, err := k.in.Open(packet)
 	if err != nil {
 		return nil
 	}
-	k.pace.take(now)
+	pace.take(now)
 	return compound
+}
+
+// reportsArrivals reports whether a sealed compound packet begins with a report of what has
+// arrived: its first header is in the clear (RFC 3711 section 3.4).
+func reportsArrivals(packet []byte) bool {
+	const senderReport, receiverReport, transportFeedback, arrivals = 200, 201, 205, 15
+	if len(packet) < 2 {
+		return false
+	}
+	switch packet[1] {
+	case senderReport, receiverReport:
+		return true
+	case transportFeedback:
+		return packet[0]&31 == arrivals
+	}
+	return false
 }
 
 // resume resumes the parked DTLS connection.

@@ -19,11 +19,11 @@ func TestFloodsOfFeedback(t *testing.T) {
 	require.NoError(t, err)
 	in, err := dtlssrtp.NewOpener(srtp.ProtectionProfileAeadAes128Gcm, key, salt, maxSources)
 	require.NoError(t, err)
-	k := &keys{in: in, pace: rate{every: time.Second / maxReports, burst: maxBurst}}
-	raw, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
-	require.NoError(t, err)
+	k := &keys{in: in, pace: feedbackPace, reports: reportsPace}
 	now := time.Now()
-	say := func(forged bool) bool {
+	say := func(forged bool, what rtcp.Packet) bool {
+		raw, err := rtcp.Marshal([]rtcp.Packet{what})
+		require.NoError(t, err)
 		sealed, err := theirs.EncryptRTCP(nil, raw, nil)
 		require.NoError(t, err)
 		if forged {
@@ -31,21 +31,24 @@ func TestFloodsOfFeedback(t *testing.T) {
 		}
 		return k.open(now, sealed) != nil
 	}
-	for range 1000 {
-		require.False(t, say(true))
-	}
-	heard := 0
-	for range 1000 {
-		if say(false) {
-			heard++
+	nack := &rtcp.TransportLayerNack{SenderSSRC: 1, MediaSSRC: 2, Nacks: rtcp.NackPairsFromSequenceNumbers([]uint16{7})}
+	report := &rtcp.ReceiverReport{SSRC: 1}
+	heard := func(what rtcp.Packet) (n int) {
+		for range 1000 {
+			if say(false, what) {
+				n++
+			}
 		}
+		return n
 	}
-	require.Equal(t, maxBurst, heard)
+	for range 1000 {
+		require.False(t, say(true, nack))
+	}
+	require.Equal(t, 200, heard(nack))
+	require.Equal(t, 50, heard(report), "reports are heard in a flood of NACKs")
 	now = now.Add(time.Second)
-	for range 1000 {
-		if say(false) {
-			heard++
-		}
-	}
-	require.Equal(t, maxBurst+maxReports, heard)
+	require.Equal(t, 250, heard(report))
+	now = now.Add(100 * time.Millisecond)
+	require.Equal(t, 20, heard(nack))
+	require.Equal(t, 5, heard(report))
 }

@@ -174,12 +174,13 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 // handleReport handles a report block. It goes to the set's path, and its loss to the
 // session's breaker: that counts the loss of sound, or of video while no sound is sent.
 func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
+	reported := m.Lost
 	sent, rtt := s.reports.received(now, m)
 	s.set.path.report(now, m, rtt)
 	s.set.config.Trunk.report(m)
 	if s.wire.out.To != nil {
 		s.repairs.budget.Measured(rtt)
-		s.measureReordering(sent, m.Lost)
+		s.measureReordering(sent, reported)
 	}
 	switch {
 	case s.video && s.set.sendsSound(now):
