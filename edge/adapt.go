@@ -44,8 +44,9 @@ type Adapt struct {
 	MaxHeight int
 	// StartBitrate is what a viewer's path is taken to carry until the viewer has reported,
 	// in bits a second, or twice the bitrate of what it is sent if that is more. A large
-	// keyframe leaves no faster than that, and later no faster than the estimate. If zero,
-	// 5 Mbit/s. If negative, nothing is held back, now or later.
+	// keyframe leaves no faster than that, and later no faster than the estimate, or one and a
+	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s. If
+	// negative, nothing is held back, now or later.
 	StartBitrate int
 }
 

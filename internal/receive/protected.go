@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pion/rtp"
@@ -43,7 +44,10 @@ func newProtection(c *sdp.Choice) *protection {
 	if !c.FEC.Any() {
 		return p
 	}
-	p.FEC, p.agreed, p.inspect = c.FEC, true, codec.For(c.Codec.MimeType)
+	p.FEC, p.agreed = c.FEC, true
+	if mime := strings.ToLower(c.Codec.MimeType); mime != "video/h264" && mime != "video/h265" {
+		p.inspect = codec.For(c.Codec.MimeType) // of those, what begins a slice may stand behind parameter sets
+	}
 	if c.FEC.FlexName == sdp.FlexFEC03 {
 		p.format = fec.Flex03
 	}
@@ -194,8 +198,8 @@ func (r *receiver) rebuild(s *source) bool {
 const repairedWithin = 10 // seconds
 
 func (f *repairer) isNear(p *rtp.Packet, rate uint32) bool {
-	apart := int32(p.Timestamp - f.newest.timestamp)
-	return f.newest.known && max(apart, -apart) <= repairedWithin*int32(rate)
+	apart := int64(int32(p.Timestamp - f.newest.timestamp))
+	return f.newest.known && max(apart, -apart) <= repairedWithin*int64(rate)
 }
 
 // writeProtected writes p, and what it has repaired, in order.
@@ -223,9 +227,9 @@ func (r *receiver) writeRepaired(now time.Time, s *source, p *rtp.Packet, out *c
 func (r *receiver) writeNext(now time.Time, s *source, p *rtp.Packet, out *cdn.Arrivals) {
 	f := s.repairer
 	for n := f.lostParities(s.section.fec, p); n > 0; n-- {
-		r.rebuilt = rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: p.PayloadType, SSRC: p.SSRC, SequenceNumber: f.newest.seq + 1, Timestamp: f.newest.timestamp}}
-		f.note(&r.rebuilt, true)
-		r.write(now, s.layer, &r.rebuilt, out)
+		lost := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: p.PayloadType, SSRC: p.SSRC, SequenceNumber: f.newest.seq + 1, Timestamp: f.newest.timestamp}}
+		f.note(&lost, true)
+		r.write(now, s.layer, &lost, out)
 	}
 	f.note(p, f.parity)
 	r.write(now, s.layer, p, out)

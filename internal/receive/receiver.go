@@ -291,6 +291,9 @@ func (r *receiver) give(s *source, l *layer, out *cdn.Arrivals) bool {
 	if c := l.contest; c != nil && c.by != s {
 		c.by.waiting = nil // by the time that it is written, it would be old
 	}
+	if was := l.source; was != nil && was != s {
+		was.repairer = nil // it feeds nothing now
+	}
 	l.source, l.contest, s.layer = s, nil, l
 	if s.report != nil {
 		l.input.SenderReport(s.report.at, ntp.Time(s.report.ntp), s.report.rtp)

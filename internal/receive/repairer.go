@@ -23,6 +23,7 @@ type edge struct {
 	seq       uint16
 	timestamp uint32
 	ends      bool // the next packet begins a frame, or is of correction
+	whole     bool // a frame ended there, and what has followed is of correction
 }
 
 // note takes note of a packet that is written.
@@ -32,8 +33,10 @@ func (f *repairer) note(p *rtp.Packet, parity bool) {
 	if was.known && ahead <= 0 {
 		return
 	}
-	f.newest = edge{known: true, seq: p.SequenceNumber, timestamp: p.Timestamp, ends: parity || p.Marker}
 	follows := was.known && ahead == 1
+	f.newest = edge{
+		known: true, seq: p.SequenceNumber, timestamp: p.Timestamp, ends: parity || p.Marker, whole: p.Marker || parity && follows && was.whole,
+	}
 	f.runs.note(follows && was.ends, parity, p.Marker)
 	if !follows || f.step < 0 {
 		return
@@ -77,7 +80,7 @@ func (f *repairer) lostParities(by *protection, p *rtp.Packet) int {
 // next reports whether p begins the frame that follows the newest packet.
 func (f *repairer) next(by *protection, p *rtp.Packet) bool {
 	apart := int64(int32(p.Timestamp - f.newest.timestamp))
-	return apart > 0 && apart < int64(f.step)*7/4 && by.inspect != nil && by.inspect(p.Payload).FrameStart
+	return f.newest.whole && apart > 0 && apart < int64(f.step)*7/4 && by.inspect != nil && by.inspect(p.Payload).FrameStart
 }
 
 // runs are how many packets of correction follow frames.

@@ -3,6 +3,7 @@ package receive
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -124,4 +125,32 @@ func TestNothingIsKeptOfASecondSource(t *testing.T) {
 	require.NotNil(t, f.r.sources[fecSSRC].repairer)
 	require.Nil(t, f.r.sources[8].repairer)
 	require.EqualValues(t, 20, f.r.stats.Restored)
+}
+
+// In H.264 a slice may begin a frame, or stand behind parameter sets. Where these are lost,
+// they are not taken for correction: their own correction brings them.
+func TestLostParameterSetsAreRepaired(t *testing.T) {
+	f := newFECSender(t, planned(t, false, "96=H264/90000,121=red/90000,122=ulpfec/90000"))
+	frame := func(lost int, types ...byte) {
+		all := f.media(len(types))
+		for i, kind := range types {
+			all[i][12], all[i][13] = kind, 0x80 // the NAL unit's type, and the first macroblock
+		}
+		all = append(all, f.parity(all...))
+		for i, raw := range all {
+			if i != lost {
+				f.deliver(redPT, raw)
+			}
+		}
+		f.pass(33 * time.Millisecond)
+	}
+	const none, sps, idr, slice = -1, 0x67, 0x65, 0x41
+	for range 20 {
+		frame(none, slice, slice)
+	}
+	f.got()
+	frame(0, sps, idr, idr)
+	frame(none, slice, slice)
+	payloads, numbers, _ := f.got()
+	require.True(t, slices.ContainsFunc(payloads, func(p []byte) bool { return len(p) > 0 && p[0] == sps }), "of %d packets", len(numbers))
 }

@@ -50,13 +50,12 @@ func (c Config) within(now time.Time, t *cdn.Track, kept *cdn.Layer) []*cdn.Laye
 			fit = append(fit, l)
 		}
 	}
-	if fit != nil {
+	comes := func(l *cdn.Layer) bool { return hasMedia(now, l) }
+	switch i := slices.IndexFunc(all, comes); {
+	case slices.ContainsFunc(fit, comes) || i < 0 && fit != nil:
 		return fit
-	}
-	for i, l := range all {
-		if hasMedia(now, l) {
-			return all[i : i+1]
-		}
+	case i >= 0:
+		return all[i : i+1]
 	}
 	return all[:1]
 }

@@ -123,3 +123,22 @@ func TestMaxHeight(t *testing.T) {
 		})
 	}
 }
+
+// A layer that is low enough and does not come is no reason to send none.
+func TestMaxHeightWithoutTheLowLayer(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+		high := v.Layers[1]
+		v.Layers[0].Off, high.Height, high.Obeys = true, 720, true
+		high.RequestKeyframe()
+		v.Play(2 * time.Second)
+		c := Config{MaxHeight: 360}
+		l, err := c.Pick(v.Track)
+		require.NoError(t, err)
+		require.Equal(t, "h", l.Name())
+		v.layer = high
+		v.join(c)
+		v.Play(2 * time.Second)
+		require.Equal(t, "h", v.sender.feed.layer.Name())
+		require.NotEmpty(t, v.Packets)
+	})
+}

@@ -75,9 +75,9 @@ const priority = -15
 func prioritize() error {
 	// Where sessions are scheduled as groups (sched(7)), nice values count within one. The
 	// write is refused to those in the group of init, for example in a container (EINVAL),
-	// where nothing but the threads' own value counts.
+	// where nothing but the threads' own value counts, and to many at once (EAGAIN).
 	group := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(priority)), 0)
-	if group != nil && !errors.Is(group, os.ErrNotExist) && !errors.Is(group, unix.EINVAL) && !unprivileged(group) {
+	if group != nil && !errors.Is(group, os.ErrNotExist) && !errors.Is(group, unix.EINVAL) && !errors.Is(group, unix.EAGAIN) && !unprivileged(group) {
 		return group
 	}
 	threads, err := os.ReadDir("/proc/self/task")

@@ -62,8 +62,9 @@ type kept struct {
 	memory []byte
 }
 
-// Keep adds a copy of a packet, which has come, or has been repaired by other means. What
-// that repairs is what [Window.Next] returns.
+// Keep adds a copy of a packet that has come. What that repairs is what [Window.Next]
+// returns. A packet that came again by RTX has other header extensions than the one that is
+// protected: it must not be kept.
 func (w *Window) Keep(s Source) {
 	if len(s.Header) < fixedHeader || len(s.Header)-fixedHeader+len(s.Payload) > maxBody {
 		return
