@@ -61,7 +61,7 @@ type (
 	LinkAdapted struct {
 		Node     NodeID
 		URL      string  // of its signaling, that was dialled; "" where it dialled
-		HeldBack int     // layers, of all streams
+		HeldBack int     // layers, of all streams; 0 also after nothing was sent for 10 s
 		Lower    bool    // more than before
 		Reason   string  // "congestion", "loss", "room" and so on
 		Estimate float64 // of what the path carries, in bits a second

@@ -248,6 +248,31 @@ func TestANarrowLinkOfAStreamThatPauses(t *testing.T) {
 	})
 }
 
+// What is known of a path counts no more after nothing was sent for long. That is told, too.
+func TestANarrowLinkOfNothing(t *testing.T) {
+	onHop(t, func(w *hop) {
+		p := w.publish(w.from, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: &cdntest.Video{Layers: []cdntest.VideoLayer{
+			{RID: "a", Bitrate: 150_000, Width: 320, Height: 180}, {RID: "b", Bitrate: 2_500_000, Width: 1280, Height: 720},
+		}}})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		time.Sleep(3 * time.Second)
+		v := w.watch("live")
+		w.carries(1_000_000)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, 0, shown(v))
+		require.Equal(t, []cdn.StreamID{"live"}, w.link().HeldBack)
+		p.Pause()
+		time.Sleep(15 * time.Second)
+		require.Empty(t, w.link().HeldBack)
+		events := w.adapted()
+		require.Zero(t, events[len(events)-1].HeldBack)
+		w.carries(0)
+		p.Resume()
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 1, shown(v))
+	})
+}
+
 // When the streams of a narrow link are gone, nothing is left of them.
 func TestNothingIsLeftOfANarrowLink(t *testing.T) {
 	onHop(t, func(w *hop) {

@@ -19,7 +19,7 @@ import (
 // [Link.run] alone uses it, but for urgent and state.
 type adaptation struct {
 	trunk  *send.Trunk
-	urgent atomic.Bool // feedback says something that does not wait
+	urgent atomic.Bool // feedback asks for a decision at once
 	state  atomic.Pointer[adaptState]
 
 	policy *allot.Adaptive // nil while it dozes
@@ -69,7 +69,7 @@ const (
 
 func (a *adaptation) init(now time.Time) { a.trunk = send.NewTrunk(now) }
 
-// adapt looks after what is sent, if that is due, and returns when it is due next.
+// adapt decides which layers are held back, if it is time to, and returns when it is next.
 func (l *Link) adapt(now time.Time) (next time.Time) {
 	a := &l.adaptation
 	if now.Before(a.due) && !a.urgent.Swap(false) {
@@ -105,12 +105,17 @@ func (l *Link) adapt(now time.Time) (next time.Time) {
 // rest ends watching the path, and holds nothing back.
 func (l *Link) rest(now time.Time) {
 	a := &l.adaptation
+	changed := false
 	for _, s := range l.streams() {
 		for _, t := range s.stream.Tracks() {
 			if s.set.Bound(now, t, len(t.Layers())) {
+				changed = true
 				s.tell(now)
 			}
 		}
+	}
+	if changed {
+		l.links.node.Emit(cdn.LinkAdapted{Node: l.Peer(), URL: l.to.URL, Reason: allot.Limited.String()})
 	}
 	a.trunk.Doze()
 	a.policy, a.shares, a.parts = nil, nil, nil
