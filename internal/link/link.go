@@ -7,9 +7,10 @@
 //
 //	Links.mu, outbound.telling > Link.mu > talk.mu > the endpoint's
 //	media.mu > inbound.mu, source.mu
-//	reader.mu > source.mu
+//	reader.mu > source.mu, arrivals.mu
+//	outbound.mu > its send.Set's
 //
-// outbound.mu is taken last. No lock of the package is held while an event is
+// No lock of the package is held while an event is
 // handled, a Source is asked, or a function of the user is called.
 package link
 

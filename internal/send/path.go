@@ -101,7 +101,7 @@ func (p *path) handle(now time.Time, m *feedback.Message) bool {
 	}
 	switch m.Kind {
 	case feedback.Arrivals:
-		_ = p.estimator.Feedback(now, m.Packet) // what is malformed tells nothing
+		_ = p.estimator.Feedback(now, m.Packet) // malformed feedback is ignored
 	case feedback.Estimate:
 		if m.Bitrate > 0 { // else the receiver does not know
 			p.estimator.Estimate(now, p.plain.whole(now, m.Bitrate))

@@ -109,7 +109,7 @@ func (t *Trunk) Feedback(now time.Time, packet []byte) (urgent bool) {
 	defer t.mu.Unlock()
 	now = t.moment(now)
 	if t.estimator.Feedback(now, packet) != nil {
-		return false // what is malformed tells nothing
+		return false // it is malformed
 	}
 	state := t.estimator.State(now)
 	if state.Probe.Done && state.Probe.ID != t.answered {
@@ -279,7 +279,7 @@ func (t *Trunk) StartProbe(now time.Time, plan bwe.Probe, by *Set) {
 	by.mu.Unlock()
 }
 
-// owes reports whether a set has to add packets to what is sent.
+// owes reports whether a set has to send more padding for the probe that is under way.
 func (t *Trunk) owes(now time.Time, by *Set) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -97,7 +97,7 @@ func prioritize() error {
 	return nil
 }
 
-// unprivileged says whether the error means that the process may not take priority.
+// unprivileged reports whether an error says that the process may not raise its priority.
 func unprivileged(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS)
 }

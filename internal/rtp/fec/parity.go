@@ -28,7 +28,7 @@ type Parity struct {
 	base uint16
 	mask mask     // of distances from base
 	head [8]byte  // of what headers say, as in [Source]
-	body []byte   // of what follows the first 12 bytes of the headers
+	body []byte   // the repair of what stands behind the first 12 bytes of the packets
 	most [2]uint8 // the lowest and the highest distance
 }
 

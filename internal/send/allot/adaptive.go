@@ -177,8 +177,8 @@ func (a *Adaptive) settled(v View) bool {
 	return v.Now.Sub(a.changed) >= long
 }
 
-// oldLoss reports whether the losses may be those from before the last step: by the estimate
-// there is room for what is sent since.
+// oldLoss reports whether the reported losses may be from before the last step. The estimate
+// says then that the path carries what has been sent since.
 func (a *Adaptive) oldLoss(v View, at int) bool {
 	return v.State.LimitedBy == bwe.ByLoss && v.State.Bitrate > v.Ladder[at].Cost && v.Now.Sub(a.changed) < lossShows
 }

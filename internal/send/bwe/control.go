@@ -111,9 +111,9 @@ func (e *Estimator) control(at time.Duration) {
 	}
 }
 
-// passes reports whether a queue goes away by itself: it is that of a burst, such as a
-// keyframe. What was sent in a second is clearly less than what arrives while the queue
-// stands, which is what the path carries.
+// passes reports whether a queue goes away by itself, since a burst such as a keyframe has
+// made it. While a queue stands, packets arrive at the rate that the path carries. If clearly
+// less than that was sent in the last second, the path has time to empty the queue.
 func (e *Estimator) passes(at time.Duration) bool {
 	f := e.fine
 	if f.arrived.slots() < shortWindow || e.probe.running() {
