@@ -53,7 +53,7 @@ func receivers(n int, gro bool) (ports []string, stop func(), err error) {
 		ports = append(ports, strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
 		buf := make([]byte, 1500)
 		if gro {
-			whole, err := newMessages(conn)
+			whole, err := newMessages(conn, true, false)
 			if err != nil {
 				return ports, stop, err
 			}

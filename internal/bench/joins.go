@@ -16,11 +16,12 @@ type joining struct {
 	failed   int
 	answer   []time.Duration // from the POST to its answer
 	keyframe []time.Duration // from the POST to the first packet of a keyframe, decrypted
+	whole    []time.Duration // to its last packet
 }
 
 const (
-	joinsHeader = "| server | joins | failed | POST to answer, ms: p50 / p95 / p99 / max | POST to keyframe, ms: p50 / p95 / p99 / max |\n" +
-		"|---|---|---|---|---|"
+	joinsHeader = "| server | joins | failed | POST to answer, ms: p50 / p95 / p99 / max | POST to keyframe, ms: p50 / p95 / p99 / max | to the whole of it |\n" +
+		"|---|---|---|---|---|---|"
 	patience = 10 * time.Second // of one who joins
 )
 
@@ -64,6 +65,7 @@ func measureJoins(ctx context.Context, binary, kind string, rate int, l load) (j
 	err = j.storm(ctx, server.url+"/whep/"+stream(0), rate, l)
 	slices.Sort(j.answer)
 	slices.Sort(j.keyframe)
+	slices.Sort(j.whole)
 	return j, err
 }
 
@@ -76,7 +78,7 @@ func (j *joining) storm(ctx context.Context, url string, rate int, l load) error
 	for n := 0; time.Duration(n)*every < l.window && ctx.Err() == nil; n++ {
 		time.Sleep(time.Until(begun.Add(time.Duration(n) * every)))
 		wg.Go(func() {
-			answer, keyframe, err := joinOnce(ctx, url, l)
+			one, err := joinOnce(ctx, url, l)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -84,7 +86,7 @@ func (j *joining) storm(ctx context.Context, url string, rate int, l load) error
 				j.failed++
 				return
 			}
-			j.answer, j.keyframe = append(j.answer, answer), append(j.keyframe, keyframe)
+			j.answer, j.keyframe, j.whole = append(j.answer, one.answer), append(j.keyframe, one.keyframe), append(j.whole, one.whole)
 		})
 	}
 	wg.Wait()
@@ -94,28 +96,33 @@ func (j *joining) storm(ctx context.Context, url string, rate int, l load) error
 	return errors.Join(errors.New("nobody got a keyframe"), failed)
 }
 
+// joined is how long one viewer waited, from the POST on: see joining.
+type joined struct{ answer, keyframe, whole time.Duration }
+
 // joinOnce has a viewer join, and leave as soon as it has a keyframe.
-func joinOnce(ctx context.Context, url string, l load) (answer, keyframe time.Duration, err error) {
+func joinOnce(ctx context.Context, url string, l load) (one joined, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	v, err := view(ctx, url, true, l)
 	if err != nil {
-		return 0, 0, err
+		return one, err
 	}
 	defer v.close()
 	defer func() { err = errors.Join(err, v.session.end(context.WithoutCancel(ctx))) }()
 	select {
-	case at := <-v.keyframe:
-		return v.session.answered.Sub(v.session.posted), at.Sub(v.session.posted), nil
+	case at := <-v.whole:
+		begun := v.session.posted
+		return joined{v.session.answered.Sub(begun), (<-v.keyframe).Sub(begun), at.Sub(begun)}, nil
 	case <-ctx.Done():
-		return 0, 0, errors.New("no keyframe in time")
+		return one, errors.New("no keyframe in time")
 	}
 }
 
 // row is the line of the table, each figure with its ratio to first.
 func (j joining) row(first joining) string {
-	return fmt.Sprintf("| %s | %d | %d | %s | %s |", j.kind, len(j.keyframe)+j.failed, j.failed,
-		quantiles(j.answer, first.answer, j.kind == first.kind), quantiles(j.keyframe, first.keyframe, j.kind == first.kind))
+	same := j.kind == first.kind
+	return fmt.Sprintf("| %s | %d | %d | %s | %s | %s |", j.kind, len(j.keyframe)+j.failed, j.failed,
+		quantiles(j.answer, first.answer, same), quantiles(j.keyframe, first.keyframe, same), quantiles(j.whole, first.whole, same))
 }
 
 // quantiles are those of sorted durations, with their ratios to first's.
@@ -129,4 +136,40 @@ func quantiles(sorted, first []time.Duration, same bool) string {
 		cells = append(cells, cell)
 	}
 	return strings.Join(cells, " / ")
+}
+
+// pacedJoins prints how long viewers of a server that paces bursts wait who join, against
+// one that does not, in so many rounds.
+func (b *bench) pacedJoins(ctx context.Context, rate, rounds int) error {
+	fmt.Fprintln(b.out, joinsHeader)
+	kinds := []string{"delta-unpaced", "delta"}
+	l := b.load
+	l.signals.chromium = true
+	var keyframe, whole []float64 // ratios of the medians
+	for i := range rounds {
+		var round [2]joining
+		for k := range kinds {
+			at := (i + k) % len(kinds) // neither is always the first
+			var err error
+			if round[at], err = measureJoins(ctx, b.binary, kinds[at], rate, l); err != nil {
+				return fmt.Errorf("round %d, %s: %w", i+1, kinds[at], err)
+			}
+		}
+		for _, j := range round {
+			fmt.Fprintln(b.out, j.row(round[0]))
+		}
+		keyframe = append(keyframe, medians(round[1].keyframe, round[0].keyframe))
+		whole = append(whole, medians(round[1].whole, round[0].whole))
+	}
+	fmt.Fprintf(b.out, "\nPaced against unpaced, median of %d rounds (quartiles): to the keyframe %s, to the whole of it %s\n",
+		rounds, spreadOf(keyframe), spreadOf(whole))
+	return nil
+}
+
+// medians returns the ratio of the medians of sorted durations.
+func medians(a, b []time.Duration) float64 { return ms(quantile(a, 50)) / ms(quantile(b, 50)) }
+
+// spreadOf is the median of ratios, with their quartiles.
+func spreadOf(ratios []float64) string {
+	return fmt.Sprintf("%.3f (%.3f to %.3f)", share(ratios, .5), share(ratios, .25), share(ratios, .75))
 }

@@ -14,6 +14,7 @@ import (
 type load struct {
 	window time.Duration
 	settle time.Duration // before each measurement
+	warm   time.Duration // with -adapting, the viewers play so long before that
 	spread time.Duration
 	hogs   int
 	// streams are published; the viewers are spread over them.
@@ -21,7 +22,11 @@ type load struct {
 	// sound: the viewers take nothing else.
 	sound bool
 	// gro: they take whole messages from the system, as does who receives the floor.
-	gro bool
+	gro     bool
+	signals signals // of the viewers
+	// stamps: the system says when packets come to the viewers, and their sound is noted.
+	stamps bool
+	key    int // packets of a keyframe; 0: as many as other frames have
 }
 
 const (
@@ -112,11 +117,12 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	pubs.pause(false)
 	time.Sleep(l.settle)
 	all.late()
+	all.jitter(pubs)
 	first, err := server.read()
 	if err != nil {
 		return err
 	}
-	before := all.packets()
+	before, heard := all.packets(), all.heard()
 	if err := wait(ctx, l.window); err != nil {
 		return err
 	}
@@ -125,6 +131,8 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 		return err
 	}
 	after, latency := all.packets(), all.late()
+	r.told(heard, all.heard(), after-before, l.window)
+	r.jitter = all.jitter(pubs)
 	pubs.pause(true)
 	if err := all.drain(ctx); err != nil {
 		return err
@@ -157,6 +165,12 @@ func (r *result) between(first, last reading, delivered uint64) {
 		r.batch = float64(last.stats.Egress.Datagrams-first.stats.Egress.Datagrams) / float64(n)
 	}
 	r.memory = last.memory
+}
+
+// told notes what the viewers heard and told in the window.
+func (r *result) told(first, last heard, packets uint64, window time.Duration) {
+	r.numbered = float64(last.numbered-first.numbered) / float64(max(packets, 1))
+	r.messages = float64(last.messages-first.messages) / window.Seconds() / float64(r.viewers)
 }
 
 // quantile is that of sorted durations.
@@ -200,6 +214,16 @@ func (all viewers) packets() (n uint64) {
 		n += v.got.Load()
 	}
 	return n
+}
+
+// heard returns what all of them have heard and told.
+func (all viewers) heard() (sum heard) {
+	for _, v := range all {
+		one := v.hears.heard()
+		sum.numbered += one.numbered
+		sum.messages += one.messages
+	}
+	return sum
 }
 
 // expected returns how many should have, had they been there from the beginning.

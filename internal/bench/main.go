@@ -7,6 +7,7 @@
 // core does with more viewers than fit, or, with -saturate, how many
 // viewers a server carries, or, with -hops, what it costs that an edge is not the node
 // of the publisher, or, with -publishers, what publishers take, or, with
+// -adapting, what it costs to fit what viewers are sent to their paths, or, with
 // -against, how this tree's server compares with that of another commit.
 //
 // Each server has the first core for itself, the load generator the second. The
@@ -29,7 +30,7 @@ import (
 )
 
 func main() {
-	viewers := flag.String("viewers", "", "numbers of viewers, one table row each (default 1,50,100,200; with -hops 100; with -saturate as many as it needs)")
+	viewers := flag.String("viewers", "", "numbers of viewers, one table row each (default 1,50,100,200; with -hops 100; with -adapting 500; with -saturate as many as it needs)")
 	kinds := flag.String("kinds", "pion,delta-pc,delta", "servers; the first is what the others are compared with")
 	window := flag.Duration("for", 8*time.Second, "how long each measurement takes")
 	spread := flag.Duration("spread", 0, "time over which the publisher spreads a frame's packets")
@@ -43,21 +44,20 @@ func main() {
 	core := flag.Float64("core", halfCore, "with -small: share of a core that the edge has")
 	gro := flag.Bool("gro", false, "the viewers take whole messages from the system: so the load generator carries more, but the ratios are others")
 	hops := flag.Int("hops", 0, "instead of the table: an edge that fetches from another node, in one process, in two and in examples/threenode, in so many rounds")
+	adapting := flag.Int("adapting", 0, "instead of the table: viewers whose paths are not estimated, viewers that doze, and viewers whose paths are estimated, in so many rounds; with -against the first of them at that commit's server; with -joins so many viewers a second join, with and without pacing")
+	key := flag.Int("key", 0, "packets of a keyframe (default as many as other frames have)")
 	against := flag.String("against", "", "instead of the table: a commit whose server is measured in turn with this tree's")
 	pairs := flag.Int("pairs", 9, "with -against: how many pairs")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, smallFor: *smallFor, core: *core, against: *against, pairs: *pairs, hops: *hops, load: load{
-		window: *window, settle: min(*window, 2*time.Second),
-		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro,
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, smallFor: *smallFor, core: *core, against: *against, pairs: *pairs, hops: *hops, adapting: *adapting, load: load{
+		window: *window, settle: min(*window, 2*time.Second), warm: dozesAfter,
+		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro, key: *key,
 	}}
 	if *viewers == "" && !*saturate && *smallFor == 0 && *publishers == 0 {
-		*viewers = "1,50,100,200"
-		if *hops > 0 {
-			*viewers = "100"
-		}
+		*viewers = defaultViewers(*hops, *adapting)
 	}
 	var err error
 	if b.counts, err = numbers(*viewers); err == nil {
@@ -70,6 +70,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// defaultViewers are the numbers of viewers, if they are not given.
+func defaultViewers(hops, adapting int) string {
+	switch {
+	case hops > 0:
+		return "100"
+	case adapting > 0:
+		return "500"
+	}
+	return "1,50,100,200"
 }
 
 // pin runs the command again on the second core, and ends with it.
@@ -110,7 +121,9 @@ type bench struct {
 	against string
 	pairs   int
 	hops    int // rounds; 0: that is not what is measured
-	load    load
+	// adapting is rounds; 0: that is not what is measured.
+	adapting int
+	load     load
 }
 
 // run builds the servers, and measures them.
@@ -123,6 +136,9 @@ func (b *bench) run(ctx context.Context) error {
 	b.binary = filepath.Join(dir, "server")
 	if err := b.build(ctx); err != nil {
 		return err
+	}
+	if b.joins > 0 && b.adapting > 0 {
+		return b.pacedJoins(ctx, b.joins, b.adapting)
 	}
 	if b.joins > 0 {
 		return b.joinTable(ctx, b.joins)
@@ -138,6 +154,9 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.hops > 0 {
 		return b.hopTable(ctx, b.hops)
+	}
+	if b.adapting > 0 {
+		return b.adaptingTable(ctx, b.adapting)
 	}
 	if b.against != "" {
 		return b.compare(ctx, b.against, b.pairs)

@@ -82,6 +82,15 @@ func startTwo(ctx context.Context, binary string) (*process, error) {
 	return to, nil
 }
 
+// idleMeters are the server's meters while nobody asks it for anything else.
+func (p *process) idleMeters(ctx context.Context) (meters, error) {
+	http.DefaultClient.CloseIdleConnections()
+	if err := wait(ctx, 200*time.Millisecond); err != nil { // until the server has noticed
+		return meters{}, err
+	}
+	return p.meters(ctx, http.MethodGet, "/meters")
+}
+
 // exampleBinary is the path of examples/threenode beside the servers' binary.
 func exampleBinary(servers string) string { return filepath.Join(filepath.Dir(servers), kindExample) }
 

@@ -35,7 +35,9 @@ type publisher struct {
 	video  track
 	sound  track
 	spread time.Duration
+	key    int // packets of a keyframe; 0: as many as other frames have
 	paused atomic.Bool
+	sounds departed
 	quit   chan struct{}
 	wg     sync.WaitGroup
 }
@@ -49,7 +51,7 @@ type publishers []*publisher
 
 func publishAll(ctx context.Context, url string, l load) (all publishers, err error) {
 	for i := range l.streams {
-		p, err := publish(ctx, url+"/whip/"+stream(i), l.spread)
+		p, err := publish(ctx, url+"/whip/"+stream(i), l)
 		if err != nil {
 			return all, err
 		}
@@ -79,12 +81,12 @@ func (all publishers) close() {
 	}
 }
 
-func publish(ctx context.Context, url string, spread time.Duration) (*publisher, error) {
-	pc, err := newPeer(webrtc.SettingEngine{})
+func publish(ctx context.Context, url string, l load) (*publisher, error) {
+	pc, err := newPeer(webrtc.SettingEngine{}, signals{})
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{pc: pc, spread: spread, quit: make(chan struct{})}
+	p := &publisher{pc: pc, spread: l.spread, key: l.key, quit: make(chan struct{})}
 	if err := p.start(ctx, url); err != nil {
 		_ = pc.Close()
 		return nil, err
@@ -137,9 +139,10 @@ func (p *publisher) run(every time.Duration, send func(n int)) {
 }
 
 func (p *publisher) sendFrame(n int) {
-	for i := range perFrame {
+	packets := p.packets(n)
+	for i := range packets {
 		if i > 0 && p.spread > 0 {
-			time.Sleep(p.spread / perFrame)
+			time.Sleep(p.spread / time.Duration(packets))
 		}
 		payload := make([]byte, videoBytes)
 		if i == 0 {
@@ -148,12 +151,25 @@ func (p *publisher) sendFrame(n int) {
 		if n%keyEvery != 0 {
 			payload[1] = 1 // VP8: it is no keyframe
 		}
-		p.video.write(uint32(n)*90000/fps, i == perFrame-1, payload)
+		p.video.write(uint32(n)*90000/fps, i == packets-1, payload)
 	}
 }
 
+// packets returns how many frame n has. Where keyframes are large, the other frames have one
+// less, so that the bitrate is about the same.
+func (p *publisher) packets(n int) int {
+	switch {
+	case p.key == 0:
+		return perFrame
+	case n%keyEvery == 0:
+		return p.key
+	}
+	return perFrame - 1
+}
+
 func (p *publisher) sendSound(n int) {
-	p.sound.write(uint32(n)*960, false, make([]byte, soundBytes))
+	p.sounds.note(n, time.Now())
+	p.sound.write(uint32(n)*soundStep, false, make([]byte, soundBytes))
 }
 
 func (t *track) write(ts uint32, marker bool, payload []byte) {
@@ -171,11 +187,14 @@ func (p *publisher) close() {
 
 // newPeer returns a PeerConnection with the default codecs and no interceptors:
 // they would cost the load generator what the servers are to be measured with.
-func newPeer(s webrtc.SettingEngine) (*webrtc.PeerConnection, error) {
+func newPeer(s webrtc.SettingEngine, offers signals) (*webrtc.PeerConnection, error) {
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
+		return nil, err
+	}
+	if err := offers.register(m); err != nil {
 		return nil, err
 	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(s), webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(&interceptor.Registry{}))

@@ -88,7 +88,7 @@ type ingestMeter struct {
 // join has n more publishers join, which send no media.
 func (m *ingestMeter) join(ctx context.Context, n int) error {
 	for range n {
-		p, err := publish(ctx, fmt.Sprintf("%s/whip/s%d", m.server.url, len(m.all)), 0)
+		p, err := publish(ctx, fmt.Sprintf("%s/whip/s%d", m.server.url, len(m.all)), load{})
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,10 @@ type result struct {
 	batch   float64 // packets to a kernel message; 0: there are no batches
 	p50     time.Duration
 	p99     time.Duration
+
+	jitter   time.Duration // see viewers.jitter
+	numbered float64       // share of the packets with transport-wide numbers
+	messages float64       // of RTCP, a second of a viewer
 }
 
 const header = "| server | viewers | CPU µs a packet | of them fan-out | viewers a core | packets a message | loss % | shed | KiB a viewer | CPU ms a join | joins/s a core | idle % of a core | latency p50 / p99 ms |\n" +

@@ -86,7 +86,7 @@ func startPair(ctx context.Context, binary string, m machine) (p *pair, err erro
 	if p.edge, err = startCommand(limited); err != nil {
 		return p, err
 	}
-	p.pub, err = publish(ctx, p.origin.url+"/whip/"+stream(0), 0)
+	p.pub, err = publish(ctx, p.origin.url+"/whip/"+stream(0), load{})
 	return p, err
 }
 

@@ -25,6 +25,7 @@ type viewer struct {
 	session session
 	full    bool
 	flow    *flow // nil: nobody asks for it
+	hears   hearing
 	quit    chan struct{}
 	wg      sync.WaitGroup
 
@@ -36,6 +37,7 @@ type viewer struct {
 
 	once     sync.Once
 	keyframe chan time.Time // when a full viewer had the first packet of the first one
+	whole    chan time.Time // when it had the last packet of that
 }
 
 func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
@@ -58,14 +60,14 @@ func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
 // newViewer makes a viewer that has still to connect. What comes to it is noted in f,
 // unless that is nil.
 func newViewer(full bool, f *flow, l load) (*viewer, error) {
-	v := &viewer{full: full, flow: f, quit: make(chan struct{}), keyframe: make(chan time.Time, 1)}
+	v := &viewer{full: full, flow: f, hears: newHearing(l), quit: make(chan struct{}), keyframe: make(chan time.Time, 1), whole: make(chan time.Time, 1)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
 	}
 	var s webrtc.SettingEngine
-	s.SetNet(tapNet{base, v, l.gro})
-	if v.pc, err = newPeer(s); err != nil {
+	s.SetNet(tapNet{base, v, l.gro, l.stamps})
+	if v.pc, err = newPeer(s, l.signals); err != nil {
 		return nil, err
 	}
 	kinds := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio}
@@ -84,16 +86,19 @@ func newViewer(full bool, f *flow, l load) (*viewer, error) {
 
 // plays says that the viewer is connected.
 func (v *viewer) plays() {
+	v.hears.negotiated(v.pc.RemoteDescription().SDP)
 	v.connected.Store(true)
 	v.wg.Go(v.report)
 }
 
-// report sends a receiver report a second, as players do.
+// report tells the server what is heard, as players do.
 func (v *viewer) report() {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(v.hears.signals.interval())
 	defer tick.Stop()
 	for {
-		_ = v.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{}})
+		if packets := v.hears.report(time.Now()); len(packets) > 0 {
+			_ = v.pc.WriteRTCP(packets)
+		}
 		select {
 		case <-tick.C:
 		case <-v.quit:
@@ -103,13 +108,21 @@ func (v *viewer) report() {
 }
 
 func (v *viewer) read(track *webrtc.TrackRemote) {
+	begun := false // the first keyframe
 	for {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
 		if track.Kind() == webrtc.RTPCodecTypeVideo && beginsKeyframe(p.Payload) {
-			v.once.Do(func() { v.keyframe <- time.Now() })
+			v.once.Do(func() {
+				v.keyframe <- time.Now()
+				begun = true
+			})
+		}
+		if begun && p.Marker {
+			v.whole <- time.Now()
+			begun = false
 		}
 		if len(p.Payload) >= stampOffset+8 {
 			sent := time.Unix(0, int64(binary.BigEndian.Uint64(p.Payload[stampOffset:])))
@@ -145,8 +158,8 @@ func (v *viewer) close() {
 	v.wg.Wait()
 }
 
-// count notes an RTP packet, and reports whether pion need not see it.
-func (v *viewer) count(b []byte) (taken bool) {
+// count notes an RTP packet that came at a time, and reports whether pion need not see it.
+func (v *viewer) count(b []byte, at time.Time) (taken bool) {
 	const headerLen = 12
 	if len(b) < headerLen || b[0]>>6 != 2 || b[1] >= 192 && b[1] < 224 {
 		return false
@@ -155,7 +168,13 @@ func (v *viewer) count(b []byte) (taken bool) {
 	if v.flow != nil {
 		v.flow.note(b)
 	}
-	return !v.full && v.connected.Load()
+	if !v.connected.Load() {
+		return false
+	}
+	if feedback := v.hears.note(b, at); feedback != nil {
+		_ = v.pc.WriteRTCP([]rtcp.Packet{feedback})
+	}
+	return !v.full
 }
 
 // tapNet is a network whose UDP sockets show what comes to their viewer first.
@@ -163,6 +182,7 @@ type tapNet struct {
 	*stdnet.Net
 	viewer *viewer
 	gro    bool
+	stamps bool
 }
 
 func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
@@ -171,8 +191,8 @@ func (n tapNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn,
 		return nil, err
 	}
 	t := &tap{conn, n.viewer, nil}
-	if n.gro {
-		if t.whole, err = newMessages(conn); err != nil {
+	if n.gro || n.stamps {
+		if t.whole, err = newMessages(conn, n.gro, n.stamps); err != nil {
 			_ = conn.Close()
 			return nil, err
 		}
@@ -198,20 +218,22 @@ type tap struct {
 
 func (t *tap) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := t.read(b)
+		n, from, at, err := t.read(b)
 		if err != nil {
 			return n, nil, err
 		}
-		if !t.viewer.count(b[:n]) {
+		if !t.viewer.count(b[:n], at) {
 			return n, net.UDPAddrFromAddrPort(from), nil
 		}
 	}
 }
 
-func (t *tap) read(b []byte) (int, netip.AddrPort, error) {
+// read returns a packet, and when it came if the system says so.
+func (t *tap) read(b []byte) (n int, from netip.AddrPort, at time.Time, err error) {
 	if t.whole == nil {
-		return t.ReadFromUDPAddrPort(b)
+		n, from, err = t.ReadFromUDPAddrPort(b)
+		return n, from, at, err
 	}
 	packet, from, err := t.whole.next()
-	return copy(b, packet), from, err
+	return copy(b, packet), from, t.whole.at, err
 }
