@@ -3,6 +3,7 @@ package cdntest
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -46,15 +47,30 @@ func (b body) check() uint32 { return uint32(b.mix() >> 32) }
 
 // fill appends pseudo-random bytes until p is size bytes long.
 func (b body) fill(p []byte, size int) []byte {
-	for x := b.mix(); len(p) < size; {
-		x ^= x << 13 // xorshift64: fast, and good enough to be told from anything else
-		x ^= x >> 7
-		x ^= x << 17
-		var word [8]byte
-		binary.LittleEndian.PutUint64(word[:], x)
-		p = append(p, word[:min(8, size-len(p))]...)
+	from := len(p)
+	if from >= size {
+		return p
 	}
+	p = slices.Grow(p, size-from)[:size]
+	x, rest := b.mix(), p[from:]
+	for ; len(rest) >= 8; rest = rest[8:] {
+		x += step
+		binary.LittleEndian.PutUint64(rest, scatter(x))
+	}
+	var last [8]byte
+	binary.LittleEndian.PutUint64(last[:], scatter(x+step))
+	copy(rest, last[:])
 	return p
+}
+
+// step is odd, so that its multiples are all different: 2^64 by the golden ratio.
+const step = 0x9E3779B97F4A7C15
+
+// scatter makes numbers that are a step apart look like chance: good enough to be told
+// from anything else, and a viewer computes many at once.
+func scatter(x uint64) uint64 {
+	x *= 0xBF58476D1CE4E5B9 // as splitmix64 does
+	return x ^ x>>32
 }
 
 // mix returns a number, never 0, that depends on all fields.
@@ -65,7 +81,7 @@ func (b body) mix() uint64 {
 		uint64(b.layer)<<8 | uint64(boolByte(b.key)),
 		uint64(b.sent),
 	} {
-		x = (x ^ v) * 0x9E3779B97F4A7C15
+		x = (x ^ v) * step
 		x ^= x >> 29
 	}
 	return x | 1

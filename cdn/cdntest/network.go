@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -36,7 +37,8 @@ type Network struct {
 	seed        uint64
 	mtu         int
 	certificate func() (webrtc.Certificate, error)
-	wake        chan struct{} // 1 slot: a packet became the first one due
+	began       time.Time
+	timer       *time.Timer // for the packet that is due first
 	quit        chan struct{}
 	stop        sync.Once
 	running     sync.WaitGroup
@@ -50,6 +52,8 @@ type Network struct {
 	pairs  map[pairKey]*pair
 	queue  dueQueue
 	sent   uint64
+
+	forwarding bool // packets are being moved on
 }
 
 // NetworkConfig sets up a [Network].
@@ -96,12 +100,14 @@ func newNetwork(c NetworkConfig) *Network {
 		seed:        c.Seed,
 		mtu:         c.MTU,
 		certificate: sync.OnceValues(newCertificate),
-		wake:        make(chan struct{}, 1),
+		began:       time.Now(),
+		timer:       time.NewTimer(time.Hour),
 		quit:        make(chan struct{}),
 		names:       map[string]*Host{},
 		hosts:       map[netip.Addr]*Host{},
 		pairs:       map[pairKey]*pair{},
 	}
+	n.timer.Stop() // nothing is due
 	n.running.Go(n.run)
 	return n
 }

@@ -11,19 +11,23 @@ import (
 // encoder would write, so that what looks for frames and keyframes finds them;
 // behind them there are no pictures, but b.
 func payload(mime string, b body, size int) []byte {
-	p := make([]byte, 0, max(size, 96))
-	switch strings.ToLower(mime) {
-	case "video/vp8":
+	return appendPayload(make([]byte, 0, max(size, 96)), mime, b, size)
+}
+
+// appendPayload appends the payload to p, which is empty.
+func appendPayload(p []byte, mime string, b body, size int) []byte {
+	switch {
+	case strings.EqualFold(mime, "video/VP8"):
 		p = vp8Header(p, b)
-	case "video/vp9":
+	case strings.EqualFold(mime, "video/VP9"):
 		p = vp9Header(p, b)
-	case "video/av1":
+	case strings.EqualFold(mime, "video/AV1"):
 		p = av1Header(p, b)
-	case "video/h264":
+	case strings.EqualFold(mime, "video/H264"):
 		return h264Payload(p, b, size)
-	case "video/h265":
+	case strings.EqualFold(mime, "video/H265"):
 		return h265Payload(p, b, size)
-	case "audio/opus":
+	case strings.EqualFold(mime, "audio/opus"):
 		p = append(p, 0xFC) // RFC 6716 section 3.1: CELT, full band, 20 ms, stereo, one frame
 	}
 	return b.append(p, size)
@@ -194,9 +198,11 @@ func appendLast(p []byte, b body, size int, header ...byte) []byte {
 }
 
 // samePayload reports whether got is the payload that b's publisher sent. A
-// hop may rewrite picture identifiers, so those are not compared.
-func samePayload(mime string, b body, bodyAt int, got []byte) bool {
-	want := payload(mime, b, len(got))
+// hop may rewrite picture identifiers, so those are not compared. What the payload was
+// is left in scratch.
+func samePayload(mime string, b body, bodyAt int, got []byte, scratch *[]byte) bool {
+	*scratch = appendPayload((*scratch)[:0], mime, b, len(got))
+	want := *scratch
 	if len(want) != len(got) {
 		return false
 	}
@@ -207,10 +213,10 @@ func samePayload(mime string, b body, bodyAt int, got []byte) bool {
 
 // pictureID returns where in a payload the picture identifier is.
 func pictureID(mime string) (from, to int) {
-	switch strings.ToLower(mime) {
-	case "video/vp8":
+	switch {
+	case strings.EqualFold(mime, "video/VP8"):
 		return 2, 4
-	case "video/vp9":
+	case strings.EqualFold(mime, "video/VP9"):
 		return 1, 3
 	}
 	return 0, 0

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/deadline"
 )
 
 // socketBuffer is how much a socket keeps for its reader, with overhead, until
@@ -26,27 +25,22 @@ type udpConn struct {
 	local  netip.AddrPort
 	remote netip.AddrPort // valid if the socket is connected
 
-	readBy *deadline.Deadline
-	ready  chan struct{} // 1 slot: something waits
-	closed chan struct{}
-	once   sync.Once
-
-	mu      sync.Mutex
-	waiting []*datagram
-	bytes   int
-	limit   int
+	mu       sync.Mutex
+	changed  sync.Cond // there is more to read, or no reason to wait for it
+	waiting  []*datagram
+	read     int // of waiting
+	bytes    int
+	limit    int
+	closed   bool
+	deadline *time.Timer // nil: there is none
+	expired  bool        // the deadline has passed
 }
 
 var _ transport.UDPConn = (*udpConn)(nil)
 
 func newUDPConn(h *Host, remote *net.UDPAddr) *udpConn {
-	c := &udpConn{
-		host:   h,
-		readBy: deadline.New(),
-		ready:  make(chan struct{}, 1),
-		closed: make(chan struct{}),
-		limit:  socketBuffer,
-	}
+	c := &udpConn{host: h, limit: socketBuffer}
+	c.changed.L = &c.mu
 	if remote != nil {
 		c.remote = unmap(remote.AddrPort())
 	}
@@ -71,63 +65,62 @@ func (c *udpConn) push(d *datagram) bool {
 	}
 	c.bytes += size
 	c.waiting = append(c.waiting, d)
-	c.signalLocked()
+	c.changed.Signal()
 	return true
 }
 
-func (c *udpConn) signalLocked() {
-	select {
-	case c.ready <- struct{}{}:
-	default: // it is signaled already
-	}
-}
-
-// pop returns the packet that waited longest, or nil.
-func (c *udpConn) pop() *datagram {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.waiting) == 0 {
+// popLocked returns the packet that waited longest, or nil.
+func (c *udpConn) popLocked() *datagram {
+	if c.read == len(c.waiting) {
 		return nil
 	}
-	d := c.waiting[0]
-	c.waiting[0] = nil
-	c.waiting = c.waiting[1:]
+	d := c.waiting[c.read]
+	c.waiting[c.read] = nil
+	c.read++
 	c.bytes -= len(d.data) + packetOverhead
-	if len(c.waiting) > 0 {
-		c.signalLocked() // for another reader
-	} else {
-		c.waiting = nil
+	switch {
+	case c.read == len(c.waiting):
+		c.waiting, c.read = c.waiting[:0], 0
+	case c.read >= 64 && 2*c.read >= len(c.waiting): // a queue that is never empty does not grow for that
+		rest := copy(c.waiting, c.waiting[c.read:])
+		clear(c.waiting[rest:])
+		c.waiting, c.read = c.waiting[:rest], 0
 	}
 	return d
 }
 
-// read waits for a packet.
-func (c *udpConn) read() (*datagram, error) {
+// wait waits for a packet.
+func (c *udpConn) wait() (*datagram, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for {
-		select {
-		case <-c.closed:
+		switch {
+		case c.closed:
 			return nil, opError("read", c.local, net.ErrClosed)
-		case <-c.readBy.Done():
+		case c.expired:
 			return nil, opError("read", c.local, os.ErrDeadlineExceeded)
-		default:
 		}
-		if d := c.pop(); d != nil {
+		if d := c.popLocked(); d != nil {
 			return d, nil
 		}
-		select {
-		case <-c.ready:
-		case <-c.closed:
-		case <-c.readBy.Done():
-		}
+		c.changed.Wait()
 	}
 }
 
-func (c *udpConn) Read(b []byte) (int, error) {
-	d, err := c.read()
+// ReadFromAddrPort is ReadFrom without an allocation: nodes and ICE agents look for it.
+func (c *udpConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	d, err := c.wait()
 	if err != nil {
-		return 0, err
+		return 0, netip.AddrPort{}, err
 	}
-	return copy(b, d.data), nil
+	n, from := copy(b, d.data), d.src
+	d.free()
+	return n, from, nil
+}
+
+func (c *udpConn) Read(b []byte) (int, error) {
+	n, _, err := c.ReadFromAddrPort(b)
+	return n, err
 }
 
 func (c *udpConn) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -139,11 +132,11 @@ func (c *udpConn) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 func (c *udpConn) ReadFromUDP(b []byte) (int, *net.UDPAddr, error) {
-	d, err := c.read()
+	n, from, err := c.ReadFromAddrPort(b)
 	if err != nil {
 		return 0, nil, err
 	}
-	return copy(b, d.data), net.UDPAddrFromAddrPort(d.src), nil
+	return n, net.UDPAddrFromAddrPort(from), nil
 }
 
 func (c *udpConn) ReadMsgUDP(b, _ []byte) (n, oobn, flags int, addr *net.UDPAddr, err error) {
@@ -170,10 +163,15 @@ func (c *udpConn) WriteToUDP(b []byte, addr *net.UDPAddr) (int, error) {
 	if addr == nil {
 		return c.Write(b)
 	}
+	return c.WriteToAddrPort(b, addr.AddrPort())
+}
+
+// WriteToAddrPort is WriteTo without an allocation.
+func (c *udpConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.remote.IsValid() {
 		return 0, opError("write", c.local, net.ErrWriteToConnected)
 	}
-	return c.writeTo(b, unmap(addr.AddrPort()))
+	return c.writeTo(b, unmap(to))
 }
 
 func (c *udpConn) WriteMsgUDP(b, _ []byte, addr *net.UDPAddr) (n, oobn int, err error) {
@@ -182,10 +180,8 @@ func (c *udpConn) WriteMsgUDP(b, _ []byte, addr *net.UDPAddr) (n, oobn int, err 
 }
 
 func (c *udpConn) writeTo(b []byte, dst netip.AddrPort) (int, error) {
-	select {
-	case <-c.closed:
+	if c.isClosed() {
 		return 0, opError("write", c.local, net.ErrClosed)
-	default:
 	}
 	src := netip.AddrPortFrom(c.host.ip, c.local.Port())
 	if dst.Addr().IsLoopback() {
@@ -197,18 +193,26 @@ func (c *udpConn) writeTo(b []byte, dst netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
+func (c *udpConn) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 func (c *udpConn) Close() error {
-	err := opError("close", c.local, net.ErrClosed)
-	c.once.Do(func() {
-		close(c.closed)
-		c.readBy.Set(time.Time{}) // stops its timer
-		n := c.host.network
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		delete(c.host.ports, c.local.Port())
-		err = nil
-	})
-	return err
+	c.mu.Lock()
+	was := c.closed
+	c.closed = true
+	c.setDeadlineLocked(time.Time{})
+	c.mu.Unlock()
+	if was {
+		return opError("close", c.local, net.ErrClosed)
+	}
+	n := c.host.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(c.host.ports, c.local.Port())
+	return nil
 }
 
 func (c *udpConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
@@ -223,13 +227,35 @@ func (c *udpConn) RemoteAddr() net.Addr {
 func (c *udpConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 func (c *udpConn) SetReadDeadline(t time.Time) error {
-	select {
-	case <-c.closed:
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
 		return opError("set", c.local, net.ErrClosed)
-	default:
-		c.readBy.Set(t)
-		return nil
 	}
+	c.setDeadlineLocked(t)
+	return nil
+}
+
+func (c *udpConn) setDeadlineLocked(t time.Time) {
+	if c.deadline != nil {
+		c.deadline.Stop()
+		c.deadline = nil
+	}
+	wait := time.Until(t)
+	c.expired = !t.IsZero() && wait <= 0
+	if !t.IsZero() && !c.expired {
+		var timer *time.Timer
+		timer = time.AfterFunc(wait, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.deadline == timer { // and not one that was set since
+				c.expired = true
+				c.changed.Broadcast()
+			}
+		})
+		c.deadline = timer
+	}
+	c.changed.Broadcast()
 }
 
 // SetWriteDeadline does nothing, as nothing waits to be written.

@@ -1,6 +1,7 @@
 package cdntest
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -27,6 +28,7 @@ type receivedTrack struct {
 	repair     *repairer // nil: lost packets are not asked for
 	partial    map[frameID]*partialFrame
 	rewinds    []uint64 // the numbers from which on frames come again
+	scratch    []byte   // for a payload as it was sent
 }
 
 // A frameID tells a frame from all others that can arrive on one track.
@@ -42,7 +44,7 @@ type partialFrame struct {
 	Frame
 
 	count int
-	has   map[uint16]bool
+	has   packetSet
 }
 
 func newReceivedTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) *receivedTrack {
@@ -92,7 +94,10 @@ func (t *receivedTrack) packet(now time.Time, raw []byte, repaired bool) (whole 
 		r.Reordered++
 	}
 	for _, id := range p.GetExtensionIDs() {
-		r.Extensions[t.extensions[id]] = append([]byte(nil), p.GetExtension(id)...)
+		uri, value := t.extensions[id], p.GetExtension(id)
+		if last, known := r.Extensions[uri]; !known || !bytes.Equal(last, value) { // reports share what they have
+			r.Extensions[uri] = append([]byte(nil), value...)
+		}
 	}
 	return t.media(now, &p, seq)
 }
@@ -109,7 +114,7 @@ func (t *receivedTrack) media(now time.Time, p *rtp.Packet, seq uint64) (whole b
 	case !ok:
 		t.fault("packet %d holds nothing that a publisher sent", seq)
 		return false
-	case !samePayload(r.Codec.MimeType, b, at, p.Payload):
+	case !samePayload(r.Codec.MimeType, b, at, p.Payload, &t.scratch):
 		t.fault("packet %d: payload of frame %d, packet %d of %d, was changed", seq, b.frame, b.index, b.count)
 	case r.Kind == cdn.Video && p.Marker != b.last():
 		t.fault("packet %d: marker is %t at packet %d of %d", seq, p.Marker, b.index, b.count)
@@ -127,7 +132,7 @@ func (t *receivedTrack) frame(now time.Time, p *rtp.Packet, seq uint64, b body) 
 	f := t.partial[id]
 	timestamp := t.time.Unwrap(p.Timestamp)
 	if f == nil {
-		f = &partialFrame{count: int(b.count), has: map[uint16]bool{}, Frame: Frame{
+		f = &partialFrame{count: int(b.count), Frame: Frame{
 			Seed: b.seed, Layer: int(b.layer), Number: b.frame, Key: b.key, Packets: int(b.count),
 			Sequence: seq - uint64(b.index), Timestamp: timestamp, Sent: b.sentAt(),
 			Rewind: id.rewinds > 0 && t.rewinds[id.rewinds-1] == seq-uint64(b.index),
@@ -140,17 +145,16 @@ func (t *receivedTrack) frame(now time.Time, p *rtp.Packet, seq uint64, b body) 
 	if seq-uint64(b.index) != f.Sequence {
 		t.fault("packet %d: not at its place in frame %d", seq, b.frame)
 	}
-	if !f.Done.IsZero() || f.has[b.index] {
+	if !f.Done.IsZero() || !f.has.add(b.index) {
 		t.fault("packet %d: packet %d of frame %d again", seq, b.index, b.frame)
 		return false
 	}
-	f.has[b.index] = true
 	f.Bytes += len(p.Payload)
-	if len(f.has) < f.count {
+	if f.has.count < f.count {
 		return false
 	}
 	f.Done = now
-	f.has = nil
+	f.has = packetSet{}
 	r.Frames = append(r.Frames, f.Frame)
 	return true
 }
@@ -198,6 +202,26 @@ func (t *receivedTrack) fault(format string, args ...any) {
 	if len(t.report.Faults) < maxFaults {
 		t.report.Faults = append(t.report.Faults, fmt.Sprintf(format, args...))
 	}
+}
+
+// A packetSet is a set of the packets of one frame.
+type packetSet struct {
+	words []uint64
+	count int
+}
+
+// add adds the packet with an index and reports whether it was not there.
+func (s *packetSet) add(index uint16) bool {
+	i, bit := int(index/64), uint64(1)<<(index%64)
+	for len(s.words) <= i {
+		s.words = append(s.words, 0)
+	}
+	if s.words[i]&bit != 0 {
+		return false
+	}
+	s.words[i] |= bit
+	s.count++
+	return true
 }
 
 // A seqSet is a set of extended sequence numbers of one track.
