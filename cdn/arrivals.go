@@ -12,8 +12,9 @@ import (
 const gatherFor = time.Millisecond
 
 // Arrivals are packets that were read together. They are written at once, and
-// those who receive their streams are woken once, at the end, and where many do,
-// when a frame is complete, or soon: so what came together leaves together. One
+// those who receive their streams are woken once, at the end, and where many do or
+// another node does, when a frame is complete, or soon: so what came together leaves
+// together. One
 // goroutine at a time uses it; that of a node ([Node.Arrivals]) is for the port's
 // one reader, which flushes it. By a nil one packets are written by themselves.
 type Arrivals struct {
@@ -64,7 +65,7 @@ func (a *Arrivals) Flush() {
 	var now time.Time
 	rest := a.streams[:0]
 	for _, one := range a.streams {
-		if !one.whole && !one.stream.feed.Direct() {
+		if !one.whole && one.stream.gathers() {
 			if now.IsZero() {
 				now = time.Now()
 			}

@@ -37,3 +37,71 @@ func (c *coalescer) note(now time.Time, routine bool) {
 	}
 	c.number++
 }
+
+const (
+	// moderateFor is how long datagrams may wait while reads are moderated. Go's poller
+	// waits for no less.
+	moderateFor = time.Millisecond
+	// Reads are moderated once the reader was woken so often in a moderateWindow, and for
+	// as long as so many datagrams come in one.
+	moderateWindow = 20 * time.Millisecond
+	moderateWakes  = 60
+	moderateLeast  = 40
+)
+
+// A moderation notices when the reader is woken so often that waking takes more of the
+// processor than what it is woken for: by dozens of publishers, or by the feedback of
+// hundreds of viewers. Then it lets datagrams gather for a moment, as network cards hold
+// back interrupts.
+type moderation struct {
+	active    bool
+	until     time.Time // the window's end
+	wakes     int       // in it
+	datagrams int       // in it
+}
+
+// woke notes that the reader was woken, and what it read.
+func (m *moderation) woke(now time.Time, datagrams int) {
+	if now.After(m.until) {
+		active := m.wakes >= moderateWakes || m.active && m.datagrams >= moderateLeast
+		*m = moderation{active: active, until: now.Add(moderateWindow)}
+	}
+	m.wakes++
+	m.datagrams += datagrams
+}
+
+// coalesceReads waits for a moment if what comes is routine, unless something begins
+// that must not wait, and for a shorter one if very much comes.
+func (p *Port) coalesceReads() {
+	select {
+	case <-p.kicked:
+		p.coalesce.note(time.Now(), false)
+	default:
+	}
+	wait := p.readsWait()
+	if wait == 0 || !p.socket.Pause() {
+		return
+	}
+	if p.pause == nil {
+		p.pause = time.NewTimer(wait)
+	} else {
+		p.pause.Reset(wait)
+	}
+	select {
+	case <-p.pause.C:
+	case <-p.kicked:
+		p.pause.Stop()
+		p.coalesce.note(time.Now(), false)
+	}
+}
+
+// readsWait returns how long datagrams may gather.
+func (p *Port) readsWait() time.Duration {
+	switch {
+	case p.coalesce.active:
+		return coalesceFor
+	case p.moderate.active:
+		return moderateFor
+	}
+	return 0
+}

@@ -57,6 +57,7 @@ type Port struct {
 
 	// the UDP reader's own
 	coalesce coalescer
+	moderate moderation
 	pause    *time.Timer
 	read     []socket.Datagram // and not looked at yet
 	batches  int               // read since drained was called
@@ -353,6 +354,7 @@ func (p *Port) fetch() (err error) {
 		p.batches++
 		if p.read = p.socket.ReadMore(); len(p.read) > 0 {
 			p.readAt = time.Now()
+			p.moderate.datagrams += len(p.read)
 			return nil
 		}
 	}
@@ -367,6 +369,7 @@ func (p *Port) fetch() (err error) {
 		switch {
 		case err == nil && len(p.read) > 0:
 			p.failures = 0
+			p.moderate.woke(p.readAt, len(p.read))
 			return nil
 		case err == nil:
 		case p.isClosed() || errors.Is(err, net.ErrClosed):
@@ -376,30 +379,6 @@ func (p *Port) fetch() (err error) {
 				return err
 			}
 		}
-	}
-}
-
-// coalesceReads waits for a moment if what comes is routine, unless something begins
-// that must not wait.
-func (p *Port) coalesceReads() {
-	select {
-	case <-p.kicked:
-		p.coalesce.note(time.Now(), false)
-	default:
-	}
-	if !p.coalesce.active || !p.socket.Pause() {
-		return
-	}
-	if p.pause == nil {
-		p.pause = time.NewTimer(coalesceFor)
-	} else {
-		p.pause.Reset(coalesceFor)
-	}
-	select {
-	case <-p.pause.C:
-	case <-p.kicked:
-		p.pause.Stop()
-		p.coalesce.note(time.Now(), false)
 	}
 }
 
