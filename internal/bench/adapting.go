@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -143,6 +144,9 @@ func (b *bench) adapts(ctx context.Context, binary string, v variant, n int) (ad
 	}
 	if err := r.fanOut(ctx, server, pubs, all, l); err != nil {
 		return r, err
+	}
+	if r.jitter == 0 {
+		return r, errors.New("no sound was found to be the publisher's")
 	}
 	full, err := server.idleMeters(ctx)
 	if err != nil {

@@ -30,37 +30,51 @@ func (d *departed) note(n int, at time.Time) {
 
 // delays returns how long after the publisher had sent them packets left for one viewer. The
 // timestamps are the server's, which differ from the publisher's by a number that is unknown
-// here. It is the least by which no packet left before it was sent.
+// here. It is the least by which no packet left before it was sent. Nil: none fits.
 func (d *departed) delays(all []departure) []time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for first := len(d.at) - 1; first >= 0 && len(all) > 0; first-- {
-		if delays := d.from(first, all); delays != nil {
+	if len(all) == 0 {
+		return nil
+	}
+	last := len(d.at) - 1
+	for last >= 0 && d.at[last] > all[0].at {
+		last--
+	}
+	delays := make([]time.Duration, len(all))
+	for first := last; first > last-mostUnsent && first >= 0; first-- {
+		if d.from(first, all, delays) {
 			return delays
 		}
 	}
 	return nil
 }
 
-// from is delays if the first of all was the publisher's packet n; nil: it was not.
-func (d *departed) from(n int, all []departure) []time.Duration {
-	delays := make([]time.Duration, 0, len(all))
-	for _, one := range all {
+// mostUnsent bounds how many packets of sound a server may be behind, which is 10 s.
+const mostUnsent = 500
+
+// from sets delays to those of all if the first of these was the publisher's packet n. It
+// returns false if it was not.
+func (d *departed) from(n int, all []departure, delays []time.Duration) bool {
+	for k, one := range all {
 		i := n + int(int32(one.ts-all[0].ts))/soundStep
-		if i < 0 || i >= len(d.at) || d.at[i] == 0 {
-			return nil
+		if i < 0 || i >= len(d.at) || d.at[i] == 0 || one.at < d.at[i] {
+			return false
 		}
-		delay := time.Duration(one.at - d.at[i])
-		if delay < 0 {
-			return nil
-		}
-		delays = append(delays, delay)
+		delays[k] = time.Duration(one.at - d.at[i])
 	}
-	return delays
+	return true
+}
+
+// forgetSound has jitter be about what comes from now on.
+func (all viewers) forgetSound() {
+	for _, v := range all {
+		v.hears.left()
+	}
 }
 
 // jitter returns by how much later than usual packets of sound left: of all packets that
-// were noted since left was last called, the 99th percentile of what their delay from the
+// came since forgetSound, the 99th percentile of what their delay from the
 // publisher exceeds the median delay to the same viewer by.
 func (all viewers) jitter(pubs publishers) time.Duration {
 	var late []time.Duration

@@ -117,7 +117,7 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	pubs.pause(false)
 	time.Sleep(l.settle)
 	all.late()
-	all.jitter(pubs)
+	all.forgetSound()
 	first, err := server.read()
 	if err != nil {
 		return err
@@ -132,8 +132,8 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	}
 	after, latency := all.packets(), all.late()
 	r.told(heard, all.heard(), after-before, l.window)
-	r.jitter = all.jitter(pubs)
 	pubs.pause(true)
+	r.jitter = all.jitter(pubs)
 	if err := all.drain(ctx); err != nil {
 		return err
 	}
