@@ -23,14 +23,8 @@ func TestLossAndJitterOnEveryHop(t *testing.T) {
 			for seed := range seeds {
 				synctest.Test(t, func(t *testing.T) { soon += testLossAndJitter(t, delay, uint64(seed+1)) / float64(seeds) })
 			}
-			// It is 99.93 % on average. Some seconds ask for more repairs than a quarter of the
-			// media, which is all that a viewer may have.
-			least := 0.997
-			if peerConnections { // whose clients ask for more than there is room for
-				least = 0.995
-			}
 			if !raceEnabled { // which leaves too few frames to tell
-				require.GreaterOrEqual(t, soon, least, "within 1 s, on average")
+				require.GreaterOrEqual(t, soon, 0.999, "within 1 s, on average")
 			}
 		})
 	}

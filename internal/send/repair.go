@@ -213,14 +213,15 @@ func (s *Set) repairRoom(now time.Time, rate float64) float64 {
 }
 
 // repairOwed sends p, which has just been sent, a second time if it was asked for before
-// it was here: it is late already, and must not be lost again.
+// it was here: it is late already, and must not be lost again. What was sent once and is
+// missing comes first, so there must be plenty of credit.
 func (s *Sender) repairOwed(now time.Time, p *cdn.Packet, seq uint64, ts uint32) {
 	if s.repairs.owed == nil || !s.repairs.owed.remove(p.Seq) {
 		return
 	}
 	s.account(now)
 	r := repair{packet: p, source: s.feed.source, from: p.Seq, seq: seq, ts: ts}
-	if s.mayRepair(now, &r) > 0 {
+	if s.repairs.budget.Plenty(now) && s.mayRepair(now, &r) > 0 {
 		s.resend(now, r, bwe.Repair)
 	}
 }

@@ -178,6 +178,12 @@ func (b *Budget) RepairedNow(now time.Time, seq uint64) bool {
 	return again && b.table.since(now, last) == 0
 }
 
+// Plenty reports whether there is so much credit that a packet may be sent twice.
+func (b *Budget) Plenty(now time.Time) bool {
+	b.media.roll(now)
+	return b.credit >= singlePart*b.most(now)
+}
+
 // Spend notes that so many bytes were sent again.
 func (b *Budget) Spend(now time.Time, bytes int) {
 	b.credit -= float64(bytes)

@@ -115,6 +115,18 @@ func TestTwoCopies(t *testing.T) {
 	}
 }
 
+// What nobody has asked for again is sent twice only while most of the credit is there.
+func TestPlenty(t *testing.T) {
+	b := New(Config{Burst: 100_000, Opening: -1})
+	require.True(t, b.Plenty(epoch))
+	b.Spend(epoch, 25_000)
+	require.True(t, b.Plenty(epoch))
+	b.Spend(epoch, 1)
+	require.False(t, b.Plenty(epoch))
+	b.Sent(epoch, 1000) // a quarter of it
+	require.True(t, b.Plenty(epoch))
+}
+
 func TestSavesUpForASecondAtMost(t *testing.T) {
 	b := New(Config{Share: 0.5, Burst: 1200})
 	now := play(b, epoch, time.Minute, 240_000)
