@@ -18,6 +18,7 @@ type body struct {
 	frame         uint32 // number of the frame in its track, the same in all layers
 	index, count  uint16 // of the packet in its frame
 	sent          int64  // UnixNano of the publisher's clock
+	temporal      temporal
 }
 
 // bodyMagic begins each body. No codec header contains it.
@@ -30,7 +31,7 @@ const bodySize = 34
 // long; or longer, where that leaves no room for the body.
 func (b body) append(p []byte, size int) []byte {
 	p = append(p, bodyMagic...)
-	p = append(p, b.layer, boolByte(b.key))
+	p = append(p, b.layer, b.flags())
 	p = binary.BigEndian.AppendUint16(p, b.width)
 	p = binary.BigEndian.AppendUint16(p, b.height)
 	p = binary.BigEndian.AppendUint16(p, b.index)
@@ -78,7 +79,7 @@ func (b body) mix() uint64 {
 	x := uint64(b.seed)<<32 | uint64(b.frame)
 	for _, v := range []uint64{
 		uint64(b.index)<<48 | uint64(b.count)<<32 | uint64(b.width)<<16 | uint64(b.height),
-		uint64(b.layer)<<8 | uint64(boolByte(b.key)),
+		uint64(b.layer)<<8 | uint64(b.flags()),
 		uint64(b.sent),
 	} {
 		x = (x ^ v) * step
@@ -96,7 +97,7 @@ func findBody(payload []byte) (b body, at int, ok bool) {
 	p := payload[at+len(bodyMagic):]
 	b = body{
 		layer:  p[0],
-		key:    p[1] == 1,
+		key:    p[1]&flagKey != 0,
 		width:  binary.BigEndian.Uint16(p[2:]),
 		height: binary.BigEndian.Uint16(p[4:]),
 		index:  binary.BigEndian.Uint16(p[6:]),
@@ -105,16 +106,33 @@ func findBody(payload []byte) (b body, at int, ok bool) {
 		frame:  binary.BigEndian.Uint32(p[14:]),
 		sent:   int64(binary.BigEndian.Uint64(p[18:])),
 	}
+	if p[1]&flagTemporal != 0 {
+		b.temporal = temporal{used: true, sync: p[1]&flagSync != 0, layer: p[1] >> flagLayer}
+	}
 	return b, at, binary.BigEndian.Uint32(p[26:]) == b.check()
 }
 
 func (b body) sentAt() time.Time { return time.Unix(0, b.sent) }
 
-func boolByte(b bool) byte {
-	if b {
-		return 1
+// The flags of a body. The temporal layer stands above them.
+const (
+	flagKey      = 1
+	flagTemporal = 2
+	flagSync     = 4
+	flagLayer    = 3 // bits
+)
+
+func (b body) flags() (flags byte) {
+	if b.key {
+		flags |= flagKey
 	}
-	return 0
+	if b.temporal.used {
+		flags |= flagTemporal | b.temporal.layer<<flagLayer
+	}
+	if b.temporal.sync {
+		flags |= flagSync
+	}
+	return flags
 }
 
 // A framing spreads a stream's bits over its frames.

@@ -36,15 +36,27 @@ func appendPayload(p []byte, mime string, b body, size int) []byte {
 func (b body) first() bool { return b.index == 0 }
 func (b body) last() bool  { return b.index+1 == b.count }
 
-// vp8Header appends a payload descriptor with a 15-bit picture id (RFC 7741
-// section 4.2) and, at the frame's start, the frame tag (RFC 6386 section 9.1).
+// vp8Header appends a payload descriptor with a 15-bit picture id and, if there are
+// several, the temporal layer (RFC 7741 section 4.2). At the frame's start the frame tag
+// follows (RFC 6386 section 9.1).
 func vp8Header(p []byte, b body) []byte {
 	start := byte(0)
 	if b.first() {
 		start = 0x10 // S
 	}
-	p = append(p, 0x80|start, 0x80) // X; I
+	fields := byte(0x80) // I
+	if b.temporal.used {
+		fields = 0xE0 // and L, T
+	}
+	p = append(p, 0x80|start, fields) // X
 	p = binary.BigEndian.AppendUint16(p, 0x8000|uint16(b.frame))
+	if t := b.temporal; t.used {
+		place := t.layer << 6
+		if t.sync {
+			place |= 0x20 // Y
+		}
+		p = append(p, t.tl0, place)
+	}
 	switch {
 	case !b.first():
 	case b.key:
@@ -207,6 +219,9 @@ func samePayload(mime string, b body, bodyAt int, got []byte, scratch *[]byte) b
 		return false
 	}
 	from, to := pictureID(mime)
+	if b.temporal.used {
+		to++ // TL0PICIDX
+	}
 	to = min(to, bodyAt)
 	return bytes.Equal(want[:from], got[:from]) && bytes.Equal(want[to:], got[to:])
 }

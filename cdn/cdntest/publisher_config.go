@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -76,6 +77,9 @@ type Video struct {
 	NoRequestedKeyframes bool
 	// KeyframeScale is how much larger than others keyframes are. If zero, 4.
 	KeyframeScale int
+	// Temporal: frames of VP8 are of three temporal layers, in the pattern of libwebrtc: a
+	// fourth of them of the lowest, and half of them of the lower two.
+	Temporal bool
 	// PayloadSize is the size of the largest RTP payload. If zero, 1200.
 	PayloadSize int
 	// Layers are the simulcast layers, the lowest first. If empty, there is
@@ -166,6 +170,9 @@ func (c PublisherConfig) codecs() (codecSet, error) {
 		codec, ok := findCodec(v.Codec, v.Fmtp)
 		if !ok {
 			return set, fmt.Errorf("cdntest: unknown codec %q", v.Codec)
+		}
+		if v.Temporal && !strings.EqualFold(v.Codec, "video/VP8") {
+			return set, fmt.Errorf("cdntest: no temporal layers in %q", v.Codec)
 		}
 		set.video = []cdn.Codec{codec}
 		set.extensions[cdn.Video] = append([]string{midURI, ridURI, repairedRIDURI}, v.Extensions...)

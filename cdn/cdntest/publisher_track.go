@@ -57,6 +57,7 @@ type sendLayer struct {
 	index   uint8
 	framing framing
 	deaf    bool // to requests for keyframes
+	layered bool // in three temporal layers
 	local   *webrtc.TrackLocalStaticRTP
 	ssrc    uint32
 
@@ -66,6 +67,7 @@ type sendLayer struct {
 	// Owned by Publisher.run.
 	seq      uint16
 	sinceKey int // frames since the last keyframe; 0 before the first
+	tl0      uint8
 
 	mu   sync.Mutex
 	sent SentLayer
@@ -85,6 +87,7 @@ func newVideoTrack(v Video, codec cdn.Codec, seed uint32) *sendTrack {
 			index:      uint8(i),
 			framing:    newFraming(l.Bitrate, v.FPS, v.KeyframeInterval, v.KeyframeScale),
 			deaf:       v.NoRequestedKeyframes,
+			layered:    v.Temporal,
 			seq:        uint16(rand.Uint32()),
 			sinceKey:   before,
 		})
@@ -169,7 +172,7 @@ func (t *sendTrack) sendFrame(n int, now time.Time) {
 		count, each := split(size, t.packet)
 		b := body{
 			seed: t.seed, layer: l.index, key: key, width: uint16(l.Width), height: uint16(l.Height),
-			frame: t.number, count: uint16(count), sent: now.UnixNano(),
+			frame: t.number, count: uint16(count), sent: now.UnixNano(), temporal: l.place(),
 		}
 		header := rtp.Header{Version: 2, Timestamp: t.timestamp(n)}
 		var bytes int
@@ -194,6 +197,19 @@ func (l *sendLayer) startFrame() bool {
 	}
 	l.sinceKey++
 	return key
+}
+
+// place returns the place of the next frame among the temporal layers.
+func (l *sendLayer) place() (p temporal) {
+	if !l.layered {
+		return p
+	}
+	p = temporalAt(l.sinceKey - 1)
+	if p.layer == 0 {
+		l.tl0++
+	}
+	p.tl0 = l.tl0
+	return p
 }
 
 func (t *sendTrack) write(l *sendLayer, h rtp.Header, payload []byte, now time.Time) {

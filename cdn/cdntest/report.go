@@ -75,8 +75,12 @@ type Frame struct {
 	// Rewind: it is a keyframe that came before, as did some that follow.
 	Rewind bool
 	// Decodable: it is a keyframe, or all since the last keyframe arrived
-	// whole.
+	// whole. Of a track with temporal layers, what it refers to did.
 	Decodable bool
+	// Temporal is its temporal layer, from 0, if there are several.
+	Temporal int
+
+	layered bool // there are
 }
 
 // Latency returns the time from when the frame was sent until all of it was here.

@@ -34,7 +34,12 @@ func (t *receivedTrack) snapshot() TrackReport {
 // markDecodable marks the frames, given in order of sequence numbers, that a
 // decoder can show.
 func markDecodable(frames []*Frame) {
+	var layered temporalDecoder
 	for i, f := range frames {
+		if f.layered {
+			f.Decodable = layered.decode(f)
+			continue
+		}
 		if f.Key {
 			f.Decodable = true
 			continue

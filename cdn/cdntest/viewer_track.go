@@ -135,6 +135,7 @@ func (t *receivedTrack) frame(now time.Time, p *rtp.Packet, seq uint64, b body) 
 		f = &partialFrame{count: int(b.count), Frame: Frame{
 			Seed: b.seed, Layer: int(b.layer), Number: b.frame, Key: b.key, Packets: int(b.count),
 			Sequence: seq - uint64(b.index), Timestamp: timestamp, Sent: b.sentAt(),
+			Temporal: int(b.temporal.layer), layered: b.temporal.used,
 			Rewind: id.rewinds > 0 && t.rewinds[id.rewinds-1] == seq-uint64(b.index),
 		}}
 		t.partial[id] = f
