@@ -99,6 +99,10 @@ type (
 		Tag     string
 		Layer   string // what it is sent from now on; "" with Paused: sound only
 		Paused  bool   // until the next keyframe
+		// Keyframes: only keyframes are sent of the layer.
+		Keyframes bool
+		// Temporal is how many temporal layers are sent of it, the lowest first; 0: all.
+		Temporal int
 	}
 	// UplinkNarrow says that the path of a publisher to this node does not carry what it
 	// has to send. Viewers are sent what comes. It is told once; then UplinkRecovered

@@ -35,7 +35,7 @@ func LogEvents(log *slog.Logger) func(Event) {
 		case SessionEnded:
 			log.Info("session ended", "stream", string(e.Stream), "session", e.Session, "action", e.Action.String(), "subject", e.Subject, "tag", e.Tag, "lasted", e.Lasted.Round(time.Millisecond), "err", e.Err)
 		case ViewerSlow:
-			log.Info("viewer is slow", "stream", string(e.Stream), "session", e.Session, "layer", e.Layer, "paused", e.Paused)
+			log.Info("viewer is slow", "stream", string(e.Stream), "session", e.Session, "layer", e.Layer, "paused", e.Paused, "keyframes", e.Keyframes, "temporal", e.Temporal)
 		case UplinkNarrow:
 			u := e.Uplink
 			log.Info("the publisher's uplink is narrow", "stream", string(e.Stream), "session", e.Session, "bitrate", int(u.Bitrate), "before", int(u.Before),

@@ -54,7 +54,7 @@ func (v *playSession) adapted(c send.Change) {
 	g := v.admission.Grant()
 	v.edge.node.Emit(cdn.ViewerSlow{
 		Stream: v.id, Session: v.admission.Name(), Subject: g.Subject, Grant: g.ID, Tag: g.Tag,
-		Layer: c.Layer, Paused: c.Mode == allot.Paused,
+		Layer: c.Layer, Paused: c.Mode == allot.Paused, Keyframes: c.Mode == allot.Keyframes, Temporal: temporalLayers(c.Mode, c.Temporal),
 	})
 }
 

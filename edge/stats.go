@@ -6,6 +6,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
@@ -50,6 +51,10 @@ type PathStats struct {
 	// "reports", or "nothing" while the viewer reports nothing.
 	Source    string
 	Congested bool // more is sent than the path carries
+	// Mode is how much of the layer's video is sent: "full", "partial" (its lower temporal
+	// layers), "keyframes", or "paused".
+	Mode     string
+	Temporal int // how many temporal layers are sent, the lowest first; 0: all
 	// Reason is why the last step was taken: "start", "congestion", "loss", "silence" (the
 	// viewer reports nothing), "room" (a probe has found some), or "limited" (by the
 	// viewer's limits, or the layers that there are).
@@ -61,9 +66,18 @@ type PathStats struct {
 
 func pathStats(p send.PathStats) PathStats {
 	return PathStats{
-		Estimate: int(p.Estimate), Source: p.Source.String(), Congested: p.Verdict == bwe.Overuse, Reason: p.Reason.String(),
+		Estimate: int(p.Estimate), Source: p.Source.String(), Congested: p.Verdict == bwe.Overuse, Mode: p.Mode.String(),
+		Temporal: temporalLayers(p.Mode, p.Temporal), Reason: p.Reason.String(),
 		RoundTrip: p.RoundTrip, Queue: p.Queue, Loss: p.Loss,
 	}
+}
+
+// temporalLayers returns how many temporal layers are sent, if the highest is as given; 0: all.
+func temporalLayers(m allot.Mode, highest int) int {
+	if m != allot.Partial {
+		return 0
+	}
+	return highest + 1
 }
 
 // Viewers returns how many viewers each stream has now. Viewers that wait for it count.

@@ -53,6 +53,11 @@ type Data struct {
 	Layer string `json:"layer,omitempty"`
 	// Paused is, of TypeSlow, whether it gets no picture until the next keyframe.
 	Paused *bool `json:"paused,omitempty"`
+	// Keyframes is, of TypeSlow, whether only keyframes are sent of the layer.
+	Keyframes bool `json:"keyframes,omitempty"`
+	// Temporal is, of TypeSlow, how many of the layer's temporal layers are sent, the lowest
+	// first; 0: all.
+	Temporal int `json:"temporal,omitempty"`
 }
 
 // messageOf returns what to tell of an event; ok is false if nothing.
@@ -84,6 +89,7 @@ func messageOf(e cdn.Event) (m Message, ok bool) {
 		m.Type = TypeSlow
 		m.Data = Data{
 			Stream: e.Stream, Session: e.Session, Subject: e.Subject, Grant: e.Grant, Tag: e.Tag, Layer: e.Layer, Paused: &e.Paused,
+			Keyframes: e.Keyframes, Temporal: e.Temporal,
 		}
 	default:
 		return m, false

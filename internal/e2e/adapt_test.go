@@ -37,13 +37,18 @@ type adapted struct {
 
 // adapt has a viewer watch layers with sound over one stretch after the other.
 func (w *world) adapt(layers []int, c cdntest.ViewerConfig, stretches ...stretch) *adapted {
-	a := &adapted{world: w, node: w.origin("origin", cdntest.Path{}, origin.Config{})}
 	video := &cdntest.Video{Bitrate: layers[0], KeyframeInterval: 4 * time.Second}
 	if len(layers) > 1 {
 		for i, bits := range layers {
 			video.Layers = append(video.Layers, cdntest.VideoLayer{RID: string(rune('a' + i)), Bitrate: bits})
 		}
 	}
+	return w.adaptVideo(video, c, stretches...)
+}
+
+// adaptVideo is adapt with video of the test's own.
+func (w *world) adaptVideo(video *cdntest.Video, c cdntest.ViewerConfig, stretches ...stretch) *adapted {
+	a := &adapted{world: w, node: w.origin("origin", cdntest.Path{}, origin.Config{})}
 	p := w.publish(a.node, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: video, Audio: &cdntest.Audio{}})
 	require.NoError(w.t, p.WaitConnected(w.within(5*time.Second)))
 	time.Sleep(3 * time.Second) // until bitrates are known
@@ -282,31 +287,80 @@ func TestAdaptToAnOutage(t *testing.T) {
 	})
 }
 
-// A single layer that the path does not carry: sound is whole, and the viewer is told.
+// A single layer that the path does not carry: sound is whole, and the viewer is told. With
+// temporal layers the picture moves; without, there are keyframes or none.
 func TestAdaptASingleLayerToANarrowPath(t *testing.T) {
 	skipPeerConnections(t)
-	synctest.Test(t, func(t *testing.T) {
-		a := newWorld(t).adapt([]int{2_500_000}, asChromium(), stretch{narrow(1_000_000), 30 * time.Second, -1})
-		a.log()
-		sound := a.viewer.Report().Audio()
-		from := a.began[0].Add(2 * time.Second)
-		var last time.Time
-		worst, numbers := time.Duration(0), []uint32{}
-		for _, f := range sound.Frames {
-			if f.Sent.After(from) && f.Sent.Before(a.began[1].Add(-time.Second)) {
-				numbers = append(numbers, f.Number)
-				if !last.IsZero() {
-					worst = max(worst, f.Done.Sub(last)-ms(20))
+	for name, temporal := range map[string]bool{"plain": false, "temporal layers": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				video := &cdntest.Video{Bitrate: 2_500_000, KeyframeInterval: 4 * time.Second, Temporal: temporal}
+				a := newWorld(t).adaptVideo(video, asChromium(), stretch{narrow(1_000_000), 0, -1})
+				var told time.Time
+				for range 310 {
+					time.Sleep(100 * time.Millisecond)
+					events := a.told()
+					isTold := func(e cdn.Event) bool { _, ok := e.(cdn.ViewerSlow); return ok }
+					if told.IsZero() && slices.ContainsFunc(events, isTold) {
+						told = time.Now()
+					}
 				}
-				last = f.Done
+				a.log()
+				require.False(t, told.IsZero())
+				require.LessOrEqual(t, told.Sub(a.viewer.Report().Audio().Frames[0].Sent), time.Second)
+				from, until := a.began[0].Add(2*time.Second), time.Now().Add(-time.Second)
+				a.requireSound(from, until, ms(40))
+				frames, late, gap := a.shown(from, until)
+				t.Logf("%d frames, at most %v late, gap %v", frames, late, gap)
+				require.LessOrEqual(t, late, ms(400))
+				if temporal {
+					require.Less(t, gap, ms(400), "it moves")
+					require.GreaterOrEqual(t, frames, 28*7)
+				} else {
+					require.GreaterOrEqual(t, frames, 6, "keyframes")
+				}
+			})
+		})
+	}
+}
+
+// requireSound: of what was sent between two times no sound is lost, and none is later than the
+// one ahead of it by more than most.
+func (a *adapted) requireSound(from, until time.Time, most time.Duration) {
+	a.t.Helper()
+	var last time.Time
+	worst, numbers := time.Duration(0), []uint32{}
+	for _, f := range a.viewer.Report().Audio().Frames {
+		if f.Sent.After(from) && f.Sent.Before(until) {
+			numbers = append(numbers, f.Number)
+			if !last.IsZero() {
+				worst = max(worst, f.Done.Sub(last)-ms(20))
 			}
+			last = f.Done
 		}
-		require.NotEmpty(t, numbers)
-		require.Equal(t, int(slices.Max(numbers)-slices.Min(numbers))+1, len(numbers), "no sound is lost")
-		require.LessOrEqual(t, worst, ms(40))
-		told := slices.ContainsFunc(a.events, func(e cdn.Event) bool { s, ok := e.(cdn.ViewerSlow); return ok && s.Paused })
-		require.True(t, told)
-	})
+	}
+	require.NotEmpty(a.t, numbers)
+	require.Equal(a.t, int(slices.Max(numbers)-slices.Min(numbers))+1, len(numbers), "no sound is lost")
+	require.LessOrEqual(a.t, worst, most)
+}
+
+// shown returns how many frames were shown of what was sent between two times, how late the
+// latest was, beside what the path of 1 Mbit/s takes for it, and the longest time between two.
+func (a *adapted) shown(from, until time.Time) (frames int, late, gap time.Duration) {
+	var last time.Time
+	for _, f := range a.layers() {
+		if f.Sent.Before(from) || f.Sent.After(until) {
+			continue
+		}
+		frames++
+		takes := time.Duration(8*f.Bytes) * time.Microsecond
+		late = max(late, f.Done.Sub(f.Sent)-ms(50)-takes)
+		if !last.IsZero() {
+			gap = max(gap, f.Sent.Sub(last))
+		}
+		last = f.Sent
+	}
+	return frames, late, gap
 }
 
 // Strategies say what viewers begin with.

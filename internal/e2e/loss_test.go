@@ -127,6 +127,6 @@ func TestSlowViewerHurtsNobodyElse(t *testing.T) {
 		s := slow.Report()
 		t.Logf("slow: %d frames, %d partial, latency p50 %v p99 %v; sound p50 %v p99 %v; %d measures", len(s.Video().Frames),
 			s.Video().Partial, s.Video().Latency(0.5), s.Video().Latency(0.99), s.Audio().Latency(0.5), s.Audio().Latency(0.99), len(told))
-		require.True(t, told[0].Paused)
+		require.True(t, told[0].Keyframes || told[0].Paused, told[0])
 	})
 }

@@ -32,13 +32,15 @@ type adaptation struct {
 	fell   time.Time    // when the last step down was taken
 	woken  time.Time    // since when transport-wide feedback is awaited; zero: it is not
 
-	probe probing
+	probe    probing
+	thinning thinningState
 }
 
 // A Change is a step that an adaptation has taken.
 type Change struct {
 	Layer    string     // of video that is sent now, or is about to be
 	Mode     allot.Mode // how much of it
+	Temporal int        // of allot.Partial: the highest temporal layer that is sent
 	Lower    bool       // less is sent than before
 	Reason   allot.Reason
 	Estimate float64 // of what the path carries, in bits a second
@@ -104,7 +106,7 @@ func (s *Set) adapt(now time.Time, heard bool) {
 		return
 	}
 	early := now.Before(a.due)
-	if !early && a.sent.Mode != allot.Paused && s.Idle(now) { // nothing comes that could be sent
+	if !early && a.sent.Mode > allot.Keyframes && s.Idle(now) { // nothing comes that could be sent
 		a.due = now.Add(lookEvery)
 		return
 	}
@@ -173,6 +175,8 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	if a.path.estimator == nil {
 		return // it is the first choice
 	}
+	s.urge(now)
+	s.keepKeyframe()
 	s.doze(now, choice.Doze)
 	s.startProbe(now, choice.Probe)
 }
@@ -224,12 +228,12 @@ func (s *Set) take(now time.Time, r allot.Rung, why allot.Reason, state *bwe.Sta
 	if lower || isBelow(r, before) {
 		a.probe.plan = bwe.Probe{}
 	}
-	s.carryOut(now, isBelow(r, before))
+	s.carryOut(now, before, loses(state))
 	if moved {
 		a.reason = why
 	}
 	if moved && why != allot.Start && why != allot.Stay {
-		s.note(Change{Layer: s.shownLayer(), Mode: r.Mode, Lower: lower, Reason: why, Estimate: state.Bitrate})
+		s.note(Change{Layer: s.shownLayer(), Mode: r.Mode, Temporal: r.Temporal, Lower: lower, Reason: why, Estimate: state.Bitrate})
 	}
 }
 
@@ -257,11 +261,44 @@ func isBelow(a, b allot.Rung) bool {
 	return a.Temporal < b.Temporal
 }
 
-// carryOut has all video sent as the rung says.
-func (s *Set) carryOut(now time.Time, lower bool) {
+// A turn is how what is sent changes.
+type turn uint8
+
+const (
+	upward   turn = iota // to more
+	downward             // to less, which begins anew
+	thinner              // to fewer temporal layers, with the next frame
+)
+
+const (
+	// lossy is the part of the packets above which more were lost, beyond what the path loses
+	// anyway, than can be repaired on the way down.
+	lossy = 0.02
+	// overflowing is the part of what is sent that arrives at most where the rest does not
+	// fit in a queue: its loss is heard of later.
+	overflowing = 0.75
+)
+
+// loses reports whether packets that were sent lately are lost because of congestion.
+func loses(state *bwe.State) bool {
+	overflows := state.Source == bwe.TransportFeedback && state.Acknowledged < overflowing*state.Sent
+	return overflows || state.Loss > state.Inherent+lossy
+}
+
+// carryOut has all video sent as the rung says, and not as from any more. If packets are lost,
+// fewer temporal layers begin with a keyframe: what they refer to may be missing.
+func (s *Set) carryOut(now time.Time, from allot.Rung, losing bool) {
+	to, how := s.adaptation.sent, upward
+	switch {
+	case !isBelow(to, from):
+	case to.Mode == allot.Partial && to.Layer == from.Layer && !losing:
+		how = thinner
+	default:
+		how = downward
+	}
 	for _, snd := range s.senders {
 		if snd.adapts() {
-			snd.obey(now, s.adaptation.sent, lower)
+			snd.obey(now, to, how)
 		}
 	}
 }

@@ -189,9 +189,10 @@ func (s *Set) try(now time.Time, plan bwe.Probe) {
 	if next >= len(a.ladder) {
 		return
 	}
+	from := a.sent
 	a.sent = a.ladder[next]
 	a.probe.trial = trial{id: plan.ID, rung: a.sent, asked: now}
-	s.carryOut(now, false)
+	s.carryOut(now, from, false)
 }
 
 // judgeTrial puts what a trial has shown in place of the estimator's last probe.
@@ -224,7 +225,7 @@ func (s *Set) shows(now time.Time) (some bool) {
 	for _, snd := range s.senders {
 		switch {
 		case !snd.adapts() || !trackHasMedia(now, snd.line.Track):
-		case snd.stopped.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe():
+		case snd.stopped.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe() || snd.rises():
 			return false
 		default:
 			some = true

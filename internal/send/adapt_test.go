@@ -50,8 +50,11 @@ func onScript(t *testing.T, rtx bool, f func(a *adapting)) {
 // onTracks is onScript with tracks of the test's own, the first of which has two layers.
 func onTracks(t *testing.T, c sendtest.Config, rtx bool, f func(a *adapting)) {
 	withViewer(t, c, func(v *viewer) {
-		a := &adapting{viewer: v, script: &script{next: allot.Choice{Rung: 2, Reason: allot.Start}}, low: v.Layers[0], high: v.Layers[1]}
+		a := &adapting{viewer: v, script: &script{next: allot.Choice{Rung: 99, Reason: allot.Start}}, low: v.Layers[0], high: v.Layers[1]}
 		a.low.Obeys, a.high.Obeys, a.high.Filler = true, true, 200
+		for _, l := range append(a.Layers, a.Second...) {
+			l.Height = 360 // a keyframe without is none for sure
+		}
 		a.low.RequestKeyframe()
 		a.high.RequestKeyframe()
 		a.Tick = 4 * ms
@@ -81,8 +84,9 @@ func onTracks(t *testing.T, c sendtest.Config, rtx bool, f func(a *adapting)) {
 	})
 }
 
-// at returns the index of the rung with all of a layer, which it may have yet to get.
-func (a *adapting) at(layer int) int { return layer + 1 }
+// at returns the index of the rung with all of a layer, which it may have yet to get. Ahead of
+// these there are no video, and keyframes only.
+func (a *adapting) at(layer int) int { return layer + 2 }
 
 // step has the policy take a step, and forgets what was sent ahead of that.
 func (a *adapting) step(to int, why allot.Reason) {
@@ -98,7 +102,7 @@ func TestStepsAreTaken(t *testing.T) {
 	onScript(t, true, func(a *adapting) {
 		a.low.Obeys = false
 		old := a.last()
-		a.step(1, allot.Congestion)
+		a.step(a.at(0), allot.Congestion)
 		require.Equal(t, []Change{{Layer: "l", Mode: allot.Full, Lower: true, Reason: allot.Congestion, Estimate: a.changes[0].Estimate}}, a.changes)
 		count := len(a.Packets)
 		a.Play(500 * ms)
@@ -113,7 +117,7 @@ func TestStepsAreTaken(t *testing.T) {
 		require.EqualValues(t, 2, a.last().SSRC, "the new layer is repaired")
 
 		a.high.Obeys = false
-		a.step(2, allot.Room)
+		a.step(a.at(1), allot.Room)
 		count = len(a.Packets)
 		a.Play(500 * ms)
 		require.Greater(t, len(a.Packets), count+10, "the low layer goes on")
@@ -144,25 +148,26 @@ func TestVideoIsPausedAndGoesOn(t *testing.T) {
 		require.Equal(t, asked, a.high.Asked.Load())
 		require.True(t, a.set.Stats().Paused)
 		a.high.KeyEvery = 0
-		a.step(1, allot.Room)
+		a.step(a.at(0), allot.Room)
 		a.Play(200 * ms)
 		require.Equal(t, "l", a.sender.feed.layer.Name())
 		require.EqualValues(t, 0, a.Packets[count].Payload[1]&1, "a keyframe")
 		a.requireNoGap()
-		a.step(2, allot.Room)
+		a.step(a.at(1), allot.Room)
 		a.Play(200 * ms)
 		require.Equal(t, "h", a.sender.feed.layer.Name())
 	})
 }
 
 // A probe repeats packets on the RTX stream until media and padding have its rate, and
-// ends with a sender report. That is so while video is paused, too, however long that is.
+// ends with a sender report. That is so while video is paused, too, or no keyframe comes of
+// those that are sent alone, however long that is.
 func TestProbesRepeatPackets(t *testing.T) {
-	for name, paused := range map[string]bool{"playing": false, "paused": true} {
+	for name, rung := range map[string]int{"playing": 99, "paused": 0, "keyframes only": 1} {
 		t.Run(name, func(t *testing.T) {
 			onScript(t, true, func(a *adapting) {
-				if paused {
-					a.step(0, allot.Congestion)
+				if rung < 99 {
+					a.step(rung, allot.Congestion)
 					a.Play(20 * time.Second)
 				}
 				before, count, clocks := a.set.wireBytes(), len(a.Packets), len(a.clocks)
@@ -198,7 +203,7 @@ func TestWithoutRTXALayerIsTried(t *testing.T) {
 	for name, refused := range map[string]bool{"taken": false, "refused": true} {
 		t.Run(name, func(t *testing.T) {
 			onScript(t, false, func(a *adapting) {
-				a.step(1, allot.Congestion)
+				a.step(a.at(0), allot.Congestion)
 				a.Play(time.Second)
 				require.Equal(t, "l", a.sender.feed.layer.Name())
 				a.script.next.Probe = bwe.Probe{ID: 7, Rate: 400e3, Duration: 200 * ms}
@@ -218,7 +223,7 @@ func TestWithoutRTXALayerIsTried(t *testing.T) {
 						}
 					}
 					require.EqualValues(t, 7, a.script.view.State.Probe.ID)
-					require.Greater(t, a.script.view.State.Probe.Rate, a.script.view.Ladder[2].Cost)
+					require.Greater(t, a.script.view.State.Probe.Rate, a.full(1).Cost)
 				}
 				a.Play(time.Second)
 				require.Equal(t, "l", a.sender.feed.layer.Name(), "the policy has not gone up")
@@ -233,8 +238,8 @@ func TestPoliciesMayBeWrong(t *testing.T) {
 		for _, c := range []allot.Choice{
 			{Rung: 99, Reason: allot.Room},
 			{Rung: -5, Reason: allot.Loss},
-			{Rung: 2, Reason: allot.Room, Probe: bwe.Probe{Rate: -1, Duration: -1}},
-			{Rung: 2, Reason: allot.Room, Doze: true, Probe: bwe.Probe{ID: 1, Rate: 1e6}},
+			{Rung: 99, Reason: allot.Room, Probe: bwe.Probe{Rate: -1, Duration: -1}},
+			{Rung: 99, Reason: allot.Room, Doze: true, Probe: bwe.Probe{ID: 1, Rate: 1e6}},
 		} {
 			a.script.next = c
 			a.Play(time.Second)

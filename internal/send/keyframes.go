@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/send/budget"
+	"github.com/deltacdn/delta/internal/send/thin"
 )
 
 // keyframeRequests are the receiver's requests for keyframes.
@@ -26,6 +27,7 @@ func (s *Sender) handleKeyframeRequest(now time.Time) {
 	case s.mode == idle:
 		k.queued = true // it came ahead of the wish for the layer
 	case s.mode.awaitsKeyframe():
+	case s.thinnedTo() == thin.Keyframes: // all who watch the layer would pay for a still image
 	case s.set.config.servesMany() && now.Sub(k.passed) < repeatedWithin:
 	case s.set.config.servesMany() || k.budget.Ask(now, s.reports.minRTT):
 		k.passed = now

@@ -8,7 +8,8 @@ import (
 	"github.com/deltacdn/delta/internal/send/allot"
 )
 
-// A ladder is what a viewer can be sent, the least first: no video, and each layer up to
+// A ladder is what a viewer can be sent, the least first: no video, of the lowest layer only
+// keyframes and then fewer temporal layers, if frames can be told apart, and each layer up to
 // the best. If there are several tracks of video, the rung with layer i has that layer of
 // each, or its best if it has fewer, and costs what they cost together.
 //
@@ -62,10 +63,55 @@ func (s *Set) buildLadder(now time.Time) {
 		}
 	}
 	a.layers = s.countLayers()
+	thins := s.canThin(now)
+	if i := slices.IndexFunc(known, func(l allot.Layer) bool { return l.Bitrate > 0 }); i >= 0 && thins {
+		known[i].Temporal = s.temporalCosts(i, known[i].Bitrate)
+	}
 	a.ladder = allot.Build(a.ladder, known, sound, allot.Limits{})
-	a.ladder = slices.DeleteFunc(a.ladder, func(r allot.Rung) bool {
-		return r.Mode == allot.Keyframes || r.Mode == allot.Partial
-	})
+	if !thins {
+		a.ladder = slices.DeleteFunc(a.ladder, func(r allot.Rung) bool { return r.Mode == allot.Keyframes })
+	}
+}
+
+// temporalCosts returns what the temporal layers up to each cost, of layer i of all tracks,
+// which costs whole; nil: there is one only. A track with fewer has all of them. The rung that
+// the viewer has stays, as layers do: while nothing comes, it is not known how many there are.
+func (s *Set) temporalCosts(i int, whole float64) []float64 {
+	a := s.adaptation
+	var costs []cdn.LayerCost
+	n := 0
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			all := ranked(snd.line.Track)
+			c := all[min(i, len(all)-1)].Cost()
+			costs, n = append(costs, c), max(n, len(c.Temporal))
+		}
+	}
+	if a.begun && a.rung.Mode == allot.Partial {
+		n = max(n, a.rung.Temporal+2)
+	}
+	if n < 2 {
+		return nil
+	}
+	all := make([]float64, n)
+	for _, c := range costs {
+		for t := range all {
+			if last := len(c.Temporal) - 1; last >= 0 {
+				all[t] += c.Temporal[min(t, last)]
+			} else {
+				all[t] += c.Bitrate
+			}
+		}
+	}
+	sum := all[n-1]
+	for t := range all {
+		if sum > 0 {
+			all[t] *= whole / sum
+		} else {
+			all[t] = whole
+		}
+	}
+	return all
 }
 
 // A rungLayer is what all video takes if each track is sent in its layer of one index.

@@ -1,6 +1,11 @@
 package send
 
-import "time"
+import (
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
 
 // A viewer's path may not take a keyframe of a hundred packets at once: a queue of twenty
 // in a home router drops the others, and sound with them. So such a burst leaves in groups,
@@ -46,17 +51,19 @@ type pacer struct {
 	until   time.Duration // when the path has taken all that was sent
 	due     time.Duration // when the next group may leave, if it may not leave now
 	perByte float32       // nanoseconds that the path takes for a byte; 0: nothing is paced
-	burst   uint8         // packets that have left since the path was idle, up to burstPackets
+	burst   uint8         // packets that have left since the path was idle, up to most
+	most    uint8         // packets that leave at once
 	waits   bool          // a packet waits for the next group
 	epoch   time.Time
 }
 
-// setRate sets what the path is taken to carry, in bits a second.
-func (p *pacer) setRate(now time.Time, rate float64) {
+// setRate sets what the path is taken to carry, in bits a second, and how many packets leave
+// at once.
+func (p *pacer) setRate(now time.Time, rate float64, most int) {
 	if p.epoch.IsZero() {
 		p.epoch = now
 	}
-	p.perByte = float32(8e9 / rate)
+	p.perByte, p.most = float32(8e9/rate), uint8(most)
 }
 
 // takes returns how long the path takes for n bytes.
@@ -76,7 +83,7 @@ func (p *pacer) open(now time.Time) bool {
 	case p.until <= at:
 		p.until, p.burst = at, 0
 		return true
-	case p.burst < burstPackets:
+	case p.burst < p.most:
 		return true
 	}
 	if p.until-at <= groupEarly || p.until+p.takes(pacedPacket)-at <= groupTime {
@@ -96,7 +103,7 @@ func (p *pacer) sent(now time.Time, n int, sound bool) {
 		p.until, p.burst = at, 0
 	}
 	p.until = min(p.until+p.takes(n+lowerHeaders), at+mostAhead)
-	if !sound && p.burst < burstPackets {
+	if !sound && p.burst < p.most {
 		p.burst++
 	}
 }
@@ -128,14 +135,44 @@ func (s *Set) rate(now time.Time) float64 {
 }
 
 // repace sets the rate at which bursts leave. To a node they leave at once, unless the path
-// is known to be narrow.
+// is known to be narrow. The path of a viewer that is sent a part of a layer is known to be so,
+// whatever the configuration.
 func (s *Set) repace(now time.Time) {
-	switch {
+	switch a := s.adaptation; {
 	case s.config.Node && s.rate(now) == 0:
 		s.pace.perByte = 0
+	case a != nil && a.path.estimator != nil && (a.sent.Mode == allot.Keyframes || a.sent.Mode == allot.Partial):
+		rate := a.partRate(now)
+		s.pace.setRate(now, rate, min(max(int(rate*partBurst.Seconds()/(8*pacedPacket)), 1), burstPackets))
 	case s.config.Node || s.config.StartRate > 0:
-		s.pace.setRate(now, s.paceRate(now))
+		s.pace.setRate(now, s.paceRate(now), burstPackets)
+	case s.pace.perByte > 0: // it was sent a part of a layer
+		s.pace = pacer{}
 	}
+}
+
+const (
+	// partBurst is how long the path takes for what leaves at once of a part of a layer.
+	// Sound waits behind it.
+	partBurst = 20 * time.Millisecond
+	// partShare is how much of the estimate a part of a layer takes: sound is not paced, and an
+	// estimate may be somewhat too high where little is sent.
+	partShare = 0.72
+	// drains is for how long after a step down nothing takes more than that: the queue that is
+	// left must get shorter.
+	drains = time.Second
+	// leastPartRate is the least rate, in bits a second: a keyframe must end some time.
+	leastPartRate = 50e3
+)
+
+// partRate returns the rate at which a part of a layer leaves, in bits a second.
+func (a *adaptation) partRate(now time.Time) float64 {
+	state := a.path.estimator.State(now)
+	rate := max(partShare*state.Bitrate, leastPartRate)
+	if a.sent.Mode == allot.Keyframes || state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains {
+		return rate
+	}
+	return max(rate, a.sent.Cost-a.ladder[0].Cost) // the first rung is sound alone
 }
 
 // paceRate returns the rate at which bursts leave, in bits a second.

@@ -51,7 +51,7 @@ func TestBurstBehindARepair(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var p pacer
-			p.setRate(begun, 1e6)
+			p.setRate(begun, 1e6, burstPackets)
 			for now := begun; now.Before(begun.Add(10 * time.Second)); now = now.Add(time.Second) {
 				ahead(&p, now)
 				left := 0
@@ -69,7 +69,7 @@ func TestRepairsWhileABurstWaits(t *testing.T) {
 	for repairs, open := range map[int]bool{0: true, 1: false, 100: false} {
 		begun := time.Unix(1000, 0)
 		var p pacer
-		p.setRate(begun, 1e6)
+		p.setRate(begun, 1e6, burstPackets)
 		for p.open(begun) {
 			p.sent(begun, pacedPacket, false)
 		}

@@ -2,6 +2,7 @@ package send
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -77,7 +78,7 @@ func (n *narrowTrack) publish(packets int, payload ...byte) {
 }
 
 var (
-	keyframe = []byte{0x10, 0, 0, 0}
+	keyframe = []byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 0, 1, 180, 0}
 	delta    = []byte{0x10, 1, 0, 0}
 )
 
@@ -114,7 +115,9 @@ func (v *narrowViewer) join(c Config) {
 	if c.StartRate == 0 {
 		c.StartRate = DefaultStartRate
 	}
-	c.Policy = func() allot.Policy { return &always{} }
+	if c.Policy == nil {
+		c.Policy = func() allot.Policy { return &always{} }
+	}
 	v.set = New(c)
 	for i, n := range []*narrowTrack{v.video, v.sound} {
 		s := v.set.Add(&Line{Track: n.track, PT: 96 + uint8(2*i), RTX: 97 + uint8(2*i)}, n.track.Layers()[0], "")
@@ -393,6 +396,46 @@ func TestSwitchOnANarrowPath(t *testing.T) {
 	})
 }
 
+// A keyframe that is sent alone leaves at less than the estimate whatever the configuration,
+// so that sound does not wait behind it. What is sent afterwards is not held back.
+func TestKeyframesAloneLeaveSlowly(t *testing.T) {
+	withNarrowViewer(t, netem.Path{Rate: 1_000_000, Queue: 300 * ms}, func(v *narrowViewer) {
+		s := &script{next: allot.Choice{Rung: 99, Reason: allot.Start}}
+		v.join(Config{StartRate: -1, Policy: func() allot.Policy { return s }})
+		v.play(2*time.Second, map[int]int{0: 9})
+		require.Zero(t, v.set.pace.perByte)
+		v.set.change()
+		v.set.path.estimator = bwe.New(bwe.Config{Start: 900e3}, time.Now())
+		s.next = allot.Choice{Rung: 1, Reason: allot.Congestion}
+		v.set.mu.Unlock()
+		v.play(time.Second, nil)
+		v.sent = nil
+		v.play(2*time.Second, map[int]int{10: 40})
+		video := v.of(v.video)
+		require.Equal(t, 40, len(video), "%+v %+v", v.set.adaptation.ladder, v.set.adaptation.sent)
+		require.Zero(t, v.lost())
+		bits := 0
+		for _, d := range video {
+			bits += 8 * (d.bytes + lowerHeaders)
+		}
+		took := video[39].at.Sub(video[0].at).Seconds()
+		require.InDelta(t, float64(bits)/(partShare*900e3), took, 0.1*took)
+		require.Less(t, gap(v.of(v.sound)), 20*ms+partBurst)
+
+		v.set.change()
+		s.next = allot.Choice{Rung: 99, Reason: allot.Room}
+		v.set.mu.Unlock()
+		v.sent = nil
+		v.play(time.Second, map[int]int{10: 40})
+		require.Zero(t, v.set.pace.perByte)
+		bursts := map[time.Time]int{}
+		for _, d := range v.of(v.video) {
+			bursts[d.at]++
+		}
+		require.GreaterOrEqual(t, slices.Max(slices.Collect(maps.Values(bursts))), 40)
+	})
+}
+
 // Nothing is sent to a viewer that has left while some of a burst waits.
 func TestLeavingWhilePacketsWait(t *testing.T) {
 	withNarrowViewer(t, netem.Path{}, func(v *narrowViewer) {
@@ -444,7 +487,7 @@ func TestLateGroupsMakeUpForIt(t *testing.T) {
 	for _, every := range []time.Duration{10 * ms, 30 * ms, 60 * ms} {
 		var p pacer
 		begun := time.Unix(1000, 0)
-		p.setRate(begun, 5e6)
+		p.setRate(begun, 5e6, burstPackets)
 		bytes := 0
 		for at := time.Duration(0); at < 10*time.Second; at += every {
 			now := begun.Add(at)
@@ -462,7 +505,7 @@ func TestLateGroupsMakeUpForIt(t *testing.T) {
 func TestVerySlowPath(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
-	p.setRate(now, 200_000) // 50 ms a packet
+	p.setRate(now, 200_000, burstPackets) // 50 ms a packet
 	for range burstPackets {
 		require.True(t, p.open(now))
 		p.sent(now, pacedPacket-lowerHeaders, false)

@@ -135,8 +135,11 @@ func (s *Sender) findRepair(now time.Time, r *repair) bool {
 	if least := s.reports.minRTT; !ok || now.Sub(p.Arrival) < least+s.repairs.budget.Reordering.Wait(least) {
 		return false
 	}
-	if s.numbers.Void(r.seq) {
+	switch {
+	case s.numbers.Void(r.seq):
 		p = emptied(p)
+	case s.isAbove(p):
+		return false
 	}
 	r.packet, r.ts = p, uint32(ts)
 	return true

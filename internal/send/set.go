@@ -304,7 +304,7 @@ func (s *Set) planAdaptation(now time.Time, a *adaptation) {
 	switch {
 	case a.probe.plan.Rate > 0:
 		s.wakeAt(now.Add(padEvery))
-	case a.sent.Mode == allot.Paused: // perhaps nothing else comes
+	case a.sent.Mode <= allot.Keyframes: // perhaps nothing else comes
 		s.wakeAt(a.due)
 	default:
 		s.checkBy(a.due)

@@ -31,6 +31,7 @@ type PathStats struct {
 	Verdict   bwe.Verdict
 	LimitedBy bwe.Limit     // what keeps the estimate from being higher
 	Mode      allot.Mode    // how much is sent of the layer
+	Temporal  int           // of allot.Partial: the highest temporal layer that is sent
 	Reason    allot.Reason  // of the last step
 	RoundTrip time.Duration // 0: not known yet
 	Queue     time.Duration // that stands on the path
@@ -42,12 +43,12 @@ type PathStats struct {
 func (s *Set) pathStats(now time.Time) (st PathStats) {
 	a := s.adaptation
 	if a == nil || a.path.estimator == nil {
-		return PathStats{Source: bwe.Nothing}
+		return PathStats{Source: bwe.Nothing, Mode: allot.Full}
 	}
 	state := a.path.estimator.State(now)
 	return PathStats{
 		Estimate: state.Bitrate, Source: state.Source, Verdict: state.Verdict, LimitedBy: state.LimitedBy,
-		Mode: a.sent.Mode, Reason: a.reason, RoundTrip: state.RoundTrip, Queue: state.Queue, Loss: state.Loss, Dozing: a.dozing,
+		Mode: a.sent.Mode, Temporal: a.sent.Temporal, Reason: a.reason, RoundTrip: state.RoundTrip, Queue: state.Queue, Loss: state.Loss, Dozing: a.dozing,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/thin"
 )
 
 // This is where it is decided which layer a viewer gets: chooseLayer as bitrates and
@@ -90,9 +91,10 @@ func (s *Sender) goOver(now time.Time, to *cdn.Layer) {
 }
 
 // obey has the video sent as a rung says. If that is less than before, what was sent is
-// not repaired any more: repairs of what was too much would be too much.
-func (s *Sender) obey(now time.Time, r allot.Rung, lower bool) {
-	if lower {
+// not repaired any more: repairs of what was too much would be too much. But what fewer
+// temporal layers go on with is.
+func (s *Sender) obey(now time.Time, r allot.Rung, how turn) {
+	if how == downward {
 		s.keepRepeat()
 		s.numbers.Forget()
 	}
@@ -101,15 +103,18 @@ func (s *Sender) obey(now time.Time, r allot.Rung, lower bool) {
 		s.halt(noVideo)
 		return
 	}
+	s.thin(levelOf(r))
 	paused := s.stopped.halted == noVideo
 	if s.hasChoice() {
 		s.goOver(now, s.choice(now))
 	}
 	switch {
-	case s.next.layer != nil && (lower || paused):
+	case s.next.layer != nil && (how != upward || paused):
 		s.halt(noLayer) // down, the path has no room for both
-	case paused:
+	case paused, how == downward && r.Mode == allot.Partial && s.next.layer == nil && s.feed.source != nil:
 		s.resume(now)
+	case s.rises() && s.filter.Reached() == thin.Keyframes:
+		s.feed.layer.RequestKeyframe()
 	}
 }
 

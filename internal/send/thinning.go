@@ -1,10 +1,12 @@
 package send
 
 import (
+	"strings"
 	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/rtp/codec"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/thin"
 )
 
@@ -38,6 +40,105 @@ func (s *Sender) thinnedTo() thin.Level {
 		return thin.All
 	}
 	return s.filter.Level()
+}
+
+// levelOf returns how much of a layer a rung sends.
+func levelOf(r allot.Rung) thin.Level {
+	switch r.Mode {
+	case allot.Keyframes:
+		return thin.Keyframes
+	case allot.Partial:
+		return thin.Level(r.Temporal)
+	case allot.Paused, allot.Full:
+	}
+	return thin.All
+}
+
+// rises reports whether more is to be sent of the layer than is yet: no frame has come from
+// which on a decoder can go on with that.
+func (s *Sender) rises() bool {
+	if s.filter == nil || s.stopped.halted != goesOn || s.mode.awaitsKeyframe() {
+		return false
+	}
+	want, level := s.filter.Level(), s.filter.Reached()
+	if n := len(s.feed.layer.Cost().Temporal); want > thin.Keyframes {
+		want = min(want, thin.Level(max(n-1, 0))) // there are no higher ones
+	}
+	return level < want
+}
+
+// urge asks for a keyframe where more is to be sent, and no frame has let a decoder go on with
+// that for a while.
+func (s *Set) urge(now time.Time) {
+	t, rises := &s.adaptation.thinning, false
+	for _, snd := range s.senders {
+		if !snd.adapts() || !snd.rises() {
+			continue
+		}
+		rises = true
+		if !t.rising.IsZero() && now.Sub(t.rising) >= risesWithin {
+			snd.feed.layer.RequestKeyframe()
+		}
+	}
+	switch {
+	case !rises:
+		t.rising = time.Time{}
+	case t.rising.IsZero() || now.Sub(t.rising) >= risesWithin:
+		t.rising = now
+	}
+}
+
+// risesWithin is how long a frame is awaited with which more can be sent. Encoders with
+// temporal layers have one each few frames.
+const risesWithin = time.Second
+
+// thinningState is what an adaptation knows of its viewer's thinning.
+type thinningState struct {
+	can     bool      // keyframes can be told from other frames
+	checked time.Time // when that was looked at
+	rising  time.Time // since when more is to be sent than is yet; zero: it is not
+}
+
+// canThin reports whether frames of all video that comes can be left out. Those of a stream
+// that is encrypted end to end, or opaque otherwise, cannot be told apart. While nothing
+// comes, it is as it was.
+func (s *Set) canThin(now time.Time) bool {
+	t := &s.adaptation.thinning
+	if now.Sub(t.checked) < recheckEvery {
+		return t.can
+	}
+	some, all := false, true
+	for _, snd := range s.senders {
+		if !snd.adapts() {
+			continue
+		}
+		for _, l := range snd.line.Track.Layers() {
+			if hasMedia(now, l) {
+				f := l.Facts()
+				some, all = true, all && f.Keyframes && !f.Opaque
+			}
+		}
+	}
+	t.checked = now
+	if some {
+		t.can = all
+	}
+	return t.can
+}
+
+// isAbove reports whether p is of a temporal layer that is not sent any more. It was sent
+// ahead of the step down. The path would have to carry its repair beside what is sent now. A
+// receiver of H.264 or H.265 cannot do without: it follows no references, but decodes what has
+// no gap.
+func (s *Sender) isAbove(p *cdn.Packet) bool {
+	if s.filter == nil || thin.Level(p.TemporalLayer) <= s.filter.Level() {
+		return false
+	}
+	switch strings.ToLower(s.line.Track.Info().Codec.MimeType) {
+	case "video/h264", "video/h265":
+		return false
+	}
+	return true
 }
 
 // restartFilter says that the receiver begins anew with keyframe p.
@@ -83,8 +184,17 @@ func (s *Sender) sendKeyframe(now time.Time, p *cdn.Packet) {
 	s.sendPrefix(now, p, as)
 	s.startSpan(p, as)
 	s.send(now, p)
+	s.set.padding.kept = nil // there is something newer
 	for q := s.feed.layer.Lookup(p.Seq + 1); q != nil && q.Timestamp == p.Timestamp && q.Index < p.Index; q = s.feed.layer.Lookup(q.Seq + 1) {
 		s.send(now, q)
+	}
+}
+
+// keepKeyframe keeps a packet of the last keyframe, to be repeated in probes, while only
+// keyframes are sent: until the next one the ring may not have it any more.
+func (s *Set) keepKeyframe() {
+	if by := s.padder(); by != nil && s.adaptation.sent.Mode == allot.Keyframes {
+		by.keepRepeat()
 	}
 }
 

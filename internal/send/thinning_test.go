@@ -205,7 +205,7 @@ func TestAThinnedViewerMissesNothing(t *testing.T) {
 }
 
 // The same while packets come out of order and the level changes. What was sent can be sent
-// again.
+// again, once all is wanted.
 func TestThinningInAnyOrder(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
@@ -235,9 +235,55 @@ func TestThinningInAnyOrder(t *testing.T) {
 			}
 			got := e.requireWithoutHoles()
 			require.Greater(t, got, 100, "seed %d", seed)
+			e.thin(thin.All)
 			e.requireSameAgain(len(e.Packets) - 60)
 		})
 	}
+}
+
+// After a step down, packets of the layers that are left out are not sent again: the path has
+// no room for them. A receiver of H.264 needs them, for it decodes what has no gap.
+func TestRepairsOfWhatIsLeftOut(t *testing.T) {
+	onEncoder(t, func(e *encoder) {
+		for i := range 40 {
+			f := e.encode(i == 0)
+			for at := range f.packets {
+				e.publish(f, at)
+			}
+			time.Sleep(33 * ms)
+			e.serve()
+		}
+		e.thin(0)
+		e.requireAgain(func(payload []byte) bool { return codec.TemporalFor("video/VP8")(payload).Layer == 0 })
+	})
+	withViewer(t, sendtest.Config{}, func(v *viewer) {
+		v.layer.RequestKeyframe()
+		v.layer.Obeys = true
+		v.join(Config{})
+		v.Play(time.Second)
+		for i := range 40 {
+			v.layer.Packet(true, []byte{0x41, 0x01}[i%2], 0x80)
+			v.layer.Next++
+			time.Sleep(33 * ms)
+			v.serve()
+		}
+		v.change(func(s *Sender) { s.thin(0) })
+		v.requireAgain(func([]byte) bool { return true })
+	})
+}
+
+// requireAgain: of the newest packets those are sent again that the function returns true for.
+func (v *viewer) requireAgain(want func(payload []byte) bool) {
+	v.Helper()
+	sent, again := slices.Clone(v.Packets), 0
+	for _, p := range sent[len(sent)-30:] {
+		v.Packets = nil
+		time.Sleep(60 * ms)
+		v.says(nack(p.SequenceNumber, 0))
+		require.Equal(v, want(p.Payload), len(v.Packets) > 0, "%x", p.Payload[:8])
+		again += len(v.Packets)
+	}
+	require.NotZero(v, again)
 }
 
 // requireWithoutHoles: numbers have no gaps, and each frame that was sent is whole.

@@ -23,6 +23,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
 	"github.com/deltacdn/delta/internal/viewer"
 )
@@ -463,7 +464,7 @@ func TestStreamComesLater(t *testing.T) {
 				&rtcp.ReceiverReferenceTimeReportBlock{NTPTimestamp: 1 << 32},
 			}}}))
 			time.Sleep(time.Second)
-			require.Equal(t, send.Stats{Path: send.PathStats{Source: bwe.Nothing}}, s.Stats())
+			require.Equal(t, send.Stats{Path: send.PathStats{Source: bwe.Nothing, Mode: allot.Full}}, s.Stats())
 			return c, s, heard
 		}
 		announced := func(s *viewer.Session) (all []uint32) {

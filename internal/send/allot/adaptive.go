@@ -33,6 +33,9 @@ const (
 	starvedLoss  = 0.3   // above what the path loses anyway
 	starves      = 300 * time.Millisecond
 	starvesCheap = 1500 * time.Millisecond
+	// thins is how long a part of a layer is sent at least: until then what is seen is mostly
+	// what all of it did.
+	thins = 2 * time.Second
 )
 
 const (
@@ -204,7 +207,7 @@ func (a *Adaptive) patient(v View) bool {
 // starves reports whether the lowest moving picture has not got through for a while.
 func (a *Adaptive) starves(v View, at, lowest int) bool {
 	s := &v.State
-	if at > lowest {
+	if at > lowest || v.Ladder[at].Mode < Full && v.Now.Sub(a.changed) < thins {
 		return false
 	}
 	isCheap, after := v.Ladder[lowest].Cost < cheap, starves

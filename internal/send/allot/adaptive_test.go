@@ -282,7 +282,7 @@ func TestPausedIsProbed(t *testing.T) {
 	v.layers = []Layer{{Bitrate: 2650e3}}
 	v.now = v.now.Add(20 * time.Second)
 	v.look()
-	v.congest(700e3)
+	v.congest(200e3)
 	v.pass(2 * time.Second)
 	require.Equal(t, pausedRung, v.rung)
 	v.clear()
@@ -293,6 +293,76 @@ func TestPausedIsProbed(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, v.rung, "the whole layer")
+}
+
+// moving is a layer of which no rung up to its keyframes is cheap.
+var moving = []Layer{{Height: 720, Bitrate: 2650e3, Temporal: []float64{700e3, 1300e3, 2650e3}}}
+
+// The rungs of moving.
+const (
+	baseRung = 2 + iota
+	halfRung
+	wholeRung
+)
+
+// TestFewerFramesThenKeyframesThenSound: each rung below the lowest layer is kept for as long
+// as what is seen may be what more has done.
+func TestFewerFramesThenKeyframesThenSound(t *testing.T) {
+	v := newViewer(t, Config{Strategy: Quality})
+	v.layers = moving
+	v.now = v.now.Add(20 * time.Second)
+	v.look()
+	require.Equal(t, wholeRung, v.rung)
+	for _, step := range []struct {
+		capacity float64
+		want     int
+		after    time.Duration // at least
+	}{
+		{2000e3, halfRung, 0},
+		{600e3, baseRung, 300 * ms},
+		{400e3, keyframesRung, thins},
+		{100e3, pausedRung, thins},
+	} {
+		v.congest(step.capacity)
+		v.state.Loss = 0.4
+		reason, after := v.pass(10 * time.Second)
+		require.Equal(t, Congestion, reason)
+		require.Equal(t, step.want, v.rung)
+		require.GreaterOrEqual(t, after, step.after)
+		require.Less(t, after, step.after+time.Second)
+	}
+	v.clear()
+	v.state.Loss = 0
+	seen := []int{v.rung}
+	for range 40 {
+		if v.await(20 * time.Second); v.last.Probe.Rate > 0 {
+			v.answer(1e9, false)
+		}
+		if v.rung != seen[len(seen)-1] {
+			seen = append(seen, v.rung)
+		}
+	}
+	require.Equal(t, []int{pausedRung, keyframesRung, baseRung, halfRung, wholeRung}, seen)
+}
+
+// TestWhatWasSentBeforeCountsForNothing: after a step to fewer frames, losses of what was sent
+// before are still reported for a while. The step is not followed by another for that.
+func TestWhatWasSentBeforeCountsForNothing(t *testing.T) {
+	v := newViewer(t, Config{Strategy: Quality})
+	v.layers = moving
+	v.now = v.now.Add(20 * time.Second)
+	v.look()
+	v.congest(900e3)
+	v.pass(time.Second)
+	require.Equal(t, baseRung, v.rung)
+	v.congest(900e3)
+	v.state.Sent, v.state.Loss = 2650e3, 0.6
+	reason, _ := v.pass(thins - 100*ms)
+	require.Equal(t, Stay, reason)
+	v.clear()
+	v.state.Loss = 0
+	v.pass(time.Minute)
+	require.GreaterOrEqual(t, v.rung, baseRung)
 }
 
 func TestNeverProbesWhileCongested(t *testing.T) {

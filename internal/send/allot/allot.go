@@ -30,6 +30,10 @@ const (
 	Full
 )
 
+func (m Mode) String() string {
+	return [...]string{"paused", "keyframes", "partial", "full"}[m]
+}
+
 // A Rung is one thing that can be chosen.
 type Rung struct {
 	Mode     Mode
@@ -55,7 +59,7 @@ type Limits struct {
 
 // keyframesPart is what the keyframes of a layer cost of the layer, if one comes
 // every few seconds.
-const keyframesPart = 0.3
+const keyframesPart = 0.1
 
 // Build appends to ladder[:0] the rungs that layers and limits give. layers are in
 // the order of what they cost; sound is the bitrate of what is sent besides video.
@@ -70,7 +74,9 @@ func Build(ladder Ladder, layers []Layer, sound float64, limits Limits) Ladder {
 		if len(ladder) == 1 {
 			ladder = append(ladder, Rung{Mode: Keyframes, Layer: i, Cost: sound + keyframesPart*l.Bitrate})
 			for t := range max(0, len(l.Temporal)-1) {
-				ladder = append(ladder, Rung{Mode: Partial, Layer: i, Temporal: t, Cost: sound + l.Temporal[t]})
+				if !l.isEmpty(t) {
+					ladder = append(ladder, Rung{Mode: Partial, Layer: i, Temporal: t, Cost: sound + l.Temporal[t]})
+				}
 			}
 		} else if !limits.allow(i, l, sound) {
 			break
@@ -78,6 +84,15 @@ func Build(ladder Ladder, layers []Layer, sound float64, limits Limits) Ladder {
 		ladder = append(ladder, Rung{Mode: Full, Layer: i, Cost: sound + l.Bitrate})
 	}
 	return ladder
+}
+
+// isEmpty reports whether temporal layer t has no frames, though those above it have.
+func (l Layer) isEmpty(t int) bool {
+	below := 0.0
+	if t > 0 {
+		below = l.Temporal[t-1]
+	}
+	return l.Temporal[t] == below && below < l.Temporal[len(l.Temporal)-1]
 }
 
 func (l Limits) allow(i int, layer Layer, sound float64) bool {

@@ -43,6 +43,18 @@ func TestBuild(t *testing.T) {
 			{Mode: Full, Cost: sound + 1000e3},
 			{Mode: Full, Layer: 1, Cost: sound + 2000e3},
 		}},
+		{"TemporalWithoutFrames", []Layer{{Bitrate: 1000e3, Temporal: []float64{0, 400e3, 400e3, 1000e3}}}, Limits{}, Ladder{
+			paused,
+			{Mode: Keyframes, Cost: sound + keyframesPart*1000e3},
+			{Mode: Partial, Temporal: 1, Cost: sound + 400e3},
+			{Mode: Full, Cost: sound + 1000e3},
+		}},
+		{"NothingIsKnownOfTemporal", []Layer{{Bitrate: 1000e3, Temporal: []float64{1000e3, 1000e3}}}, Limits{}, Ladder{
+			paused,
+			{Mode: Keyframes, Cost: sound + keyframesPart*1000e3},
+			{Mode: Partial, Cost: sound + 1000e3},
+			{Mode: Full, Cost: sound + 1000e3},
+		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -195,7 +195,7 @@ func (p *prober) further(v View, at int) float64 {
 // reached returns what is known to get through.
 func (p *prober) reached(v View, at int) float64 {
 	rate := max(v.State.Acknowledged, leastReach)
-	if v.Ladder[at].Mode >= Partial {
+	if v.Ladder[at].Mode == Full { // a part's is that of its peaks, which the pacer takes away
 		rate = max(rate, v.Ladder[at].Cost)
 	}
 	if v.Now.Sub(p.answered) < recent {

@@ -9,6 +9,7 @@ const (
 	increase      = 1.08 // a second
 	headroom      = 1.5  // how far above what arrives the estimate may grow
 	headroomExtra = 10e3
+	littleSent    = 0.1                    // of what was sent lately; whoever sends less loses nothing because of it
 	answerTime    = 100 * time.Millisecond // and a round trip: until a decrease can show
 	leastAnswer   = 200 * time.Millisecond
 	burstShare    = 0.8                   // of what the path carries; whoever sends less in a second makes no queue that stays
@@ -140,6 +141,9 @@ func (e *Estimator) lower(at time.Duration, part float64, l Limit) {
 	f := e.fine
 	if f.arrived.slots() < shortWindow { // awake for too short a time
 		return
+	}
+	if l == ByLoss && e.sent.until(at, shortWindow) < littleSent*e.peak.rate {
+		return // what is lost was sent when more was
 	}
 	e.lowered = at
 	e.ceiling = e.plausible(f.arrived.complete(shortWindow))

@@ -56,6 +56,8 @@ type Filter struct {
 	older   Level  // of what is older than all changes
 	n       int    // changes so far
 	changes [keptChanges]change
+	frames  uint32                       // so far
+	seen    [codec.TemporalLayers]uint32 // of each layer the newest of frames
 }
 
 // keptChanges is how many changes are known, for packets that are late.
@@ -77,10 +79,13 @@ func (f *Filter) Want(l Level) { f.want = min(max(l, Keyframes), All) }
 // Level returns the level that is wanted.
 func (f *Filter) Level() Level { return f.want }
 
+// Reached returns the level that is sent now: it may have yet to get to the one wanted.
+func (f *Filter) Reached() Level { return f.level }
+
 // Restart says that the receiver begins anew, with a keyframe that is sent whole and with
 // which nothing that came earlier has to do. Its first packet is p.
 func (f *Filter) Restart(p Packet) {
-	*f = Filter{want: f.want, older: Keyframes, seq: p.Seq}
+	*f = Filter{want: f.want, older: Keyframes, seq: p.Seq, frames: f.frames, seen: f.seen}
 	f.enter(p, p.Seq)
 	f.level = f.want
 	f.note(p, p.Seq, f.want == Keyframes)
@@ -104,17 +109,35 @@ func (f *Filter) Next(p Packet) Verdict {
 		f.advance(p)
 	}
 	f.seq = max(f.seq, p.Seq)
+	f.seen[p.Place.Layer%codec.TemporalLayers] = f.frames
 	switch {
 	case p.Keyframe && (f.level < f.want || paused):
 		f.setLevel(p, p.Seq, f.want)
-	case f.level > Keyframes && f.level < f.want && !f.omitted && p.Place.Sync && Level(p.Place.Layer) == f.level+1:
-		f.setLevel(p, p.Seq, f.level+1)
+	case f.level > Keyframes && !f.omitted && p.Place.Sync && f.isNext(Level(p.Place.Layer)):
+		f.setLevel(p, p.Seq, Level(p.Place.Layer))
 	}
 	if p.Keyframe && paused {
 		return Begin
 	}
 	return f.decide(p)
 }
+
+// isNext reports whether a layer that is wanted is the lowest of those above the level that
+// have frames. A stream of H.265 has seldom any of layer 1.
+func (f *Filter) isNext(layer Level) bool {
+	if layer <= f.level || layer > f.want {
+		return false
+	}
+	for between := f.level + 1; between < layer; between++ {
+		if f.frames-f.seen[between] <= emptyAfter {
+			return false
+		}
+	}
+	return true
+}
+
+// emptyAfter is how many frames of other layers show that a layer has none.
+const emptyAfter = 64
 
 // advance goes on to the frame of p. Less may be sent of any frame, and more after a
 // switching point.
@@ -133,6 +156,7 @@ func (f *Filter) advance(p Packet) {
 // enter begins the frame of p, ahead of which no packet has a number of from or more.
 func (f *Filter) enter(p Packet, from uint64) {
 	f.ts, f.begun, f.omitted, f.upward = p.Timestamp, true, false, false
+	f.frames++
 	if f.n > 0 && f.last().whole {
 		f.note(p, from, false)
 	}

@@ -25,6 +25,7 @@ type frame struct {
 // what the references allow, since receivers gain by them.
 func encode(rnd *rand.Rand, n int) []frame {
 	layers := 1 + rnd.IntN(4)
+	empty := uint8(1 + rnd.IntN(6)) // this one has no frames
 	all := make([]frame, n)
 	seq := uint64(1000)
 	for i := range all {
@@ -34,7 +35,9 @@ func encode(rnd *rand.Rand, n int) []frame {
 		if f.key = i == 0 || rnd.IntN(60) == 0; f.key {
 			continue
 		}
-		f.layer = uint8(rnd.IntN(layers))
+		if f.layer = uint8(rnd.IntN(layers)); f.layer >= empty {
+			f.layer++
+		}
 		for l := range int(f.layer) + 1 {
 			last := func(back int) int { // of the layer, since the last keyframe
 				for j := i - 1; j >= 0; j-- {
@@ -179,6 +182,35 @@ func TestMoreIsSentOnlyFromWhereItCanBeDecoded(t *testing.T) {
 		f.Want(0)
 		require.Equal(t, []int{20, 23}, play(f, 20, base, one, two, base), "%s: less is sent at once", name)
 	}
+}
+
+// H.265 has seldom frames of layer 1. What has none is gone over, once that is certain.
+func TestALayerWithoutFrames(t *testing.T) {
+	base, two, three := codec.Temporal{}, codec.Temporal{Layer: 2, Sync: true}, codec.Temporal{Layer: 3, Sync: true}
+	f := New()
+	f.Want(0)
+	at := 0
+	next := func(places ...codec.Temporal) (sent []int) {
+		for _, i := range play(f, at, places...) {
+			sent = append(sent, i-at)
+		}
+		at += len(places)
+		return sent
+	}
+	next(base, codec.Temporal{Layer: 1})
+	f.Want(2)
+	for range emptyAfter / 2 {
+		require.Equal(t, []int{0}, next(base, two), "there may be more of layer 1")
+	}
+	require.Equal(t, []int{0, 1, 3}, next(base, two, three, two))
+	f.Want(All)
+	require.Equal(t, []int{0, 1, 2}, next(base, three, two))
+	f.Want(0)
+	require.Equal(t, []int{0}, next(base, two, three))
+	next(base, codec.Temporal{Layer: 1})
+	f.Restart(Packet{Seq: uint64(at), Timestamp: uint64(at), Keyframe: true, FrameStart: true})
+	f.Want(All)
+	require.Equal(t, []int{0}, next(base, two), "it has been seen")
 }
 
 // The frame behind a switching point may be late.
