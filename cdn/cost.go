@@ -19,6 +19,9 @@ type LayerCost struct {
 	Temporal []float64
 	// Height is that of the picture, in pixels; 0: not known.
 	Height int
+	// Keyframe is the size of the larger of the last two keyframes, in bytes with headers; 0:
+	// not known. Nodes do not tell it one another.
+	Keyframe int
 }
 
 // Headers of a packet, in bytes.
@@ -39,12 +42,34 @@ type costs struct {
 	since     time.Duration // then
 	resumed   time.Duration // as since, when it came after a pause
 	height    int
+	keyframes keyframeSizes
+}
+
+// keyframeSizes are the sizes of the last two keyframes, in bytes.
+type keyframeSizes struct {
+	ts           uint64 // of the last; known once that has a size
+	last, before int
+}
+
+// add counts a packet. begins: a keyframe begins with it.
+func (k *keyframeSizes) add(ts uint64, begins bool, size int) {
+	switch {
+	case begins && (k.last == 0 || ts != k.ts):
+		*k = keyframeSizes{ts: ts, last: size, before: k.last}
+	case k.last > 0 && ts == k.ts:
+		k.last += size
+	}
 }
 
 // A measuredCost is what was measured of a layer.
 type measuredCost struct {
 	LayerCost
 	settled bool // for long enough to count alone
+}
+
+// same reports whether two are the same but for temporal layers.
+func (m *measuredCost) same(o *measuredCost) bool {
+	return m.settled == o.settled && m.Bitrate == o.Bitrate && m.Height == o.Height && m.Keyframe == o.Keyframe
 }
 
 // settledAfter is how long a layer has to be measured until that counts alone.
@@ -74,16 +99,18 @@ func (c *costs) publish() {
 	if n < 2 {
 		n = 0
 	}
-	settled := c.since-c.resumed >= settledAfter
-	old := c.published.Load()
-	if old != nil && old.settled == settled && old.Bitrate == b.Whole() && old.Height == c.height && slices.Equal(old.Temporal, b[:n]) {
+	next := measuredCost{
+		LayerCost: LayerCost{Bitrate: b.Whole(), Height: c.height, Keyframe: max(c.keyframes.last, c.keyframes.before)},
+		settled:   c.since-c.resumed >= settledAfter,
+	}
+	if old := c.published.Load(); old != nil && old.same(&next) && slices.Equal(old.Temporal, b[:n]) {
 		return
 	}
-	next := &measuredCost{LayerCost{Bitrate: b.Whole(), Height: c.height}, settled}
+	changed := next
 	if n > 0 {
-		next.Temporal = slices.Clone(b[:n])
+		changed.Temporal = slices.Clone(b[:n])
 	}
-	c.published.Store(next)
+	c.published.Store(&changed)
 }
 
 // measureCost counts a packet that was stored.
@@ -100,6 +127,9 @@ func (l *Layer) measureCost(in *incoming, ts uint64, ext int) {
 	size := len(in.packet.Payload) + ipHeaders + rtpHeaders
 	if ext > 0 {
 		size += ext + extHeader
+	}
+	if info.Kind == Video {
+		l.costs.keyframes.add(ts, in.info.Keyframe, size)
 	}
 	l.costs.add(in.at, ts, info.Codec.ClockRate, in.place.Layer, size)
 }

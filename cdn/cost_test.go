@@ -76,11 +76,38 @@ func TestCostOfWhatCatchesUp(t *testing.T) {
 		c.input.SetFacts(cdn.LayerFacts{Cost: cdn.LayerCost{Bitrate: 400e3, Temporal: []float64{250e3, 400e3}, Height: 720}})
 		require.Zero(t, c.layer.Cost(), "nothing comes yet")
 		c.frames(100, 20*time.Millisecond/8, 1000, 500)
-		require.Equal(t, cdn.LayerCost{Bitrate: 400e3, Temporal: []float64{250e3, 400e3}, Height: 360}, c.layer.Cost())
+		require.Equal(t, cdn.LayerCost{Bitrate: 400e3, Temporal: []float64{250e3, 400e3}, Height: 360, Keyframe: 1000}, c.layer.Cost())
 		c.frames(300, 20*time.Millisecond/8, 1000, 500)
 		require.InDelta(t, 300e3, c.layer.Cost().Bitrate, 5e3)
 		c.frames(300, 20*time.Millisecond, 1000, 500)
 		require.InDelta(t, 300e3, c.layer.Cost().Bitrate, 5e3)
+	})
+}
+
+// The size of a keyframe is that of all its packets, and the larger of the last two counts.
+func TestCostOfAKeyframe(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		c := newCosting(t, n, cdn.InputConfig{})
+		keyframe := func(sizes ...int) {
+			for i, size := range sizes {
+				payload := make([]byte, size-headers)
+				copy(payload, []byte{0x80, 0x20, 0, 0x11})
+				if i == 0 {
+					copy(payload, []byte{0x90, 0x20, 0, 0x10, 2, 0, 0x9d, 1, 0x2a, 0x80, 2, 0x68, 1})
+				}
+				c.input.Write(time.Now(), &rtp.Packet{Header: rtp.Header{SequenceNumber: c.seq, Timestamp: c.ts, Marker: i == len(sizes)-1}, Payload: payload}, nil)
+				c.seq++
+			}
+			c.ts += 1800
+		}
+		for _, step := range []struct {
+			sizes []int
+			want  int
+		}{{[]int{1200, 1200, 600}, 3000}, {[]int{1200, 700}, 3000}, {[]int{500}, 1900}, {[]int{400}, 500}} {
+			keyframe(step.sizes...)
+			c.frames(20, 20*time.Millisecond, 1000, 500)
+			require.Equal(t, step.want, c.layer.Cost().Keyframe)
+		}
 	})
 }
 

@@ -110,9 +110,11 @@ func TestSlowViewerHurtsNobodyElse(t *testing.T) {
 				keyframe = f.Sent
 			}
 			// A keyframe of 35 packets leaves at 4 Mbit/s or more, once its first ten are out, and
-			// what follows makes up for that.
+			// what follows makes up for that. The slow viewer is begun with a keyframe of its own
+			// if it gets keyframes after none: of that, nothing leaves ahead of the others if it
+			// comes just behind another.
 			if f.Sent.Sub(keyframe) < ms(250) {
-				require.LessOrEqual(t, f.Latency(), ms(40)+ms(65), "frame %d", f.Number)
+				require.LessOrEqual(t, f.Latency(), ms(40)+ms(90), "frame %d", f.Number)
 				continue
 			}
 			require.Equal(t, ms(40), f.Latency(), "nothing that was sent to another delayed frame %d", f.Number)

@@ -66,6 +66,7 @@ func (s *Set) buildLadder(now time.Time) {
 	thins := s.canThin(now)
 	if i := slices.IndexFunc(known, func(l allot.Layer) bool { return l.Bitrate > 0 }); i >= 0 && thins {
 		known[i].Temporal = s.temporalCosts(i, known[i].Bitrate)
+		known[i].Keyframe = s.keyframeSize(i)
 	}
 	a.ladder = allot.Build(a.ladder, known, sound, allot.Limits{})
 	if !thins {
@@ -112,6 +113,18 @@ func (s *Set) temporalCosts(i int, whole float64) []float64 {
 		}
 	}
 	return all
+}
+
+// keyframeSize returns the size of a keyframe in layer i of all tracks together, in bits; 0: it
+// is not known.
+func (s *Set) keyframeSize(i int) (bits float64) {
+	for _, snd := range s.senders {
+		if snd.adapts() {
+			all := ranked(snd.line.Track)
+			bits += 8 * float64(all[min(i, len(all)-1)].Cost().Keyframe)
+		}
+	}
+	return bits
 }
 
 // A rungLayer is what all video takes if each track is sent in its layer of one index.

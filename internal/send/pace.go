@@ -165,12 +165,17 @@ const (
 	leastPartRate = 50e3
 )
 
-// partRate returns the rate at which a part of a layer leaves, in bits a second.
+// partRate returns the rate at which a part of a layer leaves, in bits a second. Keyframes that
+// were chosen leave in time even if the estimate is lower by now, as the estimates of receivers
+// are that are sent little. If the path does not take that, the policy gives them up.
 func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
 	rate := max(partShare*state.Bitrate, leastPartRate)
-	if a.sent.Mode == allot.Keyframes || state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains {
+	switch {
+	case state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains:
 		return rate
+	case a.sent.Mode == allot.Keyframes:
+		return max(rate, a.sent.Cost)
 	}
 	return max(rate, a.sent.Cost-a.ladder[0].Cost) // the first rung is sound alone
 }

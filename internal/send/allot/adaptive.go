@@ -153,7 +153,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	}
 	lowest := v.Ladder.Lowest()
 	to := min(v.Ladder.Fitting(s.Bitrate), at-1)
-	if to < lowest && !a.starves(v, at, lowest) {
+	if to < lowest && !a.starves(v, at, lowest) && !a.isLate(v, at) {
 		to = lowest
 	}
 	if to < 0 || to >= at {
@@ -226,6 +226,12 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 		a.starved = v.Now
 	}
 	return v.Now.Sub(a.starved) >= after
+}
+
+// isLate reports whether keyframes alone do not get through in time, by the estimate.
+func (a *Adaptive) isLate(v View, at int) bool {
+	r := &v.Ladder[at]
+	return r.Mode == Keyframes && r.Cost > v.State.Bitrate && v.Now.Sub(a.changed) >= thins
 }
 
 // climb steps up if a probe has found room, and asks for one if it is time.

@@ -345,6 +345,39 @@ func TestFewerFramesThenKeyframesThenSound(t *testing.T) {
 	require.Equal(t, []int{pausedRung, keyframesRung, baseRung, halfRung, wholeRung}, seen)
 }
 
+// TestNoLateKeyframes: keyframes alone are sent only where one of them is there in time. That
+// a path has room for them is found by a probe, and they are given up where they are late,
+// though they get through.
+func TestNoLateKeyframes(t *testing.T) {
+	stills := 500e3 / keyframeTime.Seconds()
+	v := newViewer(t, Config{Strategy: Quality})
+	v.layers = []Layer{{Bitrate: 2650e3, Keyframe: 500e3}}
+	v.now = v.now.Add(20 * time.Second)
+	v.look()
+	starve := func(capacity float64) {
+		v.congest(capacity)
+		v.state.Loss = 0.4
+		v.pass(5 * time.Second)
+	}
+	starve((sound + stills) / 0.85 * 0.99)
+	require.Equal(t, pausedRung, v.rung)
+	v.clear()
+	v.state.Loss = 0
+	for range 40 {
+		if v.await(20 * time.Second); v.last.Probe.Rate > 0 {
+			v.answer(1.2*(sound+stills), false)
+		}
+	}
+	require.Equal(t, keyframesRung, v.rung)
+	v.congest((sound + stills) / 0.85 * 1.01)
+	v.pass(10 * time.Second)
+	require.Equal(t, keyframesRung, v.rung)
+	v.congest((sound + stills) / 0.85 * 0.99)
+	v.state.Acknowledged = v.state.Sent // all arrives, and late
+	v.pass(10 * time.Second)
+	require.Equal(t, pausedRung, v.rung)
+}
+
 // TestWhatWasSentBeforeCountsForNothing: after a step to fewer frames, losses of what was sent
 // before are still reported for a while. The step is not followed by another for that.
 func TestWhatWasSentBeforeCountsForNothing(t *testing.T) {

@@ -17,6 +17,7 @@ type Layer struct {
 	Height   int       // of the picture; 0: unknown
 	Bitrate  float64   // of the whole layer; 0: nothing comes
 	Temporal []float64 // of its temporal layers up to each, if they can be dropped
+	Keyframe float64   // the size of a keyframe, in bits; 0: unknown
 }
 
 // A Mode is how much of a layer is sent.
@@ -57,9 +58,20 @@ type Limits struct {
 	Layers  int // how many, the lowest first
 }
 
-// keyframesPart is what the keyframes of a layer cost of the layer, if one comes
+// keyframesPart is what the keyframes of a layer cost of the layer at least, if one comes
 // every few seconds.
 const keyframesPart = 0.1
+
+// keyframeTime is how long the path may take for a keyframe of those that are sent alone. A
+// still image that takes longer is of the past, and no image is better. With what is kept
+// free for sound, and where the estimate is not far below what the path carries, a keyframe
+// is whole at most 400 ms later than it could be.
+const keyframeTime = 700 * time.Millisecond
+
+// keyframes returns what keyframes alone cost: the rate at which one of them is there in time.
+func (l Layer) keyframes() float64 {
+	return max(keyframesPart*l.Bitrate, l.Keyframe/keyframeTime.Seconds())
+}
 
 // Build appends to ladder[:0] the rungs that layers and limits give. layers are in
 // the order of what they cost; sound is the bitrate of what is sent besides video.
@@ -72,17 +84,27 @@ func Build(ladder Ladder, layers []Layer, sound float64, limits Limits) Ladder {
 			continue
 		}
 		if len(ladder) == 1 {
-			ladder = append(ladder, Rung{Mode: Keyframes, Layer: i, Cost: sound + keyframesPart*l.Bitrate})
-			for t := range max(0, len(l.Temporal)-1) {
-				if !l.isEmpty(t) {
-					ladder = append(ladder, Rung{Mode: Partial, Layer: i, Temporal: t, Cost: sound + l.Temporal[t]})
-				}
-			}
+			ladder = l.appendParts(ladder, i, sound)
 		} else if !limits.allow(i, l, sound) {
 			break
 		}
 		ladder = append(ladder, Rung{Mode: Full, Layer: i, Cost: sound + l.Bitrate})
 	}
+	return ladder
+}
+
+// appendParts appends the rungs below all of layer i.
+func (l Layer) appendParts(ladder Ladder, i int, sound float64) Ladder {
+	stills := len(ladder)
+	ladder = append(ladder, Rung{Mode: Keyframes, Layer: i})
+	least := l.Bitrate // of a moving picture
+	for t := range max(0, len(l.Temporal)-1) {
+		if !l.isEmpty(t) {
+			least = min(least, l.Temporal[t])
+			ladder = append(ladder, Rung{Mode: Partial, Layer: i, Temporal: t, Cost: sound + l.Temporal[t]})
+		}
+	}
+	ladder[stills].Cost = sound + min(l.keyframes(), least)
 	return ladder
 }
 

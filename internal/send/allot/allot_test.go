@@ -43,6 +43,15 @@ func TestBuild(t *testing.T) {
 			{Mode: Full, Cost: sound + 1000e3},
 			{Mode: Full, Layer: 1, Cost: sound + 2000e3},
 		}},
+		{"LargeKeyframe", []Layer{{Bitrate: 1000e3, Keyframe: 350e3}}, Limits{}, Ladder{
+			paused, {Mode: Keyframes, Cost: sound + 500e3}, {Mode: Full, Cost: sound + 1000e3},
+		}},
+		{"HugeKeyframe", []Layer{{Bitrate: 1000e3, Keyframe: 900e3}}, Limits{}, Ladder{
+			paused, {Mode: Keyframes, Cost: sound + 1000e3}, {Mode: Full, Cost: sound + 1000e3},
+		}},
+		{"KeyframeAboveAPart", []Layer{{Bitrate: 1000e3, Keyframe: 350e3, Temporal: []float64{400e3, 1000e3}}}, Limits{}, Ladder{
+			paused, {Mode: Keyframes, Cost: sound + 400e3}, {Mode: Partial, Cost: sound + 400e3}, {Mode: Full, Cost: sound + 1000e3},
+		}},
 		{"TemporalWithoutFrames", []Layer{{Bitrate: 1000e3, Temporal: []float64{0, 400e3, 400e3, 1000e3}}}, Limits{}, Ladder{
 			paused,
 			{Mode: Keyframes, Cost: sound + keyframesPart*1000e3},

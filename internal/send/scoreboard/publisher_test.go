@@ -55,6 +55,7 @@ type encoder struct {
 	middle   int // and of the last of the two lowest
 	wanted   time.Duration
 	debt     float64 // bytes that a keyframe was too large
+	key      int     // the size of the last keyframe, with all headers, in bytes
 	meter    ratemeter.Meter
 	heights  int
 }
@@ -124,6 +125,9 @@ func (e *encoder) next(layer int, now time.Duration, rng *rand.Rand, keyframe fl
 	e.number++
 	f.packets = max(1, int(size+payloadSize-1)/payloadSize)
 	f.size = int(size)/f.packets + rtpSize + ipSize
+	if f.needs < 0 {
+		e.key = f.packets * f.size
+	}
 	e.meter.Add(now, uint8(f.temporal), f.packets*f.size)
 	return f
 }
@@ -134,7 +138,7 @@ func (p *publisher) layers(all []allot.Layer) []allot.Layer {
 	for i := range p.encoders {
 		e := &p.encoders[i]
 		cost := e.meter.Bitrates(p.now)
-		l := allot.Layer{Height: e.heights, Bitrate: cost.Whole()}
+		l := allot.Layer{Height: e.heights, Bitrate: cost.Whole(), Keyframe: float64(8 * e.key)}
 		if l.Bitrate == 0 {
 			l.Bitrate = 1.1 * e.rate // nothing has been measured
 		}

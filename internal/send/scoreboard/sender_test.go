@@ -179,7 +179,7 @@ func (s *sender) flush() {
 	if s.rung.Mode > allot.Keyframes {
 		rate = max(rate, s.rung.Cost)
 	} else {
-		rate *= 0.8 // sound, and others, need room
+		rate = max(0.8*rate, s.rung.Cost) // sound, and others, need room
 	}
 	if len(s.queue) == 0 {
 		return
