@@ -72,7 +72,8 @@ func (r *run) scoreLayers(s *score) {
 }
 
 // scoreFits finds how long it took until the fitting layer was sent, after the start
-// and after each change of the rate.
+// and after each change of the rate. After the start and a rise a higher one will do: the
+// bitrate that makes a layer fit is that of its most expensive second.
 func (r *run) scoreFits(s *score) {
 	ends := []time.Duration{}
 	for _, step := range r.plan.Steps {
@@ -83,19 +84,19 @@ func (r *run) scoreFits(s *score) {
 	s.changes = len(ends)
 	ends = append(ends, r.length)
 	for i, from := range append([]time.Duration{0}, ends[:len(ends)-1]...) {
-		took := r.fits(from, ends[i])
 		if i > 0 && r.plan.At(from).Path.Rate < r.plan.At(from-1).Path.Rate {
-			s.fall = max(s.fall, took)
+			s.fall = max(s.fall, r.fits(from, ends[i], func(layer, fitting int) bool { return layer == fitting }))
 		} else {
-			s.rise = max(s.rise, took)
+			s.rise = max(s.rise, r.fits(from, ends[i], func(layer, fitting int) bool { return layer >= fitting }))
 		}
 	}
 }
 
-// fits returns how long after from the fitting layer was sent; if it was not until
-// then, the whole time.
-func (r *run) fits(from, until time.Duration) time.Duration {
-	want := r.clip.fitting(r.plan.At(from).Path.Rate)
+// fits returns how long after from a layer was sent that will do beside the fitting one; if
+// none was until then, the whole time.
+func (r *run) fits(from, until time.Duration, will func(layer, fitting int) bool) time.Duration {
+	fitting := r.clip.fitting(r.plan.At(from).Path.Rate)
+	do := func(layer int) bool { return layer >= 0 && will(layer, fitting) }
 	layer := -1
 	for _, l := range r.layers {
 		if l.at >= until {
@@ -105,14 +106,14 @@ func (r *run) fits(from, until time.Duration) time.Duration {
 			layer = l.layer
 			continue
 		}
-		if layer == want {
+		if do(layer) {
 			break
 		}
-		if layer = l.layer; layer == want {
+		if layer = l.layer; do(layer) {
 			return l.at - from
 		}
 	}
-	if layer == want {
+	if do(layer) {
 		return 0
 	}
 	return until - from

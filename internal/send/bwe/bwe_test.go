@@ -79,6 +79,13 @@ func TestEstimateGrowsWithWhatArrives(t *testing.T) {
 	require.InEpsilon(t, 1.5e6, v.state().Bitrate, 0.1, "half as much again as arrives")
 }
 
+// What arrives without a queue is carried, whatever the estimate was.
+func TestEstimateIsNoLessThanWhatArrives(t *testing.T) {
+	v := newViewer(Config{Start: 100e3}, home)
+	v.run(2*time.Second, 1e6, 3)
+	require.Greater(t, v.state().Bitrate, 900e3)
+}
+
 func TestRandomLoss(t *testing.T) {
 	for _, loss := range []float64{0.01, 0.05, 0.10} {
 		v := newViewer(Config{}, with(home, func(p *netem.Path) { p.Loss = loss }))

@@ -154,7 +154,7 @@ func (e *Estimator) lower(at time.Duration, part float64, l Limit) {
 }
 
 // raise lets the estimate grow, while more than half of it arrives, and up to what the
-// path is known to carry.
+// path is known to carry. What arrives without a queue is carried.
 func (e *Estimator) raise(at time.Duration, acked float64) {
 	past := min(at-e.updated, time.Second)
 	e.updated = at
@@ -166,9 +166,11 @@ func (e *Estimator) raise(at time.Duration, acked float64) {
 		most = min(most, e.ceiling)
 	}
 	if e.bitrate >= most {
-		e.limit = ByApplication
+		if e.ceiling == 0 {
+			e.limit = ByApplication
+		}
 		return
 	}
-	grown := e.bitrate * (1 + (increase-1)*past.Seconds())
+	grown := max(acked, e.bitrate*(1+(increase-1)*past.Seconds()))
 	e.setBitrate(min(grown, most), e.limit)
 }
