@@ -11,7 +11,6 @@ import (
 type keyframeRequests struct {
 	budget budget.Requests // a viewer's share
 	passed time.Time       // when a request was last passed on
-	queued bool            // a node asked while it did not want the layer
 }
 
 // repeatedWithin is how soon a node that asks for a keyframe again has only repeated
@@ -25,7 +24,7 @@ func (s *Sender) handleKeyframeRequest(now time.Time) {
 	k := &s.keyframes
 	switch {
 	case s.mode == idle:
-		k.queued = true // it came ahead of the wish for the layer
+		s.stopped.asked = true // it came ahead of the wish for the layer
 	case s.mode.awaitsKeyframe():
 	case s.thinnedTo() == thin.Keyframes: // all who watch the layer would pay for a still image
 	case s.set.config.servesMany() && now.Sub(k.passed) < repeatedWithin:

@@ -30,6 +30,7 @@ type Sender struct {
 
 	mode     mode
 	thinned  bool // filter is set
+	stopped  stopped
 	repairs  repairs
 	wire     wire
 	reports  reports
@@ -45,7 +46,6 @@ type Sender struct {
 	shedding  shedding
 	keyframes keyframeRequests
 	filter    *thin.Filter // of the frames that are sent; nil: all are
-	stopped   stopped
 }
 
 // feed is where packets come from.

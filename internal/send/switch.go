@@ -54,6 +54,7 @@ type stopped struct {
 	halted halt // since a viewer's path does not carry it
 	held   bool // since the path to a node does not: see Set.Bound
 	missed bool // and the node has wanted it meanwhile
+	asked  bool // a node asked for a keyframe of what it did not want
 }
 
 // hasChoice reports whether the track has several layers, of which one is chosen.

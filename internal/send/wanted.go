@@ -115,8 +115,8 @@ func (s *Sender) want(now time.Time, yes bool) {
 // been left out.
 func (s *Sender) goOn(now time.Time) {
 	s.set.padding.kept = nil
-	if s.keyframes.queued {
-		s.keyframes.queued = false
+	if s.stopped.asked {
+		s.stopped.asked = false
 		s.feed.layer.RequestKeyframe()
 	}
 	peek := s.feed.cursor
