@@ -284,10 +284,16 @@ func (m *Map) probe(now time.Time) {
 			}
 		}
 	}
-	often := m.oftenLocked()
+	var often map[cdn.NodeID]bool // nil: at most beats nobody is due, whoever is asked often
 	for _, n := range m.nodes {
 		a := m.at[n.Node]
-		if a == nil || len(probes) >= mostAtOnce || now.Sub(a.asked) < a.wait(often[n.Node]) {
+		if a == nil || len(probes) >= mostAtOnce || now.Sub(a.asked) < a.wait(true) {
+			continue
+		}
+		if often == nil {
+			often = m.oftenLocked()
+		}
+		if now.Sub(a.asked) < a.wait(often[n.Node]) {
 			continue
 		}
 		a.asked = now
@@ -344,7 +350,9 @@ func (m *Map) oftenLocked() map[cdn.NodeID]bool {
 			others = append(others, n.Node)
 		}
 	}
-	slices.SortFunc(others, func(x, y cdn.NodeID) int { return cmp.Compare(slices.Min(m.at[x].rtts), slices.Min(m.at[y].rtts)) })
+	if len(others) > closest {
+		slices.SortFunc(others, func(x, y cdn.NodeID) int { return cmp.Compare(slices.Min(m.at[x].rtts), slices.Min(m.at[y].rtts)) })
+	}
 	for _, id := range others[:min(len(others), closest)] {
 		often[id] = true
 	}
