@@ -156,6 +156,7 @@ func (s *Set) hasAll() bool {
 
 // choose asks the policy, and does what it says.
 func (s *Set) choose(now time.Time, state bwe.State) {
+	s.steady = false
 	a := s.adaptation
 	grown := s.grown() && a.clean
 	s.buildLadder(now)

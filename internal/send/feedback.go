@@ -82,7 +82,7 @@ func (s *Set) handleNow(now time.Time, messages []feedback.Message, only *Sender
 // already come last.
 func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Sender) (concerned bool) {
 	if s.steady {
-		s.steady = false
+		s.steady = s.adaptation != nil && ofPath(messages)
 		for _, snd := range s.senders {
 			snd.account(now)
 		}
@@ -100,6 +100,17 @@ func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Send
 		}
 	}
 	return concerned
+}
+
+// ofPath reports whether messages are only about what the path carries. They come up to
+// twenty times a second, and change nothing of what is sent but by Set.choose.
+func ofPath(messages []feedback.Message) bool {
+	for i := range messages {
+		if kind := messages[i].Kind; kind != feedback.Arrivals && kind != feedback.Estimate {
+			return false
+		}
+	}
+	return len(messages) > 0
 }
 
 // handle handles a message if it is about this RTP stream, and reports whether it is.

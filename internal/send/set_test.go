@@ -5,8 +5,10 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/sendtest"
 )
 
@@ -52,6 +54,54 @@ func TestSteadyStateIsAccountedFor(t *testing.T) {
 		require.False(t, v.set.steady)
 	})
 }
+
+// What a viewer tells of its path comes often. It does not end the steady state, unless
+// something else is to be sent.
+func TestSteadyStateOutlastsFeedback(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8("h", "l")}, func(v *viewer) {
+		v.Layers[0].Filler, v.Layers[1].Filler = 1100, 100
+		v.Layers[0].KeyEvery, v.Layers[1].KeyEvery = 30, 30
+		v.Play(time.Second, 0)
+		low := false
+		v.join(Config{Policy: func() allot.Policy {
+			return policyFunc(func(w allot.View) allot.Choice {
+				if low {
+					return allot.Choice{Rung: w.Ladder.Lowest(), Reason: allot.Congestion}
+				}
+				return allot.Choice{Rung: len(w.Ladder) - 1}
+			})
+		}})
+		v.Play(4 * time.Second)
+		estimate := &rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: 9, Bitrate: 5e6, SSRCs: []uint32{1}}
+		steady := 0
+		for range 30 {
+			v.Play(sendtest.FrameTime)
+			was := v.set.steady
+			v.says(estimate)
+			require.Zero(t, v.sender.repairs.unaccounted, "the path knows what was sent")
+			if was && v.set.steady {
+				steady++
+			}
+		}
+		require.Greater(t, steady, 15, "estimates leave the fast path alone, but where the policy is asked")
+		require.Equal(t, v.Layers[0].Layer, v.sender.feed.layer)
+
+		low = true
+		for range 60 {
+			v.Play(sendtest.FrameTime)
+			v.says(estimate)
+		}
+		require.Equal(t, v.Layers[1].Layer, v.sender.feed.layer, "what the policy says is done")
+		v.Play(sendtest.FrameTime)
+		v.says(estimate, nack(v.last().SequenceNumber, 0))
+		require.False(t, v.set.steady)
+	})
+}
+
+// policyFunc is a policy.
+type policyFunc func(allot.View) allot.Choice
+
+func (f policyFunc) Choose(v allot.View) allot.Choice { return f(v) }
 
 // A node has one or two senders for each of many viewers. The allocator's next size class
 // is 256 bytes larger.
