@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"log/slog"
 	"math"
 
 	"github.com/deltacdn/delta/cdn"
@@ -48,6 +49,11 @@ type Adapt struct {
 	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s. If
 	// negative, nothing is held back, now or later.
 	StartBitrate int
+	// Policy makes what says which of the layers, and how much of them, a viewer is to be
+	// sent. It is called once for each viewer. If nil, or if it returns nil, that is as much as
+	// the path carries. Strategy and FirstBitrate say how that is reached all the same, and
+	// MaxHeight and what the viewer asks for are bounds of what a policy can choose from.
+	Policy func() Policy
 }
 
 // startRate returns the rate at which bursts leave at first, in bits a second; negative:
@@ -120,8 +126,8 @@ func checkAdapt(o signal.Adapt) error {
 	return nil
 }
 
-// policy returns what makes the policies of viewers.
-func (a Adapt) policy() func() allot.Policy {
+// policies returns what makes the policies of one viewer.
+func (a Adapt) policies(log *slog.Logger) func() allot.Policy {
 	c := allot.Config{First: float64(a.FirstBitrate)}
 	switch a.Strategy {
 	case StrategyQuality:
@@ -137,5 +143,13 @@ func (a Adapt) policy() func() allot.Policy {
 			c.First = unlimited
 		}
 	}
-	return func() allot.Policy { return allot.NewAdaptive(c) }
+	var own Policy
+	if a.Policy != nil {
+		own = a.Policy()
+	}
+	if own == nil {
+		return func() allot.Policy { return allot.NewAdaptive(c) }
+	}
+	g := &guide{policy: own, log: log}
+	return func() allot.Policy { return allot.NewGuided(c, g.want) }
 }

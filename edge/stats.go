@@ -57,7 +57,7 @@ type PathStats struct {
 	Temporal int // how many temporal layers are sent, the lowest first; 0: all
 	// Reason is why the last step was taken: "start", "congestion", "loss", "silence" (the
 	// viewer reports nothing), "room" (a probe has found some), or "limited" (by the
-	// viewer's limits, or the layers that there are).
+	// viewer's limits, a [Policy], or the layers that there are).
 	Reason    string
 	RoundTrip time.Duration // 0 before it is known
 	Queue     time.Duration // that stands on the path

@@ -149,7 +149,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 			a = f(v.id)
 		}
 		a = a.asked(o.Adapt)
-		c.Policy, c.MaxHeight, c.StartRate = a.policy(), a.MaxHeight, a.startRate()
+		c.Policy, c.MaxHeight, c.StartRate = a.policies(e.node.Logger()), a.MaxHeight, a.startRate()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = f(v.id).internal()

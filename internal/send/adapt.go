@@ -115,7 +115,7 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	}
 	state := a.path.estimator.State(now)
 	switch {
-	case a.dozing && !state.Trouble && (early || s.hasAll()):
+	case a.dozing && !state.Trouble && (early || s.hasAll() && !a.isGuided()):
 		if !early {
 			a.due = now.Add(dozeEvery)
 		}
@@ -127,6 +127,12 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	if !s.wakes(now, &state) {
 		s.choose(now, state)
 	}
+}
+
+// isGuided reports whether a policy of the user's is asked, even while the viewer has all.
+func (a *adaptation) isGuided() bool {
+	_, ok := a.policy.(*allot.Guided)
+	return ok
 }
 
 // wakes reports whether better signs are awaited than those that something is wrong: what
@@ -179,13 +185,17 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	s.urge(now)
 	s.keepKeyframe()
 	s.doze(now, choice.Doze)
-	s.startProbe(now, choice.Probe)
+	s.startProbe(now, choice)
 }
 
 // view returns what the policy decides by.
 func (s *Set) view(now time.Time, state *bwe.State) allot.View {
 	a := s.adaptation
-	return allot.View{Now: now, State: *state, Ladder: a.ladder, Rung: a.ladder.Find(a.rung)}
+	v := allot.View{Now: now, State: *state, Ladder: a.ladder, Rung: a.ladder.Find(a.rung)}
+	if a.isGuided() { // others need no names
+		v.Layers = s.describeLayers()
+	}
+	return v
 }
 
 // startAnew has a new policy make a first choice, since there are other layers than before,

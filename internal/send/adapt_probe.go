@@ -41,13 +41,14 @@ func (p *probing) answered(state *bwe.State) bool {
 }
 
 // startProbe begins a probe, if the policy asks for one.
-func (s *Set) startProbe(now time.Time, plan bwe.Probe) {
+func (s *Set) startProbe(now time.Time, choice allot.Choice) {
+	plan := choice.Probe
 	if !(plan.Rate > 0) || plan.Duration <= 0 { // policies may be the user's
 		return
 	}
 	p := &s.adaptation.probe
 	if s.padder() == nil {
-		s.try(now, plan)
+		s.try(now, plan, choice.Try)
 		return
 	}
 	for _, snd := range s.senders {
@@ -182,10 +183,10 @@ const (
 	trialProof = 1.5
 )
 
-// try begins to try the next rung.
-func (s *Set) try(now time.Time, plan bwe.Probe) {
+// try begins to try a rung above the present one: the next, or a higher one.
+func (s *Set) try(now time.Time, plan bwe.Probe, least int) {
 	a := s.adaptation
-	next := a.ladder.Find(a.rung) + 1
+	next := max(a.ladder.Find(a.rung)+1, least)
 	if next >= len(a.ladder) {
 		return
 	}

@@ -74,6 +74,24 @@ func (s *Set) buildLadder(now time.Time) {
 	}
 }
 
+// describeLayers returns the names and heights of the layers of the first track that adapts, for
+// as many as rungs have. If the track has fewer, its best stands for the others.
+func (s *Set) describeLayers() []allot.Layer {
+	layers := make([]allot.Layer, len(s.adaptation.costs))
+	for _, snd := range s.senders {
+		if !snd.adapts() {
+			continue
+		}
+		all := ranked(snd.line.Track)
+		for i := range layers {
+			l := all[min(i, len(all)-1)]
+			layers[i].Name, layers[i].Height = l.Name(), l.Cost().Height
+		}
+		break
+	}
+	return layers
+}
+
 // temporalCosts returns what the temporal layers up to each cost, of layer i of all tracks,
 // which costs whole; nil: there is one only. A track with fewer has all of them. The rung that
 // the viewer has stays, as layers do: while nothing comes, it is not known how many there are.

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/internal/netem"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
 	"github.com/deltacdn/delta/internal/send/sendtest"
 )
@@ -20,7 +21,7 @@ func TestPaddingDoesNotHoldVideoUp(t *testing.T) {
 		v.play(4*time.Second, map[int]int{0: 9}) // the bitrate is known, and nothing waits
 		v.set.change()
 		v.set.path.estimator = bwe.New(bwe.Config{Start: 200e3}, time.Now())
-		v.set.startProbe(time.Now(), bwe.Probe{ID: 1, Rate: 8e6, Duration: 600 * ms})
+		v.set.startProbe(time.Now(), allot.Choice{Probe: bwe.Probe{ID: 1, Rate: 8e6, Duration: 600 * ms}})
 		v.set.mu.Unlock()
 		v.sent = nil
 		begun := time.Now()

@@ -14,6 +14,7 @@ import (
 // A Layer is what a policy knows of an encoding. The bitrates are the highest of
 // late (see package ratemeter), in bits a second with headers.
 type Layer struct {
+	Name     string
 	Height   int       // of the picture; 0: unknown
 	Bitrate  float64   // of the whole layer; 0: nothing comes
 	Temporal []float64 // of its temporal layers up to each, if they can be dropped
@@ -178,8 +179,9 @@ func (r Reason) String() string {
 type View struct {
 	Now    time.Time
 	State  bwe.State
-	Ladder Ladder // not empty; not to be kept
-	Rung   int    // what is sent now, as an index in Ladder; before the first choice 0
+	Ladder Ladder  // not empty; not to be kept
+	Layers []Layer // that rungs are of, for a [Guided]: their names and heights
+	Rung   int     // what is sent now, as an index in Ladder; before the first choice 0
 }
 
 // A Choice is what a policy decides.
@@ -188,6 +190,9 @@ type Choice struct {
 	Reason Reason
 	// Probe asks for a probe that begins now. The zero Probe asks for none.
 	Probe bwe.Probe
+	// Try is the rung that is sent for a moment instead, where nothing can be repeated to
+	// probe; 0: the next above Rung.
+	Try int
 	// Doze says that no estimate is needed: [bwe.Estimator.Doze] may be called, and
 	// [bwe.Estimator.Wake] when it is not set.
 	Doze bool

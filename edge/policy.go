@@ -1,0 +1,128 @@
+package edge
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// A Policy says what one viewer is to be sent of what there is. An edge still fits that to
+// the viewer's path: whatever a policy says, less is sent when the path is congested, and more
+// only after a probe has shown that there is room. So a policy decides what is wanted, and
+// need not know what the path carries. See [Adapt] for how to set one.
+//
+// Choose is called for the first choice, then about ten times a second, more often while the
+// path is congested, and once a second while the viewer has all that is wanted and its path is
+// clean. There is one call at a time, by a goroutine that serves other viewers too, and with
+// locks of the session held: Choose must return within some microseconds, must not block, and
+// must not call the edge or the session. If it panics, the edge logs that and decides alone
+// from then on.
+type Policy interface {
+	Choose(View) Choice
+}
+
+// A View is what a [Policy] decides by.
+type View struct {
+	Now time.Time
+	// Options are what can be sent now, the least first: no video; of the lowest layer
+	// keyframes only, and its lower temporal layers, if the publisher's frames can be told
+	// apart; and each layer. There is at least one. A layer that does not come, or that the
+	// viewer's limits forbid, is none. But what is sent stays one while it does not come for a
+	// moment, and for the first choice all layers are: of a stream that an edge has just begun
+	// to fetch little is known. Until one that is wanted comes, the viewer is sent a lower one
+	// that does. The slice is valid until Choose returns.
+	Options []Option
+	// Current is the index in Options of what is sent now. Ahead of the first choice it is 0.
+	Current int
+	// Estimate is what the path is believed to carry, in bits a second with all headers. It
+	// grows little above what is sent, so a low estimate does not mean that more would not
+	// fit: only a probe can tell, and the edge makes those.
+	Estimate int
+	// Congested: more is sent than the path carries.
+	Congested bool
+	// Silent: the viewer reports nothing, so the other figures are old.
+	Silent    bool
+	RoundTrip time.Duration // 0 until it is known
+	Queue     time.Duration // that stands on the path
+	Loss      float64       // share of all packets that was lost lately, 0 to 1
+}
+
+// An Option is one thing that can be sent to a viewer.
+type Option struct {
+	// Layer is the layer's name (its simulcast RID). It is empty without video, and for a
+	// publisher's only layer.
+	Layer string
+	// Height is that of the picture, in pixels. 0: it is not known, or there is no video.
+	Height int
+	Mode   Mode
+	// Temporal is how many of the layer's temporal layers are sent, the lowest first. 0: all.
+	Temporal int
+	// Bitrate is what the option takes, in bits a second with sound and all headers: the most
+	// of any second of the last five, or a guess if nothing is known. For [ModeKeyframes] it
+	// is the rate at which a keyframe is there in time.
+	Bitrate int
+}
+
+// A Mode is how much of a layer is sent.
+type Mode string
+
+// The modes, the least first.
+const (
+	ModePaused    Mode = "paused" // no video; sound goes on
+	ModeKeyframes Mode = "keyframes"
+	ModePartial   Mode = "partial" // the lower temporal layers
+	ModeFull      Mode = "full"
+)
+
+// A Choice is what a [Policy] wants. Indices are those of the view's Options. One that is too
+// high counts as the last, and one that is too low as the first.
+type Choice struct {
+	// Most is the most that the viewer is to be sent. What is above it is given up at once,
+	// and not probed for.
+	Most int
+	// Least is the least video that is worth sending. Where the path does not carry that, no
+	// video is sent. With 0 or 1, any video is better than none.
+	Least int
+}
+
+// A guide asks a viewer's policy. The lock of the viewer's set guards it.
+type guide struct {
+	policy  Policy // nil: it has panicked
+	log     *slog.Logger
+	options []Option
+}
+
+// want returns what the policy wants.
+func (g *guide) want(v allot.View) (r allot.Range) {
+	r = allot.Range{Most: len(v.Ladder) - 1}
+	if g.policy == nil {
+		return r
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			g.policy = nil
+			g.log.Error("an edge's policy panicked, and is not asked any more for this viewer", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	c := g.policy.Choose(g.view(v))
+	return allot.Range{Least: c.Least, Most: c.Most}
+}
+
+func (g *guide) view(v allot.View) View {
+	g.options = g.options[:0]
+	for _, r := range v.Ladder {
+		o := Option{Mode: Mode(r.Mode.String()), Temporal: temporalLayers(r.Mode, r.Temporal), Bitrate: int(r.Cost)}
+		if r.Mode != allot.Paused && r.Layer < len(v.Layers) {
+			o.Layer, o.Height = v.Layers[r.Layer].Name, v.Layers[r.Layer].Height
+		}
+		g.options = append(g.options, o)
+	}
+	s := &v.State
+	return View{
+		Now: v.Now, Options: g.options, Current: v.Rung, Estimate: int(s.Bitrate), Congested: s.Verdict == bwe.Overuse,
+		Silent: s.Source == bwe.Nothing, RoundTrip: s.RoundTrip, Queue: s.Queue, Loss: s.Loss,
+	}
+}

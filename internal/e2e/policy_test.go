@@ -1,0 +1,120 @@
+package delta_test
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
+	"github.com/deltacdn/delta/edge"
+	"github.com/deltacdn/delta/origin"
+)
+
+// A lecture is a policy for pictures with text: below 300 lines nobody can read it, and above
+// most lines nobody needs it.
+type lecture struct{ most *atomic.Int64 }
+
+func (p lecture) Choose(v edge.View) edge.Choice {
+	c := edge.Choice{Least: len(v.Options) - 1}
+	for i, o := range v.Options {
+		if o.Mode == edge.ModeFull && o.Height >= 300 {
+			c.Least = min(c.Least, i)
+		}
+		if o.Height <= int(p.most.Load()) {
+			c.Most = i
+		}
+	}
+	return c
+}
+
+// A policy of the user's decides what its viewer gets: no more and no less than it wants, by a
+// probe, and otherwise sound. What it wants may change while the viewer has all of it. Those
+// that are wrong harm nobody: with one that panics the edge decides alone, and others' viewers
+// see nothing of it.
+func TestAPolicyDecides(t *testing.T) {
+	skipPeerConnections(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		most := new(atomic.Int64)
+		most.Store(720)
+		policies := []edge.Policy{nil, lecture{most}, broken{}}
+		made := 0
+		adapt := edge.Adapt{Policy: func() edge.Policy {
+			made++
+			return policies[made-1]
+		}}
+		o := w.origin("origin", cdntest.Path{}, origin.Config{})
+		e := w.edge("edge", cdntest.Path{}, edge.Config{Adapt: func(cdn.StreamID) edge.Adapt { return adapt }}, o)
+		video := &cdntest.Video{}
+		for i, bits := range rungs {
+			video.Layers = append(video.Layers, cdntest.VideoLayer{RID: string(rune('a' + i)), Bitrate: bits, Width: 320 << i, Height: 180 << i})
+		}
+		p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: video, Audio: &cdntest.Audio{}})
+		require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+		time.Sleep(5 * time.Second) // until bitrates are known
+		var viewers []*cdntest.Viewer
+		wide := cdntest.Path{Delay: ms(20)}
+		for _, name := range []string{"other", "reader", "broken"} {
+			viewers = append(viewers, w.view(e, "live", name, wide, asChromium()))
+			time.Sleep(5 * time.Second) // the edge knows all layers for the next
+		}
+		time.Sleep(15 * time.Second)
+		a := &adapted{world: w, node: e, viewer: viewers[1], host: w.network.Host("reader", wide), began: []time.Time{time.Now()}}
+		steps := []struct {
+			most  int64
+			path  cdntest.Path
+			long  time.Duration // until it is so
+			layer int           // -1: none
+		}{
+			{720, wide, 0, 2},
+			{9999, wide, 8 * time.Second, 3},
+			{9999, wide, 20 * time.Second, 3}, // then no estimate is needed any more
+			{400, wide, 2 * time.Second, 1},
+			{720, wide, 8 * time.Second, 2},
+			{720, narrow(400_000), 5 * time.Second, -1},
+			{9999, wide, 20 * time.Second, 3},
+		}
+		for i, s := range steps {
+			most.Store(s.most)
+			a.host.SetDownlink(s.path)
+			time.Sleep(s.long)
+			begun := time.Now()
+			time.Sleep(5 * time.Second)
+			seen := map[int]bool{}
+			for _, f := range a.layers() {
+				if f.Sent.After(begun) {
+					seen[f.Layer] = true
+				}
+			}
+			if s.layer < 0 {
+				require.Empty(t, seen, "step %d", i)
+				require.True(t, slices.ContainsFunc(e.edge.Stats().Sessions, func(v edge.ViewerStats) bool { return v.Path.Mode == "paused" }))
+				continue
+			}
+			require.Equal(t, map[int]bool{s.layer: true}, seen, "step %d", i)
+		}
+		a.log()
+		for _, f := range a.layers() {
+			require.NotZero(t, f.Layer, "the lowest layer is never wanted")
+		}
+		require.LessOrEqual(t, viewers[1].Report().Audio().Gap(), ms(500))
+		for _, v := range []*cdntest.Viewer{viewers[0], viewers[2]} {
+			frames := v.Report().Video().Frames
+			require.Equal(t, 3, frames[len(frames)-1].Layer)
+			require.Less(t, v.Report().Video().Gap(), ms(500))
+		}
+		require.Equal(t, 3, made)
+	})
+}
+
+// broken is a policy that fails.
+type broken struct{}
+
+func (broken) Choose(v edge.View) edge.Choice {
+	return edge.Choice{Most: v.Options[len(v.Options)].Bitrate}
+}

@@ -1,0 +1,150 @@
+package allot
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// newGuided returns a viewer whose policy wants what is at want.
+func newGuided(t *testing.T, c Config, want *Range) *viewer {
+	v := &viewer{t: t, policy: NewGuided(c, func(View) Range { return *want }), now: time.Unix(1000, 0), layers: full}
+	v.state = bwe.State{Source: bwe.TransportFeedback, RoundTrip: 100 * ms, Bitrate: 5e6}
+	v.look()
+	return v
+}
+
+// answers answers probes for a while.
+func (v *viewer) answers(times int) {
+	for range times {
+		if v.await(5 * time.Second); v.last.Probe.Rate > 0 {
+			v.answer(1e9, false)
+		}
+	}
+}
+
+// What is wanted bounds the first choice, each climb, and what is probed for. Less is sent at
+// once; more after a probe.
+func TestGuidedMost(t *testing.T) {
+	want := Range{Most: mid}
+	v := newGuided(t, Config{Strategy: Quality}, &want)
+	require.Equal(t, mid, v.rung)
+	v.answers(10)
+	require.Equal(t, mid, v.rung)
+	require.Empty(t, v.probes, "nothing more is wanted")
+	require.True(t, v.last.Doze)
+
+	want.Most = low
+	reason, after := v.pass(time.Second)
+	require.Equal(t, Limited, reason)
+	require.Equal(t, 50*ms, after)
+	require.Equal(t, low, v.rung)
+
+	want.Most = high
+	v.answers(20)
+	require.NotEmpty(t, v.probes)
+	require.Equal(t, high, v.rung)
+	for _, p := range v.probes {
+		require.Less(t, p.Rate, 1.2*1.15*v.ladder[high].Cost)
+	}
+}
+
+// Whatever is wanted, a congested path is sent less, and what is given up then is told as
+// that.
+func TestGuidedIsCongested(t *testing.T) {
+	want := Range{Most: 99}
+	v := newGuided(t, Config{Strategy: Quality}, &want)
+	require.Equal(t, top, v.rung)
+	v.now = v.now.Add(20 * time.Second)
+	v.congest(700e3)
+	reason, after := v.pass(time.Second)
+	require.Equal(t, Congestion, reason)
+	require.Equal(t, mid, v.rung)
+	require.Less(t, after, time.Second)
+	v.clear()
+	v.answers(20)
+	require.Equal(t, top, v.rung)
+
+	v.now = v.now.Add(20 * time.Second)
+	v.congest(2e6)
+	want.Most = pausedRung
+	reason, after = v.pass(time.Second)
+	require.Equal(t, Congestion, reason)
+	require.Equal(t, 50*ms, after)
+	require.Equal(t, pausedRung, v.rung)
+}
+
+// Of what is less than what is worth sending nothing is sent, and it is left at once. A
+// probe shows whether the least that is worth it fits.
+func TestGuidedLeast(t *testing.T) {
+	want := Range{Least: mid, Most: high}
+	v := newGuided(t, Config{Strategy: Careful}, &want)
+	require.Equal(t, mid, v.rung, "the lowest of these")
+	v.now = v.now.Add(20 * time.Second)
+	v.congest(200e3)
+	v.state.Loss = 0.5
+	v.pass(10 * time.Second)
+	require.Equal(t, pausedRung, v.rung)
+	v.clear()
+	v.state.Loss = 0
+	for v.last.Probe.Rate == 0 {
+		v.pass(time.Second)
+	}
+	require.Equal(t, mid, v.last.Try)
+	v.answers(30)
+	require.Equal(t, high, v.rung)
+	for _, rung := range []int{mid, high} {
+		want.Least = rung
+		v.look()
+		require.Equal(t, high, v.rung)
+	}
+	want = Range{Least: top, Most: top}
+	v.look()
+	require.Equal(t, pausedRung, v.rung)
+	require.Equal(t, Limited, v.last.Reason)
+}
+
+// Nothing that is wanted gives a choice that cannot be, and an unguided policy is not
+// disturbed by what is wanted at other times.
+func TestGuidedByNonsense(t *testing.T) {
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		want := Range{}
+		v := newGuided(t, Config{Strategy: Strategy(rnd.IntN(3))}, &want)
+		for range 2000 {
+			if rnd.IntN(5) == 0 {
+				want = Range{Least: rnd.IntN(20) - 8, Most: rnd.IntN(20) - 8}
+			}
+			switch rnd.IntN(20) {
+			case 0:
+				v.congest(3e6 * rnd.Float64())
+				v.state.Loss = rnd.Float64()
+			case 1:
+				v.clear()
+				v.state.Loss = 0
+			case 2:
+				v.state.Source = bwe.Source(rnd.IntN(4))
+			case 3:
+				v.layers = full[:rnd.IntN(len(full)+1)]
+			case 4:
+				if len(v.probes) > 0 {
+					v.answer(4e6*rnd.Float64(), rnd.IntN(4) == 0)
+				}
+			}
+			v.pass(50 * ms) // checks the index
+			require.LessOrEqual(t, v.rung, max(0, min(want.Most, len(v.ladder)-1)))
+			require.True(t, v.rung == 0 || v.rung >= min(want.Least, want.Most, len(v.ladder)-1))
+			require.Less(t, v.last.Try, len(v.ladder))
+		}
+		want = Range{Most: 99}
+		v.layers, v.state.Source, v.state.Loss = full, bwe.TransportFeedback, 0
+		v.clear()
+		v.now = v.now.Add(3 * time.Minute)
+		v.answers(40)
+		require.Equal(t, top, v.rung, "seed %d", seed)
+	}
+}
