@@ -33,8 +33,8 @@ const (
 // Adapt says how a viewer's video is fitted to what its path carries. The path is estimated
 // from the viewer's feedback. Where it does not carry the lowest layer, fewer temporal layers of
 // that are sent, then keyframes only if one is there within 0.7 s, and in the end sound alone.
-// What a viewer asks for ([signal.Adapt]) is bounded by it: a
-// viewer may have a calmer strategy, begin with less, and have a lower picture.
+// What a viewer asks for ([signal.Adapt]) is bounded by an Adapt: a viewer may have a calmer
+// strategy, begin with less, and have a lower picture.
 type Adapt struct {
 	// Strategy is what matters most.
 	Strategy Strategy
