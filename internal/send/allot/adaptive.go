@@ -119,16 +119,17 @@ func (a *Adaptive) step(v View, to int, r Reason) Choice {
 	return Choice{Rung: to, Reason: r}
 }
 
-// silence handles a viewer that reports nothing.
+// silence handles a viewer that reports nothing. It gets the lowest layer, but all of that:
+// receivers that never report, and there are some, are not shown every other frame for it.
 func (a *Adaptive) silence(v View, at int) Choice {
 	if a.silent.IsZero() {
 		a.silent = v.Now
 	}
-	lowest := v.Ladder.Lowest()
+	whole := v.Ladder.lowestWhole()
 	switch {
-	case at > lowest && v.Now.Sub(a.silent) >= silence:
-		return a.step(v, lowest, Silence)
-	case at < lowest && a.prober.ready(v, a.changed): // who is sent nothing has nothing to report
+	case at > whole && v.Now.Sub(a.silent) >= silence:
+		return a.step(v, whole, Silence)
+	case at < v.Ladder.Lowest() && a.prober.ready(v, a.changed): // who is sent nothing has nothing to report
 		return Choice{Rung: at, Probe: a.prober.plan(v, at)}
 	}
 	return Choice{Rung: at}

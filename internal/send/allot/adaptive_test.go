@@ -482,3 +482,17 @@ func TestChooseAllocatesNothing(t *testing.T) {
 		_ = v.policy.Choose(view)
 	}))
 }
+
+// A receiver that reports nothing is sent all frames of the lowest layer.
+func TestSilenceThinsNothingOut(t *testing.T) {
+	layers := []Layer{{Bitrate: 2500e3, Temporal: []float64{1000e3, 1700e3, 2500e3}}}
+	ladder := Build(nil, layers, 50e3, Limits{})
+	a, now := NewAdaptive(Config{First: 1e9}), time.Unix(1000, 0)
+	at := a.Choose(View{Now: now, Ladder: ladder, State: bwe.State{Source: bwe.Nothing}}).Rung
+	require.Equal(t, Full, ladder[at].Mode)
+	for range 600 {
+		now = now.Add(100 * ms)
+		at = a.Choose(View{Now: now, Ladder: ladder, Rung: at, State: bwe.State{Source: bwe.Nothing, Trouble: true}}).Rung
+		require.Equal(t, Full, ladder[at].Mode)
+	}
+}

@@ -156,6 +156,16 @@ func (l Ladder) Lowest() int {
 	return 0
 }
 
+// lowestWhole returns the first rung that shows all frames of a layer; 0: none does.
+func (l Ladder) lowestWhole() int {
+	for i, r := range l {
+		if r.Mode == Full {
+			return i
+		}
+	}
+	return 0
+}
+
 // A Reason says why a step was taken.
 type Reason uint8
 
