@@ -119,10 +119,10 @@ func (p *path) report(now time.Time, m *feedback.Message, rtt time.Duration) {
 	}
 }
 
-// nack tells of packets that the receiver misses.
-func (p *path) nack(missing feedback.Missing) {
+// nack tells of packets that were sent, and that the receiver misses.
+func (p *path) nack(now time.Time, packets int) {
 	if p != nil {
-		p.estimator.Nack(missing.Count())
+		p.estimator.Nack(now, packets)
 	}
 }
 

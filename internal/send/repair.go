@@ -71,8 +71,8 @@ type repair struct {
 // handleRepeats does that when all that is asked for at once was looked through, so that
 // they take nothing from packets that are asked for the first time.
 func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
-	s.set.path.nack(missing)
-	s.set.config.Trunk.nack(missing)
+	s.set.path.nack(now, s.countSent(missing))
+	s.set.config.Trunk.nack(now, missing)
 	if s.wire.out.To == nil || !s.wire.repeats() || s.stopped.held {
 		return
 	}
@@ -88,6 +88,21 @@ func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
 		}
 		return true
 	})
+}
+
+// countSent returns how many of the packets were sent: what the node misses itself says nothing of
+// the receiver's path.
+func (s *Sender) countSent(missing feedback.Missing) (n int) {
+	if s.set.path == nil {
+		return 0
+	}
+	missing.Range(func(seq uint16) bool {
+		if _, ok := s.sentAs(seqnum.NearSeq(s.numbers.Highest(), seq)); ok {
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 // handleRepeats answers what handleNack has left of messages.

@@ -175,13 +175,13 @@ func (t *Trunk) Forget(ssrcs []uint32) {
 }
 
 // nack tells of packets that the other node misses.
-func (t *Trunk) nack(missing feedback.Missing) {
+func (t *Trunk) nack(now time.Time, missing feedback.Missing) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.estimator.Nack(missing.Count())
+	t.estimator.Nack(t.moment(now), missing.Count())
 }
 
 // State returns what is known of the path now.

@@ -23,6 +23,7 @@ const (
 	farTooMuch    = 0.75 // the part of what is sent that arrives at most
 	proven        = 10 * time.Second
 	provenCoarse  = 30 * time.Second
+	provenAlone   = 12 * time.Second // where reports alone can tell
 )
 
 // The lowest moving picture is given up only if it does not get through. A cheap one
@@ -64,6 +65,7 @@ type Adaptive struct {
 	starved time.Time // since when the lowest layer does not get through; zero: it does
 	clean   time.Time // since when there has been no trouble
 	silent  time.Time // since when nothing is reported; zero: something is
+	reports reports
 }
 
 // NewAdaptive returns the policy of one viewer.
@@ -82,8 +84,9 @@ func (a *Adaptive) Choose(v View) Choice {
 		return a.start(v)
 	}
 	at, s := v.Ladder.Find(a.rung), &v.State
+	a.reports.watch(v, a.changed, 0)
 	congested := s.Verdict == bwe.Overuse
-	a.prober.watch(v.Now, congested)
+	a.prober.watch(v, congested)
 	if s.Trouble || congested {
 		a.clean = v.Now
 	}
@@ -160,11 +163,14 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if to < 0 || to >= at {
 		return Choice{Rung: at}
 	}
-	if a.climbing(v) {
+	switch {
+	case a.climbing(v):
 		a.climbed = time.Time{}
 		a.prober.longer()
+	case s.Alone: // what failed before says nothing of the path as it is now
+		a.prober.reset()
 	}
-	a.prober.again(v.Now)
+	a.prober.fell(v)
 	if s.LimitedBy == bwe.ByLoss {
 		return a.step(v, to, Loss)
 	}
@@ -176,9 +182,36 @@ func (a *Adaptive) settled(v View) bool {
 	s := &v.State
 	long := settles + 2*max(s.RoundTrip-s.Queue, 0) + s.Queue
 	if s.Source != bwe.TransportFeedback {
+		if s.Alone && a.reports.count >= shown {
+			return true
+		}
 		long = settlesCoarse + s.RoundTrip
 	}
 	return v.Now.Sub(a.changed) >= long
+}
+
+// shown is how many reports show what a step has brought: the first is about the time before
+// it.
+const shown = 2
+
+// reports counts those since the last step.
+type reports struct {
+	step  time.Time
+	last  uint16
+	count uint8
+}
+
+func (r *reports) watch(v View, step time.Time, lasts time.Duration) {
+	s := &v.State
+	if r.step != step {
+		*r = reports{step: step, last: s.Reports}
+	}
+	if s.Reports != r.last {
+		r.last = s.Reports
+		if v.Now.Sub(step) > lasts+s.RoundTrip && r.count < shown {
+			r.count++
+		}
+	}
 }
 
 // oldLoss reports whether the reported losses may be from before the last step. The estimate
@@ -193,13 +226,16 @@ func (a *Adaptive) climbing(v View) bool {
 	if v.State.Source != bwe.TransportFeedback {
 		long = provenCoarse
 	}
+	if v.State.Alone {
+		long = provenAlone
+	}
 	return !a.climbed.IsZero() && v.Now.Sub(a.climbed) < long
 }
 
 // patient reports whether to wait a little yet, since others may yield.
 func (a *Adaptive) patient(v View) bool {
 	long := patience
-	if a.climbing(v) {
+	if a.climbing(v) || v.State.Alone && v.State.Source == bwe.ReceiverEstimate { // that is believed after a while only
 		long = climbPatience
 	}
 	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.Now.Sub(a.over) < long

@@ -61,7 +61,7 @@ func (a *Adaptive) within(v View) Choice {
 		return a.step(v, at, Limited)
 	}
 	a.clean = v.Now
-	a.prober.watch(v.Now, true)
+	a.prober.watch(v, true)
 	a.prober.again(v.Now)
 	return a.step(v, at, Congestion)
 }

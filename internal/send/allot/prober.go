@@ -23,6 +23,7 @@ const (
 	probeTime   = 100 * time.Millisecond
 	mostTime    = 500 * time.Millisecond
 	coarseTime  = 600 * time.Millisecond // then its queue shows in a round trip
+	aloneTime   = 400 * time.Millisecond // the same, where reports alone can tell
 	jitterTimes = 8                      // a probe lasts this many times the jitter
 	probeBits   = 12 * 1200 * 8          // at least
 )
@@ -33,8 +34,8 @@ const (
 	quiet          = 500 * time.Millisecond // without congestion ahead of a probe
 	backoff        = 1.5
 	mostWait       = 2 * time.Minute
-	harmless       = 6 * time.Second // the longest wait after probes that did no harm
-	harmlessCoarse = 15 * time.Second
+	harmless       = 6 * time.Second  // the longest wait after probes that did no harm
+	harmlessCoarse = 15 * time.Second // the same, while better feedback is missing
 	unanswered     = 5 * time.Second
 	succeeded      = 0.95 // of the rate that was asked for
 )
@@ -55,13 +56,16 @@ type prober struct {
 	last      bwe.Probe
 	asked     time.Time // when the last began
 	open      bool      // it has not been answered
+	reports   reports   // since then
 	carried   float64   // what the last did that was a step on the way, in bits a second
 	answered  time.Time // when that was known
 }
 
 func (p *prober) init(t temper) { p.temper, p.wait = t, t.hold }
 
-func (p *prober) watch(now time.Time, congested bool) {
+func (p *prober) watch(v View, congested bool) {
+	now := v.Now
+	p.reports.watch(v, p.asked, p.last.Duration)
 	if congested {
 		p.congested = now
 	}
@@ -84,6 +88,14 @@ func (p *prober) restart(now time.Time) {
 // longer makes the wait longer.
 func (p *prober) longer() { p.wait = min(time.Duration(backoff*float64(p.wait)), mostWait) }
 
+// fell forgets what probes have carried, and puts off the next.
+func (p *prober) fell(v View) {
+	if v.State.Alone {
+		p.carried = 0
+	}
+	p.again(v.Now)
+}
+
 // again gives up a probe that is under way, and puts off the next by the wait.
 func (p *prober) again(now time.Time) {
 	p.open = false
@@ -103,6 +115,9 @@ func (p *prober) causedBy(v View) bool {
 	lasts := p.last.Duration + 2*max(s.RoundTrip-s.Queue, 0) + drains
 	if s.Source != bwe.TransportFeedback {
 		lasts += settlesCoarse
+	}
+	if s.Alone && p.reports.count >= shown {
+		return false
 	}
 	if p.asked.IsZero() || v.Now.Sub(p.asked) > lasts || s.Queue > mostQueue {
 		return false
@@ -142,19 +157,23 @@ func (p *prober) answer(v View, at int) int {
 
 // refused puts off the next probe after one that failed.
 func (p *prober) refused(v View) {
-	most := mostWait
-	switch {
-	case v.State.Probe.Harm:
-	case v.State.Source == bwe.TransportFeedback:
-		most = harmless
-	default:
-		most = harmlessCoarse // their probes are longer
+	most := harmless
+	switch s := &v.State; {
+	case s.Probe.Harm && s.Alone:
+		most, p.carried = mostWait, 0
+	case s.Probe.Harm:
+		most = mostWait
+	case s.Source != bwe.TransportFeedback && !s.Alone:
+		most = harmlessCoarse
 	}
 	if p.wait < most {
 		p.longer()
 		p.wait = min(p.wait, most)
 	}
 	p.again(v.Now)
+	if v.State.Alone {
+		p.answered = p.next // the next one need not show once more what the one before it did
+	}
 }
 
 // plan begins a probe for the highest rung within reach.
@@ -167,6 +186,9 @@ func (p *prober) plan(v View, at int) bwe.Probe {
 		long = min(max(long, jitterTimes*s.Jitter), mostTime)
 	} else {
 		long = coarseTime
+	}
+	if s.Alone {
+		long = aloneTime
 	}
 	p.last = bwe.Probe{ID: p.last.ID + 1, Rate: rate, Duration: long}
 	p.asked, p.open = v.Now, true

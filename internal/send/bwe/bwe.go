@@ -87,6 +87,8 @@ type State struct {
 	Jitter       time.Duration // how much the delay of packets varies
 	Loss         float64       // the part of packets lost lately, 0 to 1
 	Inherent     float64       // the part that the path loses at any rate, 0 to 1
+	Alone        bool          // no transport-wide feedback is negotiated, which would know better
+	Reports      uint16        // how many receiver reports have come, unless there is transport-wide feedback
 	// Trouble is set if a coarse report says that something is wrong. A sender
 	// whose estimator dozes wakes it.
 	Trouble bool
@@ -136,6 +138,7 @@ func New(c Config, now time.Time) *Estimator {
 		e.start = defaultStart
 	}
 	e.heard.fineNegotiated, e.heard.remoteNegotiated = c.TransportFeedback, c.ReceiverEstimate
+	e.coarse.alone = !c.TransportFeedback
 	e.bitrate = e.start
 	e.sent.reset(0)
 	e.SetCap(c.Cap)
@@ -227,12 +230,12 @@ func (e *Estimator) State(now time.Time) State {
 		Bitrate: e.bitrate, LimitedBy: e.limit, Source: source, RoundTrip: e.rtt,
 		Sent: e.sent.until(at, longWindow), Probe: e.probe.result,
 	}
-	s.Acknowledged = s.Sent
+	s.Acknowledged, s.Alone = s.Sent, e.coarse.alone
 	switch source {
 	case TransportFeedback:
 		e.fine.tell(&s, e)
 	case ReceiverEstimate, Reports:
-		e.coarse.tell(&s, at)
+		e.coarse.tell(&s, at, uint16(e.heard.sent))
 	case Nothing:
 		s.Acknowledged = 0
 	}

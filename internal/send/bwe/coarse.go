@@ -24,9 +24,14 @@ const (
 	reportedLoss  = 0.10 // above the inherent: the rate is too high
 	troublesome   = 0.03
 	reportedQueue = 80 * time.Millisecond // as the round trip grows
+	objectedQueue = 60 * time.Millisecond // after a probe
 	sawQueue      = 40 * time.Millisecond
+	longQueue     = 200 * time.Millisecond // needs no confirmation
 	roundSpan     = 500 * time.Millisecond // reports on several streams come together
+	lowersFor     = 200 * time.Millisecond
+	coarseAnswer  = time.Second // and a round trip: until a decrease can show
 	fresh         = 2500 * time.Millisecond
+	certain       = 6    // signs are enough
 	lossByChance  = 0.65 // by the root of the packets reported
 	muchAsked     = 0.1  // of the packets sent
 	firstRounds   = 2    // of reports, which tell of the burst at the start
@@ -37,8 +42,7 @@ const (
 // coarse is what receiver estimates, reports and NACKs say. Its memory is the same
 // awake and asleep.
 type coarse struct {
-	ssrc    [streams]uint32
-	highest [streams]uint32
+	heard [streams]struct{ ssrc, highest uint32 } // the last reports on the streams
 
 	estimate   float64 // REMB; 0: none
 	estimateAt time.Duration
@@ -61,7 +65,14 @@ type coarse struct {
 	// nothing: libwebrtc begins with the rate of the first five seconds, or of the first
 	// after a silence, and raises it by 8 % a second.
 	complains bool
-	rounds    uint8 // so far, 255 at most
+	// alone says that no transport-wide feedback can come, which would soon know better: then
+	// the first signs count.
+	alone  bool
+	rounds uint16 // so far, 65,535 at most
+
+	asks   asks
+	past   uint16 // milliseconds between this round and the one before it
+	queued uint16 // and the queue in that, likewise
 
 	rtt      time.Duration
 	least    time.Duration // round trip
@@ -73,7 +84,7 @@ type coarse struct {
 func (e *Estimator) Report(now time.Time, r Report) {
 	at := e.at(now)
 	e.heard.report(at)
-	e.coarse.report(at, r, e.heard.sent)
+	e.coarse.report(at, r, e.heard.sent, e.probe.lately(at))
 	if r.RoundTrip > 0 && e.fine == nil {
 		e.rtt = r.RoundTrip
 	}
@@ -103,10 +114,20 @@ func (p *probe) counts(at time.Duration) bool {
 	return p.plan.Rate > 0 && at >= p.from && at <= p.to+longWindow*rateSlot
 }
 
-// Nack tells that the viewer has asked for packets again. That is no more than a reason
-// to look more closely: packets that overtake one another cause requests, too.
-func (e *Estimator) Nack(packets int) {
-	e.coarse.nacked = min(e.coarse.nacked+uint32(min(max(packets, 0), 1<<16)), 1<<16)
+// lately reports whether what was reported last may have a probe in it.
+func (p *probe) lately(at time.Duration) bool {
+	return p.plan.Rate > 0 && at >= p.from && at <= p.to+reportsAnswer
+}
+
+// Nack tells that the viewer has asked for packets again. A few are no more than a reason to
+// look more closely: packets that overtake one another cause requests, too. If far more are
+// asked for than the path always has asked for, too much is sent.
+func (e *Estimator) Nack(now time.Time, packets int) {
+	at, n := e.at(now), min(max(packets, 0), mostAsked)
+	e.coarse.nacked = min(e.coarse.nacked+uint32(n), 1<<16)
+	if e.coarse.asks.add(at, n, uint16(e.heard.sent)) && e.coarse.alone {
+		e.coarsely(at)
+	}
 }
 
 // coarsely moves the estimate by what the coarse sources say, if there is no better.
@@ -119,10 +140,11 @@ func (e *Estimator) coarsely(at time.Duration) {
 	}
 	var s State
 	s.Source, s.Sent = source, sent
-	e.coarse.tell(&s, at)
+	e.coarse.tell(&s, at, uint16(e.heard.sent))
 	switch {
+	case s.Verdict == Overuse && source == Reports && e.coarse.alone && !e.lowers(at):
 	case s.Verdict == Overuse:
-		e.setBitrate(min(e.bitrate, e.coarse.carried(source, sent)), s.LimitedBy)
+		e.setBitrate(min(e.bitrate, e.coarse.carried(source, sent, s.Loss)), s.LimitedBy)
 	case source == ReceiverEstimate:
 		e.setBitrate(min(e.coarse.estimate, max(headroom*e.peak.rate+headroomExtra, min(e.bitrate, e.start))), ByApplication)
 	default:
@@ -130,17 +152,27 @@ func (e *Estimator) coarsely(at time.Duration) {
 	}
 }
 
+// lowers reports whether the estimate may be lowered: for a while, in which more becomes known,
+// and then only once it can have shown.
+func (e *Estimator) lowers(at time.Duration) bool {
+	past := at - e.lowered
+	if e.lowered == 0 || past >= coarseAnswer+e.rtt {
+		e.lowered, past = at, 0
+	}
+	return past < lowersFor
+}
+
 // report adds a block to its round: reports about several streams come together.
-func (c *coarse) report(at time.Duration, r Report, sent uint64) {
+func (c *coarse) report(at time.Duration, r Report, sent uint64, probed bool) {
 	if at-c.round > roundSpan {
-		c.begin(at, sent)
+		c.begin(at, sent, probed)
 	}
 	i := c.index(r.SSRC)
-	expected := r.Highest - c.highest[i]
-	if c.ssrc[i] != r.SSRC || expected > 1<<15 {
-		c.ssrc[i], expected = r.SSRC, 0 // the first of this stream, or a jump
+	expected := r.Highest - c.heard[i].highest
+	if c.heard[i].ssrc != r.SSRC || expected > 1<<15 {
+		c.heard[i].ssrc, expected = r.SSRC, 0 // the first of this stream, or a jump
 	}
-	c.highest[i] = r.Highest
+	c.heard[i].highest = r.Highest
 	c.expected += expected
 	c.lost += float32(expected) * float32(r.Lost) / 256
 	c.roundTrip(at, r.RoundTrip)
@@ -151,7 +183,7 @@ func (c *coarse) report(at time.Duration, r Report, sent uint64) {
 // index returns where a stream is kept; the last place is for all that find none.
 func (c *coarse) index(ssrc uint32) int {
 	for i := range streams - 1 {
-		if c.ssrc[i] == ssrc || c.ssrc[i] == 0 {
+		if c.heard[i].ssrc == ssrc || c.heard[i].ssrc == 0 {
 			return i
 		}
 	}
@@ -175,7 +207,7 @@ func (c *coarse) roundTrip(at, rtt time.Duration) {
 func (c *coarse) queue() time.Duration { return c.rtt - c.least }
 
 // begin begins a round of reports, after the last has taught what the path loses.
-func (c *coarse) begin(at time.Duration, sent uint64) {
+func (c *coarse) begin(at time.Duration, sent uint64, probed bool) {
 	if c.expected >= leastPackets && c.queue() < sawQueue {
 		weight := 0.2
 		if c.loss < c.inherent {
@@ -183,15 +215,21 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 		}
 		c.inherent = min(c.inherent+weight*(c.loss-c.inherent), mostInherent)
 	}
+	normal := c.rounds > 0 && !probed && c.excess() <= lossMargin && c.queue() < sawQueue
+	c.asks.learn(at-c.round, uint32(sent-c.roundAt), normal)
 	if c.expected < leastPackets { // so little is sent that nothing is known any more
 		c.bad, c.loss = 0, 0
 	}
+	c.past, c.queued = milliseconds(at-c.round), milliseconds(c.queue())
 	c.round, c.badBefore = at, c.bad
-	if c.rounds < math.MaxUint8 {
+	if c.rounds < math.MaxUint16 {
 		c.rounds++
 	}
 	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
 }
+
+// milliseconds returns a time that is not negative, as far as it can be told.
+func milliseconds(d time.Duration) uint16 { return uint16(min(d.Milliseconds(), math.MaxUint16)) }
 
 // judge judges the present round by what it has said so far. In the first rounds no loss is
 // heavy enough to need no confirmation: they tell of the burst with which a viewer begins,
@@ -202,11 +240,15 @@ func (c *coarse) judge() {
 	}
 	c.loss, c.judged = float64(c.lost)/float64(c.expected), c.expected
 	heavy := c.excess() > reportedLoss
-	switch {
-	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss):
-		c.bad = c.badBefore + 2
+	switch drains := c.queue()+sawQueue < time.Duration(c.queued)*time.Millisecond; {
+	case c.alone && drains && !heavy:
+		c.bad = 0
+	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss), c.alone && c.queue() > longQueue:
+		c.bad = c.badBefore + certain
 	case heavy || c.queue() > reportedQueue:
-		c.bad = c.badBefore + 1
+		c.bad = c.badBefore + certain/2
+	case c.alone && c.queue() > standsAbove:
+		c.bad = c.badBefore + certain/3
 	default:
 		c.bad = 0
 	}
@@ -243,10 +285,14 @@ func (c *coarse) remote(at time.Duration, bitrate, sent float64, fell bool) {
 	c.complains = c.complains || fell || bitrate < farBelow*sent
 }
 
-// tell adds the verdict of the coarse sources.
-func (c *coarse) tell(s *State, at time.Duration) {
-	s.Loss, s.Inherent, s.Queue = c.loss, c.inherent, c.queue()
-	s.Acknowledged = s.Sent * (1 - c.loss)
+// tell adds the verdict of the coarse sources. sent is how many packets were sent.
+func (c *coarse) tell(s *State, at time.Duration, sent uint16) {
+	s.Loss, s.Inherent, s.Queue, s.Reports = c.loss, c.inherent, c.queue(), c.rounds
+	asks := c.alone && c.asks.congested(at, sent)
+	if asks {
+		s.Loss = max(s.Loss, min(c.asks.lost(at)+c.inherent, 1))
+	}
+	s.Acknowledged = s.Sent * (1 - s.Loss)
 	low := c.lowSince != 0 && at-c.estimateAt < fresh
 	if low && s.Source == ReceiverEstimate {
 		s.Acknowledged = min(s.Acknowledged, c.estimate/decrease)
@@ -256,9 +302,9 @@ func (c *coarse) tell(s *State, at time.Duration) {
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
 	case s.Source == ReceiverEstimate && low && at-c.lowSince > estimateLasts && c.confirmed():
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
-	case c.bad >= 2 && at-c.reported < fresh && c.excess() > reportedLoss:
+	case asks, c.bad >= certain && at-c.reported < fresh && c.excess() > reportedLoss:
 		s.Verdict, s.LimitedBy = Overuse, ByLoss
-	case c.bad >= 2 && at-c.reported < fresh:
+	case c.bad >= certain && at-c.reported < fresh:
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
 	}
 }
@@ -268,21 +314,42 @@ func (c *coarse) confirmed() bool {
 	return c.queue() > sawQueue || c.excess() > lossMargin
 }
 
-// carried returns what seems to get through.
-func (c *coarse) carried(source Source, sent float64) float64 {
-	rate := decrease * sent * (1 - c.loss)
-	if source == ReceiverEstimate && c.estimate > 0 {
-		rate = min(rate, c.estimate)
+// carried returns what seems to get through, at a loss of late.
+func (c *coarse) carried(source Source, sent, loss float64) float64 {
+	if source == ReceiverEstimate && c.lowSince != 0 { // it has measured what arrives
+		return c.estimate
 	}
-	return rate
+	return decrease * sent * min(1-loss, c.passed())
+}
+
+// passed returns the part of what is sent that gets through, as the last two rounds of reports
+// show it: the rest of what was sent between them was lost, or is in a queue that has grown. If
+// all was well in the first of them, that has begun at some time since. It is as likely to have
+// at any time that leaves enough to lose as much, so on average in the middle of those.
+func (c *coarse) passed() float64 {
+	if c.past == 0 || !c.alone {
+		return 1 - c.loss
+	}
+	grown := max(0, float64(milliseconds(c.queue()))-float64(c.queued)) / float64(c.past)
+	if c.badBefore == 0 && c.queued < milliseconds(sawQueue) {
+		return (1 - c.loss) / (1 + c.loss + 2*grown)
+	}
+	return (1 - c.loss) / (1 + grown)
 }
 
 // objects reports whether anything since a time speaks against what was sent then, and
 // whether that did harm. It takes less for that than for a step down: a probe that is
 // refused is made again.
 func (c *coarse) objects(since time.Duration) (objects, harm bool) {
-	harm = c.reported > since && (c.bad > 0 || c.excess()+c.chance()/2 > lossMargin || c.queue() > reportedQueue)
-	return harm || c.fellAt > since, harm
+	switch lost := c.excess()+c.chance()/2 > lossMargin; {
+	case c.reported <= since:
+	case c.alone:
+		objects, harm = lost || c.bad > 0 || c.queue() > objectedQueue, c.excess() > reportedLoss || c.queue() > harmfulQueue
+	default:
+		harm = lost || c.bad > 0 || c.queue() > reportedQueue
+		objects = harm
+	}
+	return objects || c.fellAt > since, harm
 }
 
 // asksMuch reports whether the viewer asks for many packets again.

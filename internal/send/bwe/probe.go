@@ -78,6 +78,9 @@ func (p *probe) withoutObjection(e *Estimator, heard bool) {
 		p.result.Done, p.result.Harm = true, harm
 	case heard:
 		p.result.Done, p.result.Rate = true, p.plan.Rate
+		if e.coarse.alone {
+			e.setBitrate(max(e.bitrate, min(p.plan.Rate, headroom*e.peak.rate)), ByApplication)
+		}
 	}
 }
 

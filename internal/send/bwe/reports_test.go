@@ -27,6 +27,9 @@ func TestLossInReports(t *testing.T) {
 		"with a queue":             {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms, 100 * ms, 100 * ms, 160 * ms}, 4},
 		"a queue, and no loss":     {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms}, 4},
 		"a queue for one report":   {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms, 110 * ms}, 0},
+		"a long queue":             {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 320 * ms}, 3},
+		"a queue that drains":      {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 250 * ms, 190 * ms, 110 * ms}, 0},
+		"a short queue that stays": {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 165 * ms}, 5},
 		"jitter of the round trip": {[]float64{0.05}, []time.Duration{100 * ms, 130 * ms, 110 * ms, 135 * ms, 120 * ms}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,6 +48,45 @@ func TestLossInReports(t *testing.T) {
 				}
 			}
 			require.Equal(t, c.in, noticed)
+		})
+	}
+}
+
+// A viewer is sent 2.2 Mbit/s. From reports, one a second, follows what its path carries: if all
+// was well before, it has become less at some time since, on average in the middle.
+func TestCapacityByReports(t *testing.T) {
+	for name, c := range map[string]struct {
+		loss [2]float64 // in the last two reports
+		rtt  [2]time.Duration
+		part float64 // that is carried, of what is sent
+	}{
+		"a queue begins":    {[2]float64{0, 0}, [2]time.Duration{100 * ms, 350 * ms}, 1 / 1.5},
+		"a queue grows":     {[2]float64{0, 0}, [2]time.Duration{170 * ms, 420 * ms}, 1 / 1.25},
+		"a full queue":      {[2]float64{0, 0.5}, [2]time.Duration{100 * ms, 400 * ms}, 0.5 / 2.1},
+		"a queue stays":     {[2]float64{0.2, 0.5}, [2]time.Duration{400 * ms, 400 * ms}, 0.5},
+		"losses begin":      {[2]float64{0, 0.5}, [2]time.Duration{100 * ms, 100 * ms}, 0.5 / 1.5},
+		"losses, no longer": {[2]float64{0.3, 0.5}, [2]time.Duration{100 * ms, 100 * ms}, 0.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{}, epoch)
+			now, highest := epoch, uint32(0)
+			second := func(loss float64, rtt time.Duration) {
+				for range 230 {
+					now = now.Add(time.Second / 230)
+					highest++
+					e.SentPlain(now, 1, 1200)
+				}
+				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
+			}
+			for range 5 {
+				second(0, 100*ms)
+			}
+			second(c.loss[0], c.rtt[0])
+			e.lowered, e.bitrate = 0, 5e6 // what the first has shown is not looked at
+			second(c.loss[1], c.rtt[1])
+			s := e.State(now)
+			require.Equal(t, Overuse, s.Verdict)
+			require.InEpsilon(t, decrease*c.part*230*1200*8, s.Bitrate, 0.05)
 		})
 	}
 }

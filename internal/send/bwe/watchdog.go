@@ -16,9 +16,9 @@ const (
 
 // A last is when a source spoke last.
 type last struct {
-	ever bool
 	at   time.Duration
-	sent uint64 // packets sent until then
+	sent uint32 // packets sent until then; wraps
+	ever bool
 }
 
 // A watchdog knows which sources speak.
@@ -29,7 +29,9 @@ type watchdog struct {
 	feedback, remote, reports        last
 }
 
-func (w *watchdog) speaks(l *last, at time.Duration) { *l = last{ever: true, at: at, sent: w.sent} }
+func (w *watchdog) speaks(l *last, at time.Duration) {
+	*l = last{ever: true, at: at, sent: uint32(w.sent)}
+}
 
 func (w *watchdog) fine(at time.Duration)           { w.speaks(&w.feedback, at) }
 func (w *watchdog) remoteEstimate(at time.Duration) { w.speaks(&w.remote, at) }
@@ -48,7 +50,7 @@ func (w *watchdog) wake(at time.Duration) {
 }
 
 func (w *watchdog) silent(l *last, at time.Duration) bool {
-	return !l.ever || at-l.at >= silentAfter && w.sent-l.sent >= silentPackets
+	return !l.ever || at-l.at >= silentAfter && uint32(w.sent)-l.sent >= silentPackets
 }
 
 // source returns the best source that speaks.

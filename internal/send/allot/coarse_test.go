@@ -1,0 +1,108 @@
+package allot
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// newReporter returns a viewer of which only reports tell. They come once a second.
+func newReporter(t *testing.T, c Config) *viewer {
+	v := newViewer(t, c)
+	v.state.Source, v.state.Alone = bwe.Reports, true
+	return v
+}
+
+// report says that reports have come, and lets some time pass.
+func (v *viewer) report(after time.Duration) {
+	v.state.Reports++
+	v.look()
+	v.pass(after)
+}
+
+// A step is followed by another once two reports have told of the time after it, the first of
+// which may be about the time before it.
+func TestReportsShowAStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		reports []time.Duration // after the step
+		after   time.Duration
+	}{
+		"two":                  {[]time.Duration{500 * ms, 1500 * ms}, 1500 * ms},
+		"one that left before": {[]time.Duration{50 * ms, 1050 * ms, 2050 * ms}, 2050 * ms},
+		"too few":              {[]time.Duration{1000 * ms}, settlesCoarse + 250*ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newReporter(t, Config{Strategy: Quality})
+			v.now = v.now.Add(20 * time.Second)
+			v.look()
+			v.congest(2e6)
+			v.state.Acknowledged = 0.5 * v.state.Sent
+			v.look()
+			require.Equal(t, high, v.rung)
+			stepped := v.now
+			v.congest(500e3)
+			for past := time.Duration(0); v.rung == high && past < 5*time.Second; {
+				past += 50 * ms
+				v.now = stepped.Add(past)
+				if len(c.reports) > 0 && past >= c.reports[0] {
+					v.state.Reports++
+					c.reports = c.reports[1:]
+				}
+				v.look()
+			}
+			require.InDelta(t, c.after, v.now.Sub(stepped), float64(60*ms))
+			require.Equal(t, low, v.rung)
+		})
+	}
+}
+
+// The queue of a probe is excused until two reports have told of the time after it.
+func TestReportsOfAProbesQueue(t *testing.T) {
+	v := newReporter(t, Config{})
+	v.pass(time.Second)
+	require.Len(t, v.probes, 1)
+	v.now = v.now.Add(aloneTime)
+	v.congest(500e3)
+	v.report(900 * ms)
+	require.Equal(t, mid, v.rung, "it may be the probe's")
+	v.report(900 * ms)
+	require.Equal(t, mid, v.rung, "this was sent with the probe's end")
+	v.report(200 * ms)
+	require.Equal(t, low, v.rung, "it stays")
+}
+
+// After probes that did no harm the next comes soon, and need not show once more what the one
+// before it has. What was learned of a path says nothing of it after a fall.
+func TestCoarseProbesGoOn(t *testing.T) {
+	v := newReporter(t, Config{})
+	v.pass(time.Second)
+	v.answer(1e9, false)
+	v.await(time.Second)
+	require.Len(t, v.probes, 2)
+	require.InDelta(t, coarsely*v.probes[0].Rate, v.probes[1].Rate, 0.03*v.probes[1].Rate)
+	for range 6 {
+		v.answer(0, false)
+		_, after := v.pass(time.Minute)
+		require.LessOrEqual(t, after, harmless+50*ms)
+		last := v.probes[len(v.probes)-1]
+		require.InDelta(t, v.probes[1].Rate, last.Rate, 1)
+	}
+	for range 6 {
+		v.answer(0, true)
+		v.pass(3 * time.Minute)
+	}
+	require.InDelta(t, coarsely*v.ladder[mid].Cost, v.probes[len(v.probes)-1].Rate, 1, "from the beginning")
+	v.answer(0, true)
+	v.now = v.now.Add(5 * time.Second)
+	v.congest(300e3)
+	v.state.Acknowledged = 0.5 * v.state.Sent
+	v.look()
+	require.Equal(t, low, v.rung)
+	v.clear()
+	v.state.Probe = bwe.ProbeResult{}
+	_, after := v.pass(time.Minute)
+	require.InDelta(t, 3*time.Second, after, float64(60*ms))
+}
