@@ -11,10 +11,10 @@ import (
 // are about to come.
 const gatherFor = time.Millisecond
 
-// Arrivals are packets that were read together. They are written at once, and
-// those who receive their streams are woken once, at the end, and where many do or
-// another node does, when a frame is complete, or soon: so what came together leaves
-// together. One
+// Arrivals are packets that were read together. They are written at once. Receivers of
+// their streams are woken once, at the end. Where there are many, or one is another node,
+// they are woken when a frame is complete, or a millisecond after its first packet. So
+// what came together leaves together. One
 // goroutine at a time uses it; that of a node ([Node.Arrivals]) is for the port's
 // one reader, which flushes it. By a nil one packets are written by themselves.
 type Arrivals struct {
@@ -32,7 +32,7 @@ func (n *Node) Arrivals() *Arrivals { return &n.transport.arrivals }
 type arrival struct {
 	stream *Stream
 	since  time.Time
-	whole  bool // the frame is complete, as far as can be seen
+	whole  bool // a frame is complete, as far as can be seen, or there is sound
 }
 
 // Write is [LayerInput.Write], but for waking: Flush does that.
@@ -49,9 +49,7 @@ func (a *Arrivals) Write(li *LayerInput, now time.Time, p *rtp.Packet, ext []Ext
 	track := li.layer.track
 	for i := range a.streams {
 		if one := &a.streams[i]; one.stream == track.stream {
-			if track.info.Kind == Video {
-				one.whole = p.Marker
-			}
+			one.whole = one.whole || p.Marker || track.info.Kind == Audio
 			return
 		}
 	}

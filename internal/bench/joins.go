@@ -138,8 +138,7 @@ func quantiles(sorted, first []time.Duration, same bool) string {
 	return strings.Join(cells, " / ")
 }
 
-// pacedJoins prints how long viewers of a server that paces bursts wait who join, against
-// one that does not, in so many rounds.
+// pacedJoins compares join times with and without pacing, in so many rounds.
 func (b *bench) pacedJoins(ctx context.Context, rate, rounds int) error {
 	fmt.Fprintln(b.out, joinsHeader)
 	kinds := []string{"delta-unpaced", "delta"}

@@ -54,12 +54,12 @@ func Timing(consumer any) func(serveAt func(time.Time)) {
 	return nil
 }
 
-// A Gatherer is a consumer that is the better served the more there is at once, since it
-// sends everything only once: the link to another node. What is read of a frame then waits
-// for the rest of it, for a millisecond at most; what ends a frame never waits. Without a
-// Gatherer a stream with next to no consumers hands on each packet as it is read.
+// A Gatherer sends each packet once, to another node, and prefers whole frames. What is
+// read of a frame then waits for the rest of it, for a millisecond at most; what ends a
+// frame does not wait. Without a Gatherer a stream with four consumers or fewer hands on
+// each packet as it is read.
 type Gatherer interface {
-	Gathers()
+	Gathers() // does nothing: to have it is what counts
 }
 
 // Gathers reports whether the consumer is a [Gatherer].
