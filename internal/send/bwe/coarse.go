@@ -147,8 +147,8 @@ func (e *Estimator) coarsely(at time.Duration) {
 		e.setBitrate(min(e.bitrate, e.coarse.carried(source, sent, s.Loss)), s.LimitedBy)
 	case source == ReceiverEstimate:
 		e.setBitrate(min(e.coarse.estimate, max(headroom*e.peak.rate+headroomExtra, min(e.bitrate, e.start))), ByApplication)
-	default:
-		e.raise(at, sent)
+	case e.coarse.bad == 0:
+		e.raise(at, s.Acknowledged)
 	}
 }
 

@@ -90,3 +90,38 @@ func TestCapacityByReports(t *testing.T) {
 		})
 	}
 }
+
+// Reports let the estimate grow to what arrives, which is less than what is sent, and not at
+// all while a queue speaks against it.
+func TestReportsRaiseToWhatArrives(t *testing.T) {
+	for name, c := range map[string]struct {
+		loss float64
+		rtt  time.Duration
+		want float64 // of what is sent
+	}{
+		"no loss":         {0, 100 * ms, 1},
+		"some loss":       {0.08, 100 * ms, 0.92},
+		"a queue":         {0, 170 * ms, 0.4},
+		"loss in a queue": {0.08, 170 * ms, 0.4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{}, epoch)
+			now, highest := epoch, uint32(0)
+			second := func(loss float64, rtt time.Duration) {
+				for range 230 {
+					now = now.Add(time.Second / 230)
+					highest++
+					e.SentPlain(now, 1, 1200)
+				}
+				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
+			}
+			for range 5 {
+				second(0, 100*ms)
+			}
+			const sent = 230 * 1200 * 8
+			e.bitrate = 0.4 * sent
+			second(c.loss, c.rtt)
+			require.InEpsilon(t, c.want*sent, e.State(now).Bitrate, 0.02)
+		})
+	}
+}
