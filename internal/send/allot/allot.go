@@ -146,24 +146,26 @@ func (l Ladder) Find(r Rung) int {
 	return best
 }
 
-// Lowest returns the first rung that shows a moving picture; 0: none does.
+// Lowest returns the first rung that shows a moving picture, or if none does, the first with
+// video. It is 0 where there is no video.
 func (l Ladder) Lowest() int {
 	for i, r := range l {
 		if r.Mode >= Partial {
 			return i
 		}
 	}
-	return 0
+	return min(1, len(l)-1)
 }
 
-// lowestWhole returns the first rung that shows all frames of a layer; 0: none does.
+// lowestWhole returns the first rung that shows all frames of a layer, or if none does, the
+// last, which shows most of them.
 func (l Ladder) lowestWhole() int {
 	for i, r := range l {
 		if r.Mode == Full {
 			return i
 		}
 	}
-	return 0
+	return len(l) - 1
 }
 
 // A Reason says why a step was taken.

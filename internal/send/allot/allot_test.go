@@ -91,6 +91,9 @@ func TestLadder(t *testing.T) {
 	require.Equal(t, 4, l.Find(Rung{Mode: Full, Layer: 3}), "the next lower")
 	require.Equal(t, 2, l.Find(Rung{Mode: Partial, Layer: 1}), "the next lower")
 	require.Equal(t, 0, Ladder{{Layer: -1}}.Lowest())
+	require.Equal(t, 0, Ladder{{Layer: -1}}.lowestWhole())
+	require.Equal(t, 1, l[:2].Lowest(), "a still image is the most there is")
+	require.Equal(t, 1, l[:2].lowestWhole())
 }
 
 func TestReasons(t *testing.T) {

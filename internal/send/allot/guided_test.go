@@ -108,6 +108,35 @@ func TestGuidedLeast(t *testing.T) {
 	require.Equal(t, Limited, v.last.Reason)
 }
 
+// Where only a part of a layer is wanted, that is given up as a layer is, and comes again: also
+// to a viewer that reports nothing after it was sent nothing.
+func TestGuidedToAPart(t *testing.T) {
+	for most, mode := range map[int]Mode{1: Keyframes, 2: Partial} {
+		want := Range{Most: most}
+		v := newGuided(t, Config{Strategy: Quality}, &want)
+		v.layers = []Layer{{Bitrate: 2500e3, Temporal: []float64{1000e3, 1700e3, 2500e3}, Keyframe: 600e3}}
+		v.look()
+		v.answers(10)
+		require.Equal(t, mode, v.ladder[v.rung].Mode)
+		v.now = v.now.Add(20 * time.Second)
+		v.congest(0.95 * v.ladder[v.rung].Cost)
+		v.state.Bitrate = 2 * v.ladder[v.rung].Cost // of a queue that is about to be gone
+		v.pass(time.Second)
+		require.Equal(t, most, v.rung, "it gets through")
+
+		v.congest(20e3)
+		v.state.Loss = 0.6
+		v.pass(10 * time.Second)
+		require.Equal(t, pausedRung, v.rung)
+		v.clear()
+		v.state.Loss, v.state.Source = 0, bwe.Nothing
+		v.pass(30 * time.Second)
+		require.Equal(t, pausedRung, v.rung)
+		require.Positive(t, v.last.Probe.Rate)
+		require.Equal(t, 1, v.last.Try)
+	}
+}
+
 // Nothing that is wanted gives a choice that cannot be, and an unguided policy is not
 // disturbed by what is wanted at other times.
 func TestGuidedByNonsense(t *testing.T) {
