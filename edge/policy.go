@@ -35,7 +35,8 @@ type View struct {
 	// to fetch little is known. Until one that is wanted comes, the viewer is sent a lower one
 	// that does. The slice is valid until Choose returns.
 	Options []Option
-	// Current is the index in Options of what is sent now. Ahead of the first choice it is 0.
+	// Current is the index in Options of what is sent now, but for what a probe adds. Ahead of
+	// the first choice it is 0.
 	Current int
 	// Estimate is what the path is believed to carry, in bits a second with all headers. It
 	// grows little above what is sent, so a low estimate does not mean that more would not

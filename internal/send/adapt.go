@@ -177,8 +177,7 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	if state.Probe.Done {
 		a.probe.told = state.Probe.ID
 	}
-	to := min(max(choice.Rung, 0), len(a.ladder)-1) // policies may be the user's
-	s.take(now, a.ladder[to], choice.Reason, &state)
+	s.take(now, choice, &state)
 	if a.path.estimator == nil {
 		return // it is the first choice
 	}
@@ -217,14 +216,14 @@ func (s *Set) startAnew(now time.Time, state *bwe.State) (choice allot.Choice, o
 	return choice, true
 }
 
-// take takes a step to rung r, or stays.
-func (s *Set) take(now time.Time, r allot.Rung, why allot.Reason, state *bwe.State) {
+// take takes the step that the policy has chosen, or stays.
+func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 	a := s.adaptation
-	before := a.sent
+	r, why, before := a.ladder[min(max(c.Rung, 0), len(a.ladder)-1)], c.Reason, a.sent // policies may be the user's
 	moved := !a.begun || !same(a.rung, r)
 	lower := a.begun && isBelow(r, a.rung)
 	a.rung = r
-	tried := s.endTrial(moved, state)
+	tried := s.endTrial(moved || s.probesInVain(c.Wanted), state)
 	if !moved && !tried {
 		a.sent = keepCost(a.sent, r)
 		return

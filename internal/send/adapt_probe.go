@@ -235,11 +235,31 @@ func (s *Set) shows(now time.Time) (some bool) {
 	return some
 }
 
-// endTrial ends a trial that was judged, or that the policy goes against, since it moves. It
-// reports whether there was one.
-func (s *Set) endTrial(moved bool, state *bwe.State) bool {
+// mostProof is what a probe asks for at most, as a multiple of what the rung costs that it is
+// for.
+const mostProof = 1.6
+
+// probesInVain ends padding for more than is wanted, and reports whether a rung is tried that
+// is not.
+func (s *Set) probesInVain(wanted allot.Range) bool {
+	a := s.adaptation
+	if wanted == (allot.Range{}) {
+		return false
+	}
+	top := len(a.ladder) - 1
+	least, most := a.ladder[min(max(wanted.Least, 0), top)], a.ladder[min(max(wanted.Most, 0), top)]
+	if !isBelow(a.rung, most) || a.probe.plan.Rate > mostProof*most.Cost {
+		a.probe.plan = bwe.Probe{}
+	}
+	tried := a.probe.trial.rung
+	return a.probe.trial.id != 0 && (isBelow(tried, least) || isBelow(most, tried))
+}
+
+// endTrial ends a trial that was judged, or that the policy goes against. It reports whether
+// there was one.
+func (s *Set) endTrial(against bool, state *bwe.State) bool {
 	t := &s.adaptation.probe.trial
-	if t.id == 0 || !moved && !state.Probe.Done {
+	if t.id == 0 || !against && !state.Probe.Done {
 		return false
 	}
 	*t = trial{}

@@ -17,6 +17,7 @@ import (
 type script struct {
 	next  allot.Choice // once, if it has a reason or a probe
 	stays int          // the rung else
+	wants allot.Range
 	view  allot.View
 }
 
@@ -31,6 +32,7 @@ func (s *script) Choose(v allot.View) allot.Choice {
 	default:
 		c.Rung = min(s.stays, len(v.Ladder)-1)
 	}
+	c.Wanted = s.wants
 	return c
 }
 
@@ -227,6 +229,46 @@ func TestWithoutRTXALayerIsTried(t *testing.T) {
 				}
 				a.Play(time.Second)
 				require.Equal(t, "l", a.sender.feed.layer.Name(), "the policy has not gone up")
+			})
+		})
+	}
+}
+
+// A probe ends at once when the policy does not want any more what it is for.
+func TestWhatIsNotWantedIsNotTried(t *testing.T) {
+	for name, c := range map[string]struct {
+		rtx  bool
+		from int // l: 2
+		want allot.Range
+		ends bool
+	}{
+		"a trial of more":          {false, 2, allot.Range{Least: 1, Most: 2}, true},
+		"a trial of what is least": {false, 1, allot.Range{Least: 3, Most: 3}, true},
+		"a trial while nothing is": {false, 0, allot.Range{Least: 1}, true},
+		"a trial of the most":      {false, 2, allot.Range{Least: 1, Most: 3}, false},
+		"a trial of all":           {false, 2, allot.Range{}, false},
+		"padding for more":         {true, 2, allot.Range{Least: 1, Most: 2}, true},
+		"padding for far more":     {true, 1, allot.Range{Least: 1, Most: 2}, true},
+		"padding for the most":     {true, 2, allot.Range{Least: 1, Most: 3}, false},
+		"padding for all":          {true, 2, allot.Range{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onScript(t, c.rtx, func(a *adapting) {
+				a.step(c.from, allot.Congestion)
+				a.Play(3 * time.Second)
+				a.script.next.Probe = bwe.Probe{ID: 7, Rate: 1.3 * a.full(1).Cost, Duration: 3 * time.Second}
+				a.Play(600 * ms)
+				under := func() bool {
+					p := &a.set.adaptation.probe
+					return p.plan.Rate > 0 || p.trial.id != 0 && same(a.set.adaptation.sent, p.trial.rung)
+				}
+				require.True(t, under())
+				a.script.wants = c.want
+				a.Play(lookEvery + 30*ms)
+				require.Equal(t, !c.ends, under())
+				if c.ends {
+					require.True(t, same(a.script.view.Ladder[c.from], a.set.adaptation.sent))
+				}
 			})
 		})
 	}

@@ -283,6 +283,7 @@ func (a *Adaptive) climb(v View, at int) Choice {
 	}
 	top := len(v.Ladder) - 1
 	if at == top {
+		a.prober.open = false // what it was for is wanted no more
 		return Choice{Rung: at, Doze: v.Now.Sub(a.clean) > dozeAfter && v.Now.Sub(a.changed) > dozeAfter}
 	}
 	if !a.prober.ready(v, a.changed) {

@@ -205,6 +205,9 @@ type Choice struct {
 	// Try is the rung that is sent for a moment instead, where nothing can be repeated to
 	// probe; 0: the next above Rung.
 	Try int
+	// Wanted is what may be sent, also for a probe, as indices in the view's ladder. The zero
+	// Range is all. A probe that is under way for anything else is ended.
+	Wanted Range
 	// Doze says that no estimate is needed: [bwe.Estimator.Doze] may be called, and
 	// [bwe.Estimator.Wake] when it is not set.
 	Doze bool

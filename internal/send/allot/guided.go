@@ -34,6 +34,7 @@ func (g *Guided) Choose(v View) Choice {
 	}
 	v.Ladder, v.Rung = g.ladder, g.ladder.Find(v.Ladder[min(v.Rung, len(v.Ladder)-1)])
 	c := g.own.within(v)
+	c.Wanted = Range{Least: least, Most: most}
 	switch {
 	case c.Rung > 0:
 		c.Rung += least - 1

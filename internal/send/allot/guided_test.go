@@ -53,6 +53,25 @@ func TestGuidedMost(t *testing.T) {
 	}
 }
 
+// What is wanted is told, so that no probe goes on for more than that. Then it has not failed.
+func TestGuidedGivesAProbeUp(t *testing.T) {
+	want := Range{Most: 99}
+	v := newGuided(t, Config{}, &want)
+	require.Equal(t, mid, v.rung)
+	v.await(5 * time.Second)
+	require.Len(t, v.probes, 1)
+	require.Equal(t, Range{Least: 1, Most: top}, v.last.Wanted)
+	want.Most = mid
+	v.pass(50 * ms)
+	require.Equal(t, Range{Least: 1, Most: mid}, v.last.Wanted)
+	v.state.Probe = bwe.ProbeResult{ID: v.probes[0].ID, Done: true, Rate: 1}
+	v.pass(50 * ms)
+	want.Most = top
+	_, after := v.pass(5 * time.Second)
+	require.Len(t, v.probes, 2)
+	require.Less(t, after, time.Second)
+}
+
 // Whatever is wanted, a congested path is sent less, and what is given up then is told as
 // that.
 func TestGuidedIsCongested(t *testing.T) {
