@@ -11,6 +11,17 @@ import (
 	"github.com/deltacdn/delta/internal/send/sendtest"
 )
 
+// costsOf appends to all[:0] what a track's layers cost, and to layers[:0] the layers
+// themselves, the lowest first.
+func costsOf(t *cdn.Track, all []allot.Layer, layers []*cdn.Layer) ([]allot.Layer, []*cdn.Layer) {
+	all, layers = all[:0], append(layers[:0], ranked(t)...)
+	for _, l := range layers {
+		c := l.Cost()
+		all = append(all, allot.Layer{Height: c.Height, Bitrate: c.Bitrate, Temporal: c.Temporal})
+	}
+	return all, layers
+}
+
 // The lowest layer comes first, however the publisher has declared them. What no longer comes
 // costs nothing, so that it is no rung.
 func TestCostsOfATrack(t *testing.T) {

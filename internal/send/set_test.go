@@ -3,7 +3,6 @@ package send
 import (
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
@@ -102,9 +101,3 @@ func TestSteadyStateOutlastsFeedback(t *testing.T) {
 type policyFunc func(allot.View) allot.Choice
 
 func (f policyFunc) Choose(v allot.View) allot.Choice { return f(v) }
-
-// A node has one or two senders for each of many viewers. The allocator's next size class
-// is 256 bytes larger.
-func TestSenderIsSmall(t *testing.T) {
-	require.LessOrEqual(t, unsafe.Sizeof(Sender{}), uintptr(1792))
-}

@@ -12,7 +12,7 @@ const (
 	littleSent    = 0.1                    // of what was sent lately; whoever sends less loses nothing because of it
 	answerTime    = 100 * time.Millisecond // and a round trip: until a decrease can show
 	leastAnswer   = 200 * time.Millisecond
-	burstShare    = 0.8                   // of what the path carries; whoever sends less in a second makes no queue that stays
+	burstShare    = 0.8                   // of what the path carries: if less was sent in the last second, the queue drains
 	tellSlack     = 30 * time.Millisecond // a viewer may wait this long until it tells
 )
 

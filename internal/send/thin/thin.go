@@ -123,7 +123,7 @@ func (f *Filter) Next(p Packet) Verdict {
 }
 
 // isNext reports whether a layer that is wanted is the lowest of those above the level that
-// have frames. A stream of H.265 has seldom any of layer 1.
+// have frames. H.265 streams rarely use layer 1.
 func (f *Filter) isNext(layer Level) bool {
 	if layer <= f.level || layer > f.want {
 		return false
