@@ -163,6 +163,9 @@ func (s *Sender) findRepair(now time.Time, r *repair) bool {
 // repair sends a packet again if the budget allows. If an earlier repair of it was lost,
 // it may be sent twice: another loss would cost much.
 func (s *Sender) repair(now time.Time, r *repair) {
+	if r.ts == uint32(s.feed.newestTS) {
+		s.keyframes.lost = now.UnixNano()
+	}
 	first := !s.repairs.budget.Repaired(r.from)
 	copies := s.mayRepair(now, r)
 	if first && copies > 0 && !cameLate(r) {

@@ -126,12 +126,12 @@ func (s *Set) canThin(now time.Time) bool {
 	return t.can
 }
 
-// isAbove reports whether p is of a temporal layer that is not sent any more. It was sent
-// ahead of the step down. The path would have to carry its repair beside what is sent now. A
-// receiver of H.264 or H.265 cannot do without: it follows no references, but decodes what has
-// no gap.
+// isAbove reports whether p is of frames that are not sent any more: of a higher temporal
+// layer, or of any layer but for keyframes. It was sent ahead of the step down. The path would
+// have to carry its repair beside what is sent now. A receiver of H.264 or H.265 cannot do
+// without: it follows no references, but decodes what has no gap.
 func (s *Sender) isAbove(p *cdn.Packet) bool {
-	if s.filter == nil || thin.Level(p.TemporalLayer) <= s.filter.Level() {
+	if s.filter == nil || thin.Level(p.TemporalLayer) <= s.filter.Level() || s.filter.SentAlone(p.Timestamp) {
 		return false
 	}
 	switch strings.ToLower(s.line.Track.Info().Codec.MimeType) {

@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
@@ -256,6 +258,10 @@ func TestRepairsOfWhatIsLeftOut(t *testing.T) {
 		e.thin(0)
 		e.requireAgain(func(payload []byte) bool { return codec.TemporalFor("video/VP8")(payload).Layer == 0 })
 	})
+	onEncoder(t, func(e *encoder) {
+		e.stills()
+		e.requireAgain(func(payload []byte) bool { return payload[6]&1 == 0 }) // of a keyframe
+	})
 	withViewer(t, sendtest.Config{}, func(v *viewer) {
 		v.layer.RequestKeyframe()
 		v.layer.Obeys = true
@@ -269,6 +275,50 @@ func TestRepairsOfWhatIsLeftOut(t *testing.T) {
 		}
 		v.change(func(s *Sender) { s.thin(0) })
 		v.requireAgain(func([]byte) bool { return true })
+	})
+}
+
+// stills publishes frames of which all are sent, and then some with two keyframes of three
+// packets, which alone are.
+func (e *encoder) stills() {
+	for i := range 60 {
+		if i == 40 {
+			e.thin(thin.Keyframes)
+		}
+		f := e.encode(i == 0 || i == 44 || i == 53)
+		for at := range f.packets {
+			e.publish(f, at)
+		}
+		time.Sleep(33 * ms)
+		e.serve()
+	}
+}
+
+// A viewer that is sent keyframes alone asks for them all the time, since nothing comes. That
+// is passed on only if it lacks a part of the last one.
+func TestKeyframeRequestsForStills(t *testing.T) {
+	onEncoder(t, func(e *encoder) {
+		e.stills()
+		asks := func() int32 {
+			before := e.layer.Asked.Load()
+			e.says(&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: 1})
+			synctest.Wait()
+			return e.layer.Asked.Load() - before
+		}
+		last := e.last().SequenceNumber
+		time.Sleep(3 * time.Second)
+		require.Zero(t, asks(), "it has all")
+		e.says(nack(last-4, 0))
+		require.Zero(t, asks(), "it lacks some of an older one")
+		e.says(nack(last-1, 0))
+		require.EqualValues(t, 1, asks())
+		f := e.encode(true)
+		for at := range f.packets {
+			e.publish(f, at)
+		}
+		e.serve()
+		time.Sleep(3 * time.Second)
+		require.Zero(t, asks(), "it has all of the new one")
 	})
 }
 

@@ -183,6 +183,17 @@ func (f *Filter) isWhole(p Packet) bool {
 	return f.n > 0 && f.last().whole && f.last().ts == p.Timestamp
 }
 
+// SentAlone reports whether the frame of a timestamp is one of the last keyframes that were
+// sent without what followed them.
+func (f *Filter) SentAlone(timestamp uint64) bool {
+	for i := f.n - 1; i >= max(0, f.n-keptChanges); i-- {
+		if c := &f.changes[i%keptChanges]; c.whole && c.ts == timestamp {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *Filter) last() *change { return &f.changes[(f.n-1)%keptChanges] }
 
 // decide decides about a packet of the newest frame.
