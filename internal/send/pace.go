@@ -165,19 +165,17 @@ const (
 	leastPartRate = 50e3
 )
 
-// partRate returns the rate at which a part of a layer leaves, in bits a second. Keyframes that
-// were chosen leave in time even if the estimate is lower by now, as the estimates of receivers
-// are that are sent little. If the path does not take that, the policy gives them up.
+// partRate returns the rate at which a part of a layer leaves, in bits a second: no less than
+// the rate by which it was chosen, with sound, whose bytes count, too. Estimates are low while
+// little is sent, so keyframes leave at the rate by which they were chosen. If the path does not
+// take that, the policy gives them up.
 func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
 	rate := max(partShare*state.Bitrate, leastPartRate)
-	switch {
-	case state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains:
+	if state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains {
 		return rate
-	case a.sent.Mode == allot.Keyframes:
-		return max(rate, a.sent.Cost)
 	}
-	return max(rate, a.sent.Cost-a.ladder[0].Cost) // the first rung is sound alone
+	return max(rate, a.sent.Cost)
 }
 
 // paceRate returns the rate at which bursts leave, in bits a second.
