@@ -311,6 +311,7 @@ func (s *Set) carryOut(now time.Time, from allot.Rung, losing bool) {
 			snd.obey(now, to, how)
 		}
 	}
+	s.repace(now) // senders that go on now must not wait for a pacer that ends with this step
 }
 
 // doze says whether no estimate is needed for now. Packets have transport-wide sequence

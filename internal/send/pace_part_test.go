@@ -58,3 +58,24 @@ func TestAPartIsInTimeBesideSound(t *testing.T) {
 		}
 	})
 }
+
+// With the step from a part of a layer to all of it the pacer may end. What waits for it then
+// leaves, and does not wait for the next packet to come.
+func TestNothingWaitsForAPacerThatEnds(t *testing.T) {
+	withPart(t, func(v *narrowViewer, s *script) {
+		v.layered(2 * time.Second)
+		require.NotZero(t, v.set.pace.perByte)
+		time.Sleep(time.Second)
+		v.sent = nil
+		v.video.publish(12, 0x90, 0x20, 0, 1, 0, 0)
+		synctest.Wait()
+		require.Less(t, len(v.sent), 12)
+		v.set.change()
+		s.next = allot.Choice{Rung: 99, Reason: allot.Room}
+		v.set.mu.Unlock()
+		time.Sleep(200 * ms)
+		synctest.Wait()
+		require.Equal(t, allot.Full, v.set.adaptation.sent.Mode)
+		require.Len(t, v.of(v.video), 12)
+	})
+}
