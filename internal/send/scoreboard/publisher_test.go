@@ -24,6 +24,7 @@ const (
 	noise      = 0.15
 	forget     = 0.05 // of what a keyframe was too large, each frame that follows is smaller by this
 	soundsCost = audioSize * 8 * 50
+	soundsRate = 100 * 8 * 50 // payload
 )
 
 // A frame is a frame of a layer.

@@ -34,12 +34,11 @@ type packet struct {
 }
 
 const (
-	burst      = 10 // packets that leave at once, if they take
-	burstTime  = 20 * time.Millisecond
 	padding    = 4 * time.Millisecond
 	lookEvery  = 100 * time.Millisecond
 	repairPart = 0.25
 	history    = 1024
+	lostWithin = 2 * time.Second // see keyframe
 )
 
 // A sender is the server's side of one viewer.
@@ -61,9 +60,7 @@ type sender struct {
 	seqs     [streams]int
 	wide     uint16
 	queue    []packet // of video, that wait for the pacer
-	paced    bool
-	credit   float64 // packets that may leave at once
-	filled   time.Duration
+	pacer    pacer
 	probe    bwe.Probe
 	probing  time.Duration // when it began
 	probed   int           // bytes sent since then
@@ -71,7 +68,9 @@ type sender struct {
 	sent     [history]packet
 	repeated [history]time.Duration
 
-	forgotten int // packets of video below this are not repeated
+	forgotten int           // packets of video below this are not repeated
+	newest    *frame        // that was sent last
+	lost      time.Duration // when a packet of it was last asked for again; 0: none was
 
 	layers []allot.Layer
 	ladder allot.Ladder
@@ -79,7 +78,8 @@ type sender struct {
 
 // start begins to send. Packets have been told to the estimator from the first.
 func (s *sender) start() {
-	s.playing, s.waiting, s.credit = -1, -1, burst
+	s.playing, s.waiting = -1, -1
+	s.repace()
 	s.estimator.Wake(s.clock())
 	s.look()
 	s.every(lookEvery, s.look)
@@ -127,6 +127,9 @@ func (s *sender) change(r allot.Rung, reason allot.Reason, state bwe.State) {
 	s.board.step(s.now, s.rung, r, reason, state)
 	down := r.Cost < s.rung.Cost
 	s.rung = r
+	if down {
+		s.pacer.fell = s.now
+	}
 	switch {
 	case r.Layer < 0:
 		s.playing, s.waiting, s.queue = -1, -1, nil
@@ -173,33 +176,26 @@ func (s *sender) allows(f frame) bool {
 	return true
 }
 
-// flush sends what waits: ten packets at once, and the others at the estimate.
+// flush sends video, as the pacer lets it.
 func (s *sender) flush() {
-	rate := 0.9 * s.estimator.State(s.clock()).Bitrate // sound is not paced
-	if s.rung.Mode > allot.Keyframes {
-		rate = max(rate, s.rung.Cost)
-	} else {
-		rate = max(0.8*rate, s.rung.Cost) // sound, and others, need room
+	if !s.pacer.waits {
+		s.drain()
 	}
-	if len(s.queue) == 0 {
-		return
-	}
-	each := float64(s.queue[0].size*8) / rate // seconds
-	s.credit = min(burst, max(2, burstTime.Seconds()/each), s.credit+(s.now-s.filled).Seconds()/each)
-	s.filled = s.now
-	for len(s.queue) > 0 && s.credit >= 1 {
-		s.credit--
+}
+
+func (s *sender) drain() {
+	s.repace()
+	for len(s.queue) > 0 {
+		if at := s.pacer.opens(s.now); at > s.now {
+			s.pacer.waits = true
+			s.at(at, s.drain)
+			return
+		}
 		p := s.queue[0]
-		s.queue = s.queue[1:]
+		s.queue, s.newest = s.queue[1:], p.frame
 		s.send(p)
 	}
-	if len(s.queue) > 0 && !s.paced {
-		s.paced = true
-		s.after(time.Duration((1-s.credit)*each*float64(time.Second))+time.Microsecond, func() {
-			s.paced = false
-			s.flush()
-		})
-	}
+	s.pacer.waits = false
 }
 
 // pad sends padding until the probe's rate is reached.
@@ -235,6 +231,7 @@ func (s *sender) send(p packet) {
 		s.estimator.Sent(p.wide, s.clock(), p.size, f)
 	}
 	s.probed += p.size
+	s.pacer.sent(s.now, p)
 	if p.stream == video {
 		s.budget = min(s.budget+repairPart*float64(p.size), 38_000)
 		s.sent[p.seq%history] = p
@@ -265,7 +262,13 @@ func (s *sender) nack(seqs []int) {
 		i := seq % history
 		p := s.sent[i]
 		again := s.repeated[i] != 0 && s.now-s.repeated[i] < s.to.roundTrip()
-		if p.seq != seq || seq < s.forgotten || again || s.budget < float64(p.size) {
+		if p.seq != seq || seq < s.forgotten || again {
+			continue
+		}
+		if p.frame == s.newest {
+			s.lost = s.now
+		}
+		if s.budget < float64(p.size) {
 			continue
 		}
 		s.budget -= float64(p.size)
@@ -274,8 +277,12 @@ func (s *sender) nack(seqs []int) {
 	}
 }
 
-// keyframe takes a request for a keyframe.
+// keyframe takes a request for a keyframe. A viewer of keyframes alone is heard only if it lacks
+// a part of the last one.
 func (s *sender) keyframe() {
+	if s.rung.Mode == allot.Keyframes && (s.lost == 0 || s.now-s.lost > lostWithin) {
+		return
+	}
 	if s.playing >= 0 {
 		s.source.request(s.playing)
 	}
