@@ -15,7 +15,8 @@ import (
 type Strategy uint8
 
 // The strategies. All of them send less at once when a viewer's path is congested, and
-// more only after a probe has shown that there is room.
+// more only after a probe has shown that there is room. The lowest moving picture comes again
+// without a probe if it takes less than 400 kbit/s.
 const (
 	// StrategyDefault begins with the best layer, and then is as StrategyBalanced. On a path
 	// that carries that layer, as most do, nothing is better.
@@ -52,9 +53,11 @@ type Adapt struct {
 	// negative, nothing is held back, now or later.
 	StartBitrate int
 	// Policy makes what says which of the layers, and how much of them, a viewer is to be
-	// sent. It is called once for each viewer. If nil, or if it returns nil, that is as much as
-	// the path carries. Strategy and FirstBitrate say how that is reached all the same, and
-	// MaxHeight and what the viewer asks for are bounds of what a policy can choose from.
+	// sent. It may be called concurrently, once for each offer, also for one that is refused
+	// then. It must not block. If nil, or if it returns nil or panics, which is logged, that is
+	// as much as the path carries. Strategy and FirstBitrate say how that is reached all the
+	// same, and MaxHeight and what the viewer asks for are bounds of what a policy can choose
+	// from.
 	Policy func() Policy
 }
 
@@ -147,7 +150,7 @@ func (a Adapt) policies(log *slog.Logger) func() allot.Policy {
 	}
 	var own Policy
 	if a.Policy != nil {
-		own = a.Policy()
+		own = guarded(log, "Adapt.Policy", a.Policy)
 	}
 	if own == nil {
 		return func() allot.Policy { return allot.NewAdaptive(c) }

@@ -1,7 +1,10 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,15 +70,26 @@ func (k *keeper) steps(ctx context.Context) func() []signal.Adaptation {
 // inEdge has a viewer, which asks for adapt, watch layers of so many bits a second behind a
 // path.
 func inEdge(t *testing.T, adapt signal.Adapt, path cdntest.Path, layers []cdntest.VideoLayer, f func(k *keeper, viewer *cdntest.Viewer, host *cdntest.Host, steps func() []signal.Adaptation)) {
+	inside{log: slog.DiscardHandler}.edge(t, adapt, path, layers, f)
+}
+
+// inside is the edge of inEdge, and where its node logs to.
+type inside struct {
+	edge.Config
+	log slog.Handler
+}
+
+func (in inside) edge(t *testing.T, adapt signal.Adapt, path cdntest.Path, layers []cdntest.VideoLayer, f func(k *keeper, viewer *cdntest.Viewer, host *cdntest.Host, steps func() []signal.Adaptation)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := cdntest.NewNetwork(t, cdntest.NetworkConfig{Seed: 1})
 		at := network.Host("node", cdntest.Path{})
-		node, err := cdn.Listen(cdn.Config{Addr: at.IP().String() + ":7000", Net: at.Net()})
+		node, err := cdn.Listen(cdn.Config{Addr: at.IP().String() + ":7000", Net: at.Net(), Logger: slog.New(in.log)})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, node.Close()) }()
 		live, err := origin.New(node, origin.Config{})
 		require.NoError(t, err)
-		view, err := edge.New(node, edge.Config{Source: live})
+		in.Source = live
+		view, err := edge.New(node, in.Config)
 		require.NoError(t, err)
 		k := &keeper{Edge: view, adapt: adapt}
 		dialer := inproc.New(inproc.Config{})
@@ -175,6 +189,34 @@ func TestViewersAskForTheirLayer(t *testing.T) {
 					require.Equal(t, c.first, frames[len(frames)-1].Layer)
 				}
 			})
+		})
+	}
+}
+
+// A viewer is served by the defaults where a function of the embedder's panics.
+func TestFunctionsThatPanic(t *testing.T) {
+	var log bytes.Buffer // read when the viewer is over
+	layers := []cdntest.VideoLayer{{RID: "l", Bitrate: 150_000, Width: 320, Height: 180}, {RID: "h", Bitrate: 800_000, Width: 640, Height: 360}}
+	for what, c := range map[string]edge.Config{
+		"Adapt.Policy": {Adapt: func(cdn.StreamID) edge.Adapt {
+			return edge.Adapt{Policy: func() edge.Policy { panic("policy") }}
+		}},
+		"Config.Adapt":   {Adapt: func(cdn.StreamID) edge.Adapt { panic("adapt") }},
+		"Config.Start":   {Start: func(cdn.StreamID) edge.Start { panic("start") }},
+		"Config.Playout": {Playout: func(cdn.StreamID) *edge.PlayoutDelay { panic("playout") }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			log.Reset()
+			in := inside{Config: c, log: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})}
+			in.edge(t, signal.Adapt{}, cdntest.Path{Delay: 20 * time.Millisecond}, layers, func(_ *keeper, viewer *cdntest.Viewer, _ *cdntest.Host, _ func() []signal.Adaptation) {
+				time.Sleep(3 * time.Second)
+				frames := viewer.Report().Video().Frames
+				require.NotEmpty(t, frames)
+				require.Equal(t, 1, frames[len(frames)-1].Layer)
+			})
+			require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+			require.Contains(t, log.String(), what+" panicked")
+			require.Contains(t, log.String(), "adapted_test.go", "where")
 		})
 	}
 }

@@ -58,6 +58,10 @@ type Config struct {
 	// Adapt returns how the video of a stream's viewers is fitted to what their paths
 	// carry, and bounds what they ask for. If nil, or where it returns the zero Adapt,
 	// viewers that ask for nothing begin with the best layer.
+	//
+	// Start, Playout and Adapt may be called concurrently, once for each offer, also for one
+	// that is refused then. They must not block. If one panics, that is logged, and counts as
+	// nil for the viewer.
 	Adapt func(cdn.StreamID) Adapt
 }
 

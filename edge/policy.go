@@ -11,8 +11,9 @@ import (
 
 // A Policy says what one viewer is to be sent of what there is. An edge still fits that to
 // the viewer's path: whatever a policy says, less is sent when the path is congested, and more
-// only after a probe has shown that there is room. So a policy decides what is wanted, and
-// need not know what the path carries. See [Adapt] for how to set one.
+// only after a probe has shown that there is room. The lowest moving picture that is wanted
+// comes again without a probe if it takes less than 400 kbit/s. So a policy decides what is
+// wanted, and need not know what the path carries. See [Adapt] for how to set one.
 //
 // Choose is called for the first choice, then about ten times a second, more often while the
 // path is congested, and once a second while the viewer has all that is wanted and its path is
@@ -29,11 +30,11 @@ type View struct {
 	Now time.Time
 	// Options are what can be sent now, the least first: no video; of the lowest layer
 	// keyframes only, and its lower temporal layers, if the publisher's frames can be told
-	// apart; and each layer. There is at least one. A layer that does not come, or that the
-	// viewer's limits forbid, is none. But what is sent stays one while it does not come for a
-	// moment, and for the first choice all layers are: of a stream that an edge has just begun
-	// to fetch little is known. Until one that is wanted comes, the viewer is sent a lower one
-	// that does. The slice is valid until Choose returns.
+	// apart; and each layer. There is at least one. Layers that do not arrive, or that exceed
+	// the viewer's limits, are left out. The current option stays listed during short gaps. For
+	// the first choice all layers are listed: of a stream that an edge has just begun to fetch
+	// little is known. Until one that is wanted arrives, the viewer is sent a lower one that
+	// does. The slice is valid until Choose returns.
 	Options []Option
 	// Current is the index in Options of what is sent now, but for what a probe adds. Ahead of
 	// the first choice it is 0.
@@ -110,6 +111,17 @@ func (g *guide) want(v allot.View) (r allot.Range) {
 	}()
 	c := g.policy.Choose(g.view(v))
 	return allot.Range{Least: c.Least, Most: c.Most}
+}
+
+// guarded calls a function of the embedder's for one viewer. If that panics, guarded logs it and
+// returns the zero value, which stands for the default.
+func guarded[T any](log *slog.Logger, name string, f func() T) (t T) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("an edge's "+name+" panicked, and the default is taken for this viewer", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return f()
 }
 
 func (g *guide) view(v allot.View) View {

@@ -146,16 +146,16 @@ func (v *playSession) config(o signal.Offer) send.Config {
 	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
 		var a Adapt
 		if f != nil {
-			a = f(v.id)
+			a = guarded(e.node.Logger(), "Config.Adapt", func() Adapt { return f(v.id) })
 		}
 		a = a.asked(o.Adapt)
 		c.Policy, c.MaxHeight, c.StartRate = a.policies(e.node.Logger()), a.MaxHeight, a.startRate()
 	}
 	if f := e.config.Start; f != nil {
-		c.Start = f(v.id).internal()
+		c.Start = guarded(e.node.Logger(), "Config.Start", func() Start { return f(v.id) }).internal()
 	}
 	if f := e.config.Playout; f != nil {
-		c.Playout = f(v.id).internal()
+		c.Playout = guarded(e.node.Logger(), "Config.Playout", func() *PlayoutDelay { return f(v.id) }).internal()
 	}
 	return c
 }
