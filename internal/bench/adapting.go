@@ -47,6 +47,12 @@ const (
 	dozesWithin = time.Minute      // whatever the trouble was when the viewers came
 )
 
+// mostTries is how often a variant is measured until its estimators have done what they should:
+// where the machine stalls for a moment, one awakes.
+const mostTries = 3
+
+var errNumbers = errors.New("estimators were awake, or dozed, that should not")
+
 // adapted is how a server did with one variant.
 type adapted struct {
 	result
@@ -104,7 +110,12 @@ func (b *bench) adaptingRound(ctx context.Context, before string, i, n int) ([]a
 			binary, v.kind = before, "delta"
 		}
 		var err error
-		if round[at], err = b.adapts(ctx, binary, v, n); err != nil {
+		for try := 1; try <= mostTries; try++ {
+			if round[at], err = b.adapts(ctx, binary, v, n); !errors.Is(err, errNumbers) {
+				break
+			}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
@@ -186,7 +197,7 @@ func (v variant) warm(ctx context.Context, pubs publishers, all viewers, least t
 func (v variant) check(numbered float64) error {
 	const slack = 0.01
 	if numbered < v.numbered-slack || numbered > v.numbered+slack {
-		return fmt.Errorf("%.1f %% of the packets have transport-wide numbers, not %.0f %%", 100*numbered, 100*v.numbered)
+		return fmt.Errorf("%w: %.1f %% of the packets have transport-wide numbers, not %.0f %%", errNumbers, 100*numbered, 100*v.numbered)
 	}
 	return nil
 }

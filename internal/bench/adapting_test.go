@@ -9,9 +9,9 @@ import (
 	"github.com/pion/rtcp"
 )
 
-// Estimators of viewers doze or are awake as they should, for a few viewers.
+// Estimators of viewers doze or are awake as they should, for a few viewers. It is not parallel:
+// what stalls the machine wakes them.
 func TestAdapting(t *testing.T) {
-	t.Parallel()
 	b, out := tiny(t)
 	b.adapting, b.counts, b.load.gro, b.load.window = 1, []int{5}, true, time.Second
 	if err := b.run(t.Context()); err != nil {
