@@ -18,8 +18,11 @@ import (
 // on purpose, and media are part of that rate. Video that waited for padding would not
 // leave until the probe was over.
 const (
-	// burstPackets is how many packets leave at once (RFC 9002 section 7.7).
+	// burstPackets is how many packets leave at once at most (RFC 9002 section 7.7), and
+	// burstTime how long the path takes for them: on a narrow one ten would overfill the queue
+	// of a small router.
 	burstPackets = 10
+	burstTime    = 40 * time.Millisecond
 	// groupTime bounds a group that leaves after them: the path takes so long for it.
 	groupTime = 10 * time.Millisecond
 	// groupEarly is how much of the group before may be on its way when one leaves. Timers
@@ -143,12 +146,19 @@ func (s *Set) repace(now time.Time) {
 		s.pace.perByte = 0
 	case a != nil && a.path.estimator != nil && (a.sent.Mode == allot.Keyframes || a.sent.Mode == allot.Partial):
 		rate := a.partRate(now)
-		s.pace.setRate(now, rate, min(max(int(rate*partBurst.Seconds()/(8*pacedPacket)), 1), burstPackets))
+		s.pace.setRate(now, rate, atOnce(rate, partBurst, 1))
 	case s.config.Node || s.config.StartRate > 0:
-		s.pace.setRate(now, s.paceRate(now), burstPackets)
+		rate := s.paceRate(now)
+		s.pace.setRate(now, rate, atOnce(rate, burstTime, 2))
 	case s.pace.perByte > 0: // it was sent a part of a layer
 		s.pace = pacer{}
 	}
+}
+
+// atOnce returns how many packets leave at once: those for which the path takes so long, the
+// least at least.
+func atOnce(rate float64, takes time.Duration, least int) int {
+	return min(max(int(rate*takes.Seconds()/(8*pacedPacket)), least), burstPackets)
 }
 
 const (

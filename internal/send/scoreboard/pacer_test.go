@@ -9,7 +9,8 @@ import (
 
 // The rules of package send's pacer. Its tests say what they are for.
 const (
-	burst         = 10 // packets that leave at once, if they take
+	burst         = 10 // packets that leave at once at most
+	burstTime     = 40 * time.Millisecond
 	partBurst     = 20 * time.Millisecond
 	groupTime     = 10 * time.Millisecond
 	groupEarly    = 2 * time.Millisecond
@@ -69,12 +70,17 @@ func (s *sender) repace() {
 	state := s.estimator.State(s.clock())
 	if s.rung.Mode == allot.Full {
 		sent := float64(soundsRate) + s.source.encoders[max(s.rung.Layer, s.playing)].rate // payload
-		s.pacer.rate, s.pacer.most = max(state.Bitrate, drainFactor*sent), burst
+		s.pacer.rate = max(state.Bitrate, drainFactor*sent)
+		s.pacer.most = atOnce(s.pacer.rate, burstTime, 2)
 		return
 	}
 	rate := max(partShare*state.Bitrate, leastPartRate)
 	if state.Verdict != bwe.Overuse || s.now-s.pacer.fell >= drains {
 		rate = max(rate, s.rung.Cost)
 	}
-	s.pacer.rate, s.pacer.most = rate, min(max(int(rate*partBurst.Seconds()/(8*large)), 1), burst)
+	s.pacer.rate, s.pacer.most = rate, atOnce(rate, partBurst, 1)
+}
+
+func atOnce(rate float64, takes time.Duration, least int) int {
+	return min(max(int(rate*takes.Seconds()/(8*large)), least), burst)
 }
