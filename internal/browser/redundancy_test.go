@@ -84,16 +84,27 @@ func TestSoundWithRedundancy(t *testing.T) {
 			require.Less(t, time.Since(begun), patience)
 		}
 	}
-	time.Sleep(5 * time.Second)
+	// What is lost would have an eighth concealed. A browser that the machine does not serve
+	// conceals, too, so one of three spans has to be without that.
+	var with, without heard
+	for span := 1; ; span++ {
+		before, beforePlain := eval[heard](takes, `sound()`), eval[heard](plain, `sound()`)
+		time.Sleep(5 * time.Second)
+		with, without = eval[heard](takes, `sound()`), eval[heard](plain, `sound()`)
+		t.Logf("with redundancy: %+v", with)
+		t.Logf("without: %+v", without)
+		whole := true
+		for _, h := range [][2]heard{{before, with}, {beforePlain, without}} {
+			whole = whole && h[1].Concealed-h[0].Concealed < 0.05*(h[1].Samples-h[0].Samples)
+		}
+		if whole {
+			break
+		}
+		require.Less(t, span, 3, "much is concealed")
+	}
 	t.Logf("publisher: %+v", eval[heard](publisher, `sound()`))
-	with, without := eval[heard](takes, `sound()`), eval[heard](plain, `sound()`)
-	t.Logf("with redundancy: %+v", with)
-	t.Logf("without: %+v", without)
 	t.Logf("origin: %+v", live.Stats())
 	require.Equal(t, "audio/opus", without.Codec)
 	require.Greater(t, with.Bytes/with.Received, 1.5*without.Bytes/without.Received)
 	require.Greater(t, live.Stats().Restored, uint64(10))
-	for _, h := range []heard{with, without} {
-		require.Less(t, h.Concealed, 0.05*h.Samples)
-	}
 }
