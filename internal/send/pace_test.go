@@ -285,12 +285,17 @@ func TestSmallBurstsDoNotWait(t *testing.T) {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			withNarrowViewer(t, netem.Path{}, func(v *narrowViewer) {
 				v.join(Config{StartRate: rate})
+				sent := func() int {
+					synctest.Wait()
+					v.set.mu.Lock()
+					defer v.set.mu.Unlock()
+					return len(v.sent)
+				}
 				for i := range 20 {
 					v.video.publish(10, []byte{0x10, byte(min(i, 1)), 0, 0}...)
-					synctest.Wait()
-					require.Len(t, v.sent, 10*i+atOnce)
+					require.Equal(t, 10*i+atOnce, sent())
 					time.Sleep(3 * time.Second)
-					require.Len(t, v.sent, 10*(i+1))
+					require.Equal(t, 10*(i+1), sent())
 				}
 			})
 		})

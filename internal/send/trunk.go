@@ -181,7 +181,7 @@ func (t *Trunk) nack(now time.Time, missing feedback.Missing) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.estimator.Nack(t.moment(now), missing.Count())
+	t.estimator.Nack(missing.Count())
 }
 
 // State returns what is known of the path now.

@@ -64,6 +64,7 @@ type Adaptive struct {
 	over    time.Time // since when the path is congested; zero: it is not
 	starved time.Time // since when the lowest layer does not get through; zero: it does
 	clean   time.Time // since when there has been no trouble
+	failed  time.Time // when a step up was last taken back
 	silent  time.Time // since when nothing is reported; zero: something is
 	reports reports
 }
@@ -165,9 +166,9 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	}
 	switch {
 	case a.climbing(v):
-		a.climbed = time.Time{}
+		a.climbed, a.failed = time.Time{}, v.Now
 		a.prober.longer()
-	case s.Alone: // what failed before says nothing of the path as it is now
+	case s.Alone && v.Now.Sub(a.failed) >= provenAlone: // what failed before says nothing of the path as it is now
 		a.prober.reset()
 	}
 	a.prober.fell(v)

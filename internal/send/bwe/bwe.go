@@ -235,7 +235,7 @@ func (e *Estimator) State(now time.Time) State {
 	case TransportFeedback:
 		e.fine.tell(&s, e)
 	case ReceiverEstimate, Reports:
-		e.coarse.tell(&s, at, uint16(e.heard.sent))
+		e.coarse.tell(&s, at)
 	case Nothing:
 		s.Acknowledged = 0
 	}

@@ -379,7 +379,7 @@ func TestAllocations(t *testing.T) {
 		_ = v.Feedback(v.time(), p)
 		v.Report(v.time(), Report{SSRC: 1, Highest: 9, RoundTrip: ms})
 		v.Estimate(v.time(), 1e6)
-		v.Nack(v.time(), 3)
+		v.Nack(3)
 		_ = v.State(v.time())
 	}))
 }

@@ -23,10 +23,10 @@ const (
 
 	reportedLoss  = 0.10 // above the inherent: the rate is too high
 	troublesome   = 0.03
-	reportedQueue = 80 * time.Millisecond // as the round trip grows
-	objectedQueue = 60 * time.Millisecond // after a probe
+	reportedQueue = 80 * time.Millisecond  // as the round trip grows
+	objectedQueue = 60 * time.Millisecond  // after a probe
+	longQueue     = 200 * time.Millisecond // is enough if the report before told of one, too
 	sawQueue      = 40 * time.Millisecond
-	longQueue     = 200 * time.Millisecond // needs no confirmation
 	roundSpan     = 500 * time.Millisecond // reports on several streams come together
 	lowersFor     = 200 * time.Millisecond
 	coarseAnswer  = time.Second // and a round trip: until a decrease can show
@@ -68,9 +68,8 @@ type coarse struct {
 	// alone says that no transport-wide feedback can come, which would soon know better: then
 	// the first signs count.
 	alone  bool
-	rounds uint16 // so far, 65,535 at most
+	rounds uint16 // so far; wraps
 
-	asks   asks
 	past   uint16 // milliseconds between this round and the one before it
 	queued uint16 // and the queue in that, likewise
 
@@ -84,7 +83,7 @@ type coarse struct {
 func (e *Estimator) Report(now time.Time, r Report) {
 	at := e.at(now)
 	e.heard.report(at)
-	e.coarse.report(at, r, e.heard.sent, e.probe.lately(at))
+	e.coarse.report(at, r, e.heard.sent)
 	if r.RoundTrip > 0 && e.fine == nil {
 		e.rtt = r.RoundTrip
 	}
@@ -114,20 +113,11 @@ func (p *probe) counts(at time.Duration) bool {
 	return p.plan.Rate > 0 && at >= p.from && at <= p.to+longWindow*rateSlot
 }
 
-// lately reports whether what was reported last may have a probe in it.
-func (p *probe) lately(at time.Duration) bool {
-	return p.plan.Rate > 0 && at >= p.from && at <= p.to+reportsAnswer
-}
-
-// Nack tells that the viewer has asked for packets again. A few are no more than a reason to
-// look more closely: packets that overtake one another cause requests, too. If far more are
-// asked for than the path always has asked for, too much is sent.
-func (e *Estimator) Nack(now time.Time, packets int) {
-	at, n := e.at(now), min(max(packets, 0), mostAsked)
-	e.coarse.nacked = min(e.coarse.nacked+uint32(n), 1<<16)
-	if e.coarse.asks.add(at, n, uint16(e.heard.sent)) && e.coarse.alone {
-		e.coarsely(at)
-	}
+// Nack tells that the viewer has asked for packets again. That is no more than a reason to look
+// more closely: packets that overtake one another cause requests, too, and so do repairs that
+// come late.
+func (e *Estimator) Nack(packets int) {
+	e.coarse.nacked = min(e.coarse.nacked+uint32(min(max(packets, 0), 1<<16)), 1<<16)
 }
 
 // coarsely moves the estimate by what the coarse sources say, if there is no better.
@@ -140,7 +130,7 @@ func (e *Estimator) coarsely(at time.Duration) {
 	}
 	var s State
 	s.Source, s.Sent = source, sent
-	e.coarse.tell(&s, at, uint16(e.heard.sent))
+	e.coarse.tell(&s, at)
 	switch {
 	case s.Verdict == Overuse && source == Reports && e.coarse.alone && !e.lowers(at):
 	case s.Verdict == Overuse:
@@ -163,9 +153,9 @@ func (e *Estimator) lowers(at time.Duration) bool {
 }
 
 // report adds a block to its round: reports about several streams come together.
-func (c *coarse) report(at time.Duration, r Report, sent uint64, probed bool) {
+func (c *coarse) report(at time.Duration, r Report, sent uint64) {
 	if at-c.round > roundSpan {
-		c.begin(at, sent, probed)
+		c.begin(at, sent)
 	}
 	i := c.index(r.SSRC)
 	expected := r.Highest - c.heard[i].highest
@@ -207,7 +197,7 @@ func (c *coarse) roundTrip(at, rtt time.Duration) {
 func (c *coarse) queue() time.Duration { return c.rtt - c.least }
 
 // begin begins a round of reports, after the last has taught what the path loses.
-func (c *coarse) begin(at time.Duration, sent uint64, probed bool) {
+func (c *coarse) begin(at time.Duration, sent uint64) {
 	if c.expected >= leastPackets && c.queue() < sawQueue {
 		weight := 0.2
 		if c.loss < c.inherent {
@@ -215,15 +205,13 @@ func (c *coarse) begin(at time.Duration, sent uint64, probed bool) {
 		}
 		c.inherent = min(c.inherent+weight*(c.loss-c.inherent), mostInherent)
 	}
-	normal := c.rounds > 0 && !probed && c.excess() <= lossMargin && c.queue() < sawQueue
-	c.asks.learn(at-c.round, uint32(sent-c.roundAt), normal)
 	if c.expected < leastPackets { // so little is sent that nothing is known any more
 		c.bad, c.loss = 0, 0
 	}
 	c.past, c.queued = milliseconds(at-c.round), milliseconds(c.queue())
 	c.round, c.badBefore = at, c.bad
-	if c.rounds < math.MaxUint16 {
-		c.rounds++
+	if c.rounds++; c.rounds == 0 { // it tells one round from another
+		c.rounds = firstRounds + 1
 	}
 	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
 }
@@ -243,7 +231,7 @@ func (c *coarse) judge() {
 	switch drains := c.queue()+sawQueue < time.Duration(c.queued)*time.Millisecond; {
 	case c.alone && drains && !heavy:
 		c.bad = 0
-	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss), c.alone && c.queue() > longQueue:
+	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss), c.alone && c.queue() > longQueue && c.badBefore > 0:
 		c.bad = c.badBefore + certain
 	case heavy || c.queue() > reportedQueue:
 		c.bad = c.badBefore + certain/2
@@ -285,13 +273,9 @@ func (c *coarse) remote(at time.Duration, bitrate, sent float64, fell bool) {
 	c.complains = c.complains || fell || bitrate < farBelow*sent
 }
 
-// tell adds the verdict of the coarse sources. sent is how many packets were sent.
-func (c *coarse) tell(s *State, at time.Duration, sent uint16) {
+// tell adds the verdict of the coarse sources.
+func (c *coarse) tell(s *State, at time.Duration) {
 	s.Loss, s.Inherent, s.Queue, s.Reports = c.loss, c.inherent, c.queue(), c.rounds
-	asks := c.alone && c.asks.congested(at, sent)
-	if asks {
-		s.Loss = max(s.Loss, min(c.asks.lost(at)+c.inherent, 1))
-	}
 	s.Acknowledged = s.Sent * (1 - s.Loss)
 	low := c.lowSince != 0 && at-c.estimateAt < fresh
 	if low && s.Source == ReceiverEstimate {
@@ -302,7 +286,7 @@ func (c *coarse) tell(s *State, at time.Duration, sent uint16) {
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
 	case s.Source == ReceiverEstimate && low && at-c.lowSince > estimateLasts && c.confirmed():
 		s.Verdict, s.LimitedBy = Overuse, ByDelay
-	case asks, c.bad >= certain && at-c.reported < fresh && c.excess() > reportedLoss:
+	case c.bad >= certain && at-c.reported < fresh && c.excess() > reportedLoss:
 		s.Verdict, s.LimitedBy = Overuse, ByLoss
 	case c.bad >= certain && at-c.reported < fresh:
 		s.Verdict, s.LimitedBy = Overuse, ByDelay

@@ -107,7 +107,7 @@ func TestNackFlood(t *testing.T) {
 	v.run(5*time.Second, 1e6, 2)
 	before := v.state()
 	for range 10_000 {
-		v.Nack(v.time(), math.MaxInt)
+		v.Nack(math.MaxInt)
 	}
 	after := v.state()
 	require.True(t, after.Trouble)
@@ -141,7 +141,7 @@ func FuzzEstimator(f *testing.F) {
 			case 5:
 				e.Estimate(now, math.Pow(2, float64(s>>2)))
 			case 6:
-				e.Nack(now, int(s))
+				e.Nack(int(s))
 			case 7:
 				e.StartProbe(now, Probe{ID: uint32(i), Rate: float64(s) * 1e4, Duration: time.Duration(s) * ms})
 			case 8:

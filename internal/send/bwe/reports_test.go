@@ -27,7 +27,8 @@ func TestLossInReports(t *testing.T) {
 		"with a queue":             {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms, 100 * ms, 100 * ms, 160 * ms}, 4},
 		"a queue, and no loss":     {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms}, 4},
 		"a queue for one report":   {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms, 110 * ms}, 0},
-		"a long queue":             {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 320 * ms}, 3},
+		"a long queue":             {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 320 * ms}, 4},
+		"one report that is late":  {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 320 * ms, 105 * ms, 100 * ms, 320 * ms, 105 * ms}, 0},
 		"a queue that drains":      {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 250 * ms, 190 * ms, 110 * ms}, 0},
 		"a short queue that stays": {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 165 * ms}, 5},
 		"jitter of the round trip": {[]float64{0.05}, []time.Duration{100 * ms, 130 * ms, 110 * ms, 135 * ms, 120 * ms}, 0},
@@ -60,7 +61,6 @@ func TestCapacityByReports(t *testing.T) {
 		rtt  [2]time.Duration
 		part float64 // that is carried, of what is sent
 	}{
-		"a queue begins":    {[2]float64{0, 0}, [2]time.Duration{100 * ms, 350 * ms}, 1 / 1.5},
 		"a queue grows":     {[2]float64{0, 0}, [2]time.Duration{170 * ms, 420 * ms}, 1 / 1.25},
 		"a full queue":      {[2]float64{0, 0.5}, [2]time.Duration{100 * ms, 400 * ms}, 0.5 / 2.1},
 		"a queue stays":     {[2]float64{0.2, 0.5}, [2]time.Duration{400 * ms, 400 * ms}, 0.5},

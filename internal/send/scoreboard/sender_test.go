@@ -257,7 +257,7 @@ func flags(p packet) bwe.Flag {
 
 // nack repeats packets.
 func (s *sender) nack(seqs []int) {
-	s.estimator.Nack(s.clock(), len(seqs))
+	s.estimator.Nack(len(seqs))
 	for _, seq := range seqs {
 		i := seq % history
 		p := s.sent[i]
