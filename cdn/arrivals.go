@@ -13,7 +13,7 @@ const gatherFor = time.Millisecond
 
 // Arrivals are packets that were read together. They are written at once. Receivers of
 // their streams are woken once, at the end. Where there are many, or one is another node,
-// they are woken when a frame is complete, or a millisecond after its first packet. So
+// they are woken when a frame is complete, or at most a millisecond after the first Flush. So
 // what came together leaves together. One
 // goroutine at a time uses it; that of a node ([Node.Arrivals]) is for the port's
 // one reader, which flushes it. By a nil one packets are written by themselves.

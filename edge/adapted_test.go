@@ -215,7 +215,7 @@ func TestFunctionsThatPanic(t *testing.T) {
 				require.Equal(t, 1, frames[len(frames)-1].Layer)
 			})
 			require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
-			require.Contains(t, log.String(), what+" panicked")
+			require.Contains(t, log.String(), "option="+what)
 			require.Contains(t, log.String(), "adapted_test.go", "where")
 		})
 	}

@@ -118,7 +118,8 @@ func (g *guide) want(v allot.View) (r allot.Range) {
 func guarded[T any](log *slog.Logger, name string, f func() T) (t T) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.Error("an edge's "+name+" panicked, and the default is taken for this viewer", "panic", p, "stack", string(debug.Stack()))
+			log.Error("a function of an edge's configuration panicked, and the default is taken for this viewer",
+				"option", name, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return f()

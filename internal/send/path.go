@@ -120,7 +120,7 @@ func (p *path) report(now time.Time, m *feedback.Message, rtt time.Duration) {
 }
 
 // nack tells of packets that were sent, and that the receiver misses.
-func (p *path) nack(now time.Time, packets int) {
+func (p *path) nack(packets int) {
 	if p != nil {
 		p.estimator.Nack(packets)
 	}

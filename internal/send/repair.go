@@ -71,8 +71,8 @@ type repair struct {
 // handleRepeats does that when all that is asked for at once was looked through, so that
 // they take nothing from packets that are asked for the first time.
 func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
-	s.set.path.nack(now, s.countSent(missing))
-	s.set.config.Trunk.nack(now, missing)
+	s.set.path.nack(s.countSent(missing))
+	s.set.config.Trunk.nack(missing)
 	if s.wire.out.To == nil || !s.wire.repeats() || s.stopped.held {
 		return
 	}

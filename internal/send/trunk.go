@@ -175,7 +175,7 @@ func (t *Trunk) Forget(ssrcs []uint32) {
 }
 
 // nack tells of packets that the other node misses.
-func (t *Trunk) nack(now time.Time, missing feedback.Missing) {
+func (t *Trunk) nack(missing feedback.Missing) {
 	if t == nil {
 		return
 	}
