@@ -12,11 +12,10 @@ import (
 const gatherFor = time.Millisecond
 
 // Arrivals are packets that were read together. They are written at once. Receivers of
-// their streams are woken once, at the end. Where there are many, or one is another node,
-// they are woken when a frame is complete, or at most a millisecond after the first Flush. So
-// what came together leaves together. One
-// goroutine at a time uses it; that of a node ([Node.Arrivals]) is for the port's
-// one reader, which flushes it. By a nil one packets are written by themselves.
+// their streams are woken once, at the end. Where there are many, they are woken when a
+// frame is complete, or at most a millisecond after the first Flush. So what came together
+// leaves together. One goroutine at a time uses it; that of a node ([Node.Arrivals]) is for
+// the port's one reader, which flushes it. By a nil one packets are written by themselves.
 type Arrivals struct {
 	mu      sync.Mutex
 	streams []arrival
@@ -63,7 +62,7 @@ func (a *Arrivals) Flush() {
 	var now time.Time
 	rest := a.streams[:0]
 	for _, one := range a.streams {
-		if !one.whole && one.stream.gathers() {
+		if !one.whole && !one.stream.feed.Direct() {
 			if now.IsZero() {
 				now = time.Now()
 			}

@@ -19,29 +19,17 @@ type served struct{ times atomic.Int64 }
 
 func (s *served) Consume(*egress.Batch) { s.times.Add(1) }
 
-// A gatherer is as the link to another node.
-type gatherer struct{ served }
-
-func (*gatherer) Gathers() {}
-
 type unasked struct{}
 
 func (unasked) RequestKeyframe() {}
 func (unasked) Nack([]uint16)    {}
 
-// What is read together wakes receivers once. Where there are many, or another node is one,
-// they are woken for a frame when it is complete, or a millisecond after its first packet.
+// What is read together wakes receivers once. Where there are many, they are woken for a
+// frame when it is complete, or a millisecond after its first packet.
 func TestArrivalsWakeOnce(t *testing.T) {
-	type kind struct {
-		consumers     int
-		node, left    bool // another node is one of them; and is so no more
-		first, second int
-	}
-	for name, k := range map[string]kind{
-		"few":                  {consumers: 1, first: 1, second: 2},
-		"many":                 {consumers: 5, first: 0, second: 1},
-		"a node":               {consumers: 2, node: true, first: 0, second: 1},
-		"a node that has left": {consumers: 2, node: true, left: true, first: 1, second: 2},
+	for name, k := range map[string]struct{ consumers, first, second int }{
+		"few":  {consumers: 1, first: 1, second: 2},
+		"many": {consumers: 5, first: 0, second: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -64,14 +52,6 @@ func TestArrivalsWakeOnce(t *testing.T) {
 				var one served
 				detach := stream.Attach(service.Batched{Runtime: node.Internal(), Consumer: &one})
 				defer detach()
-				if k.node {
-					detach := stream.Attach(service.Batched{Runtime: node.Internal(), Consumer: &gatherer{}})
-					if k.left {
-						detach()
-						detach() // which changes nothing
-					}
-					defer detach()
-				}
 				for range k.consumers - 1 {
 					defer stream.Attach(service.Batched{Runtime: node.Internal(), Consumer: &served{}})()
 				}

@@ -33,8 +33,6 @@ type Stream struct {
 	tracks  atomic.Pointer[[]*Track]
 	alarm   atomic.Int64 // when consumers are to be served at the latest, in Unix nanoseconds; 0: no matter
 
-	gatherers atomic.Int32 // consumers that are a [service.Gatherer]
-
 	mu     sync.Mutex // innermost: nothing else is locked under it
 	inputs inputSet
 	err    error
@@ -133,24 +131,11 @@ func (s *Stream) Attach(c Consumer) (detach func()) {
 	if !ok {
 		return s.feed.Add(unbatched{c}, service.Timing(c))
 	}
-	var served fanout.Consumer[*egress.Batch] = b.Consumer
 	if b.Runtime != s.node.runtime {
-		served = unbatched{c}
+		return s.feed.Add(unbatched{c}, service.Timing(b.Consumer))
 	}
-	remove := s.feed.Add(served, service.Timing(b.Consumer))
-	if !service.Gathers(b.Consumer) {
-		return remove
-	}
-	s.gatherers.Add(1)
-	return sync.OnceFunc(func() {
-		remove()
-		s.gatherers.Add(-1)
-	})
+	return s.feed.Add(b.Consumer, service.Timing(b.Consumer))
 }
-
-// gathers reports whether what has come of a frame waits a little for the rest of it: many
-// are served, or somebody to whom it all goes in one message.
-func (s *Stream) gathers() bool { return s.gatherers.Load() > 0 || !s.feed.Direct() }
 
 type unbatched struct{ Consumer }
 

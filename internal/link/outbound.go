@@ -343,9 +343,6 @@ func (s *outbound) Consume(batch *egress.Batch) {
 	}
 }
 
-// Gathers implements [service.Gatherer].
-func (*outbound) Gathers() {}
-
 // ServeBy implements [service.Timed].
 func (s *outbound) ServeBy(serveAt func(time.Time)) { s.set.ServeBy(serveAt) }
 

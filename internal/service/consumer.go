@@ -53,17 +53,3 @@ func Timing(consumer any) func(serveAt func(time.Time)) {
 	}
 	return nil
 }
-
-// A Gatherer sends each packet once, to another node, and prefers whole frames. What is
-// read of a frame then waits for the rest of it, for a millisecond at most; what ends a
-// frame does not wait. Without a Gatherer a stream with four consumers or fewer hands on
-// each packet as it is read.
-type Gatherer interface {
-	Gathers() // does nothing: to have it is what counts
-}
-
-// Gathers reports whether the consumer is a [Gatherer].
-func Gathers(consumer any) bool {
-	_, ok := consumer.(Gatherer)
-	return ok
-}
