@@ -106,3 +106,24 @@ func TestCoarseProbesGoOn(t *testing.T) {
 	_, after := v.pass(time.Minute)
 	require.InDelta(t, 3*time.Second, after, float64(60*ms))
 }
+
+// A step up that is taken back in two steps has failed once: the second is no fall of the path,
+// which would make the next attempt come sooner.
+func TestBackOffOutlivesTwoSteps(t *testing.T) {
+	v := newReporter(t, Config{})
+	v.climb()
+	var rungs []int
+	for _, rate := range []float64{1000e3, 300e3} { // less than before, the second time
+		v.congest(rate)
+		v.state.Acknowledged = 0.5 * v.state.Sent
+		before := v.rung
+		for range 5 {
+			if v.rung == before {
+				v.report(time.Second)
+			}
+		}
+		rungs = append(rungs, v.rung)
+	}
+	require.Equal(t, []int{mid, low}, rungs)
+	require.Greater(t, v.policy.(*Adaptive).prober.wait, v.policy.(*Adaptive).prober.temper.hold)
+}

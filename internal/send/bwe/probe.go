@@ -71,11 +71,13 @@ func (p *probe) expire(at time.Duration, e *Estimator) {
 }
 
 // withoutObjection ends a probe at an objection or, if there was none, when there
-// could have been one.
+// could have been one. If the viewer has said nothing since, nothing is known.
 func (p *probe) withoutObjection(e *Estimator, heard bool) {
 	switch objection, harm := e.coarse.objects(p.from); {
 	case objection:
 		p.result.Done, p.result.Harm = true, harm
+	case heard && max(e.coarse.reported, e.coarse.estimateAt) <= p.to:
+		p.result.Done, p.result.Unknown = true, true
 	case heard:
 		p.result.Done, p.result.Rate = true, p.plan.Rate
 		if e.coarse.alone {

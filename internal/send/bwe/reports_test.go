@@ -7,6 +7,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A reporter is the estimator of a viewer that is sent 230 packets a second, and sends reports
+// alone.
+type reporter struct {
+	*Estimator
+	now     time.Time
+	highest uint32
+}
+
+func newReporter() *reporter { return &reporter{Estimator: New(Config{}, epoch), now: epoch} }
+
+// second sends for a second, and then reports a loss and a round trip.
+func (r *reporter) second(loss float64, rtt time.Duration) {
+	for range 230 {
+		r.now = r.now.Add(time.Second / 230)
+		r.highest++
+		r.SentPlain(r.now, 1, 1200)
+	}
+	r.Report(r.now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: r.highest, RoundTrip: rtt})
+}
+
 // A viewer that only sends reports, one a second on 230 packets, each with a loss and a
 // round trip: what is lost once and makes no queue is no congestion, nor is what seems lost
 // at the start, where the packets of a burst have overtaken one another. What stays, makes
@@ -34,17 +54,10 @@ func TestLossInReports(t *testing.T) {
 		"jitter of the round trip": {[]float64{0.05}, []time.Duration{100 * ms, 130 * ms, 110 * ms, 135 * ms, 120 * ms}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := New(Config{}, epoch)
-			now, highest, noticed := epoch, uint32(0), 0
+			e, noticed := newReporter(), 0
 			for n := 1; n <= 20 && noticed == 0; n++ {
-				for range 230 {
-					now = now.Add(time.Second / 230)
-					highest++
-					e.SentPlain(now, 1, 1200)
-				}
-				loss, rtt := c.loss[min(n, len(c.loss))-1], c.rtt[min(n, len(c.rtt))-1]
-				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
-				if e.State(now).Verdict == Overuse {
+				e.second(c.loss[min(n, len(c.loss))-1], c.rtt[min(n, len(c.rtt))-1])
+				if e.State(e.now).Verdict == Overuse {
 					noticed = n
 				}
 			}
@@ -68,23 +81,14 @@ func TestCapacityByReports(t *testing.T) {
 		"losses, no longer": {[2]float64{0.3, 0.5}, [2]time.Duration{100 * ms, 100 * ms}, 0.5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := New(Config{}, epoch)
-			now, highest := epoch, uint32(0)
-			second := func(loss float64, rtt time.Duration) {
-				for range 230 {
-					now = now.Add(time.Second / 230)
-					highest++
-					e.SentPlain(now, 1, 1200)
-				}
-				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
-			}
+			e := newReporter()
 			for range 5 {
-				second(0, 100*ms)
+				e.second(0, 100*ms)
 			}
-			second(c.loss[0], c.rtt[0])
+			e.second(c.loss[0], c.rtt[0])
 			e.lowered, e.bitrate = 0, 5e6 // what the first has shown is not looked at
-			second(c.loss[1], c.rtt[1])
-			s := e.State(now)
+			e.second(c.loss[1], c.rtt[1])
+			s := e.State(e.now)
 			require.Equal(t, Overuse, s.Verdict)
 			require.InEpsilon(t, decrease*c.part*230*1200*8, s.Bitrate, 0.05)
 		})
@@ -105,23 +109,50 @@ func TestReportsRaiseToWhatArrives(t *testing.T) {
 		"loss in a queue": {0.08, 170 * ms, 0.4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := New(Config{}, epoch)
-			now, highest := epoch, uint32(0)
-			second := func(loss float64, rtt time.Duration) {
-				for range 230 {
-					now = now.Add(time.Second / 230)
-					highest++
-					e.SentPlain(now, 1, 1200)
-				}
-				e.Report(now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: highest, RoundTrip: rtt})
-			}
+			e := newReporter()
 			for range 5 {
-				second(0, 100*ms)
+				e.second(0, 100*ms)
 			}
 			const sent = 230 * 1200 * 8
 			e.bitrate = 0.4 * sent
-			second(c.loss, c.rtt)
-			require.InEpsilon(t, c.want*sent, e.State(now).Bitrate, 0.02)
+			e.second(c.loss, c.rtt)
+			require.InEpsilon(t, c.want*sent, e.State(e.now).Bitrate, 0.02)
 		})
+	}
+}
+
+// However many packets a viewer asks for again, its reports tell whether too much is sent:
+// repairs that come late, or not at all, are asked for ten times.
+func TestRequestsAreNoVerdict(t *testing.T) {
+	e := newReporter()
+	for range 30 {
+		e.Nack(200)
+		require.NotEqual(t, Overuse, e.State(e.now).Verdict)
+		e.second(0.05, 100*ms)
+		require.NotEqual(t, Overuse, e.State(e.now).Verdict)
+	}
+}
+
+// Nothing is known of a probe that no report tells of.
+func TestProbeThatNobodyTellsOf(t *testing.T) {
+	for _, tells := range []bool{false, true} {
+		e := newReporter()
+		for range 5 {
+			e.second(0, 100*ms)
+		}
+		e.StartProbe(e.now, Probe{ID: 1, Rate: 3e6, Duration: 400 * ms})
+		before := e.State(e.now).Bitrate
+		if tells {
+			e.second(0, 100*ms)
+		} else {
+			e.now = e.now.Add(reportsAnswer + time.Second/2 + 200*ms)
+		}
+		s := e.State(e.now)
+		require.True(t, s.Probe.Done)
+		require.Equal(t, tells, s.Probe.Rate > 0)
+		require.Equal(t, !tells, s.Probe.Unknown)
+		if !tells {
+			require.Equal(t, before, s.Bitrate)
+		}
 	}
 }
