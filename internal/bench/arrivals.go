@@ -25,8 +25,8 @@ func feedbackInterval(rate float64) time.Duration {
 	return min(max(time.Duration(feedbackBits/(feedbackPart*rate)*float64(time.Second)), feedbackLeast), feedbackMost)
 }
 
-// arrivals are packets with transport-wide numbers of which the server was not told yet.
-// What comes behind later ones counts as lost: there is none over loopback.
+// arrivals are packets with transport-wide numbers of which the server was not told yet. A
+// packet that arrives behind later ones counts as lost. Over loopback none does.
 type arrivals struct {
 	begun bool
 	next  uint16 // the number from which the next message tells

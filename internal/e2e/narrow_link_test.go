@@ -248,7 +248,8 @@ func TestANarrowLinkOfAStreamThatPauses(t *testing.T) {
 	})
 }
 
-// What is known of a path counts no more after nothing was sent for long. That is told, too.
+// After a long time without media nothing is known of the path any more, and nothing is held
+// back. An event tells it.
 func TestANarrowLinkOfNothing(t *testing.T) {
 	onHop(t, func(w *hop) {
 		p := w.publish(w.from, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: &cdntest.Video{Layers: []cdntest.VideoLayer{

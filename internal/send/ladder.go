@@ -82,14 +82,20 @@ func (s *Set) describeLayers() []allot.Layer {
 		if !snd.adapts() {
 			continue
 		}
-		all := ranked(snd.line.Track)
 		for i := range layers {
-			l := all[min(i, len(all)-1)]
+			l := layerOf(snd.line.Track, i)
 			layers[i].Name, layers[i].Height = l.Name(), l.Cost().Height
 		}
 		break
 	}
 	return layers
+}
+
+// layerOf returns the layer that a track is sent in on rungs with layer i: its best if it has
+// fewer.
+func layerOf(t *cdn.Track, i int) *cdn.Layer {
+	all := ranked(t)
+	return all[min(i, len(all)-1)]
 }
 
 // temporalCosts returns what the temporal layers up to each cost, of layer i of all tracks,
@@ -101,8 +107,7 @@ func (s *Set) temporalCosts(i int, whole float64) []float64 {
 	n := 0
 	for _, snd := range s.senders {
 		if snd.adapts() {
-			all := ranked(snd.line.Track)
-			c := all[min(i, len(all)-1)].Cost()
+			c := layerOf(snd.line.Track, i).Cost()
 			costs, n = append(costs, c), max(n, len(c.Temporal))
 		}
 	}
@@ -138,8 +143,7 @@ func (s *Set) temporalCosts(i int, whole float64) []float64 {
 func (s *Set) keyframeSize(i int) (bits float64) {
 	for _, snd := range s.senders {
 		if snd.adapts() {
-			all := ranked(snd.line.Track)
-			bits += 8 * float64(all[min(i, len(all)-1)].Cost().Keyframe)
+			bits += 8 * float64(layerOf(snd.line.Track, i).Cost().Keyframe)
 		}
 	}
 	return bits

@@ -190,8 +190,8 @@ func (s *Sender) sendKeyframe(now time.Time, p *cdn.Packet) {
 	}
 }
 
-// keepKeyframe keeps a packet of the last keyframe, to be repeated in probes, while only
-// keyframes are sent: until the next one the ring may not have it any more.
+// keepKeyframe keeps a packet of the last keyframe while only keyframes are sent. Probes
+// repeat it, and by the next keyframe the ring may have dropped it.
 func (s *Set) keepKeyframe() {
 	if by := s.padder(); by != nil && s.adaptation.sent.Mode == allot.Keyframes {
 		by.keepRepeat()

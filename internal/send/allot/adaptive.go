@@ -215,8 +215,8 @@ func (r *reports) watch(v View, step time.Time, lasts time.Duration) {
 	}
 }
 
-// oldLoss reports whether the reported losses may be from before the last step. The estimate
-// says then that the path carries what has been sent since.
+// oldLoss reports whether the reported losses may be of packets that were sent before the last
+// step: the step was a moment ago, and the estimate has room for what is sent now.
 func (a *Adaptive) oldLoss(v View, at int) bool {
 	return v.State.LimitedBy == bwe.ByLoss && v.State.Bitrate > v.Ladder[at].Cost && v.Now.Sub(a.changed) < lossShows
 }

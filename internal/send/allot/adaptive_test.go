@@ -305,8 +305,8 @@ const (
 	wholeRung
 )
 
-// TestFewerFramesThenKeyframesThenSound: each rung below the lowest layer is kept for as long
-// as what is seen may be what more has done.
+// A viewer stays on each rung below the lowest layer until reports can tell of that rung, and
+// not of the one above it.
 func TestFewerFramesThenKeyframesThenSound(t *testing.T) {
 	v := newViewer(t, Config{Strategy: Quality})
 	v.layers = moving

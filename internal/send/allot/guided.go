@@ -44,7 +44,8 @@ func (g *Guided) Choose(v View) Choice {
 	return c
 }
 
-// wanted returns what is wanted, as indices in the ladder. Without video most is 0.
+// wanted returns the lowest and the highest rung that the user's policy wants. If it wants no
+// video, most is 0.
 func (g *Guided) wanted(v View) (least, most int) {
 	r, top := g.want(v), len(v.Ladder)-1
 	most = min(max(r.Most, 0), top)

@@ -70,8 +70,8 @@ func (m *moderation) woke(now time.Time, datagrams int) {
 	m.datagrams += datagrams
 }
 
-// coalesceReads waits for a moment if what comes is routine, unless something begins
-// that must not wait, and for a shorter one if very much comes.
+// coalesceReads lets datagrams gather ahead of the next read: for a while if all of them are
+// routine, and for a millisecond if there are very many. A kick ends the wait.
 func (p *Port) coalesceReads() {
 	select {
 	case <-p.kicked:
