@@ -138,7 +138,7 @@ func (s *Sender) handleRTX(now time.Time, m *feedback.Message) bool {
 	if m.SSRC != s.wire.out.RTX || m.SSRC == 0 || m.Kind != feedback.Report {
 		return false
 	}
-	s.set.path.report(now, m, 0)
+	s.set.path.report(now, m, 0, 0)
 	return true
 }
 

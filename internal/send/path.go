@@ -112,10 +112,11 @@ func (p *path) handle(now time.Time, m *feedback.Message) bool {
 	return true
 }
 
-// report tells of a report block, and the round trip by it; 0: unknown.
-func (p *path) report(now time.Time, m *feedback.Message, rtt time.Duration) {
+// report tells of a report block, of how many packets were sent since the one before, and of the
+// round trip by it; 0: unknown.
+func (p *path) report(now time.Time, m *feedback.Message, sent uint64, rtt time.Duration) {
 	if p != nil {
-		p.estimator.Report(now, bwe.Report{SSRC: m.SSRC, Lost: m.Lost, Highest: m.Highest, RoundTrip: rtt})
+		p.estimator.Report(now, bwe.Report{SSRC: m.SSRC, Lost: m.Lost, Highest: m.Highest, Sent: uint32(sent), RoundTrip: rtt})
 	}
 }
 

@@ -230,6 +230,18 @@ func TestReceiversEstimateCoversVideoAlone(t *testing.T) {
 	})
 }
 
+// A receiver's first report tells of all that was sent until then: half of it lost is believed at
+// once.
+func TestFirstReportOfLoss(t *testing.T) {
+	withObserved(t, true, func(o *observed) {
+		o.Play(2*time.Second, 0)
+		o.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1, FractionLost: 128, LastSequenceNumber: 70_000}}})
+		s := o.state()
+		require.Equal(t, bwe.Overuse, s.Verdict)
+		require.InDelta(t, 0.5, s.Loss, 0.01)
+	})
+}
+
 // What has a number is never sent twice under one RTP sequence number: without RTX its
 // repair would have another header.
 func TestNoRepairsWithoutRTXOfStampedPackets(t *testing.T) {

@@ -176,7 +176,7 @@ func (s *Sender) appendReport(all []rtcp.Packet, now time.Time) []rtcp.Packet {
 func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
 	reported := m.Lost
 	sent, rtt := s.reports.received(now, m)
-	s.set.path.report(now, m, rtt)
+	s.set.path.report(now, m, sent, rtt)
 	s.set.config.Trunk.report(m)
 	if s.wire.out.To != nil {
 		s.repairs.budget.Measured(rtt)

@@ -10,6 +10,7 @@ type Report struct {
 	SSRC      uint32
 	Lost      uint8         // the fraction lost, of 256
 	Highest   uint32        // the extended highest sequence number received
+	Sent      uint32        // packets of the stream, since the report on it before; 0: unknown
 	RoundTrip time.Duration // by the last sender report; 0: unknown
 }
 
@@ -22,6 +23,7 @@ const (
 	fallen   = 0.97
 
 	reportedLoss  = 0.10 // above the inherent: the rate is too high
+	firstLoss     = 0.30 // the same, without confirmation, of the first packets
 	troublesome   = 0.03
 	reportedQueue = 80 * time.Millisecond  // as the round trip grows
 	objectedQueue = 60 * time.Millisecond  // after a probe
@@ -159,8 +161,8 @@ func (c *coarse) report(at time.Duration, r Report, sent uint64) {
 	}
 	i := c.index(r.SSRC)
 	expected := r.Highest - c.heard[i].highest
-	if c.heard[i].ssrc != r.SSRC || expected > 1<<15 {
-		c.heard[i].ssrc, expected = r.SSRC, 0 // the first of this stream, or a jump
+	if c.heard[i].ssrc != r.SSRC || expected > 1<<15 { // the first of this stream, or a jump
+		c.heard[i].ssrc, expected = r.SSRC, min(r.Sent, 1<<15)
 	}
 	c.heard[i].highest = r.Highest
 	c.expected += expected
@@ -196,9 +198,10 @@ func (c *coarse) roundTrip(at, rtt time.Duration) {
 // queue returns by how much the round trip has grown.
 func (c *coarse) queue() time.Duration { return c.rtt - c.least }
 
-// begin begins a round of reports, after the last has taught what the path loses.
+// begin begins a round of reports, after the last has taught what the path loses. The first
+// teaches nothing: it tells of the burst at the start.
 func (c *coarse) begin(at time.Duration, sent uint64) {
-	if c.expected >= leastPackets && c.queue() < sawQueue {
+	if c.expected >= leastPackets && c.queue() < sawQueue && c.rounds > 1 {
 		weight := 0.2
 		if c.loss < c.inherent {
 			weight = 0.3
@@ -219,9 +222,9 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 // milliseconds returns a time that is not negative, as far as it can be told.
 func milliseconds(d time.Duration) uint16 { return uint16(min(d.Milliseconds(), math.MaxUint16)) }
 
-// judge judges the present round by what it has said so far. In the first rounds no loss is
-// heavy enough to need no confirmation: they tell of the burst with which a viewer begins,
-// whose packets overtake one another, and those count as lost that are still on their way.
+// judge judges the present round by what it has said so far. In the first rounds it takes more
+// loss to need no confirmation: they tell of the burst with which a viewer begins, whose packets
+// overtake one another, and those count as lost that are still on their way.
 func (c *coarse) judge() {
 	if c.expected < leastPackets {
 		return
@@ -231,7 +234,7 @@ func (c *coarse) judge() {
 	switch drains := c.queue()+sawQueue < time.Duration(c.queued)*time.Millisecond; {
 	case c.alone && drains && !heavy:
 		c.bad = 0
-	case heavy && (c.queue() > sawQueue || c.rounds > firstRounds && c.excess() > 2*reportedLoss), c.alone && c.queue() > longQueue && c.badBefore > 0:
+	case heavy && (c.queue() > sawQueue || c.excess() > c.certainLoss()), c.alone && c.queue() > longQueue && c.badBefore > 0:
 		c.bad = c.badBefore + certain
 	case heavy || c.queue() > reportedQueue:
 		c.bad = c.badBefore + certain/2
@@ -240,6 +243,14 @@ func (c *coarse) judge() {
 	default:
 		c.bad = 0
 	}
+}
+
+// certainLoss returns the loss, above the inherent, that needs no confirmation.
+func (c *coarse) certainLoss() float64 {
+	if c.rounds <= firstRounds {
+		return firstLoss
+	}
+	return 2 * reportedLoss
 }
 
 // excess returns the loss beyond what the path always loses and what chance explains.
@@ -311,7 +322,7 @@ func (c *coarse) carried(source Source, sent, loss float64) float64 {
 // all was well in the first of them, that has begun at some time since. It is as likely to have
 // at any time that leaves enough to lose as much, so on average in the middle of those.
 func (c *coarse) passed() float64 {
-	if c.past == 0 || !c.alone {
+	if c.rounds <= 1 || !c.alone { // it has been so from the first packet on
 		return 1 - c.loss
 	}
 	grown := max(0, float64(milliseconds(c.queue()))-float64(c.queued)) / float64(c.past)

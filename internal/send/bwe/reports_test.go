@@ -24,7 +24,7 @@ func (r *reporter) second(loss float64, rtt time.Duration) {
 		r.highest++
 		r.SentPlain(r.now, 1, 1200)
 	}
-	r.Report(r.now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: r.highest, RoundTrip: rtt})
+	r.Report(r.now, Report{SSRC: 1, Lost: uint8(loss * 256), Highest: r.highest, Sent: 230, RoundTrip: rtt})
 }
 
 // A viewer that only sends reports, one a second on 230 packets, each with a loss and a
@@ -43,7 +43,8 @@ func TestLossInReports(t *testing.T) {
 		"much now and then":        {[]float64{0.05, 0.05, 0.2, 0.05, 0.05, 0.2, 0.05}, []time.Duration{100 * ms}, 0},
 		"much that stays":          {[]float64{0.05, 0.05, 0.05, 0.2}, []time.Duration{100 * ms}, 5},
 		"very much":                {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms}, 4},
-		"very much from the start": {[]float64{0.4}, []time.Duration{100 * ms}, 3},
+		"much from the start":      {[]float64{0.3}, []time.Duration{100 * ms}, 2},
+		"very much from the start": {[]float64{0.4}, []time.Duration{100 * ms}, 1},
 		"with a queue":             {[]float64{0.05, 0.05, 0.05, 0.4}, []time.Duration{100 * ms, 100 * ms, 100 * ms, 160 * ms}, 4},
 		"a queue, and no loss":     {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms}, 4},
 		"a queue for one report":   {[]float64{0}, []time.Duration{100 * ms, 100 * ms, 200 * ms, 110 * ms}, 0},
@@ -93,6 +94,17 @@ func TestCapacityByReports(t *testing.T) {
 			require.InEpsilon(t, decrease*c.part*230*1200*8, s.Bitrate, 0.05)
 		})
 	}
+}
+
+// The first report tells what the path carries: no packets were sent before those that it is
+// about.
+func TestCapacityByTheFirstReport(t *testing.T) {
+	e := newReporter()
+	e.second(0.6, 0)
+	s := e.State(e.now)
+	require.Equal(t, Overuse, s.Verdict)
+	require.Equal(t, ByLoss, s.LimitedBy)
+	require.InEpsilon(t, decrease*0.4*230*1200*8, s.Bitrate, 0.05)
 }
 
 // Reports let the estimate grow to what arrives, which is less than what is sent, and not at

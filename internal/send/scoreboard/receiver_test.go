@@ -152,7 +152,7 @@ func (r *receiver) report() {
 		lost := max(0, expected-(c.received-c.lastReceived))
 		c.lastHighest, c.lastReceived = c.highest, c.received
 		b := bwe.Report{
-			SSRC: uint32(100 + i), Highest: uint32(c.highest), RoundTrip: trip,
+			SSRC: uint32(100 + i), Highest: uint32(c.highest), Sent: uint32(expected), RoundTrip: trip,
 			Lost: uint8(min(255, 256*lost/expected)),
 		}
 		r.tell(func() {
