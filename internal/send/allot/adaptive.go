@@ -59,14 +59,15 @@ type Adaptive struct {
 	rung   Rung // the last choice
 	prober prober
 
-	changed time.Time // when the last choice was made; zero: it has shown
-	climbed time.Time // when the last step up was; zero: it has succeeded, or failed
-	over    time.Time // since when the path is congested; zero: it is not
-	starved time.Time // since when the lowest layer does not get through; zero: it does
-	clean   time.Time // since when there has been no trouble
-	failed  time.Time // when a step up was last taken back
-	silent  time.Time // since when nothing is reported; zero: something is
-	reports reports
+	changed  time.Time // when the last choice was made; zero: it has shown
+	climbed  time.Time // when the last step up was; zero: it has succeeded, or failed
+	over     time.Time // since when the path is congested; zero: it is not
+	starved  time.Time // since when the lowest layer does not get through; zero: it does
+	clean    time.Time // since when there has been no trouble
+	estimate float64   // at the last choice
+	failed   time.Time // when a step up was last taken back
+	silent   time.Time // since when nothing is reported; zero: something is
+	reports  reports
 }
 
 // NewAdaptive returns the policy of one viewer.
@@ -119,7 +120,7 @@ func (a *Adaptive) start(v View) Choice {
 
 // step changes to a rung.
 func (a *Adaptive) step(v View, to int, r Reason) Choice {
-	a.rung, a.changed = v.Ladder[to], v.Now
+	a.rung, a.changed, a.estimate = v.Ladder[to], v.Now, v.State.Bitrate
 	return Choice{Rung: to, Reason: r}
 }
 
@@ -153,7 +154,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if a.over.IsZero() {
 		a.over = v.Now
 	}
-	if !a.settled(v) || a.oldLoss(v, at) || a.prober.causedBy(v) || a.patient(v) {
+	if !a.settled(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v) || a.patient(v) {
 		return Choice{Rung: at}
 	}
 	lowest := v.Ladder.Lowest()
@@ -189,6 +190,16 @@ func (a *Adaptive) settled(v View) bool {
 		long = settlesCoarse + s.RoundTrip
 	}
 	return v.Now.Sub(a.changed) >= long
+}
+
+// tooLittle reports whether the last step down is known to be too small ahead of its effect. What
+// arrives until then was sent before the step, and while a queue stands that is what the path
+// carries. The estimate by it has fallen since, below what is sent now. A part of a layer is always
+// given the time.
+func (a *Adaptive) tooLittle(v View, at int) bool {
+	s, r := &v.State, &v.Ladder[at]
+	return s.Source == bwe.TransportFeedback && s.LimitedBy == bwe.ByDelay && r.Mode == Full &&
+		v.Now.Sub(a.changed) < settles+s.RoundTrip && s.Bitrate < min(a.estimate, r.Cost)
 }
 
 // shown is how many reports show what a step has brought: the first is about the time before

@@ -218,9 +218,10 @@ func TestDownAtOnce(t *testing.T) {
 	require.Equal(t, mid, v.rung, "as far as necessary")
 	require.Equal(t, Congestion, v.last.Reason)
 	// The queue has yet to drain.
-	v.congest(300e3)
+	v.congest(800e3)
 	reason, after := v.pass(400 * ms)
 	require.Equal(t, Stay, reason, after)
+	v.congest(300e3)
 	_, after = v.pass(time.Second)
 	require.Less(t, after, 500*ms)
 	require.Equal(t, low, v.rung)
