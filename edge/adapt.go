@@ -49,8 +49,10 @@ type Adapt struct {
 	// StartBitrate is what a viewer's path is taken to carry until the viewer has reported,
 	// in bits a second, or twice the bitrate of what it is sent if that is more. A large
 	// keyframe leaves no faster than that, and later no faster than the estimate, or one and a
-	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s. If
-	// negative, nothing is held back, now or later.
+	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s, but
+	// nothing is held back for a viewer on the same machine, or with a round trip of at most a
+	// millisecond, until its path is found to be narrow. If negative, nothing is held back, now
+	// or later.
 	StartBitrate int
 	// Policy makes what says which of the layers, and how much of them, a viewer is to be
 	// sent. It may be called concurrently, once for each offer, also for one that is refused

@@ -141,7 +141,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 	e := v.edge
 	c := send.Config{
 		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
-		OnStep: v.beginning.step, OnLayer: v.changes.tell, StartRate: Adapt{}.startRate(),
+		OnStep: v.beginning.step, OnLayer: v.changes.tell, StartRate: Adapt{}.startRate(), NearAtOnce: true,
 	}
 	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
 		var a Adapt
@@ -149,7 +149,8 @@ func (v *playSession) config(o signal.Offer) send.Config {
 			a = guarded(e.node.Logger(), "Config.Adapt", func() Adapt { return f(v.id) })
 		}
 		a = a.asked(o.Adapt)
-		c.Policy, c.MaxHeight, c.StartRate = a.policies(e.node.Logger()), a.MaxHeight, a.startRate()
+		c.Policy, c.MaxHeight = a.policies(e.node.Logger()), a.MaxHeight
+		c.StartRate, c.NearAtOnce = a.startRate(), a.StartBitrate == 0
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = guarded(e.node.Logger(), "Config.Start", func() Start { return f(v.id) }).internal()

@@ -38,8 +38,8 @@ const mostJitter = 2 * time.Millisecond
 //     awake. Packets have transport-wide numbers, and feedback comes 20 times a second.
 var variants = []variant{
 	{name: "off", kind: "delta-unpaced"},
-	{name: "dozing", kind: "delta", signals: signals{chromium: true}, most: marks{cpu: 1.03, memory: 0.5, jitter: mostJitter}},
-	{name: "adapting", kind: "delta", signals: signals{chromium: true, losses: true}, numbered: 1, most: marks{cpu: 1.15, memory: 5, jitter: mostJitter}},
+	{name: "dozing", kind: "delta-paced", signals: signals{chromium: true}, most: marks{cpu: 1.03, memory: 0.5, jitter: mostJitter}},
+	{name: "adapting", kind: "delta-paced", signals: signals{chromium: true, losses: true}, numbered: 1, most: marks{cpu: 1.15, memory: 5, jitter: mostJitter}},
 }
 
 const (

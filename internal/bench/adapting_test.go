@@ -45,7 +45,7 @@ func TestPacedJoins(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(out)
-	if got := out.String(); !strings.Contains(got, "| delta | 3 | 0 |") || !strings.Contains(got, "Paced against unpaced") {
+	if got := out.String(); !strings.Contains(got, "| delta-paced | 3 | 0 |") || !strings.Contains(got, "Paced against unpaced") {
 		t.Error("not all joined")
 	}
 }

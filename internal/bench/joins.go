@@ -141,7 +141,7 @@ func quantiles(sorted, first []time.Duration, same bool) string {
 // pacedJoins compares join times with and without pacing, in so many rounds.
 func (b *bench) pacedJoins(ctx context.Context, rate, rounds int) error {
 	fmt.Fprintln(b.out, joinsHeader)
-	kinds := []string{"delta-unpaced", "delta"}
+	kinds := []string{"delta-unpaced", "delta-paced"}
 	l := b.load
 	l.signals.chromium = true
 	var keyframe, whole []float64 // ratios of the medians

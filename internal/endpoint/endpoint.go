@@ -195,6 +195,14 @@ func (e *Endpoint) To() netip.AddrPort {
 	return e.ice.addr
 }
 
+// Near reports whether the peer seems to be on the same machine or network as the node, by the
+// shortest round trip of a check of ours.
+func (e *Endpoint) Near() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ice.near()
+}
+
 // Room returns what reports whether little waits for the peer at an address, as
 // [Endpoint.To] returns it. It is nil where what is sent does not wait: by UDP.
 func (e *Endpoint) Room(at netip.AddrPort) func() bool {

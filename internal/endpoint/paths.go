@@ -62,9 +62,10 @@ type iceState struct {
 	candidates int  // trickled in this ICE session
 	restarts   rate // of ICE
 
-	heard time.Time // when an authentic packet last came from addr
-	paths []*path   // those checked last at the end
-	asked int       // our unanswered checks, of dropped paths too
+	heard time.Time     // when an authentic packet last came from addr
+	trip  time.Duration // the shortest round trip of a check of ours; 0: unknown
+	paths []*path       // those checked last at the end
+	asked int           // our unanswered checks, of dropped paths too
 }
 
 func newICE(p *port.Port, owner port.Endpoint, r Remote, now time.Time) iceState {
@@ -282,12 +283,43 @@ func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) 
 		return nil
 	}
 	p := s.paths[i]
+	s.measure(now, p)
 	s.prove(p)
 	s.arrived(now, p)
 	if s.over {
 		s.connected()
 	}
 	return p.early.Take()
+}
+
+// measure takes the round trip of the check of p that was answered. If the check was repeated,
+// it is not known which of them was.
+func (s *iceState) measure(now time.Time, p *path) {
+	if p.asked != 1 {
+		return
+	}
+	trip := max(now.Sub(p.askAt.Add(-askInterval)), 1)
+	if s.trip == 0 || trip < s.trip {
+		s.trip = trip
+	}
+}
+
+const (
+	// nearTrip is the longest round trip to a peer that is near. The line to a home takes longer,
+	// whatever its kind.
+	nearTrip = time.Millisecond
+	// busyTrip is the same for a peer on the same machine, which may be busy. Paths that are
+	// emulated there take longer.
+	busyTrip = 15 * time.Millisecond
+)
+
+// near reports whether the peer is near.
+func (s *iceState) near() bool {
+	most := nearTrip
+	if s.addr.Addr().IsLoopback() {
+		most = busyTrip
+	}
+	return s.trip > 0 && s.trip <= most
 }
 
 // prove notes that the peer is at p: from now on packets may go there.

@@ -133,6 +133,47 @@ func TestWhoLives(t *testing.T) {
 	require.Equal(t, at(5), s.heard)
 }
 
+// The round trip is the shortest that a check of ours has shown. Of checks that were repeated
+// nobody knows which was answered.
+func TestRoundTrip(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTestICE(now)
+	require.Zero(t, s.trip)
+	s.checked(now, there, false, checkLen, answerLen)
+	s.checked(now.Add(askInterval), there, false, checkLen, answerLen)
+	answers(there)(&s, now.Add(askInterval+time.Microsecond))
+	require.Zero(t, s.trip, "it was asked twice")
+	s.checked(now, here, true, checkLen, answerLen)
+	answers(here)(&s, now.Add(700*time.Microsecond))
+	require.Equal(t, 700*time.Microsecond, s.trip)
+	s.checked(now, byTCP, true, checkLen, answerLen)
+	answers(byTCP)(&s, now.Add(time.Second))
+	require.Equal(t, 700*time.Microsecond, s.trip)
+}
+
+// A peer is near by its round trip. On the same machine that may be longer, as the machine is busy.
+func TestNear(t *testing.T) {
+	local := netip.MustParseAddrPort("127.0.0.1:1")
+	for _, c := range []struct {
+		from netip.AddrPort
+		trip time.Duration
+		near bool
+	}{
+		{here, 300 * time.Microsecond, true},
+		{here, 2 * time.Millisecond, false},
+		{local, 2 * time.Millisecond, true},
+		{local, 40 * time.Millisecond, false},
+	} {
+		now := time.Unix(1000, 0)
+		s := newTestICE(now)
+		require.False(t, s.near())
+		s.checked(now, c.from, true, checkLen, answerLen)
+		require.False(t, s.near(), "nothing is known")
+		answers(c.from)(&s, now.Add(c.trip))
+		require.Equal(t, c.near, s.near(), "%v", c)
+	}
+}
+
 // All our checks of an ICE session carry one tie-breaker (RFC 8445 section 7.1.3).
 func TestTieBreaker(t *testing.T) {
 	now := time.Unix(1000, 0)

@@ -230,7 +230,7 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 	}
 	a.sent, a.begun = r, true
 	if lower && why != allot.Limited {
-		a.clean = false
+		a.clean, s.near = false, false
 	}
 	if lower {
 		a.fell = now

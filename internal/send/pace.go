@@ -147,6 +147,8 @@ func (s *Set) repace(now time.Time) {
 	case a != nil && a.path.estimator != nil && (a.sent.Mode == allot.Keyframes || a.sent.Mode == allot.Partial):
 		rate := a.partRate(now)
 		s.pace.setRate(now, rate, atOnce(rate, partBurst, 1))
+	case s.near:
+		s.pace.perByte = 0
 	case s.config.Node || s.config.StartRate > 0:
 		rate := s.paceRate(now)
 		s.pace.setRate(now, rate, atOnce(rate, burstTime, 2))

@@ -41,6 +41,7 @@ type narrowViewer struct {
 	link         *netem.Link
 	sent         []departure
 	begun        time.Time
+	near         bool
 	detach       func()
 }
 
@@ -122,6 +123,9 @@ func (v *narrowViewer) join(c Config) {
 	for i, n := range []*narrowTrack{v.video, v.sound} {
 		s := v.set.Add(&Line{Track: n.track, PT: 96 + uint8(2*i), RTX: 97 + uint8(2*i)}, n.track.Layers()[0], "")
 		s.Bind(Output{To: v, SSRC: 1 + uint32(i), RTX: 11 + uint32(i)})
+	}
+	if v.near {
+		v.set.SetNear()
 	}
 	v.set.Start()
 	v.detach = v.stream.Attach(v)

@@ -69,6 +69,9 @@ type Config struct {
 	// bitrate of what is sent is more, that counts instead. If StartRate is zero or negative,
 	// bursts leave at once, also when there is feedback.
 	StartRate float64
+	// NearAtOnce has bursts leave at once for a viewer that is near (see SetNear), whatever
+	// StartRate is, until its path is found to be narrow.
+	NearAtOnce bool
 	// OnShed is told each time that the receiver loses something because this
 	// node is behind. It must not block.
 	OnShed func()
@@ -102,6 +105,7 @@ type Set struct {
 	steady    bool
 	started   bool
 	closed    bool
+	near      bool // nothing is paced, as the receiver is near
 	wide      wideNumbers
 	nextCheck time.Time
 	senders   []*Sender
@@ -196,6 +200,14 @@ func (s *Set) CatchUp() {
 	s.change()
 	defer s.mu.Unlock()
 	s.config.Start.Mode = StartCatchUp
+}
+
+// SetNear says that the receiver is near, as its connecting has shown: its path can hardly be
+// narrow. It has to be called ahead of Start.
+func (s *Set) SetNear() {
+	s.change()
+	defer s.mu.Unlock()
+	s.near = s.config.NearAtOnce
 }
 
 // Start puts the cursors where the receiver begins.

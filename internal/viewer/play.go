@@ -104,6 +104,9 @@ func (s *Session) startLocked() {
 	if s.state.over {
 		return
 	}
+	if s.Near() {
+		s.set.SetNear()
+	}
 	s.set.Start()
 	s.state.detach = s.state.stream.Attach(service.Batched{Runtime: s.config.Transport, Consumer: s})
 }

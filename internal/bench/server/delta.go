@@ -22,6 +22,7 @@ import (
 const (
 	asIs         = "delta"
 	unpaced      = "delta-unpaced"       // bursts leave for viewers at once
+	paced        = "delta-paced"         // as for viewers that are not near
 	viewersPC    = "delta-pc"            // viewers by PeerConnections
 	publishersPC = "delta-publishers-pc" // publishers by PeerConnections
 )
@@ -41,8 +42,11 @@ func newDelta(udp, kind string) (http.Handler, func() error, error) {
 		return fail(err)
 	}
 	view := edge.Config{Source: o, PeerConnections: kind == viewersPC}
-	if kind == unpaced {
+	switch kind {
+	case unpaced:
 		view.Adapt = func(cdn.StreamID) edge.Adapt { return edge.Adapt{StartBitrate: -1} }
+	case paced:
+		view.Adapt = func(cdn.StreamID) edge.Adapt { return edge.Adapt{StartBitrate: 5_000_000} }
 	}
 	e, err := edge.New(node, view)
 	if err != nil {

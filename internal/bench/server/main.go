@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-unpaced (bursts leave at once), delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), hop (an origin and an edge, two nodes), origin, edge (of the origin at -from), floor (prints what a packet costs at the least) or hog (takes processor time)")
+	kind := flag.String("kind", "delta", "delta, delta-unpaced (bursts leave at once), delta-paced (also for viewers that are near), delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), hop (an origin and an edge, two nodes), origin, edge (of the origin at -from), floor (prints what a packet costs at the least) or hog (takes processor time)")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	from := flag.String("from", "", "URL of the edge's origin")
@@ -46,7 +46,7 @@ func run(kind, addr, udp, from string) error {
 	}
 	var h http.Handler
 	switch kind {
-	case asIs, unpaced, viewersPC, publishersPC:
+	case asIs, unpaced, paced, viewersPC, publishersPC:
 		h, _, err = newDelta(udp, kind) // it lives as long as the process
 	case "pion":
 		h = newPion()
