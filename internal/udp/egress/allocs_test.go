@@ -1,5 +1,3 @@
-//go:build !race
-
 package egress
 
 import (
@@ -9,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The race detector has sync.Pool, which x/net uses, forget at random.
 func TestNoAllocations(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		eachMode(t, func(t *testing.T, _ *net.UDPConn, s *Socket) {

@@ -389,7 +389,7 @@ func TestFallsBackToSingle(t *testing.T) {
 	}
 }
 
-// A wrapper is a UDP socket of a type that x/net has not heard of.
+// A wrapper is a UDP socket in a type of its own.
 type wrapper struct {
 	recorder
 	raw *net.UDPConn

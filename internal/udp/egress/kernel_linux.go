@@ -1,21 +1,18 @@
 package egress
 
 import (
-	"encoding/binary"
 	"errors"
-	"net"
-	"net/netip"
 	"syscall"
 	"time"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"github.com/deltacdn/delta/internal/udp/socket"
 )
 
-// maxMessages is how many kernel messages share a call.
-const maxMessages = 64
+// maxMessages is how many kernel messages share a call. A call of so many takes a few
+// hundred microseconds, for which the scheduler does not get the processor back.
+const maxMessages = 16
 
 // probe returns the raw connection of conn, if any, and the best mode that it
 // seems to allow.
@@ -53,11 +50,10 @@ type kernel struct {
 	patience time.Duration // how long there may be no room
 	// write sends messages in order and returns how many went; if it returns
 	// an error, none did, and the error is about the first or an earlier one.
-	write func([]ipv4.Message) (int, error)
+	write func([]socket.Message) (int, error)
 
-	messages []ipv4.Message // each with one buffer and an address of its own
-	controls [][]byte       // each message's segment size
-	retried  bool           // the first message that is not sent yet
+	messages []socket.Message
+	retried  bool // the first message that is not sent yet
 
 	deadline time.Time        // of waiting for room
 	poll     func(fd uintptr) // waits until there is some, or that is over
@@ -71,16 +67,9 @@ func newKernel(s *Socket, patience time.Duration) *kernel {
 	k := &kernel{
 		socket:   s,
 		patience: patience,
-		messages: make([]ipv4.Message, maxMessages),
-		controls: make([][]byte, maxMessages),
+		write:    socket.NewSender(s.raw, maxMessages).Send,
+		messages: make([]socket.Message, maxMessages),
 	}
-	for i := range k.messages {
-		k.messages[i].Buffers = make([][]byte, 1)
-		k.messages[i].Addr = &net.UDPAddr{IP: make(net.IP, 0, net.IPv6len)}
-		k.controls[i] = newSegmentControl()
-	}
-	conn := socket.NewRawPacketConn(s.raw)
-	k.write = func(ms []ipv4.Message) (int, error) { return conn.WriteBatch(ms, unix.MSG_DONTWAIT) }
 	k.poll = func(fd uintptr) {
 		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		_, _ = unix.Poll(fds[:], int(time.Until(k.deadline).Milliseconds())+1)
@@ -116,7 +105,7 @@ func (k *kernel) send(runs []gsoRun) (rest []gsoRun, err error) {
 
 // writeInTime writes, and waits for room where there is none. It does not take
 // the lock that the connection's own Write takes, so batches send in parallel.
-func (k *kernel) writeInTime(ms []ipv4.Message) (int, error) {
+func (k *kernel) writeInTime(ms []socket.Message) (int, error) {
 	n, err := k.write(ms)
 	if !errors.Is(err, unix.EAGAIN) {
 		return n, err
@@ -156,31 +145,17 @@ func (k *kernel) fill(runs []gsoRun, mode Mode) int {
 // set makes message i of bytes of a run, one datagram or all.
 func (k *kernel) set(i int, r *gsoRun, bytes []byte) {
 	m := &k.messages[i]
-	m.Buffers[0] = bytes
-	m.OOB = nil
+	m.To, m.Bytes, m.Segment = r.to, bytes, 0
 	if len(bytes) > r.size {
-		m.OOB = k.controls[i]
-		setSegmentSize(m.OOB, r.size)
+		m.Segment = r.size
 	}
-	setAddr(m.Addr.(*net.UDPAddr), r.to)
-}
-
-func setAddr(a *net.UDPAddr, to netip.AddrPort) {
-	if ip := to.Addr(); ip.Is4() {
-		b := ip.As4()
-		a.IP = append(a.IP[:0], b[:]...)
-	} else {
-		b := ip.As16()
-		a.IP = append(a.IP[:0], b[:]...)
-	}
-	a.Port, a.Zone = int(to.Port()), to.Addr().Zone()
 }
 
 // sent takes the first n messages off the runs they were made of.
 func (k *kernel) sent(runs []gsoRun, n int) []gsoRun {
 	datagrams := 0
 	for i := range k.messages[:n] {
-		bytes, size := len(k.messages[i].Buffers[0]), runs[0].size
+		bytes, size := len(k.messages[i].Bytes), runs[0].size
 		datagrams += (bytes + size - 1) / size
 		runs = skip(runs, bytes)
 	}
@@ -193,7 +168,7 @@ func (k *kernel) sent(runs []gsoRun, n int) []gsoRun {
 // take: it is split, tried again or dropped.
 func (k *kernel) refused(runs []gsoRun, err error) []gsoRun {
 	first, message := &runs[0], k.messages[0]
-	switch segmented := message.OOB != nil; {
+	switch segmented := message.Segment != 0; {
 	case errors.Is(err, unix.ENOSYS):
 		k.socket.lower(Single, err)
 	case segmented && (errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOPROTOOPT)):
@@ -204,28 +179,9 @@ func (k *kernel) refused(runs []gsoRun, err error) []gsoRun {
 		k.retried = true // an ICMP error of an earlier datagram is reported to the next one
 	default:
 		k.retried = false
-		bytes := len(message.Buffers[0])
+		bytes := len(message.Bytes)
 		k.socket.drop((bytes+first.size-1)/first.size, err)
 		return skip(runs, bytes)
 	}
 	return runs
-}
-
-// newSegmentControl returns a UDP_SEGMENT control message.
-func newSegmentControl() []byte {
-	b := make([]byte, unix.CmsgSpace(2))
-	header := b[:unix.SizeofCmsghdr]
-	if native := binary.NativeEndian; len(header) == 16 {
-		native.PutUint64(header, uint64(unix.CmsgLen(2)))
-	} else {
-		native.PutUint32(header, uint32(unix.CmsgLen(2)))
-	}
-	kind := header[len(header)-8:]
-	binary.NativeEndian.PutUint32(kind, unix.IPPROTO_UDP)
-	binary.NativeEndian.PutUint32(kind[4:], unix.UDP_SEGMENT)
-	return b
-}
-
-func setSegmentSize(control []byte, bytes int) {
-	binary.NativeEndian.PutUint16(control[unix.CmsgLen(0):], uint16(bytes))
 }

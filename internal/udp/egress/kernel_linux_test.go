@@ -6,27 +6,27 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/deltacdn/delta/internal/udp/socket"
 )
 
 // refusing makes the kernel of b refuse, with an error, the messages for which
 // there is one, as the real one does: those before it are sent.
-func refusing(b *Batch, refuse func(m *ipv4.Message) error) {
+func refusing(b *Batch, refuse func(m *socket.Message) error) {
 	write := b.kernel.write
-	b.kernel.write = func(ms []ipv4.Message) (int, error) {
+	b.kernel.write = func(ms []socket.Message) (int, error) {
 		for i := range ms {
 			err := refuse(&ms[i])
 			if err == nil {
 				continue
 			}
 			if i == 0 {
-				return -1, &net.OpError{Op: "write", Err: os.NewSyscallError("sendmmsg", err)}
+				return 0, err
 			}
 			return write(ms[:i])
 		}
@@ -36,7 +36,7 @@ func refusing(b *Batch, refuse func(m *ipv4.Message) error) {
 
 // testRefusing sends through a kernel that refuses, and requires everything to
 // arrive.
-func testRefusing(t *testing.T, refuse func(m *ipv4.Message) error) *Socket {
+func testRefusing(t *testing.T, refuse func(m *socket.Message) error) *Socket {
 	t.Helper()
 	var log bytes.Buffer
 	s := New(listen(t, "127.0.0.1"), slog.New(slog.NewTextHandler(&log, nil)))
@@ -74,8 +74,8 @@ func testRefusing(t *testing.T, refuse func(m *ipv4.Message) error) *Socket {
 }
 
 func TestRefusedSegmentsAreSentAsMessages(t *testing.T) {
-	s := testRefusing(t, func(m *ipv4.Message) error {
-		if m.OOB != nil {
+	s := testRefusing(t, func(m *socket.Message) error {
+		if m.Segment != 0 {
 			return unix.EIO
 		}
 		return nil
@@ -85,8 +85,8 @@ func TestRefusedSegmentsAreSentAsMessages(t *testing.T) {
 
 func TestRefusedLaterSegmentsAreSentAsMessages(t *testing.T) {
 	n := 0
-	s := testRefusing(t, func(m *ipv4.Message) error {
-		if n++; n > 3 && m.OOB != nil {
+	s := testRefusing(t, func(m *socket.Message) error {
+		if n++; n > 3 && m.Segment != 0 {
 			return unix.EIO
 		}
 		return nil
@@ -96,13 +96,13 @@ func TestRefusedLaterSegmentsAreSentAsMessages(t *testing.T) {
 
 func TestSegmentsTooLongForOnePathAreSplit(t *testing.T) {
 	for _, refusal := range []error{unix.EINVAL, unix.EMSGSIZE} {
-		port := 0
-		s := testRefusing(t, func(m *ipv4.Message) error {
-			to := m.Addr.(*net.UDPAddr).Port
+		var port uint16
+		s := testRefusing(t, func(m *socket.Message) error {
+			to := m.To.Port()
 			if port == 0 {
 				port = to
 			}
-			if m.OOB != nil && to == port {
+			if m.Segment != 0 && to == port {
 				return refusal
 			}
 			return nil
@@ -113,13 +113,13 @@ func TestSegmentsTooLongForOnePathAreSplit(t *testing.T) {
 }
 
 func TestWithoutSendmmsg(t *testing.T) {
-	s := testRefusing(t, func(*ipv4.Message) error { return unix.ENOSYS })
+	s := testRefusing(t, func(*socket.Message) error { return unix.ENOSYS })
 	require.Equal(t, Single, s.Mode())
 }
 
 func TestErrorOfEarlierDatagramCostsNothing(t *testing.T) {
 	pending := false
-	s := testRefusing(t, func(*ipv4.Message) error {
+	s := testRefusing(t, func(*socket.Message) error {
 		if pending = !pending; pending {
 			return unix.ECONNREFUSED
 		}
@@ -134,8 +134,8 @@ func TestErrorOfOneMessageCostsThatMessage(t *testing.T) {
 			good, bad := listen(t, "127.0.0.1"), listen(t, "127.0.0.1")
 			s := forced(t, listen(t, "127.0.0.1"), mode)
 			b := s.NewBatch()
-			refusing(b, func(m *ipv4.Message) error {
-				if m.Addr.(*net.UDPAddr).Port == int(addrOf(bad).Port()) {
+			refusing(b, func(m *socket.Message) error {
+				if m.To.Port() == addrOf(bad).Port() {
 					return refusal
 				}
 				return nil
@@ -183,8 +183,8 @@ func TestFullSocketDropsTheRest(t *testing.T) {
 	s := forced(t, listen(t, "127.0.0.1"), Messages)
 	b := s.NewBatch()
 	var full error
-	refusing(b, func(m *ipv4.Message) error {
-		if m.Buffers[0][0] == 2 {
+	refusing(b, func(m *socket.Message) error {
+		if m.Bytes[0] == 2 {
 			full = errFull
 		}
 		return full
@@ -205,7 +205,7 @@ func TestWaitForRoomIsBounded(t *testing.T) {
 			receiver := listen(t, "127.0.0.1")
 			b := batch(s)
 			sent, tries, full := b.kernel.write, 0, 2
-			b.kernel.write = func(ms []ipv4.Message) (int, error) {
+			b.kernel.write = func(ms []socket.Message) (int, error) {
 				if tries++; tries <= full {
 					return 0, unix.EAGAIN
 				}

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,18 +23,16 @@ type kernel struct {
 	poll  *os.File        // the epoll instance; nil: Go's poller watches the socket
 	waits syscall.RawConn // what Go's poller watches
 
-	spareOps chan *sendOp
+	spareWriters chan *writer
 
 	// the reader's
-	paused    bool
-	more      bool // may be there than was read
-	conn      *ipv4.PacketConn
-	messages  []ipv4.Message
-	size      int // how many of them are read into at once
-	datagrams []Datagram
-	try       func(poll uintptr) bool // attempt
-	n         int                     // what it read
-	err       error
+	paused bool
+	more   bool // may be there than was read
+	in     *Receiver
+	size   int                     // how many datagrams are read at once
+	try    func(poll uintptr) bool // attempt
+	n      int                     // what it read
+	err    error
 }
 
 // newKernel takes the socket of conn out of the hands of Go's poller, and closes conn.
@@ -67,19 +64,12 @@ func share(conn *net.UDPConn) (*kernel, error) {
 
 // prepare makes the buffers.
 func (k *kernel) prepare() {
-	k.spareOps = make(chan *sendOp, maxSpareOps)
-	k.conn = NewRawPacketConn(k.raw)
-	k.try = k.attempt
-	k.datagrams, k.size = make([]Datagram, 0, batchSize), leastBatch
-	k.messages = make([]ipv4.Message, batchSize)
+	k.spareWriters = make(chan *writer, maxSpareWriters)
 	control := 0
 	if k.stampArrivals() {
 		control = stampSpace
 	}
-	for i := range k.messages {
-		k.messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
-		k.messages[i].OOB = make([]byte, control)
-	}
+	k.in, k.size, k.try = NewReceiver(k.raw, batchSize, control), leastBatch, k.attempt
 }
 
 // release closes conn, and returns its socket, which Go's poller does not know then.
@@ -181,19 +171,10 @@ func (k *kernel) readMore() []Datagram {
 
 // taken returns the datagrams that were read.
 func (k *kernel) taken() []Datagram {
-	k.more = k.n == k.size
-	k.expect(k.n)
-	k.datagrams = k.datagrams[:0]
-	for i := range k.messages[:k.n] {
-		m := &k.messages[i]
-		if from, ok := m.Addr.(*net.UDPAddr); ok {
-			at := from.AddrPort()
-			k.datagrams = append(k.datagrams, Datagram{
-				Bytes: m.Buffers[0][:m.N], From: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), Arrived: arrival(m.OOB[:m.NN]),
-			})
-		}
-	}
-	return k.datagrams
+	n := k.n
+	k.more = n == k.size
+	k.expect(n)
+	return k.in.Taken(n)
 }
 
 // read waits until there is something to read, and reads it. If the last call has
@@ -231,7 +212,7 @@ func (k *kernel) readOne(b []byte) (int, netip.AddrPort, error) {
 
 // attempt reads without waiting, and reports whether there was something.
 func (k *kernel) attempt(uintptr) bool {
-	k.n, k.err = k.conn.ReadBatch(k.messages[:k.size], unix.MSG_DONTWAIT)
+	k.n, k.err = k.in.Receive(k.size)
 	return !errors.Is(k.err, unix.EAGAIN)
 }
 
