@@ -181,7 +181,7 @@ func TestPublishers(t *testing.T) {
 	}
 	t.Log(out)
 	got := rows(t, out.String())
-	if len(got) != 2 || got[0][0] != "delta-publishers-pc" || got[1][0] != "delta" || got[1][1] != "10" {
+	if len(got) != 3 || got[0][0] != "delta-publishers-pc" || got[1][0] != "delta" || got[1][1] != "10" || got[2][0] != "floor" {
 		t.Fatalf("no row for each: %q", got)
 	}
 	if goroutines, _, _ := strings.Cut(got[1][4], " "); goroutines > "0.3" && goroutines[0] != '-' {

@@ -41,8 +41,14 @@ func (p publishing) row(first publishing) string {
 		p.memory, ratio(p.memory, first.memory), p.goroutines, ratio(p.goroutines, first.goroutines), p.join, ratio(p.join, first.join))
 }
 
+// floorRow is the same for the floor, which has one figure.
+func (p publishing) floorRow(first publishing) string {
+	return fmt.Sprintf("| %s | %d | %.2f (%.2f) | - | - | - |", p.kind, p.publishers, p.cpu, p.cpu/first.cpu)
+}
+
 // publisherTable prints what publishers take that are received by PeerConnections,
-// and by sessions of Delta's own. Nobody views.
+// and by sessions of Delta's own, and what it takes at the least to read and open their
+// packets. Nobody views.
 func (b *bench) publisherTable(ctx context.Context, n int) error {
 	fmt.Fprintln(b.out, publishersHeader)
 	var first publishing
@@ -56,6 +62,11 @@ func (b *bench) publisherTable(ctx context.Context, n int) error {
 		}
 		fmt.Fprintln(b.out, r.row(first))
 	}
+	least, err := ingestFloor(ctx, b.binary, b.load)
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	fmt.Fprintln(b.out, least.floorRow(first))
 	return nil
 }
 

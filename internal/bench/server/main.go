@@ -14,27 +14,29 @@ import (
 )
 
 func main() {
-	kind := flag.String("kind", "delta", "delta, delta-unpaced (bursts leave at once), delta-paced (also for viewers that are near), delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), hop (an origin and an edge, two nodes), origin, edge (of the origin at -from), floor (prints what a packet costs at the least) or hog (takes processor time)")
+	kind := flag.String("kind", "delta", "delta, delta-unpaced (bursts leave at once), delta-paced (also for viewers that are near), delta-pc (viewers by PeerConnections), delta-publishers-pc (publishers by PeerConnections), pion (a textbook fan-out), hop (an origin and an edge, two nodes), origin, edge (of the origin at -from), floor (prints what a packet costs at the least), ingest-floor (opens what -publishers send) or hog (takes processor time)")
 	addr := flag.String("http", "127.0.0.1:8080", "address of the signaling")
 	udp := flag.String("udp", "127.0.0.1:0", "address of Delta's UDP port")
 	from := flag.String("from", "", "URL of the edge's origin")
 	ports := flag.String("ports", "", "of the floor's receivers, on 127.0.0.1")
 	window := flag.Duration("for", 3*time.Second, "how long the floor sends")
 	sound := flag.Bool("sound", false, "the floor sends only the sound")
+	publishers := flag.Int("publishers", 1, "of the ingest floor")
 	flag.Parse()
-	if *kind == "floor" {
-		if err := floor(*ports, *window, *sound); err != nil {
-			fmt.Fprintln(os.Stderr, "floor:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	if *kind == "hog" {
+	var err error
+	switch *kind {
+	case "floor":
+		err = floor(*ports, *window, *sound)
+	case "ingest-floor":
+		err = ingestFloor(*publishers)
+	case "hog":
 		for { //nolint:staticcheck // to keep a core busy is what it is for
 		}
+	default:
+		err = run(*kind, *addr, *udp, *from)
 	}
-	if err := run(*kind, *addr, *udp, *from); err != nil {
-		fmt.Fprintln(os.Stderr, "server:", err)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, *kind+":", err)
 		os.Exit(1)
 	}
 }
