@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"time"
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/send"
@@ -54,6 +55,12 @@ type Adapt struct {
 	// millisecond, until its path is found to be narrow. If negative, nothing is held back, now
 	// or later.
 	StartBitrate int
+	// RepairDelay is how long a player is told at most to hold pictures back (see
+	// [PlayoutDelay]) where its path loses packets, so that repairs come in time. It is told
+	// the round trip and a little more, and a multiple where much is lost: else browsers that
+	// only play leave out most pictures behind a long path. If zero, 500 ms. If negative,
+	// players are not told. [Config].Playout bounds what they are told.
+	RepairDelay time.Duration
 	// Policy makes what says which of the layers, and how much of them, a viewer is to be
 	// sent. It may be called concurrently, once for each offer, also for one that is refused
 	// then. It must not block. If nil, or if it returns nil or panics, which is logged, that is
@@ -70,6 +77,18 @@ func (a Adapt) startRate() float64 {
 		return send.DefaultStartRate
 	}
 	return float64(a.StartBitrate)
+}
+
+// defaultRepairDelay is a round trip of 400 ms, or two of 200.
+const defaultRepairDelay = 500 * time.Millisecond
+
+// repairDelay returns how long players are told at most to hold pictures back for repairs;
+// 0: they are not told.
+func (a Adapt) repairDelay() time.Duration {
+	if a.RepairDelay == 0 {
+		return defaultRepairDelay
+	}
+	return max(a.RepairDelay, 0)
 }
 
 const unlimited = 1e12 // bits a second

@@ -62,13 +62,16 @@ type PathStats struct {
 	RoundTrip time.Duration // 0 before it is known
 	Queue     time.Duration // that stands on the path
 	Loss      float64       // share of all packets, lately
+	// RepairDelay is how long the player is told to hold pictures back, so that what is lost
+	// can be repaired in time: see [Adapt].
+	RepairDelay time.Duration
 }
 
 func pathStats(p send.PathStats) PathStats {
 	return PathStats{
 		Estimate: int(p.Estimate), Source: p.Source.String(), Congested: p.Verdict == bwe.Overuse, Mode: p.Mode.String(),
 		Temporal: temporalLayers(p.Mode, p.Temporal), Reason: p.Reason.String(),
-		RoundTrip: p.RoundTrip, Queue: p.Queue, Loss: p.Loss,
+		RoundTrip: p.RoundTrip, Queue: p.Queue, Loss: p.Loss, RepairDelay: p.Playout,
 	}
 }
 

@@ -142,6 +142,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 	c := send.Config{
 		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
 		OnStep: v.beginning.step, OnLayer: v.changes.tell, StartRate: Adapt{}.startRate(), NearAtOnce: true,
+		RepairDelay: Adapt{}.repairDelay(),
 	}
 	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
 		var a Adapt
@@ -151,6 +152,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 		a = a.asked(o.Adapt)
 		c.Policy, c.MaxHeight = a.policies(e.node.Logger()), a.MaxHeight
 		c.StartRate, c.NearAtOnce = a.startRate(), a.StartBitrate == 0
+		c.RepairDelay = a.repairDelay()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = guarded(e.node.Logger(), "Config.Start", func() Start { return f(v.id) }).internal()

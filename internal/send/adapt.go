@@ -6,6 +6,7 @@ import (
 
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/playout"
 )
 
 // An adaptation fits the video that one viewer is sent to the viewer's path. It has the
@@ -34,6 +35,7 @@ type adaptation struct {
 
 	probe    probing
 	thinning thinningState
+	playout  *playout.Delay // nil: nothing was repaired yet
 }
 
 // A Change is a step that an adaptation has taken.

@@ -182,6 +182,9 @@ func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
 		s.repairs.budget.Measured(rtt)
 		s.measureReordering(sent, reported)
 	}
+	if s.video && s.set.config.RepairDelay > 0 {
+		s.holdBack(now)
+	}
 	switch {
 	case s.video && s.set.sendsSound(now):
 	case s.stopped.halted == noVideo: // and there is nothing else

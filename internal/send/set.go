@@ -55,6 +55,10 @@ type Config struct {
 	Start Start
 	// Playout, if not nil, goes out with each video packet.
 	Playout *PlayoutDelay
+	// RepairDelay is how long a viewer's player is told at most to hold pictures back so that
+	// repairs come in time, where its path loses packets. It stays within Playout. If zero,
+	// the player is not told.
+	RepairDelay time.Duration
 	// Patience is how many seconds of overload a session outlives: see package slow. If
 	// zero, 30 s.
 	Patience time.Duration

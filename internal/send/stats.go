@@ -37,6 +37,7 @@ type PathStats struct {
 	Queue     time.Duration // that stands on the path
 	Loss      float64       // share of all packets lost lately
 	Dozing    bool          // no estimate is needed: the viewer has the best there is
+	Playout   time.Duration // how long the player is told to hold pictures back for repairs
 }
 
 // pathStats returns what is known of the path now. The caller has the set's lock.
@@ -46,7 +47,12 @@ func (s *Set) pathStats(now time.Time) (st PathStats) {
 		return PathStats{Source: bwe.Nothing, Mode: allot.Full}
 	}
 	state := a.path.estimator.State(now)
+	var playout time.Duration
+	if a.playout != nil {
+		playout = a.playout.Min()
+	}
 	return PathStats{
+		Playout:  playout,
 		Estimate: state.Bitrate, Source: state.Source, Verdict: state.Verdict, LimitedBy: state.LimitedBy,
 		Mode: a.sent.Mode, Temporal: a.sent.Temporal, Reason: a.reason, RoundTrip: state.RoundTrip, Queue: state.Queue, Loss: state.Loss, Dozing: a.dozing,
 	}

@@ -58,17 +58,10 @@ func (s *Sender) Bind(o Output) {
 	w.more = nil
 	for i, uri := range s.line.Track.Info().Extensions {
 		id := o.Extensions[uri]
-		if uri == uriPlayoutDelay && s.set.config.Playout != nil || !sdp.TravelsOn(uri) {
-			id = 0 // ours goes out in its place, or none
+		if !sdp.TravelsOn(uri) {
+			id = 0
 		}
-		if i+1 < len(w.ids) {
-			w.ids[i+1] = id
-		} else {
-			w.more = append(w.more, id)
-		}
-	}
-	if d := s.set.config.Playout; d != nil && s.video && o.delay != 0 {
-		w.delays, w.delay = true, d.bytes()
+		w.setID(i+1, id)
 	}
 	if o.Mid == "" {
 		o.Mid = s.line.Mid
@@ -80,6 +73,19 @@ func (s *Sender) Bind(o Output) {
 		w.pt, w.red = s.line.RED, s.line.PT
 	}
 	w.out = o
+	s.bindPlayout()
+}
+
+// setID sets the receiver's id for the track's extension ours. Those below are set already.
+func (w *wire) setID(ours int, id uint8) {
+	switch i := ours - len(w.ids); {
+	case i < 0:
+		w.ids[ours] = id
+	case i < len(w.more):
+		w.more[i] = id
+	default:
+		w.more = append(w.more, id)
+	}
 }
 
 // id returns the receiver's id for an extension of the track, 0 if it takes none.

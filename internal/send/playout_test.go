@@ -1,0 +1,112 @@
+package send
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/rtp/ntp"
+	"github.com/deltacdn/delta/internal/send/sendtest"
+)
+
+// losing has the viewer lose a packet each second, and report 100 ms of round trip.
+func (v *viewer) losing(seconds int) {
+	for range seconds {
+		v.Play(time.Second)
+		lost, r := v.Packets[len(v.Packets)-20], rtcp.ReceptionReport{SSRC: 1} // of 330 ms ago
+		if n := len(v.clocks); n > 0 {
+			sr := v.clocks[n-1]
+			r.LastSenderReport = ntp.Middle(sr.NTPTime)
+			since := time.Since(v.set.senders[0].reports.at) - 100*ms
+			r.Delay = uint32(since * 65536 / time.Second)
+		}
+		v.says(nack(lost.SequenceNumber, 0), &rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{r}})
+	}
+}
+
+// A viewer's player is told to wait for repairs while there are some, if that can be told, and
+// within what the edge's user has set.
+func TestHoldsBackForRepairs(t *testing.T) {
+	const id = 5
+	for name, c := range map[string]struct {
+		config Config
+		rtx    uint32
+		id     uint8
+		lost   []byte // what packets say once some are lost; nil: nothing
+		clean  []byte // and long after
+	}{
+		"told":           {config: Config{RepairDelay: time.Second}, rtx: 2, id: id, lost: delayBytes(180*ms, longestDelay), clean: delayBytes(0, longestDelay)},
+		"not told":       {config: Config{}, rtx: 2, id: id},
+		"without RTX":    {config: Config{RepairDelay: time.Second}, id: id},
+		"not negotiated": {config: Config{RepairDelay: time.Second}, rtx: 2},
+		"a node":         {config: Config{RepairDelay: time.Second, Node: true}, rtx: 2, id: id},
+		"at most":        {config: Config{RepairDelay: 70 * ms}, rtx: 2, id: id, lost: delayBytes(70*ms, longestDelay), clean: delayBytes(0, longestDelay)},
+		"within the edge's": {
+			config: Config{RepairDelay: time.Second, Playout: &PlayoutDelay{Min: 50 * ms, Max: 100 * ms}}, rtx: 2, id: id,
+			lost: delayBytes(100*ms, 100*ms), clean: delayBytes(50*ms, 100*ms),
+		},
+		"at once": {
+			config: Config{RepairDelay: time.Second, Playout: &PlayoutDelay{}}, rtx: 2, id: id,
+			lost: delayBytes(0, 0), clean: delayBytes(0, 0),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withViewer(t, sendtest.Config{}, func(v *viewer) {
+				v.add(c.config)
+				v.sender.Bind(Output{To: v, SSRC: 1, RTX: c.rtx, Extensions: map[string]uint8{uriPlayoutDelay: c.id}})
+				v.Play(time.Second, 0)
+				v.set.CatchUp()
+				v.start()
+				v.losing(8)
+				v.Play(time.Second)
+				require.Equal(t, c.lost, extension(v.last(), id))
+				for range 60 {
+					v.Play(time.Second)
+					v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1}}})
+				}
+				v.Play(time.Second)
+				require.Equal(t, c.clean, extension(v.last(), id))
+			})
+		})
+	}
+}
+
+func extension(p sendtest.Packet, id uint8) []byte { return p.GetExtension(id) }
+
+func delayBytes(least, most time.Duration) []byte {
+	b := PlayoutDelay{Min: least, Max: most}.bytes()
+	return b[:]
+}
+
+// The publisher's playout delay gives way to ours, and comes again.
+func TestThePublishersPlayoutDelay(t *testing.T) {
+	track := sendtest.H264()
+	track.Extensions = []string{uriPlayoutDelay}
+	withViewer(t, sendtest.Config{Track: track}, func(v *viewer) {
+		const id = 5
+		published := []byte{1, 2, 3}
+		says := func() []byte {
+			v.change(func(s *Sender) {
+				s.fill(&cdn.Packet{Extensions: append([]byte{1, 3}, published...), Payload: []byte{1}}, &source{}, s.numbers.Highest(), 0, false)
+			})
+			h := sendtest.ReadHeader(v.sender.wire.header)
+			require.LessOrEqual(t, len(h.GetExtensionIDs()), 1)
+			return h.GetExtension(id)
+		}
+		v.add(Config{RepairDelay: time.Second})
+		v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: map[string]uint8{uriPlayoutDelay: id}})
+		v.Play(time.Second, 0)
+		v.start()
+		require.Equal(t, published, says())
+		v.losing(8)
+		require.Equal(t, delayBytes(180*ms, longestDelay), says())
+		for range 60 {
+			v.Play(time.Second)
+			v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1}}})
+		}
+		require.Equal(t, published, says())
+	})
+}
