@@ -143,6 +143,7 @@ func (r *receiver) report() {
 	if r.clockDelay > 0 {
 		trip = r.clockDelay + r.back
 	}
+	var blocks []bwe.Report
 	for i := range r.streams {
 		c := &r.streams[i]
 		expected := c.highest - c.lastHighest
@@ -151,15 +152,12 @@ func (r *receiver) report() {
 		}
 		lost := max(0, expected-(c.received-c.lastReceived))
 		c.lastHighest, c.lastReceived = c.highest, c.received
-		b := bwe.Report{
-			SSRC: uint32(100 + i), Highest: uint32(c.highest), Sent: uint32(expected), RoundTrip: trip,
+		blocks = append(blocks, bwe.Report{
+			SSRC: uint32(100 + i), Highest: uint32(c.highest), RoundTrip: trip,
 			Lost: uint8(min(255, 256*lost/expected)),
-		}
-		r.tell(func() {
-			r.from.estimator.Report(r.clock(), b)
-			r.from.look()
 		})
 	}
+	r.tell(func() { r.from.report(blocks) })
 }
 
 // requestKeyframe asks for a keyframe, not too often.

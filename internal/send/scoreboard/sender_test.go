@@ -58,6 +58,7 @@ type sender struct {
 	held    bool
 
 	seqs     [streams]int
+	reported [streams]int // of them, until the last report
 	wide     uint16
 	queue    []packet // of video, that wait for the pacer
 	pacer    pacer
@@ -253,6 +254,18 @@ func flags(p packet) bwe.Flag {
 		return bwe.Padding
 	}
 	return bwe.Repair
+}
+
+// report takes the blocks of a report.
+func (s *sender) report(blocks []bwe.Report) {
+	for _, b := range blocks {
+		if i := stream(b.SSRC - 100); i != repair {
+			b.Sent = uint32(s.seqs[i] - s.reported[i])
+			s.reported[i] = s.seqs[i]
+		}
+		s.estimator.Report(s.clock(), b)
+	}
+	s.look()
 }
 
 // nack repeats packets.
