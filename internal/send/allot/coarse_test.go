@@ -127,3 +127,25 @@ func TestBackOffOutlivesTwoSteps(t *testing.T) {
 	require.Equal(t, []int{mid, low}, rungs)
 	require.Greater(t, v.policy.(*Adaptive).prober.wait, v.policy.(*Adaptive).prober.temper.hold)
 }
+
+// A probe that nobody tells of says nothing against what the one before it has carried: the next
+// goes as far.
+func TestProbeThatNobodyTellsOf(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		v := newReporter(t, Config{Strategy: Careful})
+		v.await(10 * time.Second)
+		v.answer(1e9, false)
+		v.await(10 * time.Second)
+		require.Len(t, v.probes, 2)
+		v.state.Probe = bwe.ProbeResult{ID: v.probes[1].ID, Done: true, Unknown: !told, Harm: told}
+		v.now = v.now.Add(recent + time.Second)
+		v.look()
+		v.await(10 * time.Second)
+		require.Len(t, v.probes, 3)
+		if told {
+			require.Less(t, v.probes[2].Rate, v.probes[1].Rate)
+		} else {
+			require.InEpsilon(t, v.probes[1].Rate, v.probes[2].Rate, 0.01)
+		}
+	}
+}

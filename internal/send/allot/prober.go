@@ -145,8 +145,9 @@ func (p *prober) answer(v View, at int) int {
 		p.putOff(v.Now, quiet)
 	case to > at:
 		p.putOff(v.Now, p.temper.hold)
-	case r.Unknown:
+	case r.Unknown: // it says nothing against what the one before it has carried
 		p.putOff(v.Now, quiet)
+		p.answered = v.Now
 	case !r.Harm && r.Rate > succeeded*p.last.Rate && r.Rate < p.need(v)*next.Cost:
 		p.carried, p.answered = r.Rate, v.Now
 	default:
