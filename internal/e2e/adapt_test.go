@@ -324,6 +324,24 @@ func TestAdaptASingleLayerToANarrowPath(t *testing.T) {
 	}
 }
 
+// A single layer that the path almost carries: one that loses a few per cent of it has no room for
+// repairs, and no picture would be whole. So keyframes are sent, which are, and sound is lost only
+// until that is found out.
+func TestAdaptASingleLayerToAPathThatAlmostCarriesIt(t *testing.T) {
+	skipPeerConnections(t)
+	synctest.Test(t, func(t *testing.T) {
+		video := &cdntest.Video{Bitrate: 2_500_000, KeyframeInterval: 4 * time.Second}
+		a := newWorld(t).adaptVideo(video, asChromium(), stretch{narrow(2_600_000), 0, -1})
+		time.Sleep(31 * time.Second)
+		a.log()
+		from, until := a.began[0].Add(8*time.Second), time.Now().Add(-time.Second)
+		a.requireSound(from, until, ms(40))
+		frames, late, _ := a.shown(from, until)
+		require.GreaterOrEqual(t, frames, 4)
+		require.LessOrEqual(t, late, ms(400))
+	})
+}
+
 // requireSound: of what was sent between two times no sound is lost, and none is later than the
 // one ahead of it by more than most.
 func (a *adapted) requireSound(from, until time.Time, most time.Duration) {

@@ -34,6 +34,11 @@ const (
 	starvedLoss  = 0.3   // above what the path loses anyway
 	starves      = 300 * time.Millisecond
 	starvesCheap = 1500 * time.Millisecond
+	// spoiledLoss is the part lost, above what the path loses anyway, that leaves no picture
+	// whole: a congested path has no room for repairs.
+	spoiledLoss = 0.01
+	// spoils is how long that must last, less half of the time that it does not.
+	spoils = 2 * time.Second
 	// thins is how long a part of a layer is sent at least: until then what is seen is mostly
 	// what all of it did.
 	thins = 2 * time.Second
@@ -68,6 +73,7 @@ type Adaptive struct {
 	failed   time.Time // when a step up was last taken back
 	silent   time.Time // since when nothing is reported; zero: something is
 	reports  reports
+	spoiled  spoiled
 }
 
 // NewAdaptive returns the policy of one viewer.
@@ -89,6 +95,7 @@ func (a *Adaptive) Choose(v View) Choice {
 	a.reports.watch(v, a.changed, 0)
 	congested := s.Verdict == bwe.Overuse
 	a.prober.watch(v, congested)
+	a.spoiled.watch(v.Now, congested && at <= v.Ladder.Lowest() && s.Loss > s.Inherent+spoiledLoss)
 	if s.Trouble || congested {
 		a.clean = v.Now
 	}
@@ -262,6 +269,8 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 	isCheap, after := v.Ladder[lowest].Cost < cheap, starves
 	if isCheap {
 		after = starvesCheap
+	} else if a.spoiled.lasted >= spoils {
+		return true
 	}
 	arrives := s.Acknowledged
 	if s.Source == bwe.ReceiverEstimate { // an estimate alone may be low because of jitter
@@ -275,6 +284,21 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 		a.starved = v.Now
 	}
 	return v.Now.Sub(a.starved) >= after
+}
+
+// spoiled is for how long congestion has lost too much of the lowest moving picture.
+type spoiled struct {
+	at     time.Time // when that was last looked at
+	lasted time.Duration
+}
+
+func (p *spoiled) watch(now time.Time, yes bool) {
+	past := now.Sub(p.at)
+	if p.at = now; yes {
+		p.lasted += min(past, 250*time.Millisecond) // a policy is asked more often
+	} else {
+		p.lasted = max(0, p.lasted-past/2)
+	}
 }
 
 // isLate reports whether keyframes alone do not get through in time, by the estimate.

@@ -258,6 +258,66 @@ func TestTheLowestLayerStays(t *testing.T) {
 	require.Equal(t, low, v.rung)
 }
 
+// A single layer of which congestion loses a little for seconds gives way to keyframes: none of
+// its frames can be repaired, and sound is lost with it. Beside others, or on a path that loses as
+// much anyway, it stays.
+func TestASpoiledPictureIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		layer    float64
+		loss     float64
+		inherent float64
+		queued   bool
+		stays    bool
+	}{
+		"spoiled":           {layer: 2650e3, loss: 0.04, queued: true},
+		"a cheap one":       {layer: 160e3, loss: 0.04, queued: true, stays: true},
+		"whole":             {layer: 2650e3, queued: true, stays: true},
+		"the path loses it": {layer: 2650e3, loss: 0.04, inherent: 0.04, queued: true, stays: true},
+		"not congested":     {layer: 2650e3, loss: 0.04, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newViewer(t, Config{Strategy: Quality})
+			v.layers, v.rung = []Layer{{Bitrate: c.layer, Keyframe: 100e3}}, 0
+			v.policy = NewAdaptive(Config{First: 1e12})
+			v.look()
+			whole := len(v.ladder) - 1
+			require.Equal(t, whole, v.rung)
+			v.now = v.now.Add(20 * time.Second)
+			if c.queued {
+				v.congest(0.97 * c.layer)
+			}
+			v.state.Loss, v.state.Inherent = c.loss, c.inherent
+			if c.stays {
+				v.pass(time.Minute)
+				require.Equal(t, whole, v.rung)
+				return
+			}
+			_, after := v.pass(time.Minute)
+			require.Equal(t, Keyframes, v.ladder[v.rung].Mode)
+			require.GreaterOrEqual(t, after, 1750*ms)
+			require.Less(t, after, 4*time.Second)
+		})
+	}
+}
+
+// A moment of congestion is no reason to give the picture up, however often it comes.
+func TestASeldomSpoiledPictureStays(t *testing.T) {
+	v := newViewer(t, Config{Strategy: Quality})
+	v.layers, v.rung = []Layer{{Bitrate: 2650e3, Keyframe: 100e3}}, 0
+	v.policy = NewAdaptive(Config{First: 1e12})
+	v.look()
+	whole := v.rung
+	for range 20 {
+		v.congest(0.97 * 2650e3)
+		v.state.Loss = 0.04
+		v.pass(time.Second)
+		v.clear()
+		v.state.Loss = 0
+		v.pass(3 * time.Second)
+		require.Equal(t, whole, v.rung)
+	}
+}
+
 // TestSoundAlone: what does not get through is given up, sound goes on, and a picture
 // is tried again.
 func TestSoundAlone(t *testing.T) {
