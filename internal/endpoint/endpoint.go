@@ -91,11 +91,11 @@ type Role struct {
 // An Endpoint is one peer. It has to be initialized with [Endpoint.Init], then
 // opened and begun. Its methods may be called concurrently.
 type Endpoint struct {
-	mu   sync.Mutex
-	ice  iceState // guarded by mu, as what follows, but for what says otherwise
-	dtls dtlsState
-	life lifetime
-	sdp  string // the answer
+	mu     sync.Mutex
+	ice    iceState // guarded by mu, as what follows, but for what says otherwise
+	dtls   dtlsState
+	life   lifetime
+	answer shape
 
 	// static
 	id      string
@@ -170,22 +170,24 @@ func (e *Endpoint) Reclaim() {
 	}
 }
 
-// Begin has the watch look after an endpoint whose peer is being answered with sdp.
-func (e *Endpoint) Begin(sdp string) {
+// Begin has the watch look after an endpoint whose peer is being given an answer. own are the
+// words of the answer that no other one has, beside the credentials.
+func (e *Endpoint) Begin(answer string, own ...string) {
 	e.config.Watch.add(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sdp = sdp
+	e.answer = newShape(answer, e.ice.words(own))
 }
 
 // ID is unguessable (128 bits).
 func (e *Endpoint) ID() string { return e.id }
 
-// SDP returns the answer, with the credentials of the present ICE session.
-func (e *Endpoint) SDP() string {
+// Answer returns the answer, with the credentials of the present ICE session. own are as in
+// [Endpoint.Begin].
+func (e *Endpoint) Answer(own ...string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.sdp
+	return e.answer.with(e.ice.words(own))
 }
 
 // To returns the peer's address. It is not valid as long as none is known.
@@ -213,8 +215,12 @@ func (e *Endpoint) Room(at netip.AddrPort) func() bool {
 	return func() bool { return p.HasRoom(at) }
 }
 
-// Context ends when the endpoint does.
-func (e *Endpoint) Context() context.Context { return e.life.ctx }
+// Context ends when the endpoint does, which has [Role.Data].
+func (e *Endpoint) Context() context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.life.ctx
+}
 
 // Transport returns the node's port, which the endpoint uses.
 func (e *Endpoint) Transport() *service.Runtime { return e.config.Transport }

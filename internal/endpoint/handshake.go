@@ -23,9 +23,9 @@ type dtlsState struct {
 	pipe    *dtlssrtp.Pipe // the connection's records; nil before the handshake and while parked
 	keys    *keys          // nil before the handshake
 	conn    *dtls.Conn
-	parked  bool        // conn is set aside as keys.state
+	parked  bool        // conn is set aside as keys.parked
 	resumed *resumed    // conn made again for a moment; nil: it is not
-	repeats *time.Timer // nil before the handshake
+	repeats *time.Timer // of our last flight; nil: it is not repeated
 
 	// out is set before the owner is told that the peer is connected; established is
 	// keys, for the port's reader, after that.
@@ -77,7 +77,8 @@ func (e *Endpoint) handshakeLocked(records ...[]byte) {
 		p.Put(record)
 	}
 	e.ice.forgetEarly()
-	e.life.work.Go(func() { e.dial(p) })
+	ctx := e.life.ctx
+	e.life.work.Go(func() { e.dial(ctx, p) })
 }
 
 // send sends a DTLS record to the peer. A record that cannot be sent is like one that
@@ -107,8 +108,8 @@ func (e *Endpoint) Write(datagram []byte) error {
 
 // dial is the goroutine of a handshake. Afterwards it reads the connection until
 // that is closed or parked.
-func (e *Endpoint) dial(p *dtlssrtp.Pipe) {
-	conn, k, err := e.shake(p)
+func (e *Endpoint) dial(ctx context.Context, p *dtlssrtp.Pipe) {
+	conn, k, err := e.shake(ctx, p)
 	if err != nil {
 		e.End(err)
 		return
@@ -121,11 +122,11 @@ func (e *Endpoint) dial(p *dtlssrtp.Pipe) {
 		}
 		e.establish(k)
 	}
-	e.untilClosed(conn)
+	e.untilClosed(ctx, conn)
 }
 
 // shake is the handshake.
-func (e *Endpoint) shake(p *dtlssrtp.Pipe) (*dtls.Conn, *keys, error) {
+func (e *Endpoint) shake(ctx context.Context, p *dtlssrtp.Pipe) (*dtls.Conn, *keys, error) {
 	r := e.config.Remote
 	c := dtlssrtp.Config{
 		Client: e.config.Role.Client, Certificate: e.config.Identity.Certificate, Peer: r.Fingerprints, Log: e.config.Log,
@@ -138,7 +139,7 @@ func (e *Endpoint) shake(p *dtlssrtp.Pipe) (*dtls.Conn, *keys, error) {
 			return refused
 		}
 	}
-	conn, err := dtlssrtp.Handshake(e.life.ctx, p, c)
+	conn, err := dtlssrtp.Handshake(ctx, p, c)
 	switch {
 	case refused != nil:
 		return nil, nil, refused
@@ -163,6 +164,7 @@ func (e *Endpoint) connected(conn *dtls.Conn, k *keys) bool {
 		return false
 	}
 	e.dtls.keys, e.dtls.conn = k, conn
+	e.config.Remote = Remote{Mid: e.config.Remote.Mid} // the rest was for the handshake
 	e.dtls.out.Store(k.out)
 	e.ice.heard = time.Now()
 	switch {
@@ -196,6 +198,14 @@ const (
 	lastRepeat  = 4 * firstRepeat
 )
 
+// stopRepeats ends them. A timer that is over is no use either, and takes memory.
+func (d *dtlsState) stopRepeats() {
+	if d.repeats != nil {
+		d.repeats.Stop()
+		d.repeats = nil
+	}
+}
+
 func (e *Endpoint) repeat(after time.Duration) {
 	e.mu.Lock()
 	p := e.dtls.pipe
@@ -219,9 +229,9 @@ const (
 
 // untilClosed reads conn until it is closed: by the peer, by us because the
 // endpoint ends, or because it is parked.
-func (e *Endpoint) untilClosed(conn *dtls.Conn) {
+func (e *Endpoint) untilClosed(ctx context.Context, conn *dtls.Conn) {
 	closed := make(chan struct{})
-	stop := context.AfterFunc(e.life.ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		_ = conn.Close()
 		close(closed)
 	})
@@ -239,7 +249,7 @@ func (e *Endpoint) untilClosed(conn *dtls.Conn) {
 		if e.config.Role.Data != nil {
 			e.config.Role.Data(time.Now(), nil)
 		}
-		e.life.hangUp()
+		e.hangUp()
 		e.End(cdn.ErrPeerLost)
 	}
 }
@@ -270,12 +280,14 @@ func (e *Endpoint) parkLocked() {
 		return
 	}
 	e.dtls.pipe.Mute(true) // what it says on closing is for later
-	state, ok := e.dtls.conn.ConnectionState()
+	parked, ok := dtlssrtp.Park(e.dtls.conn)
 	if !ok { // it is closing
 		e.dtls.pipe.Mute(false)
 		return
 	}
-	e.dtls.keys.state, e.dtls.parked, e.dtls.conn = state, true, nil
+	e.dtls.keys.parked, e.dtls.parked, e.dtls.conn = parked, true, nil
 	_ = e.dtls.pipe.Close()
 	e.dtls.pipe = nil
+	e.dtls.stopRepeats()
+	e.life.ctx, e.life.cancel = nil, nil // which were for the handshake and the reading
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -68,9 +67,7 @@ func (e *Endpoint) restartLocked(ufrag, pwd string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	old := e.ice.ours[0]
 	e.ice.restart(c, icecheck.Credentials{Ufrag: ufrag, Pwd: pwd})
-	e.sdp = strings.NewReplacer("a=ice-ufrag:"+old.Ufrag, "a=ice-ufrag:"+c.Ufrag, "a=ice-pwd:"+old.Pwd, "a=ice-pwd:"+c.Pwd).Replace(e.sdp)
 	return e.local(c).fragment(e.config.Remote.Mid), nil
 }
 

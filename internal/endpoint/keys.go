@@ -16,9 +16,9 @@ import (
 // keys are the result of a handshake: the SRTP contexts, and the state from which the
 // DTLS connection can be resumed.
 type keys struct {
-	state dtls.State // when it was parked
-	srtp  dtlssrtp.Keys
-	out   *dtlssrtp.Sealer
+	parked dtlssrtp.Parked // what dtlsState.parked speaks of
+	srtp   dtlssrtp.Keys
+	out    *dtlssrtp.Sealer
 
 	// owned by the port's reader
 	in      *dtlssrtp.Opener
@@ -153,14 +153,9 @@ func reportsArrivals(packet []byte) bool {
 	return false
 }
 
-// resume resumes the parked DTLS connection.
-func (k *keys) resume(p *dtlssrtp.Pipe, cert tls.Certificate, log logging.LoggerFactory) (*dtls.Conn, error) {
-	return dtlssrtp.Resume(p, k.state, cert, log)
-}
-
 // sayGoodbye sends a close_notify.
 func (k *keys) sayGoodbye(p *dtlssrtp.Pipe, cert tls.Certificate, log logging.LoggerFactory) {
-	if conn, err := k.resume(p, cert, log); err == nil {
+	if conn, err := k.parked.Resume(p, cert, log); err == nil {
 		_ = conn.Close()
 	}
 }

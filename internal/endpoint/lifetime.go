@@ -13,22 +13,21 @@ import (
 // lifetime is the end of an endpoint, and what waits for it.
 type lifetime struct {
 	// static
-	begun  time.Time
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   chan struct{}
-	gone   chan struct{} // closed when the peer has said goodbye
-	hangUp func()
-	work   sync.WaitGroup // the goroutines that handshake and read DTLS
+	begun time.Time
+	done  chan struct{}
+	work  sync.WaitGroup // the goroutines that handshake and read DTLS
 
 	// guarded by the endpoint's mu
+	ctx     context.Context // ends with the endpoint; nil while DTLS is parked
+	cancel  context.CancelFunc
 	stopped bool
+	hungUp  bool          // the peer has said goodbye
+	gone    chan struct{} // closed when it has; nil: nobody waits for that
 	err     error
 }
 
 func (l *lifetime) begin(now time.Time) {
-	l.begun, l.done, l.gone = now, make(chan struct{}), make(chan struct{})
-	l.hangUp = sync.OnceFunc(func() { close(l.gone) })
+	l.begun, l.done = now, make(chan struct{})
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 }
 
@@ -79,17 +78,17 @@ func (e *Endpoint) Close() error {
 func (e *Endpoint) finish() {
 	e.config.Watch.remove(e)
 	e.mu.Lock()
-	if e.dtls.repeats != nil {
-		e.dtls.repeats.Stop()
-	}
+	e.dtls.stopRepeats()
 	keys := e.dtls.keys
 	e.mu.Unlock()
 	bye, ended := e.owner.Ending(e.Err())
 	if keys != nil {
 		e.goodbye(keys, bye)
 	}
-	e.life.cancel()
 	e.mu.Lock()
+	if e.life.cancel != nil {
+		e.life.cancel()
+	}
 	if e.dtls.pipe != nil {
 		_ = e.dtls.pipe.Close()
 	}
@@ -103,17 +102,38 @@ func (e *Endpoint) finish() {
 // byeHeadStart is how long ahead of the DTLS close a BYE goes out.
 const byeHeadStart = 20 * time.Millisecond
 
+// hangUp notes that the peer has said goodbye.
+func (e *Endpoint) hangUp() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.life.hungUp && e.life.gone != nil {
+		close(e.life.gone)
+	}
+	e.life.hungUp = true
+}
+
+// gone returns what is closed when the peer has said goodbye; nil: it has. One goroutine calls
+// it.
+func (e *Endpoint) gone() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.hungUp {
+		return nil
+	}
+	e.life.gone = make(chan struct{})
+	return e.life.gone
+}
+
 // goodbye sends the owner's RTCP and a close_notify, unless the peer said goodbye.
 func (e *Endpoint) goodbye(k *keys, bye []byte) {
-	select {
-	case <-e.life.gone:
+	gone := e.gone()
+	if gone == nil {
 		return
-	default:
 	}
 	if bye != nil {
 		e.SendRTCP(bye)
 		select {
-		case <-e.life.gone:
+		case <-gone:
 			return
 		case <-time.After(byeHeadStart):
 		}

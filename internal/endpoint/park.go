@@ -50,7 +50,7 @@ func (e *Endpoint) alertLocked(record []byte) {
 // listen is the goroutine of a resumed connection.
 func (e *Endpoint) listen(t *resumed, k *keys) {
 	defer func() { _ = t.pipe.Close() }()
-	conn, err := k.resume(t.pipe, e.config.Identity.Certificate, e.config.Log)
+	conn, err := k.parked.Resume(t.pipe, e.config.Identity.Certificate, e.config.Log)
 	if err != nil {
 		e.mu.Lock()
 		e.dtls.resumed = nil
@@ -59,7 +59,7 @@ func (e *Endpoint) listen(t *resumed, k *keys) {
 	}
 	for e.pending(t) {
 		if saysGoodbye(conn) {
-			e.life.hangUp()
+			e.hangUp()
 			e.End(cdn.ErrPeerLost)
 			break
 		}

@@ -74,14 +74,14 @@ func congestionControl(p *Plan, bounded bool) (transport uint8, estimates bool) 
 }
 
 // answer writes the SDP answer (RFC 8829 section 5.3): as many m-sections as were
-// offered. estimates: the sender is told estimates by REMB.
-func answer(p *Plan, l endpoint.Local, estimates bool) string {
+// offered. estimates: the sender is told estimates by REMB. number is the session's.
+func answer(p *Plan, l endpoint.Local, estimates bool, number uint32) string {
 	all, bundled := accepted(p)
 	var b strings.Builder
 	if bundled {
-		l.WriteSession(&b, newSSRC(), all)
+		l.WriteSession(&b, number, all)
 	} else {
-		l.WriteSession(&b, newSSRC(), nil)
+		l.WriteSession(&b, number, nil)
 	}
 	for _, m := range p.Offer.Media {
 		i := slices.IndexFunc(p.Choices, func(c sdp.Choice) bool { return c.Media == m })

@@ -71,7 +71,7 @@ func TestWhatCorrectionIsAnswered(t *testing.T) {
 		"both, and NACK":    {codecs: both, lines: []string{nack, "a=ssrc-group:FEC-FR 1 2"}, want: []string{none}},
 		"no number of ours": {codecs: "96=VP8/90000,80=red/90000,81=ulpfec/90000", want: []string{none}},
 	} {
-		sdp := answer(planned(t, c.always, c.codecs, c.lines...), endpoint.Local{}, false)
+		sdp := answer(planned(t, c.always, c.codecs, c.lines...), endpoint.Local{}, false, 1)
 		for _, want := range c.want {
 			require.Contains(t, sdp, want, name)
 		}
@@ -117,11 +117,11 @@ func TestCorrectionOfTheCorpus(t *testing.T) {
 	for name, offer := range offers(t) {
 		plan, err := Accept(offer, nil)
 		require.NoError(t, err)
-		before := answer(plan, endpoint.Local{}, false)
+		before := answer(plan, endpoint.Local{}, false, 1)
 		_, before, _ = strings.Cut(before, "\r\n") // a number of its own
 		_, before, _ = strings.Cut(before, "\r\n")
 		plan.Correct(false)
-		after := answer(plan, endpoint.Local{}, false)
+		after := answer(plan, endpoint.Local{}, false, 1)
 		_, after, _ = strings.Cut(after, "\r\n")
 		_, after, _ = strings.Cut(after, "\r\n")
 		if name == "gstreamer-fec" {
@@ -130,7 +130,7 @@ func TestCorrectionOfTheCorpus(t *testing.T) {
 			require.Equal(t, before, after, name)
 		}
 		plan.Correct(true)
-		always := answer(plan, endpoint.Local{}, false)
+		always := answer(plan, endpoint.Local{}, false, 1)
 		for _, c := range plan.Choices {
 			if c.Media.FEC.Any() {
 				some++

@@ -42,7 +42,7 @@ func TestRedundancyIsAnsweredToThosePreferIt(t *testing.T) {
 	} {
 		plan, err := Accept(offerHead+redundantAudio(codecs), nil)
 		require.NoError(t, err)
-		sdp := answer(plan, endpoint.Local{}, false)
+		sdp := answer(plan, endpoint.Local{}, false, 1)
 		require.Contains(t, sdp, want, codecs)
 		taken := strings.Contains(want, " 63 ")
 		require.Equal(t, taken, strings.Contains(sdp, "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -89,10 +90,16 @@ func Answer(c Config, p *Plan) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Begin(WriteBound(answer(p, local, r.feedback.remb), r.bound.Bits()))
+	s.Begin(WriteBound(answer(p, local, r.feedback.remb, r.feedback.ssrc), r.bound.Bits()), s.number())
 	c.Input.AfterDone(s.End)
 	return s, nil
 }
+
+// SDP returns the answer.
+func (s *Session) SDP() string { return s.Answer(s.number()) }
+
+// number is the answer's session number. No other answer has it.
+func (s *Session) number() string { return strconv.FormatUint(uint64(s.receiver.feedback.ssrc), 10) }
 
 func newSSRC() uint32 {
 	var b [4]byte

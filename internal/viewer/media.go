@@ -58,8 +58,8 @@ func (s *Session) Connected() error {
 	defer s.playing.Unlock()
 	s.media, s.replies = s.Writer(), s.Writer()
 	s.state.connected = true
-	if s.config.Connected != nil {
-		s.config.Connected()
+	if s.connected != nil {
+		s.connected()
 	}
 	if s.state.stream != nil {
 		s.startLocked()
@@ -100,8 +100,8 @@ func (s *Session) Ending(err error) (goodbye []byte, ended func()) {
 		&rtcp.Goodbye{Sources: s.ssrcs, Reason: reason.Word(err)},
 	})
 	return goodbye, func() {
-		if s.config.Ended != nil {
-			s.config.Ended(err, s.Stats())
+		if s.ended != nil {
+			s.ended(err, s.Stats())
 		}
 	}
 }

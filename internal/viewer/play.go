@@ -25,6 +25,7 @@ type playState struct {
 // An openAnswer leaves open which codecs are sent: for each section of the offer that
 // receives, it accepts all that may be.
 type openAnswer struct {
+	config   send.Config // by which layers are picked
 	offer    *sdp.Offer
 	sections []*section
 }
@@ -51,38 +52,40 @@ func (s *Session) Mismatches() []send.Mismatch {
 // not ready. It fails with the errors of [Answer] or with [ErrNoVideo]; then the session
 // is to be ended. A session that was answered with its stream plays by itself.
 func (s *Session) Play(stream *cdn.Stream) error {
-	if s.config.Stream != nil {
-		return nil
+	began, err := s.play(stream)
+	if began {
+		s.watch(stream)
 	}
-	if err := s.play(stream); err != nil {
-		return err
-	}
-	s.watch(stream)
-	return nil
+	return err
 }
 
-func (s *Session) play(stream *cdn.Stream) error {
+// play is Play without the watch. It reports whether the stream is played from now on.
+func (s *Session) play(stream *cdn.Stream) (began bool, err error) {
 	s.playing.Lock()
 	defer s.playing.Unlock()
+	open := s.state.open
+	if open == nil {
+		return false, nil
+	}
 	if err := s.Err(); err != nil {
-		return err
+		return false, err
 	}
-	plan, err := planFor(s.state.open.offer, stream)
+	plan, err := planFor(open.offer, stream)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if s.state.open.hasVideo() && !slices.ContainsFunc(plan.Lines, func(l *send.Line) bool { return l.Track.Info().Kind == cdn.Video }) {
-		return ErrNoVideo
+	if open.hasVideo() && !slices.ContainsFunc(plan.Lines, func(l *send.Line) bool { return l.Track.Info().Kind == cdn.Video }) {
+		return false, ErrNoVideo
 	}
-	if err := s.addLines(plan, s.state.open.sections); err != nil {
-		return err
+	if err := s.addLines(open.config, plan, open.sections); err != nil {
+		return false, err
 	}
 	s.state.stream, s.state.open, s.state.mismatches = stream, nil, plan.Mismatches
 	s.set.Warm()
 	if s.state.connected {
 		s.startLocked()
 	}
-	return nil
+	return true, nil
 }
 
 // SetLayer has the viewer get another layer than it asked for: see [send.Set.SetLayer].
@@ -90,8 +93,8 @@ func (s *Session) play(stream *cdn.Stream) error {
 func (s *Session) SetLayer(name string) error {
 	s.playing.Lock()
 	defer s.playing.Unlock()
-	if s.state.stream == nil {
-		s.config.Layer = name
+	if s.state.open != nil {
+		s.state.open.config.Layer = name
 	}
 	return s.set.SetLayer(name)
 }
@@ -108,7 +111,7 @@ func (s *Session) startLocked() {
 		s.set.SetNear()
 	}
 	s.set.Start()
-	s.state.detach = s.state.stream.Attach(service.Batched{Runtime: s.config.Transport, Consumer: s})
+	s.state.detach = s.state.stream.Attach(service.Batched{Runtime: s.Transport(), Consumer: s})
 }
 
 // watch ends the session when its stream ends.

@@ -6,6 +6,7 @@ package viewer
 import (
 	"crypto/rand"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/pion/logging"
@@ -51,9 +52,11 @@ type Session struct {
 	state   playState  // guarded by playing
 
 	// static
-	config Config
-	cname  string
-	ssrcs  []uint32 // that the answer announces
+	connected func()                           // see Config; nil: nobody is told
+	ended     func(err error, sent send.Stats) // likewise
+	cname     string
+	ssrcs     []uint32 // that the answer announces
+	rtx       []uint32 // likewise, of retransmissions
 	// replies is the writer for what answers feedback. The port's reader uses it.
 	replies endpoint.Writer
 }
@@ -75,17 +78,23 @@ func Answer(c Config, offer string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{config: c, cname: rand.Text()[:16], set: send.New(c.Config), state: playState{stream: c.Stream, mismatches: plan.Mismatches}}
+	s := &Session{
+		connected: c.Connected, ended: c.Ended, cname: rand.Text()[:16], set: send.New(c.Config),
+		state: playState{stream: c.Stream, mismatches: plan.Mismatches},
+	}
 	s.Init(endpoint.Config{
 		Transport: c.Transport, Log: c.Log, Watch: c.Watch, Proved: c.Proved, Idle: s.set.Idle, Remote: r, Role: endpoint.Role{Client: r.Passive},
 	}, s)
 	all := sections(plan)
 	for _, one := range all {
 		s.ssrcs = append(s.ssrcs, one.ssrc)
+		if one.rtx != 0 {
+			s.rtx = append(s.rtx, one.rtx)
+		}
 	}
 	if c.Stream == nil {
-		s.state.open = &openAnswer{o, all}
-	} else if err := s.addLines(plan, all); err != nil {
+		s.state.open = &openAnswer{c.Config, o, all}
+	} else if err := s.addLines(c.Config, plan, all); err != nil {
 		s.set.Close()
 		return nil, err
 	}
@@ -95,11 +104,25 @@ func Answer(c Config, offer string) (*Session, error) {
 		return nil, err
 	}
 	s.set.Warm()
-	s.Begin(answer(plan.Offer, local, all, s.cname))
+	s.Begin(answer(plan.Offer, local, all, s.cname), s.words()...)
 	if c.Stream != nil {
 		s.watch(c.Stream)
 	}
 	return s, nil
+}
+
+// SDP implements [signal.Session].
+//
+// [signal.Session]: https://pkg.go.dev/github.com/deltacdn/delta/signal#Session
+func (s *Session) SDP() string { return s.Answer(s.words()...) }
+
+// words are those of the answer that no other has, but for the credentials.
+func (s *Session) words() []string {
+	all := []string{s.cname}
+	for _, ssrc := range slices.Concat(s.ssrcs, s.rtx) {
+		all = append(all, strconv.FormatUint(uint64(ssrc), 10))
+	}
+	return all
 }
 
 // planFor plans the answer; the stream may be nil.
@@ -117,11 +140,11 @@ func planFor(o *sdp.Offer, stream *cdn.Stream) (plan *send.Plan, err error) {
 }
 
 // addLines makes the senders of what is planned, in the sections of the answer.
-func (s *Session) addLines(plan *send.Plan, sections []*section) error {
+func (s *Session) addLines(c send.Config, plan *send.Plan, sections []*section) error {
 	layers := make([]*cdn.Layer, len(plan.Lines))
 	for i, l := range plan.Lines {
 		var err error
-		if layers[i], err = s.config.Pick(l.Track); err != nil {
+		if layers[i], err = c.Pick(l.Track); err != nil {
 			return err
 		}
 	}

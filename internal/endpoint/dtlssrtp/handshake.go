@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -152,15 +151,4 @@ func Protected(datagram []byte, resent bool) bool {
 		datagram = datagram[header+n:]
 	}
 	return true
-}
-
-// Resume makes a connection again from the state of one that was parked. The connection
-// reads from p when Resume returns.
-func Resume(p net.PacketConn, state dtls.State, cert tls.Certificate, log logging.LoggerFactory) (*dtls.Conn, error) {
-	conn, err := dtls.ResumeWithOptions(&state, p, nowhere,
-		dtls.WithCertificates(cert), dtls.WithInsecureSkipVerify(true), dtls.WithLoggerFactory(log))
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.Handshake() // there is none
 }
