@@ -20,22 +20,28 @@ import (
 type adaptation struct {
 	path   path
 	policy allot.Policy
-	ladder allot.Ladder
 	rung   allot.Rung   // that the policy has chosen
 	sent   allot.Rung   // that is sent at most: rung or, while one is tried, a higher one
+	due    time.Time    // when the policy is asked next, though nothing is heard
+	layers uint16       // how many the ladder has been made of
 	reason allot.Reason // of the last step
 	begun  bool         // the policy has made its first choice
 	dozing bool         // no estimate is needed
 	clean  bool         // no step down was taken since the start, or since it has dozed
-	layers int          // how many the ladder has been made of
-	costs  []heldCost   // of the layers
-	due    time.Time    // when the policy is asked next, though nothing is heard
-	fell   time.Time    // when the last step down was taken
-	woken  time.Time    // since when transport-wide feedback is awaited; zero: it is not
+	thins  bool         // keyframes can be told from other frames
 
+	playout *playout.Delay // nil: nothing was repaired yet
+	*awake                 // nil while it dozes
+}
+
+// awake is what choosing takes. Most viewers doze most of the time, and have none.
+type awake struct {
+	ladder   allot.Ladder
+	costs    []heldCost // of the layers
+	fell     time.Time  // when the last step down was taken
+	woken    time.Time  // since when transport-wide feedback is awaited; zero: it is not
 	probe    probing
-	thinning thinningState
-	playout  *playout.Delay // nil: nothing was repaired yet
+	thinning thinningTimes
 }
 
 // A Change is a step that an adaptation has taken.
@@ -146,6 +152,8 @@ func (s *Set) wakes(now time.Time, state *bwe.State) bool {
 	case a.dozing && state.Trouble && s.numbered():
 		s.doze(now, false)
 		a.woken = now
+	case a.dozing:
+		return false
 	case state.Source == bwe.TransportFeedback || now.Sub(a.woken) > wakesWithin:
 		a.woken = time.Time{}
 	}
@@ -166,6 +174,7 @@ func (s *Set) hasAll() bool {
 func (s *Set) choose(now time.Time, state bwe.State) {
 	s.steady = false
 	a := s.adaptation
+	a.rouse()
 	grown := s.grown() && a.clean
 	s.buildLadder(now)
 	s.judgeTrial(now, &state)
@@ -320,16 +329,32 @@ func (s *Set) carryOut(now time.Time, from allot.Rung, losing bool) {
 // numbers only while one is.
 func (s *Set) doze(now time.Time, yes bool) {
 	a := s.adaptation
-	a.dozing = yes && a.sent.Mode == allot.Full
+	a.dozing = yes && a.sent.Mode == allot.Full && (a.awake == nil || a.probe.trial == nil)
 	if a.dozing {
 		a.path.estimator.Doze()
-		a.clean, a.ladder, a.costs = true, nil, nil
+		a.clean, a.awake = true, nil
 		a.due = now.Add(dozeEvery)
 	} else {
 		a.path.estimator.Wake(now)
+		a.rouse()
 	}
 	s.wide.on = !a.path.estimator.Dozing()
 }
+
+// rouse makes what choosing takes, if there is none.
+func (a *adaptation) rouse() {
+	if a.awake == nil {
+		a.awake = new(awake)
+	}
+}
+
+// fellWithin reports whether a step down was taken less than d ago.
+func (a *adaptation) fellWithin(now time.Time, d time.Duration) bool {
+	return a.awake != nil && now.Sub(a.fell) < d
+}
+
+// probes reports whether padding is sent for a probe.
+func (a *adaptation) probes() bool { return a.awake != nil && a.probe.plan.Rate > 0 }
 
 // shownLayer names the layer of the first video that is sent, or is about to be.
 func (s *Set) shownLayer() string {

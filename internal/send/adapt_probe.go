@@ -26,7 +26,7 @@ type probing struct {
 	began time.Time
 	base  uint64 // bytes sent before
 	told  uint32 // the last probe of which the policy knows what came of it
-	trial trial
+	trial *trial // nil: there is none
 }
 
 // padding is what is repeated of what was sent.
@@ -37,13 +37,13 @@ type padding struct {
 
 // answered reports whether the policy waits for what state says of a probe.
 func (p *probing) answered(state *bwe.State) bool {
-	return p.trial.id == 0 && p.plan.Rate == 0 && state.Probe.Done && state.Probe.ID != p.told
+	return p.trial == nil && p.plan.Rate == 0 && state.Probe.Done && state.Probe.ID != p.told
 }
 
 // startProbe begins a probe, if the policy asks for one.
 func (s *Set) startProbe(now time.Time, choice allot.Choice) {
 	plan := choice.Probe
-	if !(plan.Rate > 0) || plan.Duration <= 0 { // policies may be the user's
+	if !(plan.Rate > 0) || plan.Duration <= 0 || s.adaptation.dozing { // policies may be the user's
 		return
 	}
 	p := &s.adaptation.probe
@@ -91,7 +91,7 @@ func (s *Set) wireBytes() (n uint64) {
 // trips that are measured by them show the queue that the probe has made.
 func (s *Set) pad(now time.Time) {
 	a := s.adaptation
-	if a == nil || a.probe.plan.Rate == 0 {
+	if a == nil || !a.probes() {
 		return
 	}
 	p := &a.probe
@@ -165,7 +165,7 @@ func (s *Sender) keepRepeat() {
 // A trial is a probe without padding: a higher rung is sent for a moment. If nothing
 // speaks against it, the policy is told that a probe has succeeded, and stays there.
 type trial struct {
-	id    uint32     // of the probe that the policy has asked for; 0: there is none
+	id    uint32     // of the probe that the policy has asked for
 	rung  allot.Rung // that is tried
 	asked time.Time
 	shown time.Time // since when it is sent
@@ -192,14 +192,14 @@ func (s *Set) try(now time.Time, plan bwe.Probe, least int) {
 	}
 	from := a.sent
 	a.sent = a.ladder[next]
-	a.probe.trial = trial{id: plan.ID, rung: a.sent, asked: now}
+	a.probe.trial = &trial{id: plan.ID, rung: a.sent, asked: now}
 	s.carryOut(now, from, false)
 }
 
 // judgeTrial puts what a trial has shown in place of the estimator's last probe.
 func (s *Set) judgeTrial(now time.Time, state *bwe.State) {
-	t := &s.adaptation.probe.trial
-	if t.id == 0 {
+	t := s.adaptation.probe.trial
+	if t == nil {
 		return
 	}
 	if t.shown.IsZero() && s.shows(now) {
@@ -251,17 +251,17 @@ func (s *Set) probesInVain(wanted allot.Range) bool {
 	if !isBelow(a.rung, most) || a.probe.plan.Rate > mostProof*most.Cost {
 		a.probe.plan = bwe.Probe{}
 	}
-	tried := a.probe.trial.rung
-	return a.probe.trial.id != 0 && (isBelow(tried, least) || isBelow(most, tried))
+	t := a.probe.trial
+	return t != nil && (isBelow(t.rung, least) || isBelow(most, t.rung))
 }
 
 // endTrial ends a trial that was judged, or that the policy goes against. It reports whether
 // there was one.
 func (s *Set) endTrial(against bool, state *bwe.State) bool {
-	t := &s.adaptation.probe.trial
-	if t.id == 0 || !against && !state.Probe.Done {
+	p := &s.adaptation.probe
+	if p.trial == nil || !against && !state.Probe.Done {
 		return false
 	}
-	*t = trial{}
+	p.trial = nil
 	return true
 }

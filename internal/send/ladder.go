@@ -21,7 +21,7 @@ import (
 func (s *Sender) adapts() bool { return s.video && s.rid == "" && !s.set.config.Node }
 
 // grown reports whether a track has other layers than the ladder was made of.
-func (s *Set) grown() bool { return s.adaptation.begun && s.countLayers() != s.adaptation.layers }
+func (s *Set) grown() bool { return s.adaptation.begun && s.countLayers() != int(s.adaptation.layers) }
 
 func (s *Set) countLayers() (n int) {
 	for _, snd := range s.senders {
@@ -62,7 +62,7 @@ func (s *Set) buildLadder(now time.Time) {
 			known[i].Bitrate = a.costs[i].hold(now, l.cost)
 		}
 	}
-	a.layers = s.countLayers()
+	a.layers = uint16(s.countLayers())
 	thins := s.canThin(now)
 	if i := slices.IndexFunc(known, func(l allot.Layer) bool { return l.Bitrate > 0 }); i >= 0 && thins {
 		known[i].Temporal = s.temporalCosts(i, known[i].Bitrate)

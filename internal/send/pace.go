@@ -184,7 +184,7 @@ const (
 func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
 	rate := max(partShare*state.Bitrate, leastPartRate)
-	if state.Verdict == bwe.Overuse && now.Sub(a.fell) < drains {
+	if state.Verdict == bwe.Overuse && a.fellWithin(now, drains) {
 		return rate
 	}
 	return max(rate, a.sent.Cost)

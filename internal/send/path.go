@@ -57,8 +57,8 @@ type plainShare struct {
 	packets int       // of video, since then
 	video   int       // bytes, headers included
 	sound   int       // likewise
-	headers float64   // the size of video with headers, as a multiple of its payload's
-	beside  float64   // the rate of sound, in bits a second
+	headers float32   // the size of video with headers, as a multiple of its payload's
+	beside  float32   // the rate of sound, in bits a second
 }
 
 const (
@@ -86,11 +86,11 @@ func (s *plainShare) add(now time.Time, video bool, packets, size int) {
 func (s *plainShare) whole(now time.Time, estimate float64) float64 {
 	if past := now.Sub(s.since); past >= shareSpan && !s.since.IsZero() {
 		if payload := s.video - s.packets*mostHeaders; payload > s.video/2 { // of smaller packets it is not certain
-			s.headers = float64(s.video) / float64(payload)
+			s.headers = float32(s.video) / float32(payload)
 		}
-		*s = plainShare{since: now, headers: s.headers, beside: float64(8*s.sound) / past.Seconds()}
+		*s = plainShare{since: now, headers: s.headers, beside: float32(float64(8*s.sound) / past.Seconds())}
 	}
-	return estimate*max(1, s.headers) + s.beside
+	return estimate*float64(max(1, s.headers)) + float64(s.beside)
 }
 
 // handle tells of a message that is about no RTP stream, but about all that is sent. It

@@ -223,7 +223,7 @@ func (s *Set) repairRoom(now time.Time, rate float64) float64 {
 	if t := s.config.Trunk; t != nil {
 		return s.trunkRoom(now)
 	}
-	if rate == 0 || s.adaptation != nil && now.Sub(s.adaptation.fell) < budget.Lately {
+	if rate == 0 || s.adaptation != nil && s.adaptation.fellWithin(now, budget.Lately) {
 		return budget.Unknown
 	}
 	room := rate / 8

@@ -257,6 +257,7 @@ func (s *Set) consume(now time.Time, to RTPWriter) (reports []rtcp.Packet, chang
 
 // advance does what is due, and sends what has come.
 func (s *Set) advance(now time.Time) []rtcp.Packet {
+	clear(s.reports) // which take memory until the next ones are due
 	s.reports = s.reports[:0]
 	if s.config.Trunk != nil {
 		s.wide.on = s.config.Trunk.Awake()
@@ -318,7 +319,7 @@ func (s *Set) plan(now time.Time) {
 // planAdaptation has the policy asked in time, and padding sent.
 func (s *Set) planAdaptation(now time.Time, a *adaptation) {
 	switch {
-	case a.probe.plan.Rate > 0:
+	case a.probes():
 		s.wakeAt(now.Add(padEvery))
 	case a.sent.Mode <= allot.Keyframes: // perhaps nothing else comes
 		s.wakeAt(a.due)

@@ -92,10 +92,9 @@ func (s *Set) urge(now time.Time) {
 // temporal layers have one each few frames.
 const risesWithin = time.Second
 
-// thinningState is what an adaptation knows of its viewer's thinning.
-type thinningState struct {
-	can     bool      // keyframes can be told from other frames
-	checked time.Time // when that was looked at
+// thinningTimes are when an adaptation has looked at its viewer's thinning.
+type thinningTimes struct {
+	checked time.Time // adaptation.thins
 	rising  time.Time // since when more is to be sent than is yet; zero: it is not
 }
 
@@ -103,9 +102,9 @@ type thinningState struct {
 // that is encrypted end to end, or opaque otherwise, cannot be told apart. While nothing
 // comes, it is as it was.
 func (s *Set) canThin(now time.Time) bool {
-	t := &s.adaptation.thinning
-	if now.Sub(t.checked) < recheckEvery {
-		return t.can
+	a := s.adaptation
+	if now.Sub(a.thinning.checked) < recheckEvery {
+		return a.thins
 	}
 	some, all := false, true
 	for _, snd := range s.senders {
@@ -119,11 +118,11 @@ func (s *Set) canThin(now time.Time) bool {
 			}
 		}
 	}
-	t.checked = now
+	a.thinning.checked = now
 	if some {
-		t.can = all
+		a.thins = all
 	}
-	return t.can
+	return a.thins
 }
 
 // isAbove reports whether p is of frames that are not sent any more: of a higher temporal

@@ -194,6 +194,8 @@ type View struct {
 	Ladder Ladder  // not empty; not to be kept
 	Layers []Layer // that rungs are of, for a [Guided]: their names and heights
 	Rung   int     // what is sent now, as an index in Ladder; before the first choice 0
+
+	at instant // Now, as the policy keeps times
 }
 
 // A Choice is what a policy decides.

@@ -56,14 +56,15 @@ func (g *Guided) wanted(v View) (least, most int) {
 // wanted now, or more. Then the next lower rung is sent at once.
 func (a *Adaptive) within(v View) Choice {
 	at := v.Ladder.Find(a.rung)
-	switch {
-	case !a.chosen || v.Ladder[at].shows(a.rung):
+	if a.epoch.IsZero() || v.Ladder[at].shows(a.rung) {
 		return a.Choose(v)
-	case v.State.Verdict != bwe.Overuse:
+	}
+	v = a.timed(v)
+	if v.State.Verdict != bwe.Overuse {
 		return a.step(v, at, Limited)
 	}
-	a.clean = v.Now
+	a.clean = v.at
 	a.prober.watch(v, true)
-	a.prober.again(v.Now)
+	a.prober.again(v.at)
 	return a.step(v, at, Congestion)
 }

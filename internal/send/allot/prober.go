@@ -51,36 +51,33 @@ const (
 type prober struct {
 	temper    temper
 	wait      time.Duration // the present one between a failure and the next probe
-	next      time.Time     // when the next may begin
-	congested time.Time     // when the path was last
+	next      instant       // when the next may begin
+	congested instant       // when the path was last
 	last      bwe.Probe
-	asked     time.Time // when the last began
-	open      bool      // it has not been answered
-	reports   reports   // since then
-	carried   float64   // what the last did that was a step on the way, in bits a second
-	answered  time.Time // when that was known
+	asked     instant // when the last began; 0: there was none
+	open      bool    // it has not been answered
+	reports   reports // since then
+	carried   float64 // what the last did that was a step on the way, in bits a second
+	answered  instant // when that was known
 }
 
-func (p *prober) init(t temper) { p.temper, p.wait = t, t.hold }
-
 func (p *prober) watch(v View, congested bool) {
-	now := v.Now
 	p.reports.watch(v, p.asked, p.last.Duration)
 	if congested {
-		p.congested = now
+		p.congested = v.at
 	}
-	if p.open && now.Sub(p.asked) > p.last.Duration+unanswered {
+	if p.open && v.at.since(p.asked) > p.last.Duration+unanswered {
 		p.open = false
 	}
 }
 
-func (p *prober) putOff(now time.Time, by time.Duration) { p.next = now.Add(by) }
+func (p *prober) putOff(now instant, by time.Duration) { p.next = now.add(by) }
 
 // reset forgets failures.
 func (p *prober) reset() { p.wait = p.temper.hold }
 
 // restart forgets failures, and probes soon.
-func (p *prober) restart(now time.Time) {
+func (p *prober) restart(now instant) {
 	p.reset()
 	p.putOff(now, quiet)
 }
@@ -93,19 +90,19 @@ func (p *prober) fell(v View) {
 	if v.State.Alone {
 		p.carried = 0
 	}
-	p.again(v.Now)
+	p.again(v.at)
 }
 
 // again gives up a probe that is under way, and puts off the next by the wait.
-func (p *prober) again(now time.Time) {
+func (p *prober) again(now instant) {
 	p.open = false
 	p.putOff(now, p.wait)
 }
 
 // ready reports whether a probe may begin. changed is when the last step was taken.
-func (p *prober) ready(v View, changed time.Time) bool {
-	return !p.open && !v.Now.Before(p.next) && v.Now.Sub(p.congested) > quiet &&
-		v.Now.Sub(changed) > max(quiet, 2*v.State.RoundTrip)
+func (p *prober) ready(v View, changed instant) bool {
+	return !p.open && v.at >= p.next && v.at.since(p.congested) > quiet &&
+		v.at.since(changed) > max(quiet, 2*v.State.RoundTrip)
 }
 
 // causedBy reports whether the congestion is what the last probe has caused, and may
@@ -119,7 +116,7 @@ func (p *prober) causedBy(v View) bool {
 	if s.Alone && p.reports.count >= shown {
 		return false
 	}
-	if p.asked.IsZero() || v.Now.Sub(p.asked) > lasts || s.Queue > mostQueue {
+	if p.asked == 0 || v.at.since(p.asked) > lasts || s.Queue > mostQueue {
 		return false
 	}
 	if p.open {
@@ -142,14 +139,14 @@ func (p *prober) answer(v View, at int) int {
 	}
 	switch next := v.Ladder[min(at+1, len(v.Ladder)-1)]; {
 	case to > at && v.State.Source == bwe.TransportFeedback:
-		p.putOff(v.Now, quiet)
+		p.putOff(v.at, quiet)
 	case to > at:
-		p.putOff(v.Now, p.temper.hold)
+		p.putOff(v.at, p.temper.hold)
 	case r.Unknown: // it says nothing against what the one before it has carried
-		p.putOff(v.Now, quiet)
-		p.answered = v.Now
+		p.putOff(v.at, quiet)
+		p.answered = v.at
 	case !r.Harm && r.Rate > succeeded*p.last.Rate && r.Rate < p.need(v)*next.Cost:
-		p.carried, p.answered = r.Rate, v.Now
+		p.carried, p.answered = r.Rate, v.at
 	default:
 		p.refused(v)
 	}
@@ -171,7 +168,7 @@ func (p *prober) refused(v View) {
 		p.longer()
 		p.wait = min(p.wait, most)
 	}
-	p.again(v.Now)
+	p.again(v.at)
 	if v.State.Alone {
 		p.answered = p.next // the next one need not show once more what the one before it did
 	}
@@ -192,7 +189,7 @@ func (p *prober) plan(v View, at int) bwe.Probe {
 		long = aloneTime
 	}
 	p.last = bwe.Probe{ID: p.last.ID + 1, Rate: rate, Duration: long}
-	p.asked, p.open = v.Now, true
+	p.asked, p.open = v.at, true
 	return p.last
 }
 
@@ -221,7 +218,7 @@ func (p *prober) reached(v View, at int) float64 {
 	if v.Ladder[at].Mode == Full { // a part's is that of its peaks, which the pacer takes away
 		rate = max(rate, v.Ladder[at].Cost)
 	}
-	if v.Now.Sub(p.answered) < recent {
+	if v.at.since(p.answered) < recent {
 		rate = max(rate, p.carried)
 	}
 	return rate

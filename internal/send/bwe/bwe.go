@@ -114,8 +114,8 @@ type Estimator struct {
 	peak   peak
 	heard  watchdog
 	coarse coarse
-	probe  probe
-	fine   *fine // nil while the estimator dozes
+	probe  *probe // the last; nil: there was none since the estimator dozed
+	fine   *fine  // nil while the estimator dozes
 }
 
 // fine is what transport-wide feedback needs. It is allocated on waking.
@@ -173,7 +173,7 @@ func (e *Estimator) Wake(now time.Time) {
 func (e *Estimator) Doze() {
 	e.fine = nil
 	e.overused, e.underuse = false, false
-	e.probe = probe{}
+	e.probe = nil
 }
 
 // Dozing reports whether the estimator dozes.
@@ -228,7 +228,7 @@ func (e *Estimator) State(now time.Time) State {
 	e.probe.expire(at, e)
 	s := State{
 		Bitrate: e.bitrate, LimitedBy: e.limit, Source: source, RoundTrip: e.rtt,
-		Sent: e.sent.until(at, longWindow), Probe: e.probe.result,
+		Sent: e.sent.until(at, longWindow), Probe: e.probe.outcome(),
 	}
 	s.Acknowledged, s.Alone = s.Sent, e.coarse.alone
 	switch source {

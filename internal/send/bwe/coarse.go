@@ -112,7 +112,7 @@ func (e *Estimator) Estimate(now time.Time, bitrate float64) {
 // estimates by a few percent a second, so an estimate that is lower than that rate says
 // nothing against the probe. One that has fallen since the probe began does.
 func (p *probe) counts(at time.Duration) bool {
-	return p.plan.Rate > 0 && at >= p.from && at <= p.to+longWindow*rateSlot
+	return p != nil && p.plan.Rate > 0 && at >= p.from && at <= p.to+longWindow*rateSlot
 }
 
 // Nack tells that the viewer has asked for packets again. That is no more than a reason to look

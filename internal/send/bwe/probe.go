@@ -30,7 +30,7 @@ const (
 	reportsAnswer = 2500 * time.Millisecond
 )
 
-// probe is the last probe.
+// probe is the last probe. A nil probe was never begun.
 type probe struct {
 	plan     Probe
 	from, to time.Duration // when its packets are sent
@@ -41,13 +41,24 @@ type probe struct {
 // probe that is under way is given up.
 func (e *Estimator) StartProbe(now time.Time, p Probe) {
 	at := e.at(now)
-	e.probe = probe{plan: p, from: at, to: at + p.Duration, result: ProbeResult{ID: p.ID}}
+	if e.probe == nil {
+		e.probe = new(probe)
+	}
+	*e.probe = probe{plan: p, from: at, to: at + p.Duration, result: ProbeResult{ID: p.ID}}
 	if e.fine != nil {
 		e.fine.measure = measure{}
 	}
 }
 
-func (p *probe) running() bool { return p.plan.Rate > 0 && !p.result.Done }
+func (p *probe) running() bool { return p != nil && p.plan.Rate > 0 && !p.result.Done }
+
+// outcome returns what is known of the probe.
+func (p *probe) outcome() ProbeResult {
+	if p == nil {
+		return ProbeResult{}
+	}
+	return p.result
+}
 
 // during reports whether what is sent at a time belongs to the probe.
 func (p *probe) during(at time.Duration) bool { return p.running() && at >= p.from && at <= p.to }

@@ -9,8 +9,8 @@ const kept = 7
 // A Rewriter maps the sequence numbers of layers to those of one receiver. Both are
 // extended to 64 bits. A span is a stretch of one layer that is sent without
 // interruption, and S is what the caller has to know of it to send its packets again.
-// The zero value is ready for Start. It is not safe for concurrent use and does not
-// allocate, but for the first packet that is left out.
+// The zero value is ready for Start. It is not safe for concurrent use. It allocates for its
+// first spans, and for the first packet that is left out: most receivers need few of them.
 type Rewriter[S any] struct {
 	highest uint64
 	forgot  uint64 // what was sent up to this number is not known any more
@@ -18,7 +18,7 @@ type Rewriter[S any] struct {
 	n       int    // spans started
 	cuts    *cuts  // nil: nothing was left out
 	span    span[S]
-	past    [kept]span[S]
+	past    []span[S] // by number modulo kept
 }
 
 type span[S any] struct {
@@ -36,13 +36,22 @@ func (r *Rewriter[S]) Start(source S, seq uint64) {
 	if r.n == 0 {
 		next.as = 1<<16 | seq&0x7fff
 	} else {
-		r.past[(r.n-1)%kept] = r.span
+		r.keep((r.n-1)%kept, r.span)
 	}
 	if r.cuts != nil {
 		r.cuts.close(r.now, piece{from: r.span.from, as: r.span.as}, r.highest)
 	}
 	r.span, r.now = next, piece{from: next.from, as: next.as}
 	r.n++
+}
+
+// keep keeps a span at its place, which is at most one behind those that are taken.
+func (r *Rewriter[S]) keep(place int, s span[S]) {
+	if place == len(r.past) {
+		r.past = append(r.past, s)
+	} else {
+		r.past[place] = s
+	}
 }
 
 // Map returns the number with which packet seq of the present span is sent. It is

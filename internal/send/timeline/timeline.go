@@ -42,13 +42,13 @@ func (s *segment) at(ts uint64) uint64 {
 // and may be any number. For each source the map is monotone: a later timestamp is
 // never sent as an earlier one, if none of Start and Rebase goes back. What was sent
 // for a timestamp does not change. The zero value is ready for Start. It is not safe
-// for concurrent use and does not allocate.
+// for concurrent use. It allocates for its first segments: most receivers need few.
 type Timeline struct {
 	newest segment
-	n      uint32 // segments so far
-	first  uint32 // number of the present source's first segment
-	oldest uint32 // number of the oldest segment that is kept
-	past   [kept]segment
+	n      uint32    // segments so far
+	first  uint32    // number of the present source's first segment
+	oldest uint32    // number of the oldest segment that is kept
+	past   []segment // by number modulo kept
 }
 
 // Start begins a source, whose timestamp ts is sent as as. It returns a number by
@@ -103,6 +103,9 @@ func (t *Timeline) Offset() uint64 { return t.newest.as - t.newest.from }
 // Sent returns what was sent for timestamp ts of a source that Start has numbered;
 // false: that is too long ago.
 func (t *Timeline) Sent(source uint32, ts uint64) (as uint64, ok bool) {
+	if source >= t.n {
+		return 0, false
+	}
 	if source < t.oldest {
 		if source != t.first || int64(ts-t.segment(t.oldest).from) < 0 {
 			return 0, false
@@ -182,11 +185,20 @@ func (t *Timeline) drop() {
 
 func (t *Timeline) push(s segment) {
 	if t.n > 0 {
-		t.past[(t.n-1)%kept] = t.newest
+		t.keep((t.n-1)%kept, t.newest)
 	}
 	t.newest = s
 	t.n++
 	if t.n > kept+1 {
 		t.oldest = max(t.oldest, t.n-1-kept)
+	}
+}
+
+// keep keeps a segment at its place, which is at most one behind those that are taken.
+func (t *Timeline) keep(place uint32, s segment) {
+	if int(place) == len(t.past) {
+		t.past = append(t.past, s)
+	} else {
+		t.past[place] = s
 	}
 }

@@ -133,6 +133,8 @@ func TestTheZeroTimeline(t *testing.T) {
 	var l Timeline
 	require.Equal(t, uint64(7), l.At(7))
 	require.Zero(t, l.Offset())
+	_, ok := l.Sent(0, 7)
+	require.False(t, ok)
 }
 
 func TestNothingIsAllocated(t *testing.T) {
