@@ -28,7 +28,7 @@ import (
 type Admission struct {
 	// static
 	node    *Node
-	request AuthRequest // without the credential
+	request AuthRequest // without the credential and the query
 	grant   Grant
 	source  netip.Prefix
 	shared  bool // the source counts
@@ -81,7 +81,7 @@ func (n *Node) Authorize(ctx context.Context, r AuthRequest) (*Admission, error)
 			return fail(errGrantOver)
 		}
 	}
-	r.Credential = ""
+	r.Credential, r.Query = "", nil
 	return &Admission{
 		node: n, request: r, grant: g, source: halfopen.Source(r.RemoteAddr),
 		shared: !r.Trusted && r.RemoteAddr != "", proved: r.Trusted,

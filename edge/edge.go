@@ -14,6 +14,7 @@ import (
 
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint"
+	"github.com/deltacdn/delta/internal/send"
 	"github.com/deltacdn/delta/signal"
 )
 
@@ -150,7 +151,7 @@ func (e *Edge) offer(ctx context.Context, b *beginning, id cdn.StreamID, o signa
 	v.bound.Store(int64(o.Adapt.MaxBitrate))
 	v.ctx, v.cancel = context.WithCancelCause(b.detached())
 	if err := v.serve(making, o); err != nil {
-		v.cancel(err)
+		v.giveUp(err)
 		a.Leave(err)
 		e.warnOfCodecs(id, err)
 		return nil, err
@@ -187,17 +188,18 @@ func (e *Edge) add(v *playSession) error {
 	return nil
 }
 
-func (e *Edge) remove(v *playSession) {
+// remove forgets a viewer that was sent so much.
+func (e *Edge) remove(v *playSession, sent send.Stats) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.viewers, v)
 	if e.count[v.id]--; e.count[v.id] == 0 {
 		delete(e.count, v.id)
 	}
-	e.past.Packets += v.sent.Packets
-	e.past.Bytes += v.sent.Bytes
-	e.past.Resent += v.sent.Resent
-	e.past.Shed += v.sent.Shed
+	e.past.Packets += sent.Packets
+	e.past.Bytes += sent.Bytes
+	e.past.Resent += sent.Resent
+	e.past.Shed += sent.Shed
 	e.work.Done()
 }
 

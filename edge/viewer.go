@@ -37,22 +37,21 @@ type playSession struct {
 	id        cdn.StreamID
 	admission *cdn.Admission
 	beginning *beginning
-	ctx       context.Context // ends with the viewer; its cause says why
-	cancel    context.CancelCauseFunc
 
-	work    sync.WaitGroup // what takes the viewer from its offer to its stream
-	opening *opening       // of work
-	count   func()         // measures for the last time; static once work is done
-	changes changes        // of the status
-	fitted  fitted         // the last step of its adaptation
-	bound   atomic.Int64   // that the viewer has asked for, or SetMaxBitrate has set, 0: none
-	sent    send.Stats     // at the end
+	work    sync.WaitGroup  // what takes the viewer from its offer to its stream
+	ctx     context.Context // of work: ends with the viewer; its cause says why
+	opening *opening        // of work
+	count   func()          // measures for the last time; static once work is done
+	changes changes         // of the status
+	fitted  fitted          // the last step of its adaptation
+	bound   atomic.Int64    // that the viewer has asked for, or SetMaxBitrate has set, 0: none
 
 	// guarded by edge.mu
-	transport transport   // nil: it is not answered yet; then static
-	stream    *cdn.Stream // nil: it is not ready yet; then static
-	goTo      string      // the base URL of the node that it was asked to go to; "": none
-	askedAt   time.Time   // when it was last to be asked to go
+	cancel    context.CancelCauseFunc // of ctx; nil: work is done
+	transport transport               // nil: it is not answered yet; then static
+	stream    *cdn.Stream             // nil: it is not ready yet; then static
+	goTo      string                  // the base URL of the node that it was asked to go to; "": none
+	askedAt   time.Time               // when it was last to be asked to go
 }
 
 // An answered viewer is a signal.Session.
@@ -69,12 +68,12 @@ func (v *playSession) serve(making context.Context, o signal.Offer) error {
 	if err := v.edge.add(v); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(making, func() { v.cancel(context.Cause(making)) })
+	stop := context.AfterFunc(making, func() { v.giveUp(context.Cause(making)) })
 	t, err := v.answer(o)
 	stop() // from now on the session's end is the viewer's
 	if err != nil {
 		v.opening.close()
-		v.edge.remove(v)
+		v.edge.remove(v, send.Stats{})
 		return err
 	}
 	v.register(t)
@@ -82,6 +81,7 @@ func (v *playSession) serve(making context.Context, o signal.Offer) error {
 	v.admission.Start(t.End)
 	if v.stream != nil {
 		v.play()
+		v.settle()
 	} else {
 		v.work.Go(v.playLater)
 	}
@@ -197,6 +197,7 @@ func (v *playSession) register(t transport) {
 
 // playLater waits for the stream of a viewer that was answered without it.
 func (v *playSession) playLater() {
+	defer v.settle()
 	if err := v.open(time.Time{}); err != nil {
 		v.fail(err)
 		return
@@ -223,12 +224,29 @@ func (v *playSession) fail(err error) {
 	v.transport.End(err)
 }
 
+// giveUp ends what takes the viewer to its stream.
+func (v *playSession) giveUp(err error) {
+	v.edge.mu.Lock()
+	cancel := v.cancel
+	v.edge.mu.Unlock()
+	if cancel != nil {
+		cancel(err)
+	}
+}
+
+// settle is the end of that: a context takes as much memory as a track.
+func (v *playSession) settle() {
+	v.edge.mu.Lock()
+	defer v.edge.mu.Unlock()
+	v.ctx, v.cancel = nil, nil
+}
+
 // end begins the viewer's end. One that is not answered yet is refused.
 func (v *playSession) end(err error) {
 	v.edge.mu.Lock()
 	t := v.transport
 	v.edge.mu.Unlock()
-	v.cancel(err)
+	v.giveUp(err)
 	if t != nil {
 		t.End(err)
 	}
@@ -236,14 +254,13 @@ func (v *playSession) end(err error) {
 
 // ended is called when the transport is over.
 func (v *playSession) ended(err error, sent send.Stats) {
-	v.cancel(err)
+	v.giveUp(err)
 	v.work.Wait()
-	v.sent = sent
 	v.opening.close()
 	v.beginning.over(err)
 	v.count()
 	v.admission.Leave(err)
-	v.edge.remove(v)
+	v.edge.remove(v, sent)
 }
 
 // measure adds what the viewer was sent.

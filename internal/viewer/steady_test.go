@@ -72,9 +72,12 @@ func (v *lean) receive() {
 	}
 }
 
-func (v *lean) offer() string {
-	offer := regexp.MustCompile(`sha-256 \S+`).ReplaceAllString(offerOfOneVideo, v.its.Fingerprint)
-	return strings.NewReplacer("ice-ufrag:them", "ice-ufrag:"+v.ice.Ufrag, "ice-pwd:0123456789012345678901", "ice-pwd:"+v.ice.Pwd).Replace(offer)
+// own returns somebody's offer as its own.
+func (v *lean) own(offer string) string {
+	for of, its := range map[string]string{"fingerprint": v.its.Fingerprint, "ice-ufrag": v.ice.Ufrag, "ice-pwd": v.ice.Pwd} {
+		offer = regexp.MustCompile(`a=`+of+`:[^\r\n]+`).ReplaceAllString(offer, "a="+of+":"+its)
+	}
+	return offer
 }
 
 // connect returns what seals for the session, once DTLS is up and set aside.
@@ -112,7 +115,7 @@ func TestNoGoroutinesInSteadyState(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, node.Close()) }()
 		v := newLean(t, network.Host("viewer", cdntest.Path{}), node)
-		s, err := Answer(Config{Transport: node.Internal(), Log: node.Internal().PionLog}, v.offer())
+		s, err := Answer(Config{Transport: node.Internal(), Log: node.Internal().PionLog}, v.own(offerOfOneVideo))
 		require.NoError(t, err)
 		ours := func() (all []string) {
 			synctest.Wait()
