@@ -15,15 +15,15 @@ const longestDelay = 10 * time.Second
 // loses packets. Without RTX it cannot be told: repairs have to be the same bytes as what was
 // lost.
 func (s *Sender) holdBack(now time.Time) {
-	a, w := s.set.adaptation, &s.wire
-	if a == nil || w.out.delay == 0 || w.out.RTX == 0 || a.playout == nil && s.reports.repairs == 0 {
+	a, w, repairs := s.set.adaptation, &s.wire, s.repairs.budget.Answered()
+	if a == nil || w.out.delay == 0 || w.out.RTX == 0 || a.playout == nil && repairs == 0 {
 		return
 	}
 	if a.playout == nil {
 		a.playout = &playout.Delay{}
 	}
 	r := &s.reports
-	if a.playout.Look(now, playout.View{Packets: r.packets, Repairs: r.repairs, Trip: r.rtt, Least: r.minRTT}, s.set.config.RepairDelay) {
+	if a.playout.Look(now, playout.View{Packets: r.packets, Repairs: repairs, Trip: r.rtt, Least: r.minRTT}, s.set.config.RepairDelay) {
 		for _, snd := range s.set.senders {
 			snd.bindPlayout()
 		}

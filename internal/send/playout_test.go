@@ -74,6 +74,30 @@ func TestHoldsBackForRepairs(t *testing.T) {
 	}
 }
 
+// What a probe repeats is no repair: nothing of it was lost.
+func TestProbesHoldNothingBack(t *testing.T) {
+	const id = 5
+	withViewer(t, sendtest.Config{}, func(v *viewer) {
+		v.add(Config{RepairDelay: time.Second})
+		v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: map[string]uint8{uriPlayoutDelay: id}})
+		v.Play(time.Second, 0)
+		v.start()
+		v.losing(1)
+		for range 10 {
+			sent := len(v.Packets)
+			v.change(func(s *Sender) {
+				for range 10 {
+					s.repeat(time.Now())
+				}
+			})
+			require.Greater(t, len(v.Packets), sent)
+			v.Play(time.Second)
+			v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1}}})
+		}
+		require.Nil(t, extension(v.last(), id))
+	})
+}
+
 func extension(p sendtest.Packet, id uint8) []byte { return p.GetExtension(id) }
 
 func delayBytes(least, most time.Duration) []byte {

@@ -184,12 +184,21 @@ func (b *Budget) Plenty(now time.Time) bool {
 	return b.credit >= singlePart*b.most(now)
 }
 
-// Spend notes that so many bytes were sent again.
+// Spend notes that a packet of so many bytes was sent again.
 func (b *Budget) Spend(now time.Time, bytes int) {
 	b.credit -= float64(bytes)
 	if b.table != nil {
 		b.table.spent.add(now, bytes)
+		b.table.repaired++
 	}
+}
+
+// Answered returns how many packets were sent again.
+func (b *Budget) Answered() uint64 {
+	if b.table == nil {
+		return 0
+	}
+	return b.table.repaired
 }
 
 // Rate returns how many bytes a second were sent lately, repairs included.

@@ -8,9 +8,10 @@ const slots = 512
 
 // A table remembers the last repairs, by packet, and what was sent for them.
 type table struct {
-	epoch   time.Time
-	records [slots]record
-	spent   span
+	epoch    time.Time
+	records  [slots]record
+	spent    span
+	repaired uint64 // packets, ever
 
 	// Of the last packets that were repaired: how many, and how many of them were asked
 	// for again.
