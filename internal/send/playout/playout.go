@@ -8,8 +8,10 @@ import "time"
 const (
 	// lookEvery is how much time a look covers at least.
 	lookEvery = time.Second
-	// lasting is of how many looks with losses, more than those without, losses last.
+	// lasting is of how many looks with losses, more than those without, losses last. A look with
+	// plain losses counts as two.
 	lasting = 2
+	plain   = 1e-2
 	// rare is the part of the packets that may be lost without that being worth a longer wait.
 	rare = 2e-3
 	// queued is by how much, and part of the round trip, the last one is longer than without
@@ -72,11 +74,15 @@ func (d *Delay) Look(now time.Time, v View, most time.Duration) (changed bool) {
 
 // note takes the part of the packets that had to be sent again since the last look.
 func (d *Delay) note(part float64) {
-	if part > 0 {
-		d.score = min(d.score+1, 4*lasting)
-	} else {
+	switch {
+	case part >= plain:
+		d.score += 2
+	case part > 0:
+		d.score++
+	default:
 		d.score = max(d.score-1, 0)
 	}
+	d.score = min(d.score, 4*lasting)
 	if part > d.part {
 		d.part += (part - d.part) / 4
 	} else {

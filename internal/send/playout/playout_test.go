@@ -60,7 +60,7 @@ func TestWaitsForRepairs(t *testing.T) {
 		"5 %, short":    {0.05, 10 * ms, 210 * ms, 210 * ms}, // 90 ms, and 120 until it asks again
 		"5 %":           {0.05, 100 * ms, 300 * ms, 420 * ms},
 		"20 %":          {0.20, 50 * ms, 450 * ms, 500 * ms},
-		"all":           {0.99, 50 * ms, 500 * ms, 500 * ms},
+		"all":           {0.99, 50 * ms, 480 * ms, 500 * ms},
 		"longer it may": {0.02, time.Second, 500 * ms, 500 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
