@@ -140,9 +140,9 @@ func (v *playSession) answer(o signal.Offer) (transport, error) {
 func (v *playSession) config(o signal.Offer) send.Config {
 	e := v.edge
 	c := send.Config{
-		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnShed: e.shed, OnLate: e.node.Internal().Late,
+		Layer: o.Layer, MaxBitrate: v.maxBitrate, Patience: e.config.SlowPatience, OnAdapt: v.adapted, OnBehind: send.OnBehind{Shed: e.shed, Late: e.node.Internal().Late},
 		OnStep: v.beginning.step, OnLayer: v.changes.tell, StartRate: Adapt{}.startRate(), NearAtOnce: true,
-		RepairDelay: Adapt{}.repairDelay(),
+		Playout: send.Playout{Repairs: Adapt{}.repairDelay()},
 	}
 	if f := e.config.Adapt; f != nil || o.Adapt != (signal.Adapt{}) {
 		var a Adapt
@@ -152,13 +152,13 @@ func (v *playSession) config(o signal.Offer) send.Config {
 		a = a.asked(o.Adapt)
 		c.Policy, c.MaxHeight = a.policies(e.node.Logger()), a.MaxHeight
 		c.StartRate, c.NearAtOnce = a.startRate(), a.StartBitrate == 0
-		c.RepairDelay = a.repairDelay()
+		c.Playout.Repairs = a.repairDelay()
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = guarded(e.node.Logger(), "Config.Start", func() Start { return f(v.id) }).internal()
 	}
 	if f := e.config.Playout; f != nil {
-		c.Playout = guarded(e.node.Logger(), "Config.Playout", func() *PlayoutDelay { return f(v.id) }).internal()
+		c.Playout.Delay = guarded(e.node.Logger(), "Config.Playout", func() *PlayoutDelay { return f(v.id) }).internal()
 	}
 	return c
 }

@@ -233,7 +233,7 @@ func TestKeyframeIntoANarrowPath(t *testing.T) {
 	for _, paced := range []bool{true, false} {
 		t.Run(fmt.Sprint("paced ", paced), func(t *testing.T) {
 			withNarrowViewer(t, narrowPath, func(v *narrowViewer) {
-				c := Config{OnLate: func() { t.Error("the node is not late") }, OnShed: func() { t.Error("nothing is left out") }}
+				c := Config{OnBehind: OnBehind{Late: func() { t.Error("the node is not late") }, Shed: func() { t.Error("nothing is left out") }}}
 				if !paced {
 					c.StartRate = -1
 				}

@@ -23,7 +23,7 @@ func (s *Sender) holdBack(now time.Time) {
 		a.playout = &playout.Delay{}
 	}
 	r := &s.reports
-	if a.playout.Look(now, playout.View{Packets: r.packets, Repairs: repairs, Trip: r.rtt, Least: r.minRTT}, s.set.config.RepairDelay) {
+	if a.playout.Look(now, playout.View{Packets: r.packets, Repairs: repairs, Trip: r.rtt, Least: r.minRTT}, s.set.config.Playout.Repairs) {
 		for _, snd := range s.set.senders {
 			snd.bindPlayout()
 		}
@@ -50,7 +50,7 @@ func (s *Sender) bindPlayout() {
 // playoutDelay returns the delay that players are told; false: none, or only the publisher's.
 // Once one was told it is told until the end: a player keeps to the last that it has heard.
 func (s *Set) playoutDelay(published bool) (d PlayoutDelay, ok bool) {
-	if p := s.config.Playout; p != nil {
+	if p := s.config.Playout.Delay; p != nil {
 		d, ok = *p, true
 	}
 	if a := s.adaptation; a != nil && a.playout != nil {

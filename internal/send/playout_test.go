@@ -38,18 +38,18 @@ func TestHoldsBackForRepairs(t *testing.T) {
 		lost   []byte // what packets say once some are lost; nil: nothing
 		clean  []byte // and long after
 	}{
-		"told":           {config: Config{RepairDelay: time.Second}, rtx: 2, id: id, lost: delayBytes(180*ms, longestDelay), clean: delayBytes(0, longestDelay)},
+		"told":           {config: Config{Playout: Playout{Repairs: time.Second}}, rtx: 2, id: id, lost: delayBytes(180*ms, longestDelay), clean: delayBytes(0, longestDelay)},
 		"not told":       {config: Config{}, rtx: 2, id: id},
-		"without RTX":    {config: Config{RepairDelay: time.Second}, id: id},
-		"not negotiated": {config: Config{RepairDelay: time.Second}, rtx: 2},
-		"a node":         {config: Config{RepairDelay: time.Second, Node: true}, rtx: 2, id: id},
-		"at most":        {config: Config{RepairDelay: 70 * ms}, rtx: 2, id: id, lost: delayBytes(70*ms, longestDelay), clean: delayBytes(0, longestDelay)},
+		"without RTX":    {config: Config{Playout: Playout{Repairs: time.Second}}, id: id},
+		"not negotiated": {config: Config{Playout: Playout{Repairs: time.Second}}, rtx: 2},
+		"a node":         {config: Config{Playout: Playout{Repairs: time.Second}, Node: true}, rtx: 2, id: id},
+		"at most":        {config: Config{Playout: Playout{Repairs: 70 * ms}}, rtx: 2, id: id, lost: delayBytes(70*ms, longestDelay), clean: delayBytes(0, longestDelay)},
 		"within the edge's": {
-			config: Config{RepairDelay: time.Second, Playout: &PlayoutDelay{Min: 50 * ms, Max: 100 * ms}}, rtx: 2, id: id,
+			config: Config{Playout: Playout{Repairs: time.Second, Delay: &PlayoutDelay{Min: 50 * ms, Max: 100 * ms}}}, rtx: 2, id: id,
 			lost: delayBytes(100*ms, 100*ms), clean: delayBytes(50*ms, 100*ms),
 		},
 		"at once": {
-			config: Config{RepairDelay: time.Second, Playout: &PlayoutDelay{}}, rtx: 2, id: id,
+			config: Config{Playout: Playout{Repairs: time.Second, Delay: &PlayoutDelay{}}}, rtx: 2, id: id,
 			lost: delayBytes(0, 0), clean: delayBytes(0, 0),
 		},
 	} {
@@ -78,7 +78,7 @@ func TestHoldsBackForRepairs(t *testing.T) {
 func TestProbesHoldNothingBack(t *testing.T) {
 	const id = 5
 	withViewer(t, sendtest.Config{}, func(v *viewer) {
-		v.add(Config{RepairDelay: time.Second})
+		v.add(Config{Playout: Playout{Repairs: time.Second}})
 		v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: map[string]uint8{uriPlayoutDelay: id}})
 		v.Play(time.Second, 0)
 		v.start()
@@ -120,7 +120,7 @@ func TestThePublishersPlayoutDelay(t *testing.T) {
 			require.LessOrEqual(t, len(h.GetExtensionIDs()), 1)
 			return h.GetExtension(id)
 		}
-		v.add(Config{RepairDelay: time.Second})
+		v.add(Config{Playout: Playout{Repairs: time.Second}})
 		v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: map[string]uint8{uriPlayoutDelay: id}})
 		v.Play(time.Second, 0)
 		v.start()

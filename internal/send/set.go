@@ -52,13 +52,8 @@ type Config struct {
 	// Trunk is the path to a node. If nil, nothing is known of it.
 	Trunk *Trunk
 	// Start says with what a receiver begins. Of a node, StartDefault is StartAsk.
-	Start Start
-	// Playout, if not nil, goes out with each video packet.
-	Playout *PlayoutDelay
-	// RepairDelay is how long a viewer's player is told at most to hold pictures back so that
-	// repairs come in time, where its path loses packets. It stays within Playout. If zero,
-	// the player is not told.
-	RepairDelay time.Duration
+	Start   Start
+	Playout Playout
 	// Patience is how many seconds of overload a session outlives: see package slow. If
 	// zero, 30 s.
 	Patience time.Duration
@@ -76,12 +71,7 @@ type Config struct {
 	// NearAtOnce has bursts leave at once for a viewer that is near (see SetNear), whatever
 	// StartRate is, until its path is found to be narrow.
 	NearAtOnce bool
-	// OnShed is told each time that the receiver loses something because this
-	// node is behind. It must not block.
-	OnShed func()
-	// OnLate is told each time that the receiver is served more than 40 ms after it could
-	// have been, since this node is behind. It must not block.
-	OnLate func()
+	OnBehind   OnBehind
 	// OnLayer is called each time that the receiver is sent another layer than before, with
 	// the set's lock held. It must not block, nor call the set. If nil, nobody is told.
 	OnLayer func()
@@ -93,8 +83,25 @@ type Config struct {
 	onMode func(from, to mode, on event)
 }
 
+// OnBehind is told of what a busy node does to a receiver. Its functions must not block. One that
+// is nil is told nothing.
+type OnBehind struct {
+	Shed func() // each time that the receiver loses something because the node is behind
+	Late func() // each time that it is served more than 40 ms after it could have been
+}
+
 // servesMany reports whether the receiver asks for repairs and keyframes for others.
 func (c Config) servesMany() bool { return c.Node || c.Server }
+
+// Playout says what a viewer's player is told of how long to hold pictures back.
+type Playout struct {
+	// Delay, if not nil, goes out with each video packet.
+	Delay *PlayoutDelay
+	// Repairs is how long the player is told at most to hold pictures back so that repairs come
+	// in time, where its path loses packets. It stays within Delay. If zero, the player is not
+	// told.
+	Repairs time.Duration
+}
 
 // PlayoutDelay bounds how long a player may hold frames back. It is a
 // suggestion, to the precision of 10 ms and up to 40.95 s.
@@ -125,8 +132,7 @@ type Set struct {
 	adaptation *adaptation        // nil: of a node, without video, or not prepared yet
 	changes    changes
 	reports    []rtcp.Packet // that Consume returns
-	wanted     []string      // layers, by a node; nil: all
-	rechecked  time.Time     // when it was last checked that those have media
+	wanted     wanted        // by a node
 	breaker    slow.Breaker
 	first      firstFrame
 	config     Config // static, but for CatchUp and SetLayer
@@ -262,7 +268,7 @@ func (s *Set) advance(now time.Time) []rtcp.Packet {
 	if s.config.Trunk != nil {
 		s.wide.on = s.config.Trunk.Awake()
 	}
-	if s.wanted != nil && now.Sub(s.rechecked) >= recheckEvery {
+	if s.wanted.layers != nil && now.Sub(s.wanted.checked) >= recheckEvery {
 		s.applyWanted(now)
 	}
 	s.adapt(now, false)

@@ -97,13 +97,13 @@ func (s *Sender) shed(now time.Time, paced bool) {
 		s.skip(now, resume)
 		return
 	}
-	if f := s.set.config.OnLate; f != nil && st.behind > late {
+	if f := s.set.config.OnBehind.Late; f != nil && st.behind > late {
 		f()
 	}
 	if st.overloaded(before, again) {
 		st.times++
 		s.leaveOut(now, resume)
-		if f := s.set.config.OnShed; f != nil {
+		if f := s.set.config.OnBehind.Shed; f != nil {
 			f()
 		}
 	}
@@ -118,7 +118,7 @@ func (s *Sender) behindPacer(now time.Time, behind, before time.Duration) time.D
 	if behind > hopeless {
 		return behind
 	}
-	if f := s.set.config.OnLate; f != nil && behind > late {
+	if f := s.set.config.OnBehind.Late; f != nil && behind > late {
 		f()
 	}
 	return min(before, late)

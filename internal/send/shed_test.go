@@ -28,7 +28,7 @@ func inCrowd(t *testing.T, n int, f func(t *testing.T, c *crowd)) {
 		c.play(100 * ms)
 		for range n {
 			v := &viewer{World: w, Receiver: &sendtest.Receiver{Cost: ms}, layer: c.layer}
-			v.add(Config{OnLate: func() { c.late++ }})
+			v.add(Config{OnBehind: OnBehind{Late: func() { c.late++ }}})
 			v.set.Start()
 			c.viewers = append(c.viewers, v)
 		}
@@ -163,7 +163,7 @@ func TestOneStallIsNoOverload(t *testing.T) {
 	}
 }
 
-// OnLate is called for viewers that are served late, ahead of the first loss.
+// Late is called for viewers that are served late, ahead of the first loss.
 func TestLatenessIsToldFirst(t *testing.T) {
 	for viewers, late := range map[int]bool{5: false, 10: true} {
 		inCrowd(t, viewers, func(t *testing.T, c *crowd) {

@@ -13,6 +13,12 @@ import (
 // recheckEvery is how often it is checked that layers which a node wants have media.
 const recheckEvery = 250 * time.Millisecond
 
+// wanted is which layers a node wants.
+type wanted struct {
+	layers  []string  // their names; nil: all
+	checked time.Time // when it was last checked that these have media
+}
+
 // claim says that the receiver wants l, until release is called.
 func (s *Set) claim(l *cdn.Layer) (release func()) {
 	if s.closed {
@@ -28,13 +34,13 @@ func (s *Set) claim(l *cdn.Layer) (release func()) {
 func (s *Set) Want(names []string) {
 	s.change()
 	defer s.mu.Unlock()
-	s.wanted = names
+	s.wanted.layers = names
 	s.applyWanted(time.Now())
 }
 
 // applyWanted has the senders send, or not, as the node wants.
 func (s *Set) applyWanted(now time.Time) {
-	s.rechecked = now
+	s.wanted.checked = now
 	for _, snd := range s.senders {
 		snd.stopped.missed = snd.stopped.held && (snd.stopped.missed || s.asks(snd.feed.layer))
 		if snd.video {
@@ -72,7 +78,7 @@ func (s *Set) wants(now time.Time, snd *Sender) bool {
 
 // asks reports whether the node has asked for a layer.
 func (s *Set) asks(l *cdn.Layer) bool {
-	return s.wanted == nil || len(l.Track().Layers()) == 1 || slices.Contains(s.wanted, l.Name())
+	return s.wanted.layers == nil || len(l.Track().Layers()) == 1 || slices.Contains(s.wanted.layers, l.Name())
 }
 
 // highest returns the best layer that has media and is not held back; nil: there is none.
