@@ -170,6 +170,9 @@ const (
 	// partShare is how much of the estimate a part of a layer takes: sound is not paced, and an
 	// estimate may be somewhat too high where little is sent.
 	partShare = 0.72
+	// partSlack is how much faster than its rate a part of a layer leaves, so that it does not
+	// get later and later.
+	partSlack = 1.1
 	// drains is for how long after a step down nothing takes more than that: the queue that is
 	// left must get shorter.
 	drains = time.Second
@@ -177,15 +180,19 @@ const (
 	leastPartRate = 50e3
 )
 
-// partRate returns the rate at which a part of a layer leaves, in bits a second: no less than
-// the rate by which it was chosen, with sound, whose bytes count, too. Estimates are low while
-// little is sent, so keyframes leave at the rate by which they were chosen. If the path does not
-// take that, the policy gives them up.
+// partRate returns the rate at which a part of a layer leaves, in bits a second: about the rate by
+// which it was chosen, with sound, whose bytes count, too. An estimate may be far above that only because
+// so much was never tried, and sound would wait. Keyframes alone leave faster if the estimate
+// allows, and no slower: estimates are low while little is sent. If the path does not take that, the
+// policy gives them up.
 func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
 	rate := max(partShare*state.Bitrate, leastPartRate)
-	if state.Verdict == bwe.Overuse && a.fellWithin(now, drains) {
+	switch {
+	case state.Verdict == bwe.Overuse && a.fellWithin(now, drains):
 		return rate
+	case a.sent.Mode == allot.Partial:
+		return max(partSlack*a.sent.Cost, leastPartRate)
 	}
 	return max(rate, a.sent.Cost)
 }

@@ -59,6 +59,18 @@ func TestAPartIsInTimeBesideSound(t *testing.T) {
 	})
 }
 
+// An estimate that is far above what a part takes was never tried. A burst of the part leaves no
+// faster than the part's rate, since sound would wait behind it.
+func TestAPartLeavesAtItsOwnRate(t *testing.T) {
+	withPart(t, func(v *narrowViewer, _ *script) {
+		v.set.change()
+		v.set.path.estimator = bwe.New(bwe.Config{Start: 5e6}, time.Now())
+		v.set.mu.Unlock()
+		v.layered(time.Second)
+		require.InEpsilon(t, 8e9/(partSlack*v.set.adaptation.sent.Cost), v.set.pace.perByte, 0.01)
+	})
+}
+
 // With the step from a part of a layer to all of it the pacer may end. What waits for it then
 // leaves, and does not wait for the next packet to come.
 func TestNothingWaitsForAPacerThatEnds(t *testing.T) {

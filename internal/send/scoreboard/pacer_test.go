@@ -18,6 +18,7 @@ const (
 	large         = 1250 // bytes of a large packet
 	drainFactor   = 1.5
 	partShare     = 0.72
+	partSlack     = 1.1
 	drains        = time.Second
 	leastPartRate = 50e3
 )
@@ -75,7 +76,11 @@ func (s *sender) repace() {
 		return
 	}
 	rate := max(partShare*state.Bitrate, leastPartRate)
-	if state.Verdict != bwe.Overuse || s.now-s.pacer.fell >= drains {
+	switch {
+	case state.Verdict == bwe.Overuse && s.now-s.pacer.fell < drains:
+	case s.rung.Mode == allot.Partial:
+		rate = max(partSlack*s.rung.Cost, leastPartRate)
+	default:
 		rate = max(rate, s.rung.Cost)
 	}
 	s.pacer.rate, s.pacer.most = rate, atOnce(rate, partBurst, 1)
