@@ -249,7 +249,7 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 	if lower || isBelow(r, before) {
 		a.probe.plan = bwe.Probe{}
 	}
-	s.carryOut(now, before, loses(state))
+	s.carryOut(now, before, state)
 	if moved {
 		a.reason = why
 	}
@@ -289,6 +289,7 @@ const (
 	upward   turn = iota // to more
 	downward             // to less, which begins anew
 	thinner              // to fewer temporal layers, with the next frame
+	bridged              // to a lower layer; the base layer of the present one goes on until it begins
 )
 
 const (
@@ -308,21 +309,26 @@ func loses(state *bwe.State) bool {
 
 // carryOut has all video sent as the rung says, and not as from any more. If packets are lost,
 // fewer temporal layers begin with a keyframe: what they refer to may be missing.
-func (s *Set) carryOut(now time.Time, from allot.Rung, losing bool) {
+func (s *Set) carryOut(now time.Time, from allot.Rung, state *bwe.State) {
 	to, how := s.adaptation.sent, upward
 	switch {
 	case !isBelow(to, from):
-	case to.Mode == allot.Partial && to.Layer == from.Layer && !losing:
+	case to.Layer == from.Layer && to.Mode == allot.Partial && !loses(state):
 		how = thinner
+	case to.Layer < from.Layer && to.Mode >= allot.Partial && s.canBridge(now, state):
+		how = bridged
 	default:
 		how = downward
 	}
 	for _, snd := range s.senders {
 		if snd.adapts() {
-			snd.obey(now, to, how)
+			snd.obey(now, to, how, fresh+state.RoundTrip)
 		}
 	}
 	s.repace(now) // senders that go on now must not wait for a pacer that ends with this step
+	if how == downward && loses(state) {
+		s.pace.hold(now, state.Queue/2)
+	}
 }
 
 // doze says whether no estimate is needed for now. Packets have transport-wide sequence

@@ -193,7 +193,7 @@ func (s *Set) try(now time.Time, plan bwe.Probe, least int) {
 	from := a.sent
 	a.sent = a.ladder[next]
 	a.probe.trial = &trial{id: plan.ID, rung: a.sent, asked: now}
-	s.carryOut(now, from, false)
+	s.carryOut(now, from, &bwe.State{})
 }
 
 // judgeTrial puts what a trial has shown in place of the estimator's last probe.

@@ -122,6 +122,13 @@ func (p *pacer) repaired(now time.Time, n int) {
 	p.until = max(p.until, min(p.until+p.takes(n+lowerHeaders), at+groupTime))
 }
 
+// hold takes the path to be busy for a while.
+func (p *pacer) hold(now time.Time, d time.Duration) {
+	if p.perByte > 0 {
+		p.until, p.burst = max(p.until, now.Sub(p.epoch)+d), p.most
+	}
+}
+
 // dueAt returns when the next group may leave.
 func (p *pacer) dueAt() time.Time { return p.epoch.Add(p.due) }
 
@@ -202,14 +209,14 @@ func (s *Set) paceRate(now time.Time) float64 {
 	sent := 0.0
 	for _, snd := range s.senders {
 		if snd.mode != idle {
-			sent += max(snd.feed.layer.Bitrate(), snd.target().Bitrate())
+			sent += snd.pacedRate()
 		}
 	}
 	if known := s.rate(now); known > 0 {
 		if t := s.config.Trunk; t != nil {
 			known *= t.share(now, sent)
 		}
-		return max(known, drainFactor*sent)
+		return max(min(known, s.drainRate(now)), drainFactor*sent)
 	}
 	return max(s.startRate(), startFactor*sent)
 }

@@ -210,6 +210,7 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	case l != s.feed.layer:
 		s.pictureID.switched(s, next, p)
 		s.switched()
+		s.endBridge()
 		if tell := s.set.config.OnLayer; tell != nil {
 			defer tell() // when s.feed has it
 		}

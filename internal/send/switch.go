@@ -26,10 +26,11 @@ const (
 
 // nextLayer is the layer that a sender switches to.
 type nextLayer struct {
-	layer   *cdn.Layer // at its next keyframe; nil: none
-	cursor  cdn.Cursor // of layer
-	release func()     // gives up the claim on layer
-	check   time.Time  // when the choice is made anew
+	layer   *cdn.Layer    // at its next keyframe; nil: none
+	cursor  cdn.Cursor    // of layer
+	release func()        // gives up the claim on layer
+	check   time.Time     // when the choice is made anew
+	most    time.Duration // that its keyframe may be behind what was sent last
 }
 
 // target returns the layer that is sent, or is about to be.
@@ -55,6 +56,8 @@ type stopped struct {
 	held   bool // since the path to a node does not: see Set.Bound
 	missed bool // and the node has wanted it meanwhile
 	asked  bool // a node asked for a keyframe of what it did not want
+	// bridges: of the present layer only the base layer is sent, until a lower layer begins.
+	bridges bool
 }
 
 // hasChoice reports whether the track has several layers, of which one is chosen.
@@ -83,6 +86,9 @@ func (s *Sender) goOver(now time.Time, to *cdn.Layer) {
 	switch {
 	case s.feed.source != nil:
 		s.switchTo(to)
+		if s.next.layer == nil {
+			s.endBridge()
+		}
 		if s.next.layer == nil && s.stopped.halted == noLayer { // it stays
 			s.resume(now)
 		}
@@ -93,8 +99,9 @@ func (s *Sender) goOver(now time.Time, to *cdn.Layer) {
 
 // obey has the video sent as a rung says. If that is less than before, what was sent is
 // not repaired any more: repairs of what was too much would be too much. But what fewer
-// temporal layers go on with is.
-func (s *Sender) obey(now time.Time, r allot.Rung, how turn) {
+// temporal layers go on with is. A lower layer may begin with a keyframe that is behind what
+// was sent last by most.
+func (s *Sender) obey(now time.Time, r allot.Rung, how turn, most time.Duration) {
 	if how == downward {
 		s.keepRepeat()
 		s.numbers.Forget()
@@ -105,13 +112,19 @@ func (s *Sender) obey(now time.Time, r allot.Rung, how turn) {
 		return
 	}
 	s.thin(levelOf(r))
+	s.stopped.bridges = false
 	paused := s.stopped.halted == noVideo
 	if s.hasChoice() {
 		s.goOver(now, s.choice(now))
 	}
 	switch {
+	case s.next.layer != nil && how == bridged && s.stopped.halted == goesOn && !s.mode.awaitsKeyframe():
+		s.bridge()
 	case s.next.layer != nil && (how != upward || paused):
 		s.halt(noLayer) // down, the path has no room for both
+		if how != upward {
+			s.rewind(now, most)
+		}
 	case paused, how == downward && r.Mode == allot.Partial && s.next.layer == nil && s.feed.source != nil:
 		s.resume(now)
 	case s.rises() && s.filter.Reached() == thin.Keyframes:
@@ -175,7 +188,7 @@ func (s *Sender) switchTo(l *cdn.Layer) {
 		return
 	}
 	s.aim(l)
-	s.next.cursor = l.Live()
+	s.next.cursor, s.next.most = l.Live(), fresh
 	l.RequestKeyframe()
 }
 
@@ -205,11 +218,18 @@ func (s *Sender) trySwitch(now time.Time) {
 	if n.layer == nil || s.stopped.halted == noVideo {
 		return
 	}
-	for p := n.cursor.Next(); p != nil; p = n.cursor.Next() {
-		if !p.Keyframe {
+	for before := n.cursor; ; before = n.cursor {
+		p := n.cursor.Next()
+		switch {
+		case p == nil:
+			return
+		case !p.Keyframe:
 			continue
+		case s.stopped.halted == noLayer && !s.mayLeave(now): // the queue drains first
+			n.cursor, s.shedding.paced = before, true
+			return
 		}
-		if at := s.place(now, n.layer, p.Timestamp); at.behind > fresh {
+		if at := s.place(now, n.layer, p.Timestamp); at.behind > n.most {
 			n.layer.RequestKeyframe() // the layer catches up; the viewer must not see that again
 			continue
 		}
