@@ -73,10 +73,14 @@ type repair struct {
 func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
 	s.set.path.nack(s.countSent(missing))
 	s.set.config.Trunk.nack(missing)
-	if s.wire.out.To == nil || !s.wire.repeats() || s.stopped.held {
+	if s.wire.out.To == nil || s.stopped.held {
 		return
 	}
 	highest := s.numbers.Highest()
+	if !s.wire.repeats() {
+		s.noteLost(now, highest, missing)
+		return
+	}
 	missing.Range(func(seq uint16) bool {
 		r, ok := s.findAsked(seqnum.NearSeq(highest, seq))
 		switch {
@@ -85,6 +89,17 @@ func (s *Sender) handleNack(now time.Time, missing feedback.Missing) {
 			s.repairs.repeats = true
 		case s.findRepair(now, &r):
 			s.repair(now, &r)
+		}
+		return true
+	})
+}
+
+// noteLost notes whether a receiver to which nothing is sent again lacks a part of the newest frame.
+// Where keyframes alone are sent, its request for another one is passed on then.
+func (s *Sender) noteLost(now time.Time, highest uint64, missing feedback.Missing) {
+	missing.Range(func(seq uint16) bool {
+		if r, ok := s.sentAs(seqnum.NearSeq(highest, seq)); ok && r.ts == uint32(s.feed.newestTS) {
+			s.keyframes.lost = now.UnixNano()
 		}
 		return true
 	})

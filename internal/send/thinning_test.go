@@ -6,10 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
@@ -292,34 +290,6 @@ func (e *encoder) stills() {
 		time.Sleep(33 * ms)
 		e.serve()
 	}
-}
-
-// A viewer that is sent keyframes alone asks for them all the time, since nothing comes. That
-// is passed on only if it lacks a part of the last one.
-func TestKeyframeRequestsForStills(t *testing.T) {
-	onEncoder(t, func(e *encoder) {
-		e.stills()
-		asks := func() int32 {
-			before := e.layer.Asked.Load()
-			e.says(&rtcp.PictureLossIndication{SenderSSRC: 9, MediaSSRC: 1})
-			synctest.Wait()
-			return e.layer.Asked.Load() - before
-		}
-		last := e.last().SequenceNumber
-		time.Sleep(3 * time.Second)
-		require.Zero(t, asks(), "it has all")
-		e.says(nack(last-4, 0))
-		require.Zero(t, asks(), "it lacks some of an older one")
-		e.says(nack(last-1, 0))
-		require.EqualValues(t, 1, asks())
-		f := e.encode(true)
-		for at := range f.packets {
-			e.publish(f, at)
-		}
-		e.serve()
-		time.Sleep(3 * time.Second)
-		require.Zero(t, asks(), "it has all of the new one")
-	})
 }
 
 // requireAgain: of the newest packets those are sent again that the function returns true for.
