@@ -269,6 +269,7 @@ type LayerInput struct {
 	first      time.Time // when the first packet came; zero: none yet
 	heard      time.Time // when something last came
 	splice     splicer
+	block      []byte // of header extensions, on their way into the ring; nil: none came
 }
 
 // Ext is one RTP header extension of a packet, with an id of the track's list.

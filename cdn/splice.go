@@ -124,12 +124,14 @@ func (li *LayerInput) store(in *incoming) {
 	now, seq, ts := in.at, in.mapped+li.splice.shift.seq, li.splice.shift.at(in.ts)
 	newest := !l.out.started || seq > l.out.seq
 	l.renumber(p.Payload, ext, li.splice.shift, newest)
-	var block [256]byte
+	if len(ext) > 0 && li.block == nil {
+		li.block = make([]byte, 0, mostExtensions)
+	}
 	stored := l.ring.Append(ring.Packet{
 		Seq: seq, Timestamp: ts, Arrival: now, Marker: p.Marker,
 		Keyframe: info.Keyframe, FrameStart: info.FrameStart,
 		TemporalLayer: in.place.Layer, LayerSync: in.place.Sync, SwitchingPoint: in.place.Switch,
-		Extensions: appendExt(block[:0], ext), Payload: p.Payload,
+		Extensions: appendExt(li.block, ext), Payload: p.Payload,
 	})
 	if info.Parameters != 0 {
 		l.keepParameters((*Packet)(stored), info)
@@ -181,6 +183,9 @@ func (l *Layer) renumber(payload []byte, ext []Ext, by shift, newest bool) {
 		}
 	}
 }
+
+// mostExtensions bounds the bytes of a packet's header extensions.
+const mostExtensions = 256
 
 // appendExt packs ext as a [Packet] holds it. What does not fit into the
 // 255 bytes that any receiver can be sent is left out.

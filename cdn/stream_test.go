@@ -60,21 +60,21 @@ func (b *back) counts() (int, []uint16) {
 	return b.keyframes, append([]uint16(nil), b.nacks...)
 }
 
-func newStream(t *testing.T, n *cdn.Node) *cdn.Stream {
+func newStream(t testing.TB, n *cdn.Node) *cdn.Stream {
 	s, err := n.NewStream("live")
 	require.NoError(t, err)
 	t.Cleanup(func() { s.End(nil) })
 	return s
 }
 
-func newInput(t *testing.T, s *cdn.Stream, c cdn.InputConfig, tracks ...cdn.TrackInfo) *cdn.Input {
+func newInput(t testing.TB, s *cdn.Stream, c cdn.InputConfig, tracks ...cdn.TrackInfo) *cdn.Input {
 	in, err := s.NewInput(c)
 	require.NoError(t, err)
 	require.NoError(t, in.Start(tracks))
 	return in
 }
 
-func newLayer(t *testing.T, in *cdn.Input, track int) (*cdn.LayerInput, *back) {
+func newLayer(t testing.TB, in *cdn.Input, track int) (*cdn.LayerInput, *back) {
 	b := &back{}
 	li, err := in.Layer(track, "", b)
 	require.NoError(t, err)
