@@ -202,8 +202,13 @@ func cameLate(r *repair) bool {
 func (s *Sender) mayRepair(now time.Time, r *repair) (copies int) {
 	return s.repairs.budget.Allow(now, budget.Request{
 		Seq: r.from, Bytes: len(r.packet.Payload), RTT: s.repeatAfter(), Room: s.set.repairRoom(now, s.set.path.carries(now)),
+		Far: s.reports.minRTT >= farTrip,
 	})
 }
+
+// farTrip is the round trip, without queues, from which on a player that holds pictures back as
+// long as it may waits for one repair only.
+const farTrip = 150 * time.Millisecond
 
 // rttError is how much too long a measured round trip may be.
 const rttError = time.Millisecond

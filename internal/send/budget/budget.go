@@ -119,11 +119,14 @@ type Request struct {
 	// Room is how many bytes a second the path carries beside what is sent now, repairs
 	// included: [Unknown] if that is not known.
 	Room float64
+	// Far says that the receiver is far away: if the repair is lost, another comes too late.
+	Far bool
 }
 
 // Allow returns how many copies of a packet may be sent again now: none, one, or two if
-// the repair before was lost (or [Config].Twice) and there is plenty of credit. The caller sends as many, and
-// tells [Budget.Spend] how many bytes that took. Of two packets that are a multiple of 512
+// another loss would cost much (the repair before was lost, the receiver is far, or
+// [Config].Twice) and there is plenty of credit. The caller sends as many, and tells
+// [Budget.Spend] how many bytes that took. Of two packets that are a multiple of 512
 // numbers apart, only the newer repair is remembered.
 func (b *Budget) Allow(now time.Time, r Request) (copies int) {
 	if r.RTT <= 0 {
@@ -153,7 +156,8 @@ func (b *Budget) Allow(now time.Time, r Request) (copies int) {
 		return 0
 	}
 	b.table.note(now, r.Seq, last, again)
-	if (again || b.config.Twice) && !b.isDeaf() && b.credit >= singlePart*most && r.Room >= 2*float64(r.Bytes) {
+	b.table.answered++
+	if (again || r.Far || b.config.Twice) && !b.isDeaf() && b.credit >= singlePart*most && r.Room >= 2*float64(r.Bytes) {
 		return 2
 	}
 	return 1
@@ -184,21 +188,20 @@ func (b *Budget) Plenty(now time.Time) bool {
 	return b.credit >= singlePart*b.most(now)
 }
 
-// Spend notes that a packet of so many bytes was sent again.
+// Spend notes that so many bytes were sent again.
 func (b *Budget) Spend(now time.Time, bytes int) {
 	b.credit -= float64(bytes)
 	if b.table != nil {
 		b.table.spent.add(now, bytes)
-		b.table.repaired++
 	}
 }
 
-// Answered returns how many packets were sent again.
+// Answered returns how many repairs were allowed, each counted once however often it is sent.
 func (b *Budget) Answered() uint64 {
 	if b.table == nil {
 		return 0
 	}
-	return b.table.repaired
+	return b.table.answered
 }
 
 // Rate returns how many bytes a second were sent lately, repairs included.

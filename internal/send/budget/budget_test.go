@@ -91,6 +91,7 @@ func TestTwoCopies(t *testing.T) {
 		spent  int
 		room   float64
 		again  bool
+		far    bool
 		copies int
 	}{
 		"the first time":              {room: Unknown, copies: 1},
@@ -102,6 +103,9 @@ func TestTwoCopies(t *testing.T) {
 		"without room":                {room: 1199, copies: 0},
 		"for many":                    {config: Config{Twice: true}, room: Unknown, copies: 2},
 		"for many, with little":       {config: Config{Twice: true}, room: Unknown, spent: 20_000, copies: 1},
+		"far":                         {far: true, room: Unknown, copies: 2},
+		"far, with little":            {far: true, room: Unknown, spent: 20_000, copies: 1},
+		"far, with little room":       {far: true, room: 2000, copies: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, now := New(c.config), epoch
@@ -110,7 +114,10 @@ func TestTwoCopies(t *testing.T) {
 				now = now.Add(50 * ms)
 			}
 			b.Spend(now, c.spent)
-			require.Equal(t, c.copies, b.Allow(now, Request{Seq: 7, Bytes: 1200, RTT: 50 * ms, Room: c.room}))
+			require.Equal(t, c.copies, b.Allow(now, Request{Seq: 7, Bytes: 1200, RTT: 50 * ms, Room: c.room, Far: c.far}))
+			if !c.again {
+				require.EqualValues(t, min(c.copies, 1), b.Answered())
+			}
 		})
 	}
 }

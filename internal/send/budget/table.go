@@ -8,14 +8,15 @@ const slots = 512
 
 // A table remembers the last repairs, by packet, and what was sent for them.
 type table struct {
-	epoch    time.Time
-	records  [slots]record
-	spent    span
-	repaired uint64 // packets, ever
+	epoch   time.Time
+	records [slots]record
+	spent   span
 
 	// Of the last packets that were repaired: how many, and how many of them were asked
 	// for again.
 	firsts, repeated int
+
+	answered uint64 // repairs that were allowed, ever
 }
 
 // A record is the last repair of a packet. The zero record is of none.
