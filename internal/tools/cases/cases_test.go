@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +29,47 @@ func TestList(t *testing.T) {
 		t.Errorf("only %d cases", len(all))
 	}
 }
+
+// Each test that the list names is there today. Subtests are found by -check alone.
+func TestNamesAreOfToday(t *testing.T) {
+	t.Parallel()
+	all, err := readCases("96480ec.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg, tests := range all.by(newName) {
+		there, err := declared(filepath.Join("../../..", filepath.FromSlash(pkg)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests {
+			if top, _, _ := strings.Cut(test, "/"); !there[top] {
+				t.Errorf("%s has no %s", pkg, top)
+			}
+		}
+	}
+}
+
+// declared returns the names of a folder's tests, fuzz tests and examples.
+func declared(dir string) (map[string]bool, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]bool)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range declaration.FindAllSubmatch(text, -1) {
+			all[string(m[1])] = true
+		}
+	}
+	return all, nil
+}
+
+var declaration = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
 
 // A package's pattern names subtests, and a test as a whole only if it has none.
 func TestPattern(t *testing.T) {

@@ -70,7 +70,7 @@ func (s side) build() error {
 			return err
 		}
 		dir := filepath.Join(s.root, filepath.FromSlash(pkg))
-		if strings.HasPrefix(pkg, "examples/") { // its test builds it, and is not to compile it, too
+		if strings.HasPrefix(pkg, "examples/") { // the old commit's test builds it, and is not to compile it, too
 			if err := command(dir, "go", "build", "-o", os.DevNull, "."); err != nil {
 				return err
 			}
