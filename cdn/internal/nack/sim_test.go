@@ -1,7 +1,7 @@
 package nack
 
 import (
-	"container/heap"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -25,28 +25,53 @@ type simConfig struct {
 	seed    uint64
 }
 
+// A simEvent is at a node. A packet arrives there; or requests do; or, with neither, it is
+// the node's timer.
 type simEvent struct {
-	at    time.Time
-	order int // equal times: first in, first out
-	run   func()
+	at    time.Duration // since the start
+	order int           // equal times: first in, first out
+	node  *simNode
+	seq   uint64
+	asked []uint64
 }
 
+func (e *simEvent) before(other *simEvent) bool {
+	return e.at < other.at || e.at == other.at && e.order < other.order
+}
+
+// A simQueue is a heap.
 type simQueue []simEvent
 
-func (q simQueue) Len() int { return len(q) }
-func (q simQueue) Less(i, j int) bool {
-	if !q[i].at.Equal(q[j].at) {
-		return q[i].at.Before(q[j].at)
+func (q *simQueue) push(e simEvent) {
+	h := append(*q, e)
+	i := len(h) - 1
+	for i > 0 && e.before(&h[(i-1)/2]) {
+		h[i] = h[(i-1)/2]
+		i = (i - 1) / 2
 	}
-	return q[i].order < q[j].order
+	h[i] = e
+	*q = h
 }
-func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *simQueue) Push(v any)   { *q = append(*q, v.(simEvent)) }
-func (q *simQueue) Pop() any {
-	last := len(*q) - 1
-	v := (*q)[last]
-	*q = (*q)[:last]
-	return v
+
+func (q *simQueue) pop() simEvent {
+	first, last := (*q)[0], (*q)[len(*q)-1]
+	h := (*q)[:len(*q)-1]
+	i := 0
+	for c := 1; c < len(h); c = 2*i + 1 {
+		if c+1 < len(h) && h[c+1].before(&h[c]) {
+			c++
+		}
+		if last.before(&h[c]) {
+			break
+		}
+		h[i] = h[c]
+		i = c
+	}
+	if len(h) > 0 {
+		h[i] = last
+	}
+	*q = h
+	return first
 }
 
 // A simNode receives over one hop and forwards over the next.
@@ -55,8 +80,8 @@ type simNode struct {
 	in    simHop
 	up    *simNode
 	down  *simNode
-	gen   *Generator // nil: the source
-	have  map[uint64]time.Time
+	gen   *Generator  // nil: the source
+	have  []time.Time // when each packet came, from simFirst on
 	timer time.Time
 
 	sent, repairs, lost, requests, duplicates int
@@ -65,6 +90,7 @@ type simNode struct {
 type sim struct {
 	simConfig
 	rng   *rand.Rand
+	start time.Time
 	now   time.Time
 	queue simQueue
 	order int
@@ -72,20 +98,24 @@ type sim struct {
 }
 
 func newSim(c simConfig, g Config) *sim {
-	s := &sim{simConfig: c, rng: rand.New(rand.NewPCG(c.seed, 1)), now: time.Unix(1000, 0)}
-	s.nodes = []*simNode{{sim: s, have: map[uint64]time.Time{}}}
+	s := &sim{simConfig: c, rng: rand.New(rand.NewPCG(c.seed, 1)), start: time.Unix(1000, 0)}
+	s.now = s.start
+	have := func() []time.Time { return make([]time.Time, (c.frames+simExtra)*c.packets) }
+	s.nodes = []*simNode{{sim: s, have: have()}}
 	for _, h := range c.hops {
 		up := s.nodes[len(s.nodes)-1]
-		n := &simNode{sim: s, in: h, up: up, gen: New(g), have: map[uint64]time.Time{}}
+		n := &simNode{sim: s, in: h, up: up, gen: New(g), have: have()}
 		up.down = n
 		s.nodes = append(s.nodes, n)
 	}
 	return s
 }
 
-func (s *sim) after(d time.Duration, run func()) {
+// after plays an event when d has passed.
+func (s *sim) after(d time.Duration, e simEvent) {
 	s.order++
-	heap.Push(&s.queue, simEvent{at: s.now.Add(d), order: s.order, run: run})
+	e.at, e.order = s.now.Add(d).Sub(s.start), s.order
+	s.queue.push(e)
 }
 
 // run plays all frames and a few more, so that the loss of each frame's last
@@ -93,33 +123,44 @@ func (s *sim) after(d time.Duration, run func()) {
 // sending to the arrival of its last packet at the end of the chain, ascending.
 // A frame that was never whole counts as an hour.
 func (s *sim) run() []time.Duration {
-	start := s.now
-	first := uint64(1 << 16)
 	for _, n := range s.nodes[1:] {
-		n.gen.Received(start, first-1) // as a caller does that knows where the stream begins
+		n.gen.Received(s.start, simFirst-1) // as a caller does that knows where the stream begins
 	}
 	for f := range s.frames + simExtra {
 		for p := range s.packets {
-			seq := first + uint64(f*s.packets+p)
-			s.after(time.Duration(f)*s.every+time.Duration(p)*s.spacing, func() { s.nodes[0].arrive(seq) })
+			at := time.Duration(f)*s.every + time.Duration(p)*s.spacing
+			s.playBefore(at)
+			s.now = s.start.Add(at)
+			s.nodes[0].arrive(simFirst + uint64(f*s.packets+p))
 		}
 	}
-	for len(s.queue) > 0 {
-		e := heap.Pop(&s.queue).(simEvent)
-		s.now = e.at
-		e.run()
-	}
-	return s.latencies(start, first)
+	s.playBefore(math.MaxInt64)
+	return s.latencies()
 }
 
-func (s *sim) latencies(start time.Time, first uint64) []time.Duration {
+func (s *sim) playBefore(end time.Duration) {
+	for len(s.queue) > 0 && s.queue[0].at < end {
+		e := s.queue.pop()
+		s.now = s.start.Add(e.at)
+		switch {
+		case e.seq != 0:
+			e.node.arrive(e.seq)
+		case e.asked != nil:
+			e.node.answer(e.asked)
+		default:
+			e.node.expire()
+		}
+	}
+}
+
+func (s *sim) latencies() []time.Duration {
 	end := s.nodes[len(s.nodes)-1]
 	all := make([]time.Duration, s.frames)
 	for f := range all {
-		sent := start.Add(time.Duration(f) * s.every)
-		for p := range s.packets {
+		sent := s.start.Add(time.Duration(f) * s.every)
+		for _, at := range end.have[f*s.packets:][:s.packets] {
 			d := time.Hour
-			if at, ok := end.have[first+uint64(f*s.packets+p)]; ok {
+			if !at.IsZero() {
 				d = at.Sub(sent)
 			}
 			all[f] = max(all[f], d)
@@ -138,7 +179,7 @@ func (n *simNode) arrive(seq uint64) {
 			return
 		}
 	}
-	n.have[seq] = n.sim.now
+	n.have[seq-simFirst] = n.sim.now
 	if n.down != nil {
 		n.send(seq)
 	}
@@ -148,7 +189,7 @@ func (n *simNode) send(seq uint64) {
 	n.sent++
 	to := n.down
 	if d, ok := to.in.cross(n.sim.rng); ok {
-		n.sim.after(d, func() { to.arrive(seq) })
+		n.sim.after(d, simEvent{node: to, seq: seq})
 		return
 	}
 	n.lost++
@@ -159,24 +200,27 @@ func (n *simNode) poll() {
 	due, next := n.gen.Due(n.sim.now, nil)
 	n.requests += len(due)
 	if d, ok := n.in.cross(n.sim.rng); ok && len(due) > 0 {
-		n.sim.after(d, func() { n.up.answer(due) })
+		n.sim.after(d, simEvent{node: n.up, asked: due})
 	}
 	if next.IsZero() || next.Equal(n.timer) {
 		return
 	}
 	n.timer = next
-	n.sim.after(next.Sub(n.sim.now), func() {
-		if n.timer.Equal(n.sim.now) {
-			n.timer = time.Time{}
-			n.poll()
-		}
-	})
+	n.sim.after(next.Sub(n.sim.now), simEvent{node: n})
+}
+
+// expire polls if the timer is not armed for another time since.
+func (n *simNode) expire() {
+	if n.timer.Equal(n.sim.now) {
+		n.timer = time.Time{}
+		n.poll()
+	}
 }
 
 // answer resends what is here; what is not yet will be forwarded when it comes.
 func (n *simNode) answer(seqs []uint64) {
 	for _, seq := range seqs {
-		if _, ok := n.have[seq]; ok {
+		if !n.have[seq-simFirst].IsZero() {
 			n.repairs++
 			n.send(seq)
 		}
@@ -191,5 +235,7 @@ func (h simHop) cross(rng *rand.Rand) (time.Duration, bool) {
 	return d, rng.Float64() >= h.loss
 }
 
-// simExtra is how many frames follow those that are looked at.
-const simExtra = 10
+const (
+	simFirst = 1 << 16 // the first packet's number
+	simExtra = 10      // frames that follow those that are looked at
+)

@@ -316,23 +316,39 @@ func TestHostileCaller(t *testing.T) {
 
 // within asserts that what a Conn keeps of calls is bounded.
 func within(t testing.TB, c *Conn) {
-	t.Helper()
+	if err := overdrawn(c); err != nil { // asked in inner loops
+		require.NoError(t, err)
+	}
+}
+
+// overdrawn says what of a Conn's calls is more than it may keep.
+func overdrawn(c *Conn) error {
 	s := &c.calls
 	owed := 0
 	for _, q := range s.theirs {
-		require.LessOrEqual(t, len(q.data), MaxCall)
+		if len(q.data) > MaxCall {
+			return fmt.Errorf("a call of %d bytes", len(q.data))
+		}
 	}
 	for _, o := range s.queue {
 		if o.kind == kindReply {
 			owed += len(o.data)
 		}
 	}
-	require.Equal(t, owed, s.owed)
-	require.LessOrEqual(t, owed, maxReplies)
-	require.LessOrEqual(t, len(s.theirs), maxCalls)
-	require.LessOrEqual(t, len(s.ours), maxCalls)
-	require.LessOrEqual(t, len(s.queue), 2*maxTurns+2*maxCalls)
 	for _, q := range s.ours {
-		require.LessOrEqual(t, len(q.data), MaxReply)
+		if len(q.data) > MaxReply {
+			return fmt.Errorf("a reply of %d bytes", len(q.data))
+		}
 	}
+	switch {
+	case owed != s.owed:
+		return fmt.Errorf("%d bytes are owed, not %d", owed, s.owed)
+	case owed > maxReplies:
+		return fmt.Errorf("%d bytes are owed", owed)
+	case len(s.theirs) > maxCalls, len(s.ours) > maxCalls:
+		return fmt.Errorf("%d calls of theirs, %d of ours", len(s.theirs), len(s.ours))
+	case len(s.queue) > 2*maxTurns+2*maxCalls:
+		return fmt.Errorf("%d wait for their turn", len(s.queue))
+	}
+	return nil
 }

@@ -84,16 +84,20 @@ func TestSet(t *testing.T) {
 			n = s.next
 		}
 		fresh := !seen[n] && n < s.next+window
-		require.Equal(t, fresh, s.add(n))
+		if s.add(n) != fresh {
+			require.Fail(t, "added", "%d: fresh: %v", n, fresh)
+		}
 		if fresh {
 			seen[n] = true
 		}
-		require.False(t, s.has(s.next))
-		require.True(t, s.next == 0 || s.has(s.next-1))
-		require.False(t, s.has(s.next+window+n))
+		if s.has(s.next) || s.next != 0 && !s.has(s.next-1) || s.has(s.next+window+n) {
+			require.Fail(t, "wrong bounds", "next %d, after %d", s.next, n)
+		}
 	}
 	for n := range s.next + window {
-		require.Equal(t, seen[n], s.has(n))
+		if s.has(n) != seen[n] {
+			require.Equal(t, seen[n], s.has(n), n)
+		}
 	}
 	same, err := parseSet(s.marshal())
 	require.NoError(t, err)

@@ -109,12 +109,16 @@ func (s *sim) run(t testing.TB, d time.Duration) {
 		if next.After(s.now) {
 			steps = 0
 		}
-		require.Less(t, steps, 10000, "time stands still")
+		if steps >= 10000 {
+			require.Fail(t, "time stands still")
+		}
 		s.now = next
 		for len(s.flying) > 0 && !s.flying[0].at.After(s.now) {
 			f := s.flying[0]
 			s.flying = s.flying[1:]
-			require.NoError(t, s.end[f.to].Receive(s.now, f.data))
+			if err := s.end[f.to].Receive(s.now, f.data); err != nil {
+				require.NoError(t, err)
+			}
 		}
 		for _, c := range s.end {
 			if at := c.Next(); !at.IsZero() && !at.After(s.now) {
