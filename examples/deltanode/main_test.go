@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,21 +29,24 @@ import (
 // patience bounds every wait. It is not asserted: a slow machine only waits.
 const patience = 30 * time.Second
 
-// binary is the program, built once.
+// binary is the program: this one, which by asProgram is what it tests.
 var binary string
 
+// asProgram is no setting: the prefix of those is another.
+const asProgram = "RUN_AS_DELTANODE"
+
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "deltanode")
-	if err != nil {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	var err error
+	if binary, err = os.Executable(); err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "deltanode")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		panic(string(out))
+	if err := os.Setenv(asProgram, "1"); err != nil {
+		panic(err)
 	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // process is a node that runs.
