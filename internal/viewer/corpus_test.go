@@ -416,19 +416,28 @@ func has(attributes []pionsdp.Attribute, name string) bool {
 	return len(values(attributes, name, "")) > 0
 }
 
+// What parts of an answer look like.
+var (
+	isLine         = regexp.MustCompile(`^[a-z]=[^\r\n]+$`)
+	isFingerprint  = regexp.MustCompile(`^sha-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}$`)
+	areCredentials = regexp.MustCompile(`^[A-Za-z0-9+/]{4,256} [A-Za-z0-9+/]{22,256}$`)
+)
+
 // requireFits checks that an answer is one to the offer (RFC 8829 section 5.3,
 // RFC 3264 section 6) by a lite agent that sends (RFC 8839 section 4.2.1).
 func requireFits(t *testing.T, offer, answer string) {
 	lines := strings.Split(answer, "\r\n")
 	require.Empty(t, lines[len(lines)-1], "each line ends")
 	for _, line := range lines[:len(lines)-1] {
-		require.Regexp(t, `^[a-z]=[^\r\n]+$`, line)
+		if !isLine.MatchString(line) {
+			require.Regexp(t, isLine, line)
+		}
 	}
 	o, a := parse(t, offer), parse(t, answer)
 	require.Len(t, a.MediaDescriptions, len(o.MediaDescriptions))
 	require.Equal(t, []string{""}, values(a.Attributes, "ice-lite", ""))
 	require.Len(t, values(a.Attributes, "fingerprint", ""), 1)
-	require.Regexp(t, `^sha-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}$`, values(a.Attributes, "fingerprint", "")[0])
+	require.Regexp(t, isFingerprint, values(a.Attributes, "fingerprint", "")[0])
 
 	var mids, ssrcs, transports, addressed []string
 	sent, candidates := 0, 0
@@ -465,7 +474,7 @@ func requireFits(t *testing.T, offer, answer string) {
 	require.Equal(t, 1, candidates, "one section has them for all")
 	require.Positive(t, sent)
 	require.Len(t, slices.Compact(transports), 1)
-	require.Regexp(t, `^[A-Za-z0-9+/]{4,256} [A-Za-z0-9+/]{22,256}$`, transports[0])
+	require.Regexp(t, areCredentials, transports[0])
 	requireBundle(t, o, a, mids, addressed)
 }
 
@@ -565,7 +574,9 @@ func requireRepairs(t *testing.T, theirs, ours *pionsdp.MediaDescription) {
 		require.Positive(t, i)
 		apt := ours.MediaName.Formats[i-1]
 		require.Equal(t, []string{"apt=" + apt}, values(ours.Attributes, "fmtp", pt))
-		require.Regexp(t, `(?i)apt=0*`+apt, last(values(theirs.Attributes, "fmtp", pt)))
+		if offered := last(values(theirs.Attributes, "fmtp", pt)); offered != "apt="+apt {
+			require.Regexp(t, `(?i)apt=0*`+apt, offered)
+		}
 		repairs++
 	}
 	group := strings.Fields(first(values(ours.Attributes, "ssrc-group", "")))
