@@ -1,24 +1,9 @@
 package delta_test
 
 import (
-	"os"
-	"runtime"
-	"runtime/debug"
 	"testing"
+
+	"github.com/deltacdn/delta/internal/testmain"
 )
 
-// In a bubble one goroutine after the other has its turn, so that a second processor does
-// little but look for work and be woken: a sixth of the tests' time. Where data races are
-// looked for it stays, since they are of goroutines that run at once.
-//
-// The worlds of these tests are small and are soon gone, so that a collector that runs
-// for each few megabytes takes a tenth of their time. The few that are large, with
-// hundreds of viewers, are not to grow to nine times what they use.
-func TestMain(m *testing.M) {
-	if !raceEnabled {
-		runtime.GOMAXPROCS(1)
-	}
-	debug.SetGCPercent(800)
-	debug.SetMemoryLimit(256 << 20)
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { testmain.Run(m) }
