@@ -273,7 +273,7 @@ func (a *Adaptive) climbing(v View) bool {
 // patient reports whether to wait a little yet, since others may yield.
 func (a *Adaptive) patient(v View) bool {
 	long := patience
-	if a.climbing(v) || v.State.Alone && v.State.Source == bwe.ReceiverEstimate { // that is believed after a while only
+	if a.climbing(v) || v.State.Alone { // what coarse reports tell has lasted for a while
 		long = climbPatience
 	}
 	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.at.since(a.over) < long

@@ -149,3 +149,13 @@ func TestProbeThatNobodyTellsOf(t *testing.T) {
 		}
 	}
 }
+
+// Reports come once a second: what they tell has lasted, and others have had the time to yield.
+func TestReportsNeedLittlePatience(t *testing.T) {
+	v := newReporter(t, Config{Strategy: Quality})
+	v.now = v.now.Add(20 * time.Second)
+	v.congest(2.4e6) // most gets through
+	_, after := v.pass(time.Second)
+	require.InDelta(t, climbPatience, after, float64(60*ms))
+	require.Equal(t, high, v.rung)
+}
