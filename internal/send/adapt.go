@@ -39,6 +39,7 @@ type awake struct {
 	ladder   allot.Ladder
 	costs    []heldCost // of the layers
 	fell     time.Time  // when the last step down was taken
+	anew     int64      // the same of those that begin with a keyframe, in Unix nanoseconds
 	woken    time.Time  // since when transport-wide feedback is awaited; zero: it is not
 	probe    probing
 	thinning thinningTimes
@@ -296,29 +297,33 @@ const (
 	// lossy is the part of the packets above which more were lost, beyond what the path loses
 	// anyway, than can be repaired on the way down.
 	lossy = 0.02
+	// lossShows is how long losses are reported of what was sent ahead of a step.
+	lossShows = 1200 * time.Millisecond
 	// overflowing is the part of what is sent that arrives at most where the rest does not
 	// fit in a queue: its loss is heard of later.
 	overflowing = 0.75
 )
 
-// loses reports whether packets that were sent lately are lost because of congestion.
-func loses(state *bwe.State) bool {
+// loses reports whether packets that were sent lately are lost because of congestion. What was
+// lost ahead of a keyframe with which less has begun is missed by nobody.
+func (a *adaptation) loses(now time.Time, state *bwe.State) bool {
 	overflows := state.Source == bwe.TransportFeedback && state.Acknowledged < overflowing*state.Sent
-	return overflows || state.Loss > state.Inherent+lossy
+	return overflows || state.Loss > state.Inherent+lossy && now.UnixNano()-a.anew > int64(lossShows)
 }
 
 // carryOut has all video sent as the rung says, and not as from any more. If packets are lost,
 // fewer temporal layers begin with a keyframe: what they refer to may be missing.
 func (s *Set) carryOut(now time.Time, from allot.Rung, state *bwe.State) {
-	to, how := s.adaptation.sent, upward
+	a := s.adaptation
+	to, how, losing := a.sent, upward, a.loses(now, state)
 	switch {
 	case !isBelow(to, from):
-	case to.Layer == from.Layer && to.Mode == allot.Partial && !loses(state):
+	case to.Layer == from.Layer && to.Mode == allot.Partial && !losing:
 		how = thinner
 	case to.Layer < from.Layer && to.Mode >= allot.Partial && s.canBridge(now, state):
 		how = bridged
 	default:
-		how = downward
+		how, a.anew = downward, now.UnixNano()
 	}
 	for _, snd := range s.senders {
 		if snd.adapts() {
@@ -326,7 +331,7 @@ func (s *Set) carryOut(now time.Time, from allot.Rung, state *bwe.State) {
 		}
 	}
 	s.repace(now) // senders that go on now must not wait for a pacer that ends with this step
-	if how == downward && loses(state) {
+	if how == downward && losing {
 		s.pace.hold(now, state.Queue/2)
 	}
 }

@@ -157,3 +157,21 @@ func TestWhatIsBridged(t *testing.T) {
 		}
 	})
 }
+
+// After a step down that begins with a keyframe, losses are reported of what was sent ahead of it.
+// A further step does not wait for yet another keyframe because of them.
+func TestLossesAheadOfAStepAreOld(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		lossy := &bwe.State{Loss: 0.4}
+		loses := func() bool {
+			a.set.mu.Lock()
+			defer a.set.mu.Unlock()
+			return a.set.adaptation.loses(time.Now(), lossy)
+		}
+		require.True(t, loses())
+		a.step(a.at(0), allot.Congestion)
+		require.False(t, loses())
+		a.Play(lossShows)
+		require.True(t, loses())
+	})
+}
