@@ -37,8 +37,8 @@ const (
 	// spoiledLoss is the part lost, above what the path loses anyway, that leaves no picture
 	// whole: a congested path has no room for repairs.
 	spoiledLoss = 0.01
-	// spoils is how long that must last, less half of the time that it does not.
-	spoils = 2 * time.Second
+	// spoilsFor is how long that must last, less half of the time that it does not.
+	spoilsFor = 2 * time.Second
 	// thins is how long a part of a layer is sent at least: until then what is seen is mostly
 	// what all of it did.
 	thins = 2 * time.Second
@@ -114,7 +114,7 @@ func (a *Adaptive) Choose(v View) Choice {
 	a.reports.watch(v, a.changed, 0)
 	congested := s.Verdict == bwe.Overuse
 	a.prober.watch(v, congested)
-	a.spoiled.watch(v.at, congested && at <= v.Ladder.Lowest() && s.Loss > s.Inherent+spoiledLoss)
+	a.spoiled.watch(v.at, congested && at <= v.Ladder.Lowest() && spoils(s))
 	if s.Trouble || congested {
 		a.clean = v.at
 	}
@@ -288,7 +288,7 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 	isCheap, after := v.Ladder[lowest].Cost < cheap, starves
 	if isCheap {
 		after = starvesCheap
-	} else if a.spoiled.lasted >= spoils {
+	} else if a.spoiled.lasted >= spoilsFor {
 		return true
 	}
 	arrives := s.Acknowledged
@@ -303,6 +303,12 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 		a.starved = v.at
 	}
 	return v.at.since(a.starved) >= after
+}
+
+// spoils reports whether congestion loses too much of a picture. Coarse reports do not tell: an
+// estimate is low because of jitter, too, and the loss may be any path's.
+func spoils(s *bwe.State) bool {
+	return s.Source == bwe.TransportFeedback && s.Loss > s.Inherent+spoiledLoss
 }
 
 // spoiled is for how long congestion has lost too much of the lowest moving picture.

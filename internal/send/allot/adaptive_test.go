@@ -267,9 +267,11 @@ func TestASpoiledPictureIsGivenUp(t *testing.T) {
 		loss     float64
 		inherent float64
 		queued   bool
+		coarse   bool // a low estimate of the receiver's tells, and reports
 		stays    bool
 	}{
 		"spoiled":           {layer: 2650e3, loss: 0.04, queued: true},
+		"a low estimate":    {layer: 2650e3, loss: 0.04, queued: true, coarse: true, stays: true},
 		"a cheap one":       {layer: 160e3, loss: 0.04, queued: true, stays: true},
 		"whole":             {layer: 2650e3, queued: true, stays: true},
 		"the path loses it": {layer: 2650e3, loss: 0.04, inherent: 0.04, queued: true, stays: true},
@@ -287,6 +289,9 @@ func TestASpoiledPictureIsGivenUp(t *testing.T) {
 				v.congest(0.97 * c.layer)
 			}
 			v.state.Loss, v.state.Inherent = c.loss, c.inherent
+			if c.coarse {
+				v.state.Source = bwe.ReceiverEstimate
+			}
 			if c.stays {
 				v.pass(time.Minute)
 				require.Equal(t, whole, v.rung)
