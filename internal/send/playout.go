@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/deltacdn/delta/internal/send/bwe"
 	"github.com/deltacdn/delta/internal/send/playout"
 )
 
@@ -11,19 +12,36 @@ import (
 // what libwebrtc takes by itself.
 const longestDelay = 10 * time.Second
 
+// A queue stands where it takes standing, or where the round trip is longer by a quarter and
+// longer than its minimum. That rises with a queue that lasts.
+const (
+	standing = 100 * time.Millisecond
+	longer   = 30 * time.Millisecond
+)
+
 // holdBack has the viewer's player hold pictures back for as long as repairs take, if the path
-// loses packets. Without RTX it cannot be told: repairs have to be the same bytes as what was
-// lost.
+// loses packets of video. It is called when a report has come.
 func (s *Sender) holdBack(now time.Time) {
-	a, w, repairs := s.set.adaptation, &s.wire, s.repairs.budget.Answered()
-	if a == nil || w.out.delay == 0 || w.out.RTX == 0 || a.playout == nil && repairs == 0 {
+	a := s.set.adaptation
+	if a == nil || a.path.estimator == nil {
+		return
+	}
+	r, state := &s.reports, a.path.estimator.State(now)
+	v := playout.View{Trip: r.minRTT}
+	v.Queued = state.Verdict == bwe.Overuse || state.Queue > standing || r.rtt > r.minRTT+r.minRTT/4+longer
+	for _, snd := range s.set.senders {
+		if snd.video {
+			v.Packets += snd.reports.packets
+			v.Repairs += snd.repairs.budget.Answered()
+		}
+	}
+	if a.playout == nil && v.Repairs == 0 {
 		return
 	}
 	if a.playout == nil {
 		a.playout = &playout.Delay{}
 	}
-	r := &s.reports
-	if a.playout.Look(now, playout.View{Packets: r.packets, Repairs: repairs, Trip: r.rtt, Least: r.minRTT}, s.set.config.Playout.Repairs) {
+	if a.playout.Look(now, v, s.set.config.Playout.Repairs) {
 		for _, snd := range s.set.senders {
 			snd.bindPlayout()
 		}
@@ -34,7 +52,7 @@ func (s *Sender) holdBack(now time.Time) {
 func (s *Sender) bindPlayout() {
 	w := &s.wire
 	extensions := s.line.Track.Info().Extensions
-	d, ours := s.set.playoutDelay(slices.Contains(extensions, uriPlayoutDelay))
+	d, ours := s.playoutDelay(slices.Contains(extensions, uriPlayoutDelay))
 	id := w.out.delay
 	if ours {
 		id = 0
@@ -47,18 +65,33 @@ func (s *Sender) bindPlayout() {
 	w.delays, w.delay = ours && s.video && w.out.delay != 0, d.bytes()
 }
 
-// playoutDelay returns the delay that players are told; false: none, or only the publisher's.
+// playoutDelay returns the delay that the player is told; false: none, or only the publisher's.
 // Once one was told it is told until the end: a player keeps to the last that it has heard.
-func (s *Set) playoutDelay(published bool) (d PlayoutDelay, ok bool) {
-	if p := s.config.Playout.Delay; p != nil {
+// Without RTX it does not change, since repairs have to be the same bytes as what was lost.
+func (s *Sender) playoutDelay(published bool) (d PlayoutDelay, ok bool) {
+	if p := s.set.config.Playout.Delay; p != nil {
 		d, ok = *p, true
 	}
-	if a := s.adaptation; a != nil && a.playout != nil {
-		least := a.playout.Min()
-		if !ok {
-			d, ok = PlayoutDelay{Max: longestDelay}, least > 0 || !published
-		}
-		d.Min = min(max(d.Min, least), max(d.Min, d.Max))
+	a := s.set.adaptation
+	if s.wire.out.RTX == 0 || a == nil || a.playout == nil || !a.playout.Told() {
+		return d, ok
 	}
+	if !ok {
+		d, ok = PlayoutDelay{Max: longestDelay}, a.playout.Min() > 0 || !published
+	}
+	d.Min = max(d.Min, s.set.repairDelay())
 	return d, ok
+}
+
+// repairDelay returns how long the player is told to hold pictures back for repairs.
+func (s *Set) repairDelay() time.Duration {
+	a := s.adaptation
+	if a == nil || a.playout == nil {
+		return 0
+	}
+	least := a.playout.Min()
+	if p := s.config.Playout.Delay; p != nil {
+		return min(least, p.Max)
+	}
+	return least
 }

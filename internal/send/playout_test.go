@@ -74,6 +74,70 @@ func TestHoldsBackForRepairs(t *testing.T) {
 	}
 }
 
+// Two videos of a viewer have reports and counters of their own, and one repair of one of them
+// is no lossy path.
+func TestTwoVideosHoldBackTogether(t *testing.T) {
+	const id = 5
+	second := sendtest.VP8()
+	second.ID = "screen"
+	withViewer(t, sendtest.Config{Second: second}, func(v *viewer) {
+		v.add(Config{Playout: Playout{Repairs: time.Second}})
+		ids := map[string]uint8{uriPlayoutDelay: id}
+		v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: ids})
+		screen := v.set.Add(&Line{Track: v.Stream.Tracks()[1], PT: 98}, v.Second[0].Layer, "")
+		screen.Bind(Output{To: v, SSRC: 3, Extensions: ids}) // and no RTX
+		v.Second[0].Off = false
+		v.Play(time.Second, 0)
+		v.set.CatchUp()
+		v.start()
+		told := func(ssrc uint32) []byte {
+			for i := len(v.Packets) - 1; i >= 0; i-- {
+				if v.Packets[i].SSRC == ssrc {
+					return extension(v.Packets[i], id)
+				}
+			}
+			return nil
+		}
+		report := func() {
+			v.Play(500 * ms)
+			v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 3}}})
+			v.Play(600 * ms)
+			v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1}}})
+		}
+		v.losing(1)
+		for range 10 {
+			report()
+		}
+		require.Empty(t, told(1))
+		v.losing(8)
+		v.Play(time.Second)
+		require.NotEmpty(t, told(1))
+		require.Empty(t, told(3), "it is repaired by the same bytes")
+	})
+}
+
+// What the node itself lacked was not lost on the viewer's path.
+func TestWhatCameLateHoldsNothingBack(t *testing.T) {
+	withViewer(t, sendtest.Config{}, func(v *viewer) {
+		v.add(Config{Playout: Playout{Repairs: time.Second}})
+		v.Play(time.Second, 0)
+		v.start()
+		v.losing(1)
+		before := v.sender.repairs.budget.Answered()
+		require.NotZero(t, before)
+		v.change(func(s *Sender) {
+			p := s.feed.layer.Newest()
+			require.NotNil(t, p)
+			s.repairs.owed = new(owed)
+			s.repairs.owed.add(p.Seq)
+			sent := len(v.Packets)
+			s.repairOwed(time.Now(), p, s.numbers.Highest(), 1)
+			require.Len(t, v.Packets, sent+1)
+		})
+		require.Equal(t, before, v.sender.repairs.budget.Answered())
+	})
+}
+
 // What a probe repeats is no repair: nothing of it was lost.
 func TestProbesHoldNothingBack(t *testing.T) {
 	const id = 5

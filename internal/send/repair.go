@@ -183,8 +183,11 @@ func (s *Sender) repair(now time.Time, r *repair) {
 	}
 	first := !s.repairs.budget.Repaired(r.from)
 	copies := s.mayRepair(now, r)
-	if first && copies > 0 && !cameLate(r) {
-		s.repairs.budget.Reordering.Repaired()
+	if copies > 0 && !cameLate(r) {
+		s.repairs.budget.Answer()
+		if first {
+			s.repairs.budget.Reordering.Repaired()
+		}
 	}
 	for range copies {
 		s.resend(now, *r, bwe.Repair)
@@ -202,13 +205,21 @@ func cameLate(r *repair) bool {
 func (s *Sender) mayRepair(now time.Time, r *repair) (copies int) {
 	return s.repairs.budget.Allow(now, budget.Request{
 		Seq: r.from, Bytes: len(r.packet.Payload), RTT: s.repeatAfter(), Room: s.set.repairRoom(now, s.set.path.carries(now)),
-		Far: s.reports.minRTT >= farTrip,
+		Far: s.isFar(now),
 	})
 }
 
-// farTrip is the round trip, without queues, from which on a player that holds pictures back as
-// long as it may waits for one repair only.
+// farTrip is the round trip, without queues, from which on a second repair comes so late that the
+// first is better sent twice.
 const farTrip = 150 * time.Millisecond
+
+// isFar reports whether the receiver is a viewer that is far away, behind a path that is not
+// congested, as far as it is known.
+func (s *Sender) isFar(now time.Time) bool {
+	a := s.set.adaptation
+	return a != nil && a.path.estimator != nil && s.reports.minRTT >= farTrip &&
+		!a.fellWithin(now, budget.Lately) && a.path.estimator.State(now).Verdict != bwe.Overuse
+}
 
 // rttError is how much too long a measured round trip may be.
 const rttError = time.Millisecond

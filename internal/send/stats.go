@@ -47,12 +47,8 @@ func (s *Set) pathStats(now time.Time) (st PathStats) {
 		return PathStats{Source: bwe.Nothing, Mode: allot.Full}
 	}
 	state := a.path.estimator.State(now)
-	var playout time.Duration
-	if a.playout != nil {
-		playout = a.playout.Min()
-	}
 	return PathStats{
-		Playout:  playout,
+		Playout:  s.repairDelay(),
 		Estimate: state.Bitrate, Source: state.Source, Verdict: state.Verdict, LimitedBy: state.LimitedBy,
 		Mode: a.sent.Mode, Temporal: a.sent.Temporal, Reason: a.reason, RoundTrip: state.RoundTrip, Queue: state.Queue, Loss: state.Loss, Dozing: a.dozing,
 	}

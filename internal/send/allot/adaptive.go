@@ -146,7 +146,7 @@ func (a *Adaptive) start(v View) Choice {
 
 // step changes to a rung.
 func (a *Adaptive) step(v View, to int, r Reason) Choice {
-	a.rung, a.changed, a.estimate = v.Ladder[to], v.at, v.State.Bitrate
+	a.rung, a.changed, a.estimate, a.spoiled.lasted = v.Ladder[to], v.at, v.State.Bitrate, 0
 	return Choice{Rung: to, Reason: r}
 }
 
@@ -320,7 +320,7 @@ type spoiled struct {
 func (p *spoiled) watch(now instant, yes bool) {
 	past := now.since(p.at)
 	if p.at = now; yes {
-		p.lasted += min(past, 250*time.Millisecond) // a policy is asked more often
+		p.lasted = min(p.lasted+min(past, 250*time.Millisecond), spoilsFor) // a policy is asked more often
 	} else {
 		p.lasted = max(0, p.lasted-past/2)
 	}

@@ -305,6 +305,25 @@ func TestASpoiledPictureIsGivenUp(t *testing.T) {
 	}
 }
 
+// What was lost of a whole layer says nothing of the keyframes that are sent since.
+func TestWhatWasSpoiledIsForgotten(t *testing.T) {
+	v := newViewer(t, Config{Strategy: Quality})
+	v.layers, v.rung = []Layer{{Bitrate: 2650e3, Keyframe: 100e3}}, 0
+	v.policy = NewAdaptive(Config{First: 1e12})
+	v.look()
+	v.now = v.now.Add(20 * time.Second)
+	v.congest(2600e3)
+	v.state.Loss = 0.04
+	v.pass(time.Minute)
+	require.Equal(t, Keyframes, v.ladder[v.rung].Mode)
+	v.congest(1e9)
+	v.state.Bitrate = 1100e3
+	v.pass(time.Second) // what comes was sent before
+	v.state.Loss = 0
+	v.pass(5 * time.Second)
+	require.Equal(t, Keyframes, v.ladder[v.rung].Mode)
+}
+
 // A moment of congestion is no reason to give the picture up, however often it comes.
 func TestASeldomSpoiledPictureStays(t *testing.T) {
 	v := newViewer(t, Config{Strategy: Quality})

@@ -156,7 +156,6 @@ func (b *Budget) Allow(now time.Time, r Request) (copies int) {
 		return 0
 	}
 	b.table.note(now, r.Seq, last, again)
-	b.table.answered++
 	if (again || r.Far || b.config.Twice) && !b.isDeaf() && b.credit >= singlePart*most && r.Room >= 2*float64(r.Bytes) {
 		return 2
 	}
@@ -196,7 +195,14 @@ func (b *Budget) Spend(now time.Time, bytes int) {
 	}
 }
 
-// Answered returns how many repairs were allowed, each counted once however often it is sent.
+// Answer notes that what the receiver's path has lost is sent again.
+func (b *Budget) Answer() {
+	if b.table != nil {
+		b.table.answered++
+	}
+}
+
+// Answered returns how often that was so.
 func (b *Budget) Answered() uint64 {
 	if b.table == nil {
 		return 0

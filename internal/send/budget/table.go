@@ -16,7 +16,7 @@ type table struct {
 	// for again.
 	firsts, repeated int
 
-	answered uint64 // repairs that were allowed, ever
+	answered uint64 // repairs of what was lost on the path, ever
 }
 
 // A record is the last repair of a packet. The zero record is of none.

@@ -8,15 +8,12 @@ import "time"
 const (
 	// lookEvery is how much time a look covers at least.
 	lookEvery = time.Second
-	// lasting is of how many looks with losses, more than those without, losses last. A look with
-	// plain losses counts as two.
+	// lasting is the score from which on losses last: looks with losses less those without. A
+	// look with plain losses counts as two.
 	lasting = 2
 	plain   = 1e-2
 	// rare is the part of the packets that may be lost without that being worth a longer wait.
 	rare = 2e-3
-	// queued is by how much, and part of the round trip, the last one is longer than without
-	// queues when there is congestion. What is lost then is no property of the path.
-	queued = 30 * time.Millisecond
 	// late is the part of the packets that may come too late, by what is lost again and again.
 	late = 1e-3
 	// noticed is the time until a receiver has noticed a loss, which may take until the next
@@ -40,6 +37,7 @@ type Delay struct {
 	min     time.Duration // that the player is told
 	enough  time.Duration // the most that was wanted since below
 	below   time.Time     // since when less is wanted; zero: it is not
+	told    bool          // min was not always 0
 	looked  time.Time     // when the last look was taken
 	packets uint64        // sent until then
 	repairs uint64        // likewise
@@ -49,27 +47,30 @@ type Delay struct {
 // show them at once.
 func (d *Delay) Min() time.Duration { return d.min }
 
+// Told reports whether the player was told anything, so that it has to be told of the end, too.
+func (d *Delay) Told() bool { return d.told }
+
 // A View is what a look at a path finds.
 type View struct {
 	Packets uint64        // sent on it for the first time, ever
-	Repairs uint64        // packets sent again, ever
-	Trip    time.Duration // the round trip; 0: it is not known
-	Least   time.Duration // the round trip without queues
+	Repairs uint64        // of those that it lost, ever
+	Trip    time.Duration // the round trip without queues; 0: it is not known
+	Queued  bool          // a queue stands: what is lost then is no property of the path
 }
 
 // Look takes a look at a path. The delay is most at most. Look reports whether it has changed.
 func (d *Delay) Look(now time.Time, v View, most time.Duration) (changed bool) {
 	sent, again := v.Packets-d.packets, v.Repairs-d.repairs
-	first := d.looked.IsZero()
+	first := d.looked.IsZero() || v.Packets < d.packets || v.Repairs < d.repairs // of other senders
 	if !first && now.Sub(d.looked) < lookEvery || sent == 0 {
 		return false
 	}
 	d.looked, d.packets, d.repairs = now, v.Packets, v.Repairs
-	if first || v.Trip > v.Least+v.Least/4+queued {
+	if first || v.Queued {
 		return false
 	}
 	d.note(min(float64(again)/float64(sent), 1))
-	return d.tell(now, min(d.wanted(v.Least), most).Truncate(step))
+	return d.tell(now, min(d.wanted(v.Trip), most).Truncate(step))
 }
 
 // note takes the part of the packets that had to be sent again since the last look.
@@ -108,7 +109,7 @@ func (d *Delay) wanted(trip time.Duration) time.Duration {
 func (d *Delay) tell(now time.Time, wanted time.Duration) (changed bool) {
 	switch {
 	case wanted > d.min+2*step || wanted > d.min && d.min == 0:
-		d.min, d.below = wanted, time.Time{}
+		d.min, d.below, d.told = wanted, time.Time{}, true
 		return true
 	case wanted >= d.min-2*step && wanted > 0 || d.min == 0:
 		d.below = time.Time{}
