@@ -150,6 +150,21 @@ func TestProbeThatNobodyTellsOf(t *testing.T) {
 	}
 }
 
+// A probe that nobody tells of says nothing for what was carried long ahead of it, either.
+func TestProbeThatNobodyTellsOfRevivesNothing(t *testing.T) {
+	v := newViewer(t, Config{Strategy: Careful})
+	v.await(10 * time.Second)
+	require.Len(t, v.probes, 1)
+	p := &v.policy.(*Adaptive).prober
+	p.carried, p.answered = 4e6, p.asked.add(-10*time.Minute)
+	v.state.Probe = bwe.ProbeResult{ID: v.probes[0].ID, Done: true, Unknown: true}
+	v.now = v.now.Add(time.Second)
+	v.look()
+	v.await(10 * time.Second)
+	require.Len(t, v.probes, 2)
+	require.InEpsilon(t, v.probes[0].Rate, v.probes[1].Rate, 0.01)
+}
+
 // Reports come once a second: what they tell has lasted, and others have had the time to yield.
 func TestReportsNeedLittlePatience(t *testing.T) {
 	v := newReporter(t, Config{Strategy: Quality})

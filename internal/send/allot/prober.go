@@ -144,7 +144,9 @@ func (p *prober) answer(v View, at int) int {
 		p.putOff(v.at, p.temper.hold)
 	case r.Unknown: // it says nothing against what the one before it has carried
 		p.putOff(v.at, quiet)
-		p.answered = v.at
+		if p.asked.since(p.answered) < harmlessCoarse { // that was a probe or two ago
+			p.answered = v.at
+		}
 	case !r.Harm && r.Rate > succeeded*p.last.Rate && r.Rate < p.need(v)*next.Cost:
 		p.carried, p.answered = r.Rate, v.at
 	default:
