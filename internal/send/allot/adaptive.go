@@ -218,9 +218,10 @@ func (a *Adaptive) settled(v View) bool {
 	return v.at.since(a.changed) >= long
 }
 
-// tooLittle reports whether the last step down is known to be too small ahead of its effect. What
+// tooLittle reports whether the last step is known to have been too high ahead of its effect. What
 // arrives until then was sent before the step, and while a queue stands that is what the path
-// carries. The estimate by it has fallen since, below what is sent now. A part of a layer is always
+// carries. The estimate by it has fallen since, below what is sent now. A step up is taken back by
+// that, too. A part of a layer is always
 // given the time.
 func (a *Adaptive) tooLittle(v View, at int) bool {
 	s, r := &v.State, &v.Ladder[at]
