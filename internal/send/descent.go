@@ -65,7 +65,7 @@ func (s *Sender) rewind(now time.Time, most time.Duration) {
 // come down to that.
 func (s *Set) drainRate(now time.Time) float64 {
 	a := s.adaptation
-	if a == nil || a.awake == nil || now.Sub(a.fell) >= drains {
+	if a == nil || !a.fellWithin(now, drains) {
 		return math.Inf(1)
 	}
 	state := a.path.estimator.State(now)
