@@ -59,6 +59,16 @@ func TestAPacerHolds(t *testing.T) {
 	require.Equal(t, now.Add(100*ms-groupEarly), p.dueAt())
 	require.False(t, p.open(now.Add(90*ms)))
 	require.True(t, p.open(now.Add(99*ms)))
+	p.hold(now, 3*time.Second) // no longer than for all else
+	require.True(t, p.open(now.Add(mostAhead)))
+}
+
+// A path of which nothing arrives is paced, too, and a packet leaves some time.
+func TestAPacerWithoutARate(t *testing.T) {
+	now := time.Unix(1000, 0)
+	var p pacer
+	p.setRate(now, 0, 4)
+	require.Equal(t, 200*ms, p.takes(pacedPacket).Round(ms))
 }
 
 // onTemporalLayers calls f with encoders of two layers with three temporal layers each, and a

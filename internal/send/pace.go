@@ -31,9 +31,11 @@ const (
 	// madeUp is how much of the time is made up for by which a group leaves too late since
 	// the node was busy: all that does not have the burst left out.
 	madeUp = hopeless
-	// mostAhead bounds for how long the path is taken to be busy. Repairs and sound do not
-	// hold video up for longer.
+	// mostAhead bounds for how long the path is taken to be busy. Repairs, sound and a queue do
+	// not hold video up for longer.
 	mostAhead = time.Second
+	// leastRate is the least rate, in bits a second: a keyframe must end some time.
+	leastRate = 50e3
 
 	// pacedPacket is the size of a large packet, with headers: a group ends where it would
 	// not fit.
@@ -61,12 +63,12 @@ type pacer struct {
 }
 
 // setRate sets what the path is taken to carry, in bits a second, and how many packets leave
-// at once.
+// at once. The rate is leastRate at least.
 func (p *pacer) setRate(now time.Time, rate float64, most int) {
 	if p.epoch.IsZero() {
 		p.epoch = now
 	}
-	p.perByte, p.most = float32(8e9/rate), uint8(most)
+	p.perByte, p.most = float32(8e9/max(rate, leastRate)), uint8(most)
 }
 
 // takes returns how long the path takes for n bytes.
@@ -122,10 +124,10 @@ func (p *pacer) repaired(now time.Time, n int) {
 	p.until = max(p.until, min(p.until+p.takes(n+lowerHeaders), at+groupTime))
 }
 
-// hold takes the path to be busy for a while.
+// hold takes the path to be busy for a while, up to mostAhead.
 func (p *pacer) hold(now time.Time, d time.Duration) {
 	if p.perByte > 0 {
-		p.until, p.burst = max(p.until, now.Sub(p.epoch)+d), p.most
+		p.until, p.burst = max(p.until, now.Sub(p.epoch)+min(d, mostAhead)), p.most
 	}
 }
 
@@ -183,8 +185,6 @@ const (
 	// drains is for how long after a step down nothing takes more than that: the queue that is
 	// left must get shorter.
 	drains = time.Second
-	// leastPartRate is the least rate, in bits a second: a keyframe must end some time.
-	leastPartRate = 50e3
 )
 
 // partRate returns the rate at which a part of a layer leaves, in bits a second: about the rate by
@@ -194,12 +194,12 @@ const (
 // policy gives them up.
 func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
-	rate := max(partShare*state.Bitrate, leastPartRate)
+	rate := partShare * state.Bitrate
 	switch {
 	case state.Verdict == bwe.Overuse && a.fellWithin(now, drains):
 		return rate
 	case a.sent.Mode == allot.Partial:
-		return max(partSlack*a.sent.Cost, leastPartRate)
+		return partSlack * a.sent.Cost
 	}
 	return max(rate, a.sent.Cost)
 }

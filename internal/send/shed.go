@@ -73,7 +73,8 @@ func (s *Sender) shed(now time.Time, paced bool) {
 	oldest := now.Add(-veryLate)
 	switch {
 	case s.mode.awaitsKeyframe():
-		if st.times+st.skips > 0 && s.wait.resume.Before(oldest) {
+		waits := paced || st.paced // the keyframe is here, and gets older by the pacer
+		if st.times+st.skips > 0 && !waits && s.wait.resume.Before(oldest) {
 			s.wait.resume = oldest // it is not to begin with what is old already
 		}
 		return
