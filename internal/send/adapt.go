@@ -333,7 +333,7 @@ func (s *Set) carryOut(now time.Time, from allot.Rung, state *bwe.State) {
 	case !isBelow(to, from):
 	case to.Layer == from.Layer && to.Mode == allot.Partial && !losing:
 		how = thinner
-	case to.Layer < from.Layer && to.Mode >= allot.Partial && s.canBridge(now, state):
+	case to.Layer < from.Layer && to.Mode == allot.Full && s.canBridge(now, to, state): // a part is paced by what it takes itself
 		how = bridged
 	default:
 		how, a.anew = downward, a.at(now)

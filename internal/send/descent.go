@@ -2,8 +2,10 @@ package send
 
 import (
 	"math"
+	"slices"
 	"time"
 
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
@@ -14,27 +16,42 @@ import (
 //   - if not, the lower layer begins with its newest keyframe, although that has passed, and
 //     what followed is sent somewhat faster than it came.
 
-// canBridge reports whether the path carries the base layers of what is sent.
-func (s *Set) canBridge(now time.Time, state *bwe.State) bool {
+// canBridge reports whether the path carries the base layers of what is sent, beside what stays as
+// it is on the way down to a rung.
+func (s *Set) canBridge(now time.Time, to allot.Rung, state *bwe.State) bool {
 	if state.Loss > state.Inherent+lossy || !s.canThin(now) {
 		return false
 	}
-	base := 0.0
+	rate := 0.0
 	for _, snd := range s.senders {
-		if !snd.adapts() {
+		if !snd.adapts() || !trackHasMedia(now, snd.line.Track) {
 			continue
 		}
-		costs := snd.feed.layer.Cost().Temporal
-		if len(costs) < 2 {
+		switch cost := snd.feed.layer.Cost(); {
+		case snd.fits(to):
+			rate += cost.Bitrate
+		case len(cost.Temporal) < 2:
 			return false
+		default:
+			rate += cost.Temporal[0]
 		}
-		base += costs[0]
 	}
-	return base <= bridgeShare*state.Bitrate
+	return rate <= bridgeShare*state.Bitrate
 }
 
-// bridgeShare is how much of the estimate the base layers may take, beside sound and while the
-// queue drains.
+// fits reports whether a rung allows the present layer.
+func (s *Sender) fits(r allot.Rung) bool {
+	return slices.Index(ranked(s.line.Track), s.feed.layer) <= r.Layer
+}
+
+// descends reports whether the next layer is lower than the present one.
+func (s *Sender) descends() bool {
+	order := ranked(s.line.Track)
+	return s.next.layer != nil && slices.Index(order, s.next.layer) < slices.Index(order, s.feed.layer)
+}
+
+// bridgeShare is how much of the estimate that may take, beside sound and while the queue
+// drains.
 const bridgeShare = 0.8
 
 // bridge has the base layer of the present layer go on until the next layer begins.
@@ -56,7 +73,8 @@ func (s *Sender) endBridge() {
 func (s *Sender) rewind(now time.Time, most time.Duration) {
 	n := &s.next
 	if o := n.layer.Opening(now); o.Whole && o.Age <= most && isLive(now, n.layer) {
-		n.cursor, n.most = o.Since, most+fresh // the queue may have to drain first
+		n.cursor, n.most = o.Since, most+fresh // by the publisher's clock it may be older: layers differ in delay
+		s.shedding.began = now                 // what followed it is not late
 	}
 }
 

@@ -74,31 +74,46 @@ func TestAPacerWithoutARate(t *testing.T) {
 // onTemporalLayers calls f with encoders of two layers with three temporal layers each, and a
 // viewer that is sent the higher one.
 func onTemporalLayers(t *testing.T, f func(low, high *encoder, s *script)) {
-	withViewer(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(v *viewer) {
+	withTemporalLayers(t, sendtest.Config{Track: sendtest.VP8("l", "h")}, func(all []*encoder, s *script) { f(all[0], all[1], s) })
+}
+
+// withTemporalLayers is onTemporalLayers with tracks of the test's own. A second track has no temporal
+// layers, and nothing comes of it until the test says so.
+func withTemporalLayers(t *testing.T, c sendtest.Config, f func(all []*encoder, s *script)) {
+	withViewer(t, c, func(v *viewer) {
 		s := &script{next: allot.Choice{Rung: 99, Reason: allot.Start}}
-		low := &encoder{viewer: &viewer{World: v.World, layer: v.Layers[0]}, seq: 100}
-		v.layer = v.Layers[1]
-		high := &encoder{viewer: v, seq: 65500}
-		both(low, high, 60, true)
+		var all []*encoder
+		for i, l := range v.Layers {
+			all = append(all, &encoder{viewer: &viewer{World: v.World, layer: l}, seq: uint16(100 - 136*i)})
+		}
+		v.layer = v.Layers[len(v.Layers)-1]
+		all[len(all)-1].viewer = v
+		together(all, 60, true)
 		v.add(Config{Policy: func() allot.Policy { return s }})
+		for _, l := range v.Second[max(len(v.Second)-1, 0):] {
+			v.set.Add(&Line{Track: l.Layer.Track(), PT: 98}, l.Layer, "").Bind(Output{To: &sendtest.Receiver{}, SSRC: 3})
+		}
 		v.set.Start()
-		both(low, high, 60, true)
+		together(all, 60, true)
 		require.Equal(t, "h", v.sender.feed.layer.Name())
-		f(low, high, s)
+		f(all, s)
 	})
 }
 
 // both has both encoders publish frames, and high's viewer served. The first may be a keyframe.
-func both(low, high *encoder, frames int, key bool) {
+func both(low, high *encoder, frames int, key bool) { together([]*encoder{low, high}, frames, key) }
+
+// together is both with as many encoders as there are, the last of which has the viewer.
+func together(all []*encoder, frames int, key bool) {
 	for i := range frames {
-		for _, e := range []*encoder{low, high} {
+		for _, e := range all {
 			f := e.encode(key && i == 0)
 			for at := range f.packets {
 				e.publish(f, at)
 			}
 		}
 		time.Sleep(33 * ms)
-		high.serve()
+		all[len(all)-1].serve()
 	}
 }
 
@@ -138,6 +153,7 @@ func TestABridgeThatIsTakenBack(t *testing.T) {
 		s.next = allot.Choice{Rung: 99, Reason: allot.Room}
 		both(low, high, 16, false)
 		require.False(t, high.sender.stopped.bridges)
+		require.Nil(t, high.sender.next.layer)
 		count := len(high.Packets)
 		both(low, high, 16, false)
 		frames := 0
@@ -146,6 +162,43 @@ func TestABridgeThatIsTakenBack(t *testing.T) {
 		}
 		require.Equal(t, 16, frames)
 		high.requireDecodable()
+	})
+}
+
+// If a part of the step down is taken back ahead of the lower layer's keyframe, there is still no room
+// for all of the highest.
+func TestABridgeThatIsTakenBackInPart(t *testing.T) {
+	withTemporalLayers(t, sendtest.Config{Track: sendtest.VP8("l", "m", "h")}, func(all []*encoder, s *script) {
+		high := all[2]
+		s.next = allot.Choice{Rung: s.view.Ladder.Find(allot.Rung{Mode: allot.Full}), Reason: allot.Congestion}
+		together(all, 8, false)
+		require.True(t, high.sender.stopped.bridges)
+		s.next = allot.Choice{Rung: s.view.Ladder.Find(allot.Rung{Mode: allot.Full, Layer: 1}), Reason: allot.Room}
+		together(all, 8, false)
+		require.Equal(t, 1, high.set.adaptation.sent.Layer)
+		count := len(high.Packets)
+		together(all, 32, false)
+		require.Equal(t, "h", high.sender.feed.layer.Name())
+		require.Greater(t, len(high.Packets), count)
+		for _, p := range high.Packets[count:] {
+			require.Zero(t, p.Payload[5]>>6, "of the base layer")
+		}
+		count = len(high.Packets)
+		together(all, 32, true)
+		require.NotEqual(t, "h", high.sender.feed.layer.Name())
+		require.Greater(t, len(high.Packets), count+32, "all of the lower layer")
+		high.requireDecodable()
+	})
+}
+
+// A part of a lower layer is paced by what it takes: the base layer of the higher one would be late.
+func TestNoBridgeToAPart(t *testing.T) {
+	onTemporalLayers(t, func(low, high *encoder, s *script) {
+		s.next = allot.Choice{Rung: s.view.Ladder.Find(allot.Rung{Mode: allot.Partial}), Reason: allot.Congestion}
+		both(low, high, 8, false)
+		require.Equal(t, allot.Partial, high.set.adaptation.sent.Mode)
+		require.False(t, high.sender.stopped.bridges)
+		require.Equal(t, noLayer, high.sender.stopped.halted)
 	})
 }
 
@@ -163,8 +216,99 @@ func TestWhatIsBridged(t *testing.T) {
 			"losses":   {bwe.State{Bitrate: 2 * base, Loss: 0.1}, false},
 			"usual":    {bwe.State{Bitrate: 2 * base, Loss: 0.05, Inherent: 0.05}, true},
 		} {
-			require.Equal(t, c.want, high.set.canBridge(now, &c.state), name)
+			require.Equal(t, c.want, high.set.canBridge(now, allot.Rung{Mode: allot.Full}, &c.state), name)
 		}
+	})
+}
+
+// A second track that keeps its layer takes all of that beside a bridge. Without media it takes nothing.
+func TestWhatStaysBesideABridge(t *testing.T) {
+	screen := sendtest.VP8("s")
+	screen.ID = "screen"
+	withTemporalLayers(t, sendtest.Config{Track: sendtest.VP8("l", "h"), Second: screen}, func(all []*encoder, _ *script) {
+		high := all[1]
+		base := high.sender.feed.layer.Cost().Temporal[0]
+		bridges := func(rate float64) bool {
+			return high.set.canBridge(time.Now(), allot.Rung{Mode: allot.Full}, &bwe.State{Bitrate: rate})
+		}
+		require.True(t, bridges(2*base))
+		second := high.Second[0]
+		second.Filler, second.Height = 500, 360
+		for range 60 {
+			second.Frame(second.Next == 0)
+			together(all, 1, false)
+		}
+		cost := second.Layer.Cost().Bitrate
+		require.Greater(t, cost, base)
+		require.False(t, bridges(2*base))
+		require.True(t, bridges(1.3*(base+cost)))
+	})
+	screen.Layers = append(screen.Layers, "above")
+	withTemporalLayers(t, sendtest.Config{Track: sendtest.VP8("l", "h"), Second: screen}, func(all []*encoder, _ *script) {
+		base := all[1].sender.feed.layer.Cost().Temporal[0]
+		require.True(t, all[1].set.canBridge(time.Now(), allot.Rung{Mode: allot.Full}, &bwe.State{Bitrate: 2 * base}))
+	})
+}
+
+// A keyframe of the next layer that waits for the pacer has the sender woken, and one that is awaited
+// is begun with, however long the pacer has held it.
+func TestAKeyframeThatThePacerHolds(t *testing.T) {
+	const long = 400 * ms
+	for name, wait := range map[string]func(a *adapting){
+		"of the next layer":    func(a *adapting) { a.step(a.at(0), allot.Congestion) },
+		"of the present layer": func(a *adapting) { a.pause() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onScript(t, true, func(a *adapting) {
+				a.low.Obeys, a.high.Obeys = false, false
+				a.change(func(s *Sender) { s.shedding.times = 1 })
+				a.Play(time.Second)
+				wait(a)
+				l := map[bool]*sendtest.Layer{true: a.low, false: a.high}[a.sender.next.layer != nil]
+				count := len(a.Packets)
+				held := time.Now()
+				hold := func() {
+					a.set.pace.setRate(held, 1e6, 4)
+					a.set.pace.hold(held, long)
+				}
+				serve := func() { // the set has set its own rate
+					a.change(func(s *Sender) { hold(); s.advance(time.Now()) })
+				}
+				l.Frame(true)
+				key := l.Next - 1
+				serve()
+				require.Len(t, a.Packets, count)
+				require.Equal(t, a.set.pace.dueAt(), a.sender.dueAt(time.Now()))
+				for range 7 {
+					time.Sleep(50 * ms)
+					serve()
+				}
+				require.Len(t, a.Packets, count)
+				time.Sleep(50 * ms)
+				serve()
+				require.Greater(t, len(a.Packets), count)
+				require.Equal(t, key, a.Packets[count].Frame())
+			})
+		})
+	}
+}
+
+// What followed a keyframe that has passed is not late, and the node is not behind.
+func TestWhatFollowedAnOldKeyframeIsNotLate(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		a.low.Obeys, a.high.Obeys, a.high.Delay = false, false, 250*ms
+		a.Play(3 * time.Second)
+		late := 0
+		a.change(func(s *Sender) {
+			s.set.config.OnBehind.Late = func() { late++ }
+			s.shedding.last = time.Now().Add(-time.Second)
+		})
+		a.Play(300*ms, a.low.Next)
+		a.step(a.at(0), allot.Congestion)
+		require.Equal(t, "l", a.sender.feed.layer.Name())
+		a.Play(time.Second)
+		require.Zero(t, a.set.Stats().Shed)
+		require.Zero(t, late)
 	})
 }
 

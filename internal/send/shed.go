@@ -31,7 +31,7 @@ const (
 
 // shedding is how well the node keeps up with one sender.
 type shedding struct {
-	began  time.Time     // when the sender started: older packets are not late
+	began  time.Time     // when the sender started, or went back in time: older packets are not late
 	behind time.Duration // how late the receiver was served last
 	last   time.Time     // when something was left out
 	times  uint64        // how often that was, as the node was behind

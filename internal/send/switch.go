@@ -111,14 +111,15 @@ func (s *Sender) obey(now time.Time, r allot.Rung, how turn, most time.Duration)
 		s.halt(noVideo)
 		return
 	}
+	bridges := s.stopped.bridges && how == upward
 	s.thin(levelOf(r))
-	s.stopped.bridges = false
 	paused := s.stopped.halted == noVideo
 	if s.hasChoice() {
 		s.goOver(now, s.choice(now))
 	}
+	s.stopped.bridges = false
 	switch {
-	case s.next.layer != nil && how == bridged && s.stopped.halted == goesOn && !s.mode.awaitsKeyframe():
+	case bridges && s.descends(), s.next.layer != nil && how == bridged && s.stopped.halted == goesOn && !s.mode.awaitsKeyframe():
 		s.bridge()
 	case s.next.layer != nil && (how != upward || paused):
 		s.halt(noLayer) // down, the path has no room for both
@@ -156,6 +157,9 @@ func (s *Sender) best(now time.Time) *cdn.Layer {
 		return target // its keyframe is on the way
 	}
 	allowed := s.within(now)
+	if s.stopped.bridges && !starved && slices.Contains(allowed, s.feed.layer) {
+		return s.feed.layer // the step down was taken back
+	}
 	top := best(now, allowed, nil)
 	if !slices.Contains(allowed, target) {
 		return top
