@@ -408,6 +408,28 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// A track whose text has a control character would add lines to descriptions.
+func TestTextOfTracksIsOfOneLine(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *cdn.Node) {
+		in, err := newStream(t, n).NewInput(cdn.InputConfig{})
+		require.NoError(t, err)
+		for name, change := range map[string]func(t *cdn.TrackInfo, text string){
+			"ID":        func(t *cdn.TrackInfo, text string) { t.ID = text },
+			"codec":     func(t *cdn.TrackInfo, text string) { t.Codec.MimeType = "video/" + text },
+			"fmtp":      func(t *cdn.TrackInfo, text string) { t.Codec.Fmtp = text },
+			"extension": func(t *cdn.TrackInfo, text string) { t.Extensions = []string{text} },
+			"layer":     func(t *cdn.TrackInfo, text string) { t.Layers = []string{text} },
+		} {
+			for _, bad := range []string{"a\x00b", "a\r\na=x:y", "a\n", "\x7f", "\u0085"} {
+				info := vp8
+				change(&info, bad)
+				require.ErrorIs(t, in.Start([]cdn.TrackInfo{info}), cdn.ErrInvalid, "%s %q", name, bad)
+			}
+		}
+		require.NoError(t, in.Start([]cdn.TrackInfo{vp8}))
+	})
+}
+
 func TestBadConfigurationIsRefused(t *testing.T) {
 	for _, c := range []cdn.Config{
 		{Addr: "127.0.0.1"},

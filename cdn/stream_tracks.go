@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/deltacdn/delta/internal/sdp/format"
 )
@@ -60,8 +62,22 @@ func checkTracks(infos []TrackInfo, c streamConfig) error {
 		if len(t.Layers) > c.MaxLayers {
 			return fmt.Errorf("%d layers: %w", len(t.Layers), &LimitError{"layers", c.MaxLayers})
 		}
+		if err := checkText(t); err != nil {
+			return err
+		}
 	}
 	return checkDescription(infos)
+}
+
+// checkText sees to it that all text of a track is of one line: descriptions in SDP are
+// made of it.
+func checkText(t TrackInfo) error {
+	for _, text := range slices.Concat([]string{t.ID, t.Codec.MimeType, t.Codec.Fmtp}, t.Extensions, t.Layers) {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			return fmt.Errorf("%w: track %.40q has %.40q", ErrInvalid, t.ID, text)
+		}
+	}
+	return nil
 }
 
 // maxExtensions is how many ids there are for header extensions (RFC 8285 section

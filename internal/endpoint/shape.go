@@ -10,14 +10,16 @@ import (
 type shape struct{ text unique.Handle[string] }
 
 const (
-	// hole is followed by a byte that says which word belongs there, from 1 on. Offers with
-	// such a character are malformed, so answers have none.
+	// hole is followed by a byte that says which word belongs there, from 1 on. SDP has no such
+	// character.
 	hole = "\x00"
-	// mostHoles keeps that byte out of the characters of words. Further words stay in the text.
+	// mostHoles keeps that byte below ' ', so that no later word is found in it. Further words
+	// stay in the text.
 	mostHoles = ' ' - 1
 )
 
 func newShape(text string, words []string) shape {
+	text = strings.ReplaceAll(text, hole, "")
 	for i, w := range words[:min(len(words), mostHoles)] {
 		if w != "" {
 			text = strings.ReplaceAll(text, w, hole+string(rune(i+1)))

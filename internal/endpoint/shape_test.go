@@ -24,6 +24,7 @@ func TestShapesKeepDescriptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, text, newShape(text, words).with(words)) })
 	}
 	require.Empty(t, shape{}.with(nil))
+	require.Equal(t, "a=msid:delta cam1\r\n", newShape("a=msid:delta cam\x001\r\n\x00", []string{"x"}).with([]string{"x"}), "a hole in the text is none")
 }
 
 // Descriptions that differ in their words have one shape, and so one string.
