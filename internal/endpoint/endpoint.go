@@ -96,6 +96,7 @@ type Endpoint struct {
 	dtls   dtlsState
 	life   lifetime
 	answer shape
+	words  func() []string // of the answer; see Begin; nil: there are none
 
 	// static
 	id      string
@@ -170,24 +171,40 @@ func (e *Endpoint) Reclaim() {
 	}
 }
 
-// Begin has the watch look after an endpoint whose peer is being given an answer. own are the
-// words of the answer that no other one has, beside the credentials.
-func (e *Endpoint) Begin(answer string, own ...string) {
+// Begin has the watch look after an endpoint whose peer is being given an answer. words returns
+// the words of the answer that no other one has, beside the credentials: always the same. It is
+// called with the endpoint's lock held. If nil, there are none.
+func (e *Endpoint) Begin(answer string, words func() []string) {
 	e.config.Watch.add(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answer = newShape(answer, e.ice.words(own))
+	e.words = words
+	e.answer = newShape(answer, e.wordsLocked())
 }
 
 // ID is unguessable (128 bits).
 func (e *Endpoint) ID() string { return e.id }
 
-// Answer returns the answer, with the credentials of the present ICE session. own are as in
-// [Endpoint.Begin].
-func (e *Endpoint) Answer(own ...string) string {
+// SDP returns the answer, with the credentials of the present ICE session. It is empty unless
+// the endpoint was begun with one.
+func (e *Endpoint) SDP() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.answer.with(e.ice.words(own))
+	return e.answer.with(e.wordsLocked())
+}
+
+// wordsLocked returns the words of the answer that no other one has. There are none if the
+// endpoint was not opened.
+func (e *Endpoint) wordsLocked() []string {
+	if len(e.ice.ours) == 0 {
+		return nil
+	}
+	present := e.ice.ours[0]
+	all := []string{present.Ufrag, present.Pwd}
+	if e.words != nil {
+		all = append(all, e.words()...)
+	}
+	return all
 }
 
 // To returns the peer's address. It is not valid as long as none is known.

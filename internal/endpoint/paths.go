@@ -75,14 +75,6 @@ func newICE(p *port.Port, owner port.Endpoint, r Remote, now time.Time) iceState
 	}
 }
 
-// words are those of our description that no other has: the present credentials, and own.
-func (s *iceState) words(own []string) []string {
-	if len(s.ours) == 0 { // it was not opened
-		return nil
-	}
-	return append([]string{s.ours[0].Ufrag, s.ours[0].Pwd}, own...)
-}
-
 // password is for [icecheck.Read].
 func (s *iceState) password(ufrag string) (string, bool) {
 	for _, c := range s.ours {

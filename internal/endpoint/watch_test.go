@@ -35,7 +35,7 @@ func TestWatch(t *testing.T) {
 			e.Init(Config{Transport: node.Internal(), Log: node.Internal().PionLog, Watch: w}, &quiet{})
 			_, err := e.Open()
 			require.NoError(t, err)
-			e.Begin("")
+			e.Begin("", nil)
 			all = append(all, e)
 			time.Sleep(300 * time.Millisecond)
 		}

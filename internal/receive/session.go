@@ -90,16 +90,15 @@ func Answer(c Config, p *Plan) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Begin(WriteBound(answer(p, local, r.feedback.remb, r.feedback.ssrc), r.bound.Bits()), s.number())
+	s.Begin(WriteBound(answer(p, local, r.feedback.remb, r.feedback.ssrc), r.bound.Bits()), s.words)
 	c.Input.AfterDone(s.End)
 	return s, nil
 }
 
-// SDP returns the answer.
-func (s *Session) SDP() string { return s.Answer(s.number()) }
-
-// number is the answer's session number. No other answer has it.
-func (s *Session) number() string { return strconv.FormatUint(uint64(s.receiver.feedback.ssrc), 10) }
+// words is the answer's session number. No other answer has it.
+func (s *Session) words() []string {
+	return []string{strconv.FormatUint(uint64(s.receiver.feedback.ssrc), 10)}
+}
 
 func newSSRC() uint32 {
 	var b [4]byte

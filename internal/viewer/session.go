@@ -104,17 +104,12 @@ func Answer(c Config, offer string) (*Session, error) {
 		return nil, err
 	}
 	s.set.Warm()
-	s.Begin(answer(plan.Offer, local, all, s.cname), s.words()...)
+	s.Begin(answer(plan.Offer, local, all, s.cname), s.words)
 	if c.Stream != nil {
 		s.watch(c.Stream)
 	}
 	return s, nil
 }
-
-// SDP implements [signal.Session].
-//
-// [signal.Session]: https://pkg.go.dev/github.com/deltacdn/delta/signal#Session
-func (s *Session) SDP() string { return s.Answer(s.words()...) }
 
 // words are those of the answer that no other has, but for the credentials.
 func (s *Session) words() []string {
