@@ -2,9 +2,7 @@ package socket
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +35,7 @@ func (s *sockaddr) put(to netip.AddrPort) (bytes uint32) {
 	binary.NativeEndian.PutUint16(s[:], unix.AF_INET6)
 	binary.NativeEndian.PutUint32(s[atFlow:], 0)
 	copy(s[atIPv6:], b[:])
-	binary.NativeEndian.PutUint32(s[atScope:], zoneID(ip.Zone()))
+	binary.NativeEndian.PutUint32(s[atScope:], zones.index(ip.Zone()))
 	return unix.SizeofSockaddrInet6
 }
 
@@ -51,29 +49,9 @@ func (s *sockaddr) get(bytes uint32) (from netip.AddrPort, ok bool) {
 	case family == unix.AF_INET6 && bytes >= unix.SizeofSockaddrInet6:
 		ip := netip.AddrFrom16([16]byte(s[atIPv6:])).Unmap()
 		if scope := binary.NativeEndian.Uint32(s[atScope:]); scope != 0 && ip.Is6() {
-			ip = ip.WithZone(zoneName(scope))
+			ip = ip.WithZone(zones.name(scope))
 		}
 		return netip.AddrPortFrom(ip, port), true
 	}
 	return netip.AddrPort{}, false
-}
-
-// zoneID returns the index of the interface that an IPv6 zone names, or 0.
-func zoneID(name string) uint32 {
-	if name == "" {
-		return 0
-	}
-	if i, err := net.InterfaceByName(name); err == nil {
-		return uint32(i.Index)
-	}
-	n, _ := strconv.ParseUint(name, 10, 32) // 0, if it is no number either
-	return uint32(n)
-}
-
-// zoneName returns the zone of an interface: its name, or its index if it is gone.
-func zoneName(index uint32) string {
-	if i, err := net.InterfaceByIndex(int(index)); err == nil {
-		return i.Name
-	}
-	return strconv.FormatUint(uint64(index), 10)
 }
