@@ -35,6 +35,7 @@ type datagramSocket interface {
 	ReadBatch() ([]socket.Datagram, error)
 	ReadMore() []socket.Datagram
 	Pause() bool
+	Yield()
 	WriteToAddrPort(b []byte, to netip.AddrPort) (int, error)
 	LocalAddr() net.Addr
 	Close() error
@@ -62,7 +63,8 @@ type Port struct {
 	read     []socket.Datagram // and not looked at yet
 	batches  int               // read since drained was called
 	readAt   time.Time
-	failures int // in a row
+	rested   time.Time // when it last found all read, or let others run
+	failures int       // in a row
 
 	mu     sync.RWMutex
 	names  map[string]Endpoint // by our ICE user name fragment
@@ -346,6 +348,10 @@ func (p *Port) answersBinding(d socket.Datagram) bool {
 // called: a burst stays whole, but under load nothing waits for its end.
 const mostBatches = 4
 
+// mostBusy is how long the reader may find more to read each time until it lets others run:
+// as long as Go's scheduler lets a goroutine run. A flood could keep it busy for ever.
+const mostBusy = 10 * time.Millisecond
+
 // fetch reads what has come, and lets others give to endpoints what they have read
 // while it waits. An error that is about one datagram, as ICMP causes, is passed over:
 // pion's mux would stop at it.
@@ -358,6 +364,7 @@ func (p *Port) fetch() (err error) {
 			return nil
 		}
 	}
+	more := p.batches == mostBatches
 	p.batches = 0
 	p.drained()
 	p.reading.Unlock()
@@ -369,6 +376,7 @@ func (p *Port) fetch() (err error) {
 		switch {
 		case err == nil && len(p.read) > 0:
 			p.failures = 0
+			p.rest(more)
 			p.moderate.woke(p.readAt, len(p.read))
 			return nil
 		case err == nil:
@@ -379,6 +387,18 @@ func (p *Port) fetch() (err error) {
 				return err
 			}
 		}
+	}
+}
+
+// rest lets others run if it is time. more says that the reader may not have waited since
+// rest was last called.
+func (p *Port) rest(more bool) {
+	busy := more && p.readAt.Sub(p.rested) >= mostBusy
+	if busy {
+		p.socket.Yield()
+	}
+	if busy || !more {
+		p.rested = p.readAt
 	}
 }
 

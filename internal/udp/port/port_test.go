@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -146,15 +147,21 @@ func (f *failing) ReadBatch() ([]socket.Datagram, error) {
 // A bursty socket has one datagram to a batch.
 type bursty struct {
 	datagramSocket
-	more []bool // whether the burst goes on after a batch
-	n    int    // batches that were read
+	more []bool        // whether the burst goes on after a batch
+	n    int           // batches that were read
+	each time.Duration // what a batch takes
+
+	yielded []int // the batches that were read by then
 }
+
+func (b *bursty) Yield() { b.yielded = append(b.yielded, b.n) }
 
 func (b *bursty) ReadBatch() ([]socket.Datagram, error) {
 	if b.n == len(b.more) {
 		return nil, net.ErrClosed
 	}
 	b.n++
+	time.Sleep(b.each)
 	return []socket.Datagram{{Bytes: []byte("b"), From: viewer}}, nil
 }
 
@@ -179,6 +186,30 @@ func TestBurstsStayWhole(t *testing.T) {
 	for i := range drained[1:] {
 		require.LessOrEqual(t, drained[i+1]-drained[i], mostBatches+1)
 	}
+}
+
+// A reader that finds more to read each time lets others run every 10 ms, and one that has
+// waited does not have to.
+func TestAFloodLetsOthersRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read := func(more []bool) []int {
+			s := &bursty{more: more, each: time.Millisecond}
+			p := New(s, func() {}, nil)
+			p.Claim(viewer, newInbox())
+			_, _, err := p.ReadFrom(make([]byte, 10))
+			require.ErrorIs(t, err, net.ErrClosed)
+			return s.yielded
+		}
+		flood := read(slices.Repeat([]bool{true}, 99))
+		require.NotEmpty(t, flood)
+		last := 0
+		for _, n := range append(flood, 99) {
+			require.LessOrEqual(t, n-last, 10+mostBatches+1)
+			last = n
+		}
+		require.LessOrEqual(t, len(flood), 10)
+		require.Empty(t, read(slices.Repeat([]bool{true, false}, 50)))
+	})
 }
 
 func (f *failing) ReadMore() []socket.Datagram { return nil }

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -21,13 +22,22 @@ type mmsghdr struct {
 // a while: that costs several times what it takes to read a datagram. And during a long
 // call the monitor has another thread take over, which competes for the same core.
 // So the number of messages has to be small enough for a call to take less than a
-// millisecond.
+// millisecond. (Where sending is delivering, as over loopback, that is not so for many large
+// messages.) And a caller that goes on without waiting has to call yield now and then.
 func mmsg(trap, fd uintptr, all []mmsghdr) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&all[0])), uintptr(len(all)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
 	return int(n), 0
+}
+
+// yield lets other goroutines run. Of its system call the scheduler is told, so that the
+// monitor wakes. On a node with one busy processor only the monitor asks the network for
+// goroutines that need not wait any more.
+func yield() {
+	_, _, _ = unix.Syscall(unix.SYS_GETPPID, 0, 0, 0)
+	runtime.Gosched()
 }
 
 // An mmsgs is memory for the messages of a call, each with one buffer.

@@ -1,5 +1,5 @@
 // Package socket is a node's UDP socket. On Linux it reads many datagrams with one
-// call, and it can be paused: while it is, no datagram that comes wakes anybody.
+// call, as a [Sender] sends them, and it can be paused: while it is, no datagram that comes wakes anybody.
 // (Go's own poller is woken by each datagram, whether anybody reads or not.)
 // Elsewhere, and over networks that are not the system's, it reads and writes one
 // datagram at a time.
@@ -116,6 +116,10 @@ func (s *Socket) ReadMore() []Datagram {
 // nothing. It returns false where that is not possible, or where there may be more
 // to read first. It does not wait.
 func (s *Socket) Pause() bool { return !s.Intercepts() && s.kernel.pause() }
+
+// Yield lets other goroutines run, also those that wait for the network. A reader that finds
+// more to read for long calls it.
+func (s *Socket) Yield() { yield() }
 
 // WriteToAddrPort sends one datagram. One for which there is no room in the socket's
 // buffer is an error, and not waited for, where that is possible.
