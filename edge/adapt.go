@@ -50,10 +50,13 @@ type Adapt struct {
 	// StartBitrate is what a viewer's path is taken to carry until the viewer has reported,
 	// in bits a second, or twice the bitrate of what it is sent if that is more. A large
 	// keyframe leaves no faster than that, and later no faster than the estimate, or one and a
-	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s, but
-	// nothing is held back for a viewer on the same machine, or with a round trip of at most a
-	// millisecond, until its path is found to be narrow. If negative, nothing is held back, now
-	// or later.
+	// half times the bitrate of what it is sent if that is more. If zero, 5 Mbit/s, but nothing
+	// is held back for a viewer that is near, until its path is found to be narrow. If
+	// negative, nothing is held back, now or later.
+	//
+	// A viewer is near if its round trip is at most a millisecond, or 15 ms if it has a
+	// loopback address. A UDP proxy on the node's machine makes viewers from elsewhere look
+	// near: set StartBitrate behind one. Viewers that a PeerConnection serves are never near.
 	StartBitrate int
 	// RepairDelay is how long a player is told at most to hold pictures back (see
 	// [PlayoutDelay]) where its path loses packets, so that repairs come in time. It is told

@@ -215,7 +215,7 @@ func (e *Endpoint) To() netip.AddrPort {
 }
 
 // Near reports whether the peer seems to be on the same machine or network as the node, by the
-// shortest round trip of a check of ours.
+// shortest round trip of a check of ours to the address in use.
 func (e *Endpoint) Near() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

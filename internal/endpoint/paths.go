@@ -23,6 +23,7 @@ type path struct {
 	askAt     time.Time      // when the next one may go out
 	credit    int            // bytes that may go there before it is proved
 	early     dtlssrtp.Hello // waits until it is proved
+	trip      time.Duration  // the shortest round trip of a check of ours; 0: unknown
 	proved    bool
 	nominated bool // as the last one
 }
@@ -62,10 +63,9 @@ type iceState struct {
 	candidates int  // trickled in this ICE session
 	restarts   rate // of ICE
 
-	heard time.Time     // when an authentic packet last came from addr
-	trip  time.Duration // the shortest round trip of a check of ours; 0: unknown
-	paths []*path       // those checked last at the end
-	asked int           // our unanswered checks, of dropped paths too
+	heard time.Time // when an authentic packet last came from addr
+	paths []*path   // those checked last at the end
+	asked int       // our unanswered checks, of dropped paths too
 }
 
 func newICE(p *port.Port, owner port.Endpoint, r Remote, now time.Time) iceState {
@@ -283,7 +283,7 @@ func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) 
 		return nil
 	}
 	p := s.paths[i]
-	s.measure(now, p)
+	p.measure(now)
 	s.prove(p)
 	s.arrived(now, p)
 	if s.over {
@@ -292,15 +292,15 @@ func (s *iceState) answered(now time.Time, from netip.AddrPort, id icecheck.ID) 
 	return p.early.Take()
 }
 
-// measure takes the round trip of the check of p that was answered. If the check was repeated,
-// it is not known which of them was.
-func (s *iceState) measure(now time.Time, p *path) {
+// measure takes the round trip of the check that was answered. If the check was repeated, it
+// is not known which of them was.
+func (p *path) measure(now time.Time) {
 	if p.asked != 1 {
 		return
 	}
 	trip := max(now.Sub(p.askAt.Add(-askInterval)), 1)
-	if s.trip == 0 || trip < s.trip {
-		s.trip = trip
+	if p.trip == 0 || trip < p.trip {
+		p.trip = trip
 	}
 }
 
@@ -313,13 +313,17 @@ const (
 	busyTrip = 15 * time.Millisecond
 )
 
-// near reports whether the peer is near.
+// near reports whether the peer is near at the address in use.
 func (s *iceState) near() bool {
-	most := nearTrip
+	i := s.find(s.addr)
+	if i < 0 {
+		return false
+	}
+	trip, most := s.paths[i].trip, nearTrip
 	if s.addr.Addr().IsLoopback() {
 		most = busyTrip
 	}
-	return s.trip > 0 && s.trip <= most
+	return trip > 0 && trip <= most
 }
 
 // prove notes that the peer is at p: from now on packets may go there.

@@ -138,17 +138,33 @@ func TestWhoLives(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := newTestICE(now)
-	require.Zero(t, s.trip)
+	trip := func(to netip.AddrPort) time.Duration { return s.paths[s.find(to)].trip }
 	s.checked(now, there, false, checkLen, answerLen)
 	s.checked(now.Add(askInterval), there, false, checkLen, answerLen)
 	answers(there)(&s, now.Add(askInterval+time.Microsecond))
-	require.Zero(t, s.trip, "it was asked twice")
+	require.Zero(t, trip(there), "it was asked twice")
 	s.checked(now, here, true, checkLen, answerLen)
 	answers(here)(&s, now.Add(700*time.Microsecond))
-	require.Equal(t, 700*time.Microsecond, s.trip)
+	require.Equal(t, 700*time.Microsecond, trip(here))
 	s.checked(now, byTCP, true, checkLen, answerLen)
 	answers(byTCP)(&s, now.Add(time.Second))
-	require.Equal(t, 700*time.Microsecond, s.trip)
+	require.Equal(t, time.Second, trip(byTCP))
+	require.Equal(t, 700*time.Microsecond, trip(here))
+}
+
+// Only the round trip of the address in use tells whether the peer is near.
+func TestNearByAnotherAddress(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTestICE(now)
+	s.checked(now, here, true, checkLen, answerLen)
+	answers(here)(&s, now.Add(300*time.Microsecond))
+	require.True(t, s.near())
+	s.checked(now, there, true, checkLen, answerLen)
+	answers(there)(&s, now.Add(8*time.Millisecond))
+	require.Equal(t, there, s.addr)
+	require.False(t, s.near())
+	s.checked(now, here, true, checkLen, answerLen)
+	require.True(t, s.near())
 }
 
 // A peer is near by its round trip. On the same machine that may be longer, as the machine is busy.
