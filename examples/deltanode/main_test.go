@@ -37,7 +37,7 @@ const asProgram = "RUN_AS_DELTANODE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		os.Exit(command(os.Args[1:]))
 	}
 	var err error
 	if binary, err = os.Executable(); err != nil {
