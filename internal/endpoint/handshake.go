@@ -281,7 +281,7 @@ func (e *Endpoint) parkLocked() {
 	}
 	e.dtls.pipe.Mute(true) // what it says on closing is for later
 	parked, ok := dtlssrtp.Park(e.dtls.conn)
-	if !ok { // it is closing
+	if !ok {
 		e.dtls.pipe.Mute(false)
 		return
 	}

@@ -194,7 +194,7 @@ func handshakeWith(t *testing.T, lie func(c *handmade, master, right []byte) []b
 	return conn, err
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
+func selfSigned(t testing.TB) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	cert, err := selfsign.SelfSign(key)
@@ -202,7 +202,7 @@ func selfSigned(t *testing.T) tls.Certificate {
 	return cert
 }
 
-func hashOf(t *testing.T, cert tls.Certificate) certificate.Hash {
+func hashOf(t testing.TB, cert tls.Certificate) certificate.Hash {
 	parsed, err := x509.ParseCertificate(cert.Certificate[0])
 	require.NoError(t, err)
 	print, err := fingerprint.Fingerprint(parsed, crypto.SHA256)

@@ -17,7 +17,7 @@ type Parked struct {
 }
 
 // Park sets a connection aside, which must send nothing from now on. It is false for one that
-// is closing.
+// is closing, or that cannot be encoded.
 func Park(conn *dtls.Conn) (p Parked, ok bool) {
 	state, ok := conn.ConnectionState()
 	if !ok {

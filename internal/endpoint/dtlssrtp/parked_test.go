@@ -13,7 +13,7 @@ import (
 )
 
 // connected returns both sides of a connection, and the client's pipe.
-func connected(t *testing.T) (server, client *dtls.Conn, toClient *Pipe) {
+func connected(t testing.TB) (server, client *dtls.Conn, toClient *Pipe) {
 	var toServer *Pipe
 	toClient = NewPipe(func(b []byte) error { toServer.Put(b); return nil })
 	toServer = NewPipe(func(b []byte) error { toClient.Put(b); return nil })
@@ -56,6 +56,30 @@ func TestParkedConnections(t *testing.T) {
 	}
 	require.Equal(t, all[0].types, all[1].types)
 	require.NotEqual(t, all[0].state, all[1].state)
+}
+
+// Anybody who forges an alert has a connection resumed, at most once in 100 ms for each endpoint.
+func BenchmarkParked(b *testing.B) {
+	server, _, _ := connected(b)
+	cert, log := selfSigned(b), logging.NewDefaultLoggerFactory()
+	parked, ok := Park(server)
+	require.True(b, ok)
+	b.Run("park", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = Park(server)
+		}
+	})
+	b.Run("resume", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			pipe := NewPipe(func([]byte) error { return nil })
+			conn, err := parked.Resume(pipe, cert, log)
+			require.NoError(b, err)
+			_ = conn.Close()
+			_ = pipe.Close()
+		}
+	})
 }
 
 // Where the last message begins is found by the lengths of those before it.
