@@ -16,6 +16,9 @@ import (
 // Each hop repairs its own losses: with 5 % of them and 30 ms of jitter on each
 // of three hops, nearly all frames are whole in time.
 func TestLossAndJitterOnEveryHop(t *testing.T) {
+	if !raceEnabled {
+		t.Skip("TestLossAndJitterOnAverage has the same runs, and more")
+	}
 	for _, delay := range someOf([]time.Duration{ms(20), ms(30)}) {
 		t.Run(delay.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { testLossAndJitter(t, delay, 1) })
