@@ -39,7 +39,7 @@ type playSession struct {
 	beginning *beginning
 
 	work    sync.WaitGroup  // what takes the viewer from its offer to its stream
-	ctx     context.Context // of work: ends with the viewer; its cause says why
+	ctx     context.Context // of work: ends when the viewer gives up, and its cause says why; nil once work is done
 	opening *opening        // of work
 	count   func()          // measures for the last time; static once work is done
 	changes changes         // of the status
@@ -234,7 +234,8 @@ func (v *playSession) giveUp(err error) {
 	}
 }
 
-// settle is the end of that: a context takes as much memory as a track.
+// settle drops the context, which takes as much memory as a track. Nothing needs it once the
+// viewer plays or has failed.
 func (v *playSession) settle() {
 	v.edge.mu.Lock()
 	defer v.edge.mu.Unlock()

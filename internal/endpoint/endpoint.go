@@ -232,7 +232,8 @@ func (e *Endpoint) Room(at netip.AddrPort) func() bool {
 	return func() bool { return p.HasRoom(at) }
 }
 
-// Context ends when the endpoint does, which has [Role.Data].
+// Context returns a context that ends with an endpoint that has [Role.Data]. For others it is
+// nil once DTLS is parked.
 func (e *Endpoint) Context() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -112,9 +112,9 @@ func (e *Endpoint) hangUp() {
 	e.life.hungUp = true
 }
 
-// gone returns what is closed when the peer has said goodbye; nil: it has. One goroutine calls
-// it.
-func (e *Endpoint) gone() <-chan struct{} {
+// awaitGoodbye returns what is closed when the peer says goodbye; nil: it has said it. One
+// goroutine calls it.
+func (e *Endpoint) awaitGoodbye() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.life.hungUp {
@@ -126,7 +126,7 @@ func (e *Endpoint) gone() <-chan struct{} {
 
 // goodbye sends the owner's RTCP and a close_notify, unless the peer said goodbye.
 func (e *Endpoint) goodbye(k *keys, bye []byte) {
-	gone := e.gone()
+	gone := e.awaitGoodbye()
 	if gone == nil {
 		return
 	}

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // maxMessages is how many kernel messages share a call. A call of so many takes a few
-// hundred microseconds, for which the scheduler does not get the processor back.
+// hundred microseconds by a network interface, and longer over loopback and veth, where
+// the call delivers them, too. For so long the scheduler does not get the processor back.
 const maxMessages = 16
 
 // probe returns the raw connection of conn, if any, and the best mode that it
@@ -170,9 +172,9 @@ func (k *kernel) refused(runs []gsoRun, err error) []gsoRun {
 	first, message := &runs[0], k.messages[0]
 	switch segmented := message.Segment != 0; {
 	case errors.Is(err, unix.ENOSYS):
-		k.socket.lower(Single, err)
+		k.socket.lower(Single, os.NewSyscallError("sendmmsg", err))
 	case segmented && (errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOPROTOOPT)):
-		k.socket.lower(Messages, err)
+		k.socket.lower(Messages, os.NewSyscallError("sendmmsg", err))
 	case segmented && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE)):
 		first.split = true // segments longer than this path's MTU: the others may do
 	case !k.retried:

@@ -26,6 +26,7 @@ func (k *kernel) takeWriter() *writer {
 
 func (k *kernel) putWriter(w *writer) {
 	w.one[0].Bytes = nil
+	w.out.setBuffer(0, nil)
 	select {
 	case k.spareWriters <- w:
 	default:
