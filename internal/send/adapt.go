@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/send/allot"
+	"github.com/deltacdn/delta/internal/send/budget"
 	"github.com/deltacdn/delta/internal/send/bwe"
 	"github.com/deltacdn/delta/internal/send/playout"
 )
@@ -372,9 +373,10 @@ func (a *adaptation) rouse(now time.Time) {
 	}
 }
 
-// fellWithin reports whether a step down was taken less than d ago.
-func (a *adaptation) fellWithin(now time.Time, d time.Duration) bool {
-	return a.awake != nil && a.past(now, a.fell) < d
+// fellLately reports whether a step down was taken in the last second. The queue that it has left
+// must get shorter, and what was sent lately ([budget.Lately]) is no measure of what is sent now.
+func (a *adaptation) fellLately(now time.Time) bool {
+	return a.awake != nil && a.past(now, a.fell) < budget.Lately
 }
 
 // probes reports whether padding is sent for a probe.

@@ -83,7 +83,7 @@ func (s *Sender) rewind(now time.Time, most time.Duration) {
 // come down to that.
 func (s *Set) drainRate(now time.Time) float64 {
 	a := s.adaptation
-	if a == nil || !a.fellWithin(now, drains) {
+	if a == nil || !a.fellLately(now) {
 		return math.Inf(1)
 	}
 	state := a.path.estimator.State(now)

@@ -182,9 +182,6 @@ const (
 	// partSlack is how much faster than its rate a part of a layer leaves, so that it does not
 	// get later and later.
 	partSlack = 1.1
-	// drains is for how long after a step down nothing takes more than that: the queue that is
-	// left must get shorter.
-	drains = time.Second
 )
 
 // partRate returns the rate at which a part of a layer leaves, in bits a second: about the rate by
@@ -196,7 +193,7 @@ func (a *adaptation) partRate(now time.Time) float64 {
 	state := a.path.estimator.State(now)
 	rate := partShare * state.Bitrate
 	switch {
-	case state.Verdict == bwe.Overuse && a.fellWithin(now, drains):
+	case state.Verdict == bwe.Overuse && a.fellLately(now):
 		return rate
 	case a.sent.Mode == allot.Partial:
 		return partSlack * a.sent.Cost

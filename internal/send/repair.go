@@ -218,7 +218,7 @@ const farTrip = 150 * time.Millisecond
 func (s *Sender) isFar(now time.Time) bool {
 	a := s.set.adaptation
 	return a != nil && a.path.estimator != nil && s.reports.minRTT >= farTrip &&
-		!a.fellWithin(now, budget.Lately) && a.path.estimator.State(now).Verdict != bwe.Overuse
+		!a.fellLately(now) && a.path.estimator.State(now).Verdict != bwe.Overuse
 }
 
 // rttError is how much too long a measured round trip may be.
@@ -254,7 +254,7 @@ func (s *Set) repairRoom(now time.Time, rate float64) float64 {
 	if t := s.config.Trunk; t != nil {
 		return s.trunkRoom(now)
 	}
-	if rate == 0 || s.adaptation != nil && s.adaptation.fellWithin(now, budget.Lately) {
+	if rate == 0 || s.adaptation != nil && s.adaptation.fellLately(now) {
 		return budget.Unknown
 	}
 	room := rate / 8

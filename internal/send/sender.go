@@ -121,12 +121,14 @@ func (s *Sender) dueAt(now time.Time) time.Time {
 	switch {
 	case s.mode == idle || s.wire.out.To == nil:
 		return time.Time{}
-	case s.shedding.paced: // halted or not: it may be the next layer's keyframe
+	case s.stopped.halted == noLayer && s.shedding.paced: // the next layer's keyframe is here
 		return s.set.pace.dueAt()
 	case s.stopped.halted != goesOn: // the set wakes itself: see planAdaptation
 		return time.Time{}
 	case s.shedding.held:
 		return now.Add(roomTick)
+	case s.shedding.paced:
+		return s.set.pace.dueAt()
 	case s.mode.awaitsKeyframe() && !s.wait.asked:
 		return s.wait.askAt
 	case !s.mode.awaitsKeyframe() && !s.keyframes.budget.Due().IsZero():

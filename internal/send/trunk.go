@@ -222,8 +222,12 @@ func (t *Trunk) Doze() {
 func (t *Trunk) Awake() bool { return t != nil && t.awake.Load() }
 
 // share returns the part of the path that a set may fill with a burst, which sends so many
-// bits a second on average: other sets have bursts at the same time.
+// bits a second on average: other sets have bursts at the same time. Of a set whose streams are
+// silent it is not known what they send when they go on: it may fill all.
 func (t *Trunk) share(now time.Time, sends float64) float64 {
+	if sends <= 0 {
+		return 1
+	}
 	return min(1, sends/max(t.State(now).Sent, 1))
 }
 

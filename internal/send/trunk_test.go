@@ -315,3 +315,10 @@ func TestHeldBackAheadOfTheStart(t *testing.T) {
 		s.Close()
 	})
 }
+
+// Of a set whose streams are silent nothing is known: what they send next must not wait for a
+// part of the path that is none.
+func TestASilentSetMayFillTheTrunk(t *testing.T) {
+	trunk := NewTrunk(time.Now())
+	require.Equal(t, 1.0, trunk.share(time.Now(), 0))
+}
