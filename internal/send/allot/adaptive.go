@@ -39,6 +39,8 @@ const (
 	spoiledLoss = 0.01
 	// spoilsFor is how long that must last, less half of the time that it does not.
 	spoilsFor = 2 * time.Second
+	// standing is the least queue that shows that the path is full.
+	standing = 100 * time.Millisecond
 	// thins is how long a part of a layer is sent at least: until then what is seen is mostly
 	// what all of it did.
 	thins = 2 * time.Second
@@ -114,7 +116,7 @@ func (a *Adaptive) Choose(v View) Choice {
 	a.reports.watch(v, a.changed, 0)
 	congested := s.Verdict == bwe.Overuse
 	a.prober.watch(v, congested)
-	a.spoiled.watch(v.at, congested && at <= v.Ladder.Lowest() && spoils(s))
+	a.spoiled.watch(v.at, at <= v.Ladder.Lowest() && spoils(s))
 	if s.Trouble || congested {
 		a.clean = v.at
 	}
@@ -306,10 +308,12 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 	return v.at.since(a.starved) >= after
 }
 
-// spoils reports whether congestion loses too much of a picture. Coarse reports do not tell: an
-// estimate is low because of jitter, too, and the loss may be any path's.
+// spoils reports whether congestion loses too much of a picture. Between two verdicts of overuse
+// the queue tells of it. Coarse reports do not tell: an estimate is low because of jitter, too, and
+// the loss may be any path's.
 func spoils(s *bwe.State) bool {
-	return s.Source == bwe.TransportFeedback && s.Loss > s.Inherent+spoiledLoss
+	congested := s.Verdict == bwe.Overuse || s.Queue > standing
+	return s.Source == bwe.TransportFeedback && congested && s.Loss > s.Inherent+spoiledLoss
 }
 
 // spoiled is for how long congestion has lost too much of the lowest moving picture.

@@ -305,6 +305,31 @@ func TestASpoiledPictureIsGivenUp(t *testing.T) {
 	}
 }
 
+// An estimator that is full lowers its estimate and has no verdict for a while, though the queue
+// stands and packets are lost.
+func TestASpoiledPictureBetweenVerdicts(t *testing.T) {
+	for name, queue := range map[string]time.Duration{"a queue": 250 * ms, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			v := newViewer(t, Config{Strategy: Quality})
+			v.layers, v.rung = []Layer{{Bitrate: 2650e3, Keyframe: 100e3}}, 0
+			v.policy = NewAdaptive(Config{First: 1e12})
+			v.look()
+			whole := v.rung
+			v.now = v.now.Add(20 * time.Second)
+			for i := range 80 {
+				v.congest(2600e3)
+				if i%20 > 9 {
+					v.state.Verdict = bwe.Normal
+				}
+				v.state.Loss, v.state.Queue = 0.04, queue
+				v.now = v.now.Add(50 * ms)
+				v.look()
+			}
+			require.Equal(t, queue > 0, v.rung < whole)
+		})
+	}
+}
+
 // What was lost of a whole layer says nothing of the keyframes that are sent since.
 func TestWhatWasSpoiledIsForgotten(t *testing.T) {
 	v := newViewer(t, Config{Strategy: Quality})
