@@ -112,6 +112,14 @@ func TestAKillIsConfirmed(t *testing.T) {
 	}
 	require.Equal(t, "running", eval[string](p, state))
 	p.click(button)
+	p.wait(isOpen)
+	require.True(t, eval[bool](p, `(async () => {
+		document.getElementById("confirm-cancel").click();
+		for (let i = 0; i < 10; i++) await null; // no event comes meanwhile
+		document.querySelector('`+button+`').click();
+		for (let i = 0; i < 10; i++) await null;
+		return document.getElementById("confirm").open;
+	})()`), "the button answers before the close event has come")
 	p.click("#confirm-kill")
 	p.wait(state + ` === "killed"`)
 	p.shoot("killed")

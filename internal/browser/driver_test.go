@@ -2,7 +2,6 @@ package browser
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,19 +105,6 @@ func (p *page) wait(expression string) {
 		p.shoot("failed")
 		require.NoError(p.t, err, "waiting for %s; the page says: %s", expression, state)
 	}
-}
-
-// waitStill waits until an element keeps its place. A click goes to where the element was when it
-// was looked for, and a page that has just been opened still moves.
-func (p *page) waitStill(selector string) {
-	p.t.Helper()
-	p.wait(fmt.Sprintf(`(() => {
-		const box = document.querySelector(%[1]q)?.getBoundingClientRect();
-		const at = box && [box.x, box.y, box.width, box.height].join();
-		const still = at && window.wasAt === at;
-		window.wasAt = at;
-		return still;
-	})()`, selector))
 }
 
 func (p *page) waitState(state string) {

@@ -10,7 +10,6 @@ import (
 // click clicks as a person does, and not only on what answers to a script.
 func (p *page) click(selector string) {
 	p.t.Helper()
-	p.waitStill(selector)
 	require.NoError(p.t, chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
 }
 
