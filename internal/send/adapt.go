@@ -7,6 +7,7 @@ import (
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/budget"
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/instant"
 	"github.com/deltacdn/delta/internal/send/playout"
 )
 
@@ -39,25 +40,16 @@ type adaptation struct {
 type awake struct {
 	ladder   allot.Ladder
 	costs    []heldCost // of the layers
-	since    time.Time  // when it was made
-	fell     instant    // when the last step down was taken
-	anew     instant    // the same of those that begin with a keyframe
-	woken    instant    // since when transport-wide feedback is awaited; 0: it is not
+	since    time.Time  // when it was made: the epoch of the instants
+	fell     instant.T  // when the last step down was taken
+	anew     instant.T  // the same of those that begin with a keyframe
+	woken    instant.T  // since when transport-wide feedback is awaited; 0: it is not
 	probe    probing
 	thinning thinningTimes
 }
 
-// An instant is a time, in nanoseconds since a century ahead of an awake's beginning. It takes a third
-// of the memory of a [time.Time]. The zero instant is long ago.
-type instant time.Duration
-
-const century = 100 * 365 * 24 * time.Hour
-
 // at returns the instant of a time.
-func (a *awake) at(now time.Time) instant { return instant(century + now.Sub(a.since)) }
-
-// past returns how long ago an instant was.
-func (a *awake) past(now time.Time, at instant) time.Duration { return time.Duration(a.at(now) - at) }
+func (a *awake) at(now time.Time) instant.T { return instant.At(a.since, now) }
 
 // A Change is a step that an adaptation has taken.
 type Change struct {
@@ -169,7 +161,7 @@ func (s *Set) wakes(now time.Time, state *bwe.State) bool {
 		a.woken = a.at(now)
 	case a.dozing:
 		return false
-	case state.Source == bwe.TransportFeedback || a.past(now, a.woken) > wakesWithin:
+	case state.Source == bwe.TransportFeedback || a.at(now).Since(a.woken) > wakesWithin:
 		a.woken = 0
 	}
 	return a.woken != 0
@@ -311,8 +303,6 @@ const (
 	// lossy is the part of the packets above which more were lost, beyond what the path loses
 	// anyway, than can be repaired on the way down.
 	lossy = 0.02
-	// lossShows is how long losses are reported of what was sent ahead of a step.
-	lossShows = 1200 * time.Millisecond
 	// overflowing is the part of what is sent that arrives at most where the rest does not
 	// fit in a queue: its loss is heard of later.
 	overflowing = 0.75
@@ -322,7 +312,7 @@ const (
 // lost ahead of a keyframe with which less has begun is missed by nobody.
 func (a *adaptation) loses(now time.Time, state *bwe.State) bool {
 	overflows := state.Source == bwe.TransportFeedback && state.Acknowledged < overflowing*state.Sent
-	return overflows || state.Loss > state.Inherent+lossy && a.past(now, a.anew) > lossShows
+	return overflows || state.Loss > state.Inherent+lossy && a.at(now).Since(a.anew) > allot.LossShows
 }
 
 // carryOut has all video sent as the rung says, and not as from any more. If packets are lost,
@@ -376,7 +366,7 @@ func (a *adaptation) rouse(now time.Time) {
 // fellLately reports whether a step down was taken in the last second. The queue that it has left
 // must get shorter, and what was sent lately ([budget.Lately]) is no measure of what is sent now.
 func (a *adaptation) fellLately(now time.Time) bool {
-	return a.awake != nil && a.past(now, a.fell) < budget.Lately
+	return a.awake != nil && a.at(now).Since(a.fell) < budget.Lately
 }
 
 // probes reports whether padding is sent for a probe.

@@ -325,7 +325,7 @@ func TestLossesAheadOfAStepAreOld(t *testing.T) {
 		require.True(t, loses())
 		a.step(a.at(0), allot.Congestion)
 		require.False(t, loses())
-		a.Play(lossShows)
+		a.Play(allot.LossShows)
 		require.True(t, loses())
 	})
 }

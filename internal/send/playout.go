@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/deltacdn/delta/internal/send/bwe"
 	"github.com/deltacdn/delta/internal/send/playout"
 )
 
@@ -12,12 +11,9 @@ import (
 // what libwebrtc takes by itself.
 const longestDelay = 10 * time.Second
 
-// A queue stands where it takes standing, or where the round trip is longer by a quarter and
-// longer than its minimum. That rises with a queue that lasts.
-const (
-	standing = 100 * time.Millisecond
-	longer   = 30 * time.Millisecond
-)
+// longer is by how much, beside a quarter, the round trip exceeds its minimum where there is a
+// queue.
+const longer = 30 * time.Millisecond
 
 // holdBack has the viewer's player hold pictures back for as long as repairs take, if the path
 // loses packets of video. It is called when a report has come.
@@ -28,14 +24,16 @@ func (s *Sender) holdBack(now time.Time) {
 	}
 	r, state := &s.reports, a.path.estimator.State(now)
 	v := playout.View{Trip: r.minRTT}
-	v.Queued = state.Verdict == bwe.Overuse || state.Queue > standing || r.rtt > r.minRTT+r.minRTT/4+longer
+	v.Queued = state.Full() || r.rtt > r.minRTT+r.minRTT/4+longer
+	told := false
 	for _, snd := range s.set.senders {
 		if snd.video {
 			v.Packets += snd.reports.packets
 			v.Repairs += snd.repairs.budget.Answered()
+			told = told || snd.tellsPlayout()
 		}
 	}
-	if a.playout == nil && v.Repairs == 0 {
+	if !told || a.playout == nil && v.Repairs == 0 {
 		return
 	}
 	if a.playout == nil {
@@ -47,6 +45,10 @@ func (s *Sender) holdBack(now time.Time) {
 		}
 	}
 }
+
+// tellsPlayout reports whether the player can be told another delay while media flow. Without RTX
+// repairs have to be the same bytes as what was lost, header extensions included.
+func (s *Sender) tellsPlayout() bool { return s.video && s.wire.out.delay != 0 && s.wire.out.RTX != 0 }
 
 // bindPlayout decides which playout delay packets have: the publisher's, or ours in its place.
 func (s *Sender) bindPlayout() {
@@ -66,14 +68,13 @@ func (s *Sender) bindPlayout() {
 }
 
 // playoutDelay returns the delay that the player is told; false: none, or only the publisher's.
-// Once one was told it is told until the end: a player keeps to the last that it has heard.
-// Without RTX it does not change, since repairs have to be the same bytes as what was lost.
+// Once one was told, it is told until the end: a player keeps to the last that it has heard.
 func (s *Sender) playoutDelay(published bool) (d PlayoutDelay, ok bool) {
 	if p := s.set.config.Playout.Delay; p != nil {
 		d, ok = *p, true
 	}
 	a := s.set.adaptation
-	if s.wire.out.RTX == 0 || a == nil || a.playout == nil || !a.playout.Told() {
+	if !s.tellsPlayout() || a == nil || a.playout == nil || !a.playout.Told() {
 		return d, ok
 	}
 	if !ok {

@@ -63,6 +63,9 @@ func TestHoldsBackForRepairs(t *testing.T) {
 				v.losing(8)
 				v.Play(time.Second)
 				require.Equal(t, c.lost, extension(v.last(), id))
+				if c.lost == nil {
+					require.Zero(t, v.set.repairDelay(), "who cannot be told is not said to be")
+				}
 				for range 60 {
 					v.Play(time.Second)
 					v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1}}})

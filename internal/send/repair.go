@@ -217,8 +217,11 @@ const farTrip = 150 * time.Millisecond
 // congested, as far as it is known.
 func (s *Sender) isFar(now time.Time) bool {
 	a := s.set.adaptation
-	return a != nil && a.path.estimator != nil && s.reports.minRTT >= farTrip &&
-		!a.fellLately(now) && a.path.estimator.State(now).Verdict != bwe.Overuse
+	if a == nil || a.path.estimator == nil || s.reports.minRTT < farTrip || a.fellLately(now) {
+		return false
+	}
+	state := a.path.estimator.State(now)
+	return !state.Full()
 }
 
 // rttError is how much too long a measured round trip may be.

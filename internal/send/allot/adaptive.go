@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/instant"
 )
 
 // When a step down shows. Coarse reports come once a second, and the first after a
@@ -11,8 +12,8 @@ import (
 const (
 	settles       = 300 * time.Millisecond // and two round trips, and the queue
 	settlesCoarse = 2200 * time.Millisecond
-	// lossShows is how long losses may be seen that were before the last step.
-	lossShows = 1200 * time.Millisecond
+	// LossShows is how long losses may be reported that were before the last step.
+	LossShows = 1200 * time.Millisecond
 )
 
 // Several viewers may share a path. The one that climbed last, or sends far more than
@@ -39,8 +40,6 @@ const (
 	spoiledLoss = 0.01
 	// spoilsFor is how long that must last, less half of the time that it does not.
 	spoilsFor = 2 * time.Second
-	// standing is the least queue that shows that the path is full.
-	standing = 100 * time.Millisecond
 	// thins is how long a part of a layer is sent at least: until then what is seen is mostly
 	// what all of it did.
 	thins = 2 * time.Second
@@ -65,34 +64,21 @@ type Adaptive struct {
 	rung   Rung      // the last choice
 	prober prober
 
-	changed  instant // when the last choice was made; 0: it has shown
-	climbed  instant // when the last step up was; 0: it has succeeded, or failed
-	over     instant // since when the path is congested; 0: it is not
-	starved  instant // since when the lowest layer does not get through; 0: it does
-	clean    instant // since when there has been no trouble
-	estimate float64 // at the last choice
-	failed   instant // when a step up was last taken back
-	silent   instant // since when nothing is reported; 0: something is
+	changed  instant.T // when the last choice was made; 0: it has shown
+	climbed  instant.T // when the last step up was; 0: it has succeeded, or failed
+	over     instant.T // since when the path is congested; 0: it is not
+	starved  instant.T // since when the lowest layer does not get through; 0: it does
+	clean    instant.T // since when there has been no trouble
+	estimate float64   // at the last choice
+	failed   instant.T // when a step up was last taken back
+	silent   instant.T // since when nothing is reported; 0: something is
 	reports  reports
 	spoiled  spoiled
 }
 
-// An instant is a time, in nanoseconds since a century ahead of a policy's epoch. It takes a
-// third of the memory of a [time.Time], of which each viewer's policy has a dozen. The zero
-// instant is long ago.
-type instant time.Duration
-
-const century = 100 * 365 * 24 * time.Hour
-
-// since returns the time from an earlier instant to t.
-func (t instant) since(earlier instant) time.Duration { return time.Duration(t - earlier) }
-
-// add returns the instant that is d later.
-func (t instant) add(d time.Duration) instant { return t + instant(d) }
-
 // timed returns a view that knows its instant.
 func (a *Adaptive) timed(v View) View {
-	v.at = instant(century + v.Now.Sub(a.epoch))
+	v.at = instant.At(a.epoch, v.Now)
 	return v
 }
 
@@ -160,7 +146,7 @@ func (a *Adaptive) silence(v View, at int) Choice {
 	}
 	whole := v.Ladder.lowestWhole()
 	switch {
-	case at > whole && v.at.since(a.silent) >= silence:
+	case at > whole && v.at.Since(a.silent) >= silence:
 		return a.step(v, whole, Silence)
 	case at < v.Ladder.Lowest() && a.prober.ready(v, a.changed): // who is sent nothing has nothing to report
 		return Choice{Rung: at, Probe: a.prober.plan(v, at)}
@@ -197,7 +183,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	case a.climbing(v):
 		a.climbed, a.failed = 0, v.at
 		a.prober.longer()
-	case s.Alone && v.at.since(a.failed) >= provenAlone: // what failed before says nothing of the path as it is now
+	case s.Alone && v.at.Since(a.failed) >= provenAlone: // what failed before says nothing of the path as it is now
 		a.prober.reset()
 	}
 	a.prober.fell(v)
@@ -217,18 +203,17 @@ func (a *Adaptive) settled(v View) bool {
 		}
 		long = settlesCoarse + s.RoundTrip
 	}
-	return v.at.since(a.changed) >= long
+	return v.at.Since(a.changed) >= long
 }
 
-// tooLittle reports whether the last step is known to have been too high ahead of its effect. What
-// arrives until then was sent before the step, and while a queue stands that is what the path
-// carries. The estimate by it has fallen since, below what is sent now. A step up is taken back by
-// that, too. A part of a layer is always
-// given the time.
+// tooLittle reports whether too much is sent since the last step, although the step has yet to show.
+// What arrives was sent before the step. While a queue stands, that is what the path carries, so
+// the estimate follows it: if it is lower than at the step, and lower than what is sent now, the
+// step was too small, or was up and wrong. A part of a layer is always given the time to show.
 func (a *Adaptive) tooLittle(v View, at int) bool {
 	s, r := &v.State, &v.Ladder[at]
 	return s.Source == bwe.TransportFeedback && s.LimitedBy == bwe.ByDelay && r.Mode == Full &&
-		v.at.since(a.changed) < settles+s.RoundTrip && s.Bitrate < min(a.estimate, r.Cost)
+		v.at.Since(a.changed) < settles+s.RoundTrip && s.Bitrate < min(a.estimate, r.Cost)
 }
 
 // shown is how many reports show what a step has brought: the first is about the time before
@@ -237,19 +222,19 @@ const shown = 2
 
 // reports counts those since the last step.
 type reports struct {
-	step  instant
+	step  instant.T
 	last  uint16
 	count uint8
 }
 
-func (r *reports) watch(v View, step instant, lasts time.Duration) {
+func (r *reports) watch(v View, step instant.T, lasts time.Duration) {
 	s := &v.State
 	if r.step != step {
 		*r = reports{step: step, last: s.Reports}
 	}
 	if s.Reports != r.last {
 		r.last = s.Reports
-		if v.at.since(step) > lasts+s.RoundTrip && r.count < shown {
+		if v.at.Since(step) > lasts+s.RoundTrip && r.count < shown {
 			r.count++
 		}
 	}
@@ -258,7 +243,7 @@ func (r *reports) watch(v View, step instant, lasts time.Duration) {
 // oldLoss reports whether the reported losses may be of packets that were sent before the last
 // step: the step was a moment ago, and the estimate has room for what is sent now.
 func (a *Adaptive) oldLoss(v View, at int) bool {
-	return v.State.LimitedBy == bwe.ByLoss && v.State.Bitrate > v.Ladder[at].Cost && v.at.since(a.changed) < lossShows
+	return v.State.LimitedBy == bwe.ByLoss && v.State.Bitrate > v.Ladder[at].Cost && v.at.Since(a.changed) < LossShows
 }
 
 // climbing reports whether the last step up may have been wrong.
@@ -270,7 +255,7 @@ func (a *Adaptive) climbing(v View) bool {
 	if v.State.Alone {
 		long = provenAlone
 	}
-	return a.climbed != 0 && v.at.since(a.climbed) < long
+	return a.climbed != 0 && v.at.Since(a.climbed) < long
 }
 
 // patient reports whether to wait a little yet, since others may yield.
@@ -279,13 +264,13 @@ func (a *Adaptive) patient(v View) bool {
 	if a.climbing(v) || v.State.Alone { // what coarse reports tell has lasted for a while
 		long = climbPatience
 	}
-	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.at.since(a.over) < long
+	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.at.Since(a.over) < long
 }
 
 // starves reports whether the lowest moving picture has not got through for a while.
 func (a *Adaptive) starves(v View, at, lowest int) bool {
 	s := &v.State
-	if at > lowest || v.Ladder[at].Mode < Full && v.at.since(a.changed) < thins {
+	if at > lowest || v.Ladder[at].Mode < Full && v.at.Since(a.changed) < thins {
 		return false
 	}
 	isCheap, after := v.Ladder[lowest].Cost < cheap, starves
@@ -305,25 +290,24 @@ func (a *Adaptive) starves(v View, at, lowest int) bool {
 	if a.starved == 0 {
 		a.starved = v.at
 	}
-	return v.at.since(a.starved) >= after
+	return v.at.Since(a.starved) >= after
 }
 
 // spoils reports whether congestion loses too much of a picture. Between two verdicts of overuse
 // the queue tells of it. Coarse reports do not tell: an estimate is low because of jitter, too, and
 // the loss may be any path's.
 func spoils(s *bwe.State) bool {
-	congested := s.Verdict == bwe.Overuse || s.Queue > standing
-	return s.Source == bwe.TransportFeedback && congested && s.Loss > s.Inherent+spoiledLoss
+	return s.Source == bwe.TransportFeedback && s.Full() && s.Loss > s.Inherent+spoiledLoss
 }
 
 // spoiled is for how long congestion has lost too much of the lowest moving picture.
 type spoiled struct {
-	at     instant // when that was last looked at
+	at     instant.T // when that was last looked at
 	lasted time.Duration
 }
 
-func (p *spoiled) watch(now instant, yes bool) {
-	past := now.since(p.at)
+func (p *spoiled) watch(now instant.T, yes bool) {
+	past := now.Since(p.at)
 	if p.at = now; yes {
 		p.lasted = min(p.lasted+min(past, 250*time.Millisecond), spoilsFor) // a policy is asked more often
 	} else {
@@ -334,7 +318,7 @@ func (p *spoiled) watch(now instant, yes bool) {
 // isLate reports whether keyframes alone do not get through in time, by the estimate.
 func (a *Adaptive) isLate(v View, at int) bool {
 	r := &v.Ladder[at]
-	return r.Mode == Keyframes && r.Cost > v.State.Bitrate && v.at.since(a.changed) >= thins
+	return r.Mode == Keyframes && r.Cost > v.State.Bitrate && v.at.Since(a.changed) >= thins
 }
 
 // climb steps up if a probe has found room, and asks for one if it is time.
@@ -350,7 +334,7 @@ func (a *Adaptive) climb(v View, at int) Choice {
 	top := len(v.Ladder) - 1
 	if at == top {
 		a.prober.open = false // what it was for is wanted no more
-		return Choice{Rung: at, Doze: v.at.since(a.clean) > dozeAfter && v.at.since(a.changed) > dozeAfter}
+		return Choice{Rung: at, Doze: v.at.Since(a.clean) > dozeAfter && v.at.Since(a.changed) > dozeAfter}
 	}
 	if !a.prober.ready(v, a.changed) {
 		return Choice{Rung: at}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/instant"
 )
 
 // A Layer is what a policy knows of an encoding. The bitrates are the highest of
@@ -195,7 +196,7 @@ type View struct {
 	Layers []Layer // that rungs are of, for a [Guided]: their names and heights
 	Rung   int     // what is sent now, as an index in Ladder; before the first choice 0
 
-	at instant // Now, as the policy keeps times
+	at instant.T // Now, as the policy keeps times
 }
 
 // A Choice is what a policy decides.

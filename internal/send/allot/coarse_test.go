@@ -156,7 +156,7 @@ func TestProbeThatNobodyTellsOfRevivesNothing(t *testing.T) {
 	v.await(10 * time.Second)
 	require.Len(t, v.probes, 1)
 	p := &v.policy.(*Adaptive).prober
-	p.carried, p.answered = 4e6, p.asked.add(-10*time.Minute)
+	p.carried, p.answered = 4e6, p.asked.Add(-10*time.Minute)
 	v.state.Probe = bwe.ProbeResult{ID: v.probes[0].ID, Done: true, Unknown: true}
 	v.now = v.now.Add(time.Second)
 	v.look()

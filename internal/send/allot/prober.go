@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/instant"
 )
 
 // What a probe is like. It asks for somewhat more than it needs, and goes only so far
@@ -51,14 +52,14 @@ const (
 type prober struct {
 	temper    temper
 	wait      time.Duration // the present one between a failure and the next probe
-	next      instant       // when the next may begin
-	congested instant       // when the path was last
+	next      instant.T     // when the next may begin
+	congested instant.T     // when the path was last
 	last      bwe.Probe
-	asked     instant // when the last began; 0: there was none
-	open      bool    // it has not been answered
-	reports   reports // since then
-	carried   float64 // what the last did that was a step on the way, in bits a second
-	answered  instant // when that was known
+	asked     instant.T // when the last began; 0: there was none
+	open      bool      // it has not been answered
+	reports   reports   // since then
+	carried   float64   // what the last did that was a step on the way, in bits a second
+	answered  instant.T // when that was known
 }
 
 func (p *prober) watch(v View, congested bool) {
@@ -66,18 +67,18 @@ func (p *prober) watch(v View, congested bool) {
 	if congested {
 		p.congested = v.at
 	}
-	if p.open && v.at.since(p.asked) > p.last.Duration+unanswered {
+	if p.open && v.at.Since(p.asked) > p.last.Duration+unanswered {
 		p.open = false
 	}
 }
 
-func (p *prober) putOff(now instant, by time.Duration) { p.next = now.add(by) }
+func (p *prober) putOff(now instant.T, by time.Duration) { p.next = now.Add(by) }
 
 // reset forgets failures.
 func (p *prober) reset() { p.wait = p.temper.hold }
 
 // restart forgets failures, and probes soon.
-func (p *prober) restart(now instant) {
+func (p *prober) restart(now instant.T) {
 	p.reset()
 	p.putOff(now, quiet)
 }
@@ -94,15 +95,15 @@ func (p *prober) fell(v View) {
 }
 
 // again gives up a probe that is under way, and puts off the next by the wait.
-func (p *prober) again(now instant) {
+func (p *prober) again(now instant.T) {
 	p.open = false
 	p.putOff(now, p.wait)
 }
 
 // ready reports whether a probe may begin. changed is when the last step was taken.
-func (p *prober) ready(v View, changed instant) bool {
-	return !p.open && v.at >= p.next && v.at.since(p.congested) > quiet &&
-		v.at.since(changed) > max(quiet, 2*v.State.RoundTrip)
+func (p *prober) ready(v View, changed instant.T) bool {
+	return !p.open && v.at >= p.next && v.at.Since(p.congested) > quiet &&
+		v.at.Since(changed) > max(quiet, 2*v.State.RoundTrip)
 }
 
 // causedBy reports whether the congestion is what the last probe has caused, and may
@@ -116,7 +117,7 @@ func (p *prober) causedBy(v View) bool {
 	if s.Alone && p.reports.count >= shown {
 		return false
 	}
-	if p.asked == 0 || v.at.since(p.asked) > lasts || s.Queue > mostQueue {
+	if p.asked == 0 || v.at.Since(p.asked) > lasts || s.Queue > mostQueue {
 		return false
 	}
 	if p.open {
@@ -144,7 +145,7 @@ func (p *prober) answer(v View, at int) int {
 		p.putOff(v.at, p.temper.hold)
 	case r.Unknown: // it says nothing against what the one before it has carried
 		p.putOff(v.at, quiet)
-		if p.asked.since(p.answered) < harmlessCoarse { // that was a probe or two ago
+		if p.asked.Since(p.answered) < harmlessCoarse { // that was a probe or two ago
 			p.answered = v.at
 		}
 	case !r.Harm && r.Rate > succeeded*p.last.Rate && r.Rate < p.need(v)*next.Cost:
@@ -220,7 +221,7 @@ func (p *prober) reached(v View, at int) float64 {
 	if v.Ladder[at].Mode == Full { // a part's is that of its peaks, which the pacer takes away
 		rate = max(rate, v.Ladder[at].Cost)
 	}
-	if v.at.since(p.answered) < recent {
+	if v.at.Since(p.answered) < recent {
 		rate = max(rate, p.carried)
 	}
 	return rate

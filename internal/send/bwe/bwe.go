@@ -95,6 +95,14 @@ type State struct {
 	Probe   ProbeResult // of the last probe
 }
 
+// fullQueue is the least queue that shows that a path is full. Jitter and the bursts of frames make
+// shorter ones.
+const fullQueue = 100 * time.Millisecond
+
+// Full reports whether more is sent than the path carries, or a queue stands there. After it has
+// lowered the estimate an estimator has no verdict for a while, though the queue has yet to drain.
+func (s *State) Full() bool { return s.Verdict == Overuse || s.Queue > fullQueue }
+
 // An Estimator estimates for one viewer. It is not safe for concurrent use. The
 // times that it is given must not go back.
 type Estimator struct {
