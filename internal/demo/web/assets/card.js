@@ -21,8 +21,11 @@ export class Card {
     this.button.addEventListener('click', async () => {
       if (pressed) return;
       pressed = true;
-      await press(this.button.dataset.action, name);
-      pressed = false;
+      try {
+        await press(this.button.dataset.action, name);
+      } finally { // whatever comes of it, the button answers again
+        pressed = false;
+      }
     });
     this.root = el('article', { className: 'node' },
       el('div', { className: 'name' }, el('span', { className: 'live' }), this.link, this.tag), this.facts, this.note, this.carried, this.button);
