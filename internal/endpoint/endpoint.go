@@ -91,8 +91,9 @@ type Role struct {
 // An Endpoint is one peer. It has to be initialized with [Endpoint.Init], then
 // opened and begun. Its methods may be called concurrently.
 type Endpoint struct {
-	mu     sync.Mutex
-	ice    iceState // guarded by mu, as what follows, but for what says otherwise
+	mu sync.Mutex // guards the fields up to the static ones, unless they say otherwise
+
+	ice    iceState
 	dtls   dtlsState
 	life   lifetime
 	answer shape

@@ -30,7 +30,7 @@ type nextLayer struct {
 	cursor  cdn.Cursor    // of layer
 	release func()        // gives up the claim on layer
 	check   time.Time     // when the choice is made anew
-	most    time.Duration // that its keyframe may be behind what was sent last
+	most    time.Duration // by which its keyframe may be older than what was sent last
 }
 
 // target returns the layer that is sent, or is about to be.

@@ -52,7 +52,7 @@ func (e *Estimator) StartProbe(now time.Time, p Probe) {
 
 func (p *probe) running() bool { return p != nil && p.plan.Rate > 0 && !p.result.Done }
 
-// outcome returns what is known of the probe.
+// outcome returns the result so far. That of a nil probe is zero.
 func (p *probe) outcome() ProbeResult {
 	if p == nil {
 		return ProbeResult{}

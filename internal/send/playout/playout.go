@@ -1,6 +1,6 @@
-// Package playout decides how long a player is to hold pictures back, so that what is lost on
-// its path can be repaired before it is shown. A player that does not do so by itself, since it
-// does not know the round trip, shows only those pictures of which nothing was lost.
+// Package playout decides how long a player should hold pictures back before it shows them. A lost
+// packet comes again a round trip later. A browser that only plays does not know the round trip: it
+// shows a picture before the repair arrives, or leaves it out.
 package playout
 
 import "time"

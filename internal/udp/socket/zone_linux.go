@@ -60,7 +60,7 @@ func (z *zoneTable) refresh() {
 	z.until = now.Add(zoneFor)
 	all, err := z.list()
 	if err != nil {
-		return // what was known is better than nothing
+		return // the old table stays in use
 	}
 	z.names, z.indices = make(map[uint32]string, len(all)), make(map[string]uint32, len(all))
 	for _, one := range all {
