@@ -140,7 +140,9 @@ func (b *bench) adapts(ctx context.Context, binary string, v variant, n int) (ad
 	if err := wait(ctx, time.Second+2*l.settle); err != nil { // the server keeps as much then as it will
 		return r, err
 	}
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return r, err
+	}
 	empty, err := server.idleMeters(ctx)
 	if err != nil {
 		return r, err
@@ -171,7 +173,7 @@ func (b *bench) adapts(ctx context.Context, binary string, v variant, n int) (ad
 // warm has the viewers play for so long at least, and until the estimators do what the
 // variant says.
 func (v variant) warm(ctx context.Context, pubs publishers, all viewers, least time.Duration) error {
-	pubs.pause(false)
+	pubs.resume()
 	if err := wait(ctx, least); err != nil {
 		return err
 	}
@@ -188,7 +190,9 @@ func (v variant) warm(ctx context.Context, pubs publishers, all viewers, least t
 			return err
 		}
 	}
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return err
+	}
 	return all.drain(ctx)
 }
 

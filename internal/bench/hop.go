@@ -101,7 +101,9 @@ func (b *bench) hop(ctx context.Context, kind string, n int) (result, error) {
 	if err := wait(ctx, time.Second); err != nil { // the tracks are known
 		return r, err
 	}
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return r, err
+	}
 	viewers, err := join(ctx, server.view, 0, n, b.load)
 	defer viewers.close()
 	if err != nil {

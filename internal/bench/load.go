@@ -31,11 +31,11 @@ type load struct {
 
 const (
 	joinsAtOnce = 8
-	full        = 4 // viewers that decrypt everything, for the latency
+	full        = 4 // viewers, spread evenly over all, that decrypt everything, for the latency
 )
 
-// measure starts a server, has the viewers join while no media flows (but for
-// what they begin with, which is not counted), and then measures the fan-out.
+// measure starts a server, has the viewers join while no media flows, and then measures
+// the fan-out. All of a join counts: with the keyframe that each viewer begins with.
 func measure(ctx context.Context, binary, kind string, n int, l load) (result, error) {
 	r := result{kind: kind, viewers: n}
 	server, err := start(ctx, binary, kind)
@@ -53,7 +53,9 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if r.ingest, err = loadFor(ctx, server, l.settle); err != nil {
 		return r, err
 	}
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return r, err
+	}
 	time.Sleep(l.settle)
 	empty, err := server.read()
 	if err != nil {
@@ -67,12 +69,14 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, fmt.Errorf("joining: %w", err)
 	}
+	if err := viewers.drain(ctx); err != nil {
+		return r, err
+	}
 	joined, err := server.read()
 	if err != nil {
 		return r, err
 	}
 	r.join = ms(joined.cpu-empty.cpu) / float64(n)
-	opening := viewers.packets() / uint64(n)
 	time.Sleep(l.settle)
 	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
@@ -90,9 +94,6 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 		return r, err
 	}
 	r.share(empty, live)
-	if n > 1 { // one viewer's packets cost more than those that a join brings
-		r.join -= float64(opening) * r.fanout / 1000 // a viewer begins with what was published last
-	}
 	return r, nil
 }
 
@@ -114,7 +115,7 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	if err != nil {
 		return err
 	}
-	pubs.pause(false)
+	pubs.resume()
 	time.Sleep(l.settle)
 	all.late()
 	all.forgetSound()
@@ -132,7 +133,9 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	}
 	after, latency := all.packets(), all.late()
 	r.told(heard, all.heard(), after-before, l.window)
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return err
+	}
 	r.jitter = all.jitter(pubs)
 	if err := all.drain(ctx); err != nil {
 		return err
@@ -272,7 +275,7 @@ func join(ctx context.Context, url string, first, n int, l load) (viewers, error
 	for k := range all {
 		g.Go(func() (err error) {
 			i := first + k
-			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i < full, l)
+			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i%max(1, n/full) == 0, l)
 			return err
 		})
 	}

@@ -35,7 +35,8 @@ type publisher struct {
 	video  track
 	sound  track
 	spread time.Duration
-	key    int // packets of a keyframe; 0: as many as other frames have
+	key    int         // packets of a keyframe; 0: as many as other frames have
+	ending atomic.Bool // it pauses after the next keyframe
 	paused atomic.Bool
 	sounds departed
 	quit   chan struct{}
@@ -60,9 +61,25 @@ func publishAll(ctx context.Context, url string, l load) (all publishers, err er
 	return all, nil
 }
 
-func (all publishers) pause(paused bool) {
+// pause has each of them pause right after a keyframe, and waits until all have.
+func (all publishers) pause(ctx context.Context) error {
 	for _, p := range all {
-		p.paused.Store(paused)
+		p.ending.Store(true)
+	}
+	for _, p := range all {
+		for !p.paused.Load() {
+			if err := wait(ctx, time.Second/fps); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (all publishers) resume() {
+	for _, p := range all {
+		p.ending.Store(false)
+		p.paused.Store(false)
 	}
 }
 
@@ -152,6 +169,9 @@ func (p *publisher) sendFrame(n int) {
 			payload[1] = 1 // VP8: it is no keyframe
 		}
 		p.video.write(uint32(n)*90000/fps, i == packets-1, payload)
+	}
+	if n%keyEvery == 0 && p.ending.Load() {
+		p.paused.Store(true)
 	}
 }
 

@@ -150,7 +150,7 @@ func (m *ingestMeter) measureMedia() error {
 		}
 		return sum
 	}
-	senders.pause(false)
+	senders.resume()
 	time.Sleep(4 * m.load.settle)
 	sent := packets()
 	cpu, err := m.cpuOf(func() error {

@@ -20,7 +20,7 @@ type result struct {
 	memory  float64 // KiB of resident memory a viewer
 	live    float64 // KiB of heap and stacks a viewer, after a garbage collection
 	total   float64 // MiB of resident memory of the whole server
-	join    float64 // ms of the server's CPU, without media
+	join    float64 // ms of the server's CPU, with the keyframe that a viewer begins with
 	wakes   float64 // of the server's threads a second
 	batch   float64 // packets to a kernel message; 0: there are no batches
 	p50     time.Duration

@@ -64,7 +64,9 @@ func (b *bench) fill(ctx context.Context, kind string) (limits, error) {
 		return found, fmt.Errorf("publishing: %w", err)
 	}
 	time.Sleep(time.Second) // the tracks are known
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return found, err
+	}
 	var all viewers
 	defer func() { all.close() }()
 	for n := b.after(found, result{}); n > 0; {
@@ -101,11 +103,13 @@ func (b *bench) step(ctx context.Context, r *result, server *process, pubs publi
 // play lets those who have joined get what they begin with, which ends with a
 // keyframe at the latest, and pauses again.
 func play(ctx context.Context, pubs publishers, all viewers, l load) error {
-	pubs.pause(false)
+	pubs.resume()
 	if err := wait(ctx, 2*l.settle); err != nil {
 		return err
 	}
-	pubs.pause(true)
+	if err := pubs.pause(ctx); err != nil {
+		return err
+	}
 	return all.drain(ctx)
 }
 
