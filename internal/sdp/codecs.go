@@ -21,48 +21,53 @@ var static = map[uint8]cdn.Codec{
 	9: {MimeType: "audio/G722", ClockRate: 8000},
 }
 
-func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind) ([]Codec, error) {
-	maps, fmtps, feedback := formatAttributes(section)
+func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind, lines *formatLines) ([]Codec, error) {
 	rtx := map[uint8]uint8{} // by the payload type that it repairs
 	red := map[uint8]redundancy{}
-	var all []Codec
+	all := make([]Codec, 0, len(section.MediaName.Formats))
 	for _, format := range section.MediaName.Formats {
-		pt, err := strconv.ParseUint(format, 10, 7)
-		if err != nil || len(format) > 1 && format[0] == '0' { // other lines would name another one
+		pt, ok := payloadType(format)
+		if !ok {
 			return nil, fmt.Errorf("payload type %q", format)
 		}
-		c := Codec{PT: uint8(pt), Codec: static[uint8(pt)]}
-		if m, ok := maps[format]; ok {
+		c := Codec{PT: pt, Codec: static[pt]}
+		if m := lines.rtpmap[pt]; m != "" {
+			var err error
 			if c.Codec, err = parseRtpmap(m, kind); err != nil {
 				return nil, err
 			}
 		}
-		c.Fmtp = fmtps[format]
-		c.Feedback = append(slices.Clone(feedback[format]), feedback["*"]...)
-		name := strings.ToLower(c.MimeType[strings.IndexByte(c.MimeType, '/')+1:])
+		c.Fmtp = lines.fmtp[pt]
+		name := c.MimeType[strings.IndexByte(c.MimeType, '/')+1:]
 		switch {
 		case pt >= 64 && pt < 96: // with the marker bit it looks like RTCP (RFC 5761 section 4)
-		case name == "rtx":
+		case strings.EqualFold(name, "rtx"):
 			if apt, err := strconv.ParseUint(parameter(c.Fmtp, "apt"), 10, 7); err == nil {
 				rtx[uint8(apt)] = c.PT
 			}
-		case name == "red" && kind == cdn.Audio:
+		case strings.EqualFold(name, "red") && kind == cdn.Audio:
 			if of, ok := redundant(c.Fmtp); ok && red[of].pt == 0 {
 				red[of] = redundancy{pt: c.PT, rate: c.ClockRate, first: !slices.ContainsFunc(all, func(o Codec) bool { return o.PT == of })}
 			}
-		case name == "" || slices.Contains(auxiliary, name):
+		case name == "" || isAuxiliary(name):
 		default:
 			all = append(all, c)
 		}
 	}
 	for i := range all {
 		c := &all[i]
+		c.Feedback = lines.feedbackOf(c.PT)
 		c.RTX = rtx[c.PT]
 		if r := red[c.PT]; r.rate == c.ClockRate {
 			c.RED, c.PrefersRED = r.pt, r.first
 		}
 	}
 	return all, nil
+}
+
+// isAuxiliary reports whether a format of that encoding name carries no media of its own.
+func isAuxiliary(name string) bool {
+	return slices.ContainsFunc(auxiliary, func(one string) bool { return strings.EqualFold(one, name) })
 }
 
 // A redundancy is a format by which a codec can travel with redundancy.
@@ -85,44 +90,101 @@ func redundant(fmtp string) (of uint8, ok bool) {
 	return of, ok
 }
 
-// formatAttributes collects a=rtpmap, a=fmtp and a=rtcp-fb by payload type.
-func formatAttributes(section *sdp.MediaDescription) (maps, fmtps map[string]string, feedback map[string][]string) {
-	maps, fmtps, feedback = map[string]string{}, map[string]string{}, map[string][]string{}
+// formatLines are the a=rtpmap, a=fmtp and a=rtcp-fb lines of an m-section, by payload type.
+type formatLines struct {
+	rtpmap, fmtp [128]string
+	feedback     []feedbackLine
+}
+
+type feedbackLine struct {
+	of    uint8 // payload type, or anyFormat
+	value string
+}
+
+const anyFormat = 0xff // as in "a=rtcp-fb:* nack"
+
+func (l *formatLines) read(section *sdp.MediaDescription) {
 	for _, a := range section.Attributes {
-		pt, value, _ := strings.Cut(a.Value, " ")
-		switch a.Key {
-		case "rtpmap":
-			maps[pt] = value
-		case "fmtp":
-			fmtps[pt] = strings.TrimSpace(value)
-		case "rtcp-fb":
-			feedback[pt] = append(feedback[pt], strings.TrimSpace(value))
+		if a.Key != "rtpmap" && a.Key != "fmtp" && a.Key != "rtcp-fb" {
+			continue
+		}
+		format, value, _ := strings.Cut(a.Value, " ")
+		pt, ok := payloadType(format)
+		switch {
+		case a.Key == "rtcp-fb" && format == "*":
+			l.feedback = append(l.feedback, feedbackLine{anyFormat, strings.TrimSpace(value)})
+		case !ok:
+		case a.Key == "rtpmap":
+			l.rtpmap[pt] = value
+		case a.Key == "fmtp":
+			l.fmtp[pt] = strings.TrimSpace(value)
+		default:
+			l.feedback = append(l.feedback, feedbackLine{pt, strings.TrimSpace(value)})
 		}
 	}
-	return maps, fmtps, feedback
+}
+
+// feedbackOf returns what the lines say of a payload type, and then what they say of all.
+func (l *formatLines) feedbackOf(pt uint8) []string {
+	n := 0
+	for _, line := range l.feedback {
+		if line.of == pt || line.of == anyFormat {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	all := make([]string, 0, n)
+	for _, of := range [...]uint8{pt, anyFormat} {
+		for _, line := range l.feedback {
+			if line.of == of {
+				all = append(all, line.value)
+			}
+		}
+	}
+	return all
+}
+
+// payloadType reads a payload type. It has to be written in the one way in which other lines
+// name it.
+func payloadType(format string) (pt uint8, ok bool) {
+	n, err := strconv.ParseUint(format, 10, 7)
+	return uint8(n), err == nil && (len(format) == 1 || format[0] != '0')
 }
 
 // parseRtpmap reads "opus/48000/2".
 func parseRtpmap(value string, kind cdn.Kind) (cdn.Codec, error) {
-	parts := strings.Split(strings.TrimSpace(value), "/")
-	if len(parts) < 2 || parts[0] == "" {
+	name, rest, _ := strings.Cut(strings.TrimSpace(value), "/")
+	clock, rest, more := strings.Cut(rest, "/")
+	rate, err := strconv.ParseUint(clock, 10, 32)
+	if name == "" || err != nil || rate == 0 {
 		return cdn.Codec{}, fmt.Errorf("rtpmap %q", value)
 	}
-	rate, err := strconv.ParseUint(parts[1], 10, 32)
-	if err != nil || rate == 0 {
-		return cdn.Codec{}, fmt.Errorf("rtpmap %q", value)
-	}
-	c := cdn.Codec{MimeType: kind.String() + "/" + parts[0], ClockRate: uint32(rate)}
-	if kind == cdn.Audio {
-		if len(parts) > 2 {
-			n, err := strconv.ParseUint(parts[2], 10, 8)
-			if err != nil || n == 0 {
-				return cdn.Codec{}, fmt.Errorf("rtpmap %q", value)
-			}
-			c.Channels = uint16(n)
+	c := cdn.Codec{MimeType: mimeType(kind, name), ClockRate: uint32(rate)}
+	if kind == cdn.Audio && more {
+		channels, _, _ := strings.Cut(rest, "/")
+		n, err := strconv.ParseUint(channels, 10, 8)
+		if err != nil || n == 0 {
+			return cdn.Codec{}, fmt.Errorf("rtpmap %q", value)
 		}
+		c.Channels = uint16(n)
 	}
 	return c, nil
+}
+
+// usual are the media types that nearly every offer has.
+var usual = []string{"video/rtx", "video/VP8", "video/VP9", "video/H264", "video/AV1", "video/H265", "video/red", "video/ulpfec", "audio/opus", "audio/red", "audio/telephone-event"}
+
+// mimeType returns the media type of an encoding name.
+func mimeType(kind cdn.Kind, name string) string {
+	media := kind.String()
+	for _, one := range usual {
+		if len(one) == len(media)+1+len(name) && one[:len(media)] == media && one[len(media)+1:] == name {
+			return one
+		}
+	}
+	return media + "/" + name
 }
 
 // parameter returns the value of one parameter of an a=fmtp line.

@@ -30,24 +30,23 @@ const FlexFEC03 = "flexfec-03"
 
 // parseFEC reads the formats of a video section that are of forward error correction. The
 // first of each kind counts.
-func parseFEC(section *sdp.MediaDescription) (f FEC) {
-	maps, fmtps, feedback := formatAttributes(section)
+func parseFEC(section *sdp.MediaDescription, lines *formatLines) (f FEC) {
 	rtx := map[string]uint8{}
 	for _, format := range section.MediaName.Formats {
-		n, err := strconv.ParseUint(format, 10, 7)
-		c, rateErr := parseRtpmap(maps[format], cdn.Video)
-		if err != nil || rateErr != nil || n >= 64 && n < 96 || c.ClockRate != videoRate {
+		pt, ok := payloadType(format)
+		c, err := parseRtpmap(lines.rtpmap[pt], cdn.Video)
+		if !ok || err != nil || pt >= 64 && pt < 96 || c.ClockRate != videoRate {
 			continue
 		}
 		switch name := strings.ToLower(strings.TrimPrefix(c.MimeType, "video/")); {
 		case name == "red" && f.RED == 0:
-			f.RED = uint8(n)
+			f.RED = pt
 		case name == "ulpfec" && f.ULP == 0:
-			f.ULP = uint8(n)
+			f.ULP = pt
 		case name == "rtx":
-			rtx[parameter(fmtps[format], "apt")] = uint8(n)
+			rtx[parameter(lines.fmtp[pt], "apt")] = pt
 		case (name == "flexfec" || name == FlexFEC03) && f.Flex == 0:
-			f.Flex, f.FlexName, f.FlexFmtp, f.FlexFeedback = uint8(n), name, fmtps[format], feedback[format]
+			f.Flex, f.FlexName, f.FlexFmtp, f.FlexFeedback = pt, name, lines.fmtp[pt], lines.feedbackOf(pt)
 		}
 	}
 	f.REDRTX = rtx[strconv.Itoa(int(f.RED))]

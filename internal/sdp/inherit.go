@@ -45,7 +45,8 @@ func direction(attributes []sdp.Attribute, def string) string {
 }
 
 func setDirection(section *sdp.MediaDescription, direction string) {
-	section.Attributes = append(without(section.Attributes, directions...), sdp.Attribute{Key: direction})
+	section.Attributes = slices.DeleteFunc(section.Attributes, func(a sdp.Attribute) bool { return slices.Contains(directions, a.Key) })
+	section.Attributes = append(section.Attributes, sdp.Attribute{Key: direction})
 }
 
 func inheritOne(section *sdp.MediaDescription, session []sdp.Attribute, name string) {

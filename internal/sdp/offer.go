@@ -71,7 +71,7 @@ func Parse(offer string) (*Offer, error) {
 
 func parseOffer(offer string) (*Offer, error) {
 	o := &Offer{}
-	if strings.ContainsAny(strings.ReplaceAll(offer, "\r\n", "\n"), "\r\x00") { // values are repeated in answers
+	if hasLoneControl(offer) { // values are repeated in answers
 		return nil, fmt.Errorf("%w: sdp: a line that does not end in a line feed", cdn.ErrInvalid)
 	}
 	if err := o.desc.UnmarshalString(offer); err != nil {
@@ -102,6 +102,11 @@ func parseOffer(offer string) (*Offer, error) {
 	}
 	o.dropAmbiguousFEC()
 	return o, nil
+}
+
+// hasLoneControl reports whether there is a NUL, or a CR that ends no line.
+func hasLoneControl(offer string) bool {
+	return strings.Contains(offer, "\x00") || strings.Count(offer, "\r") != strings.Count(offer, "\r\n")
 }
 
 // Attribute returns the session-level attribute named.
@@ -152,7 +157,7 @@ func (m *Media) Rejection() string {
 }
 
 func parseMedia(section *sdp.MediaDescription) (*Media, error) {
-	m := &Media{section: section, Extensions: map[string]uint8{}}
+	m := &Media{section: section}
 	switch section.MediaName.Media {
 	case "audio":
 		m.Kind = cdn.Audio
@@ -171,30 +176,52 @@ func parseMedia(section *sdp.MediaDescription) (*Media, error) {
 		return m, nil
 	}
 	m.Rids = rids(section)
-	for _, a := range section.Attributes {
-		if a.Key == "extmap" {
-			if id, uri, ok := parseExtmap(a.Value); ok {
-				m.Extensions[uri] = id
-			}
-		}
-	}
+	m.Extensions = parseExtensions(section)
+	var lines formatLines
+	lines.read(section)
 	var err error
-	m.Codecs, err = parseCodecs(section, m.Kind)
+	m.Codecs, err = parseCodecs(section, m.Kind, &lines)
 	if m.Kind == cdn.Video {
-		m.FEC = parseFEC(section)
+		m.FEC = parseFEC(section, &lines)
 	}
 	return m, err
 }
 
+func parseExtensions(section *sdp.MediaDescription) map[string]uint8 {
+	n := 0
+	for _, a := range section.Attributes {
+		if a.Key == "extmap" {
+			n++
+		}
+	}
+	all := make(map[string]uint8, n)
+	for _, a := range section.Attributes {
+		if a.Key != "extmap" {
+			continue
+		}
+		if id, uri, ok := parseExtmap(a.Value); ok {
+			all[uri] = id
+		}
+	}
+	return all
+}
+
 // parseExtmap reads "3 URI" or "3/sendonly URI attributes" (RFC 8285 section 8).
 func parseExtmap(value string) (id uint8, uri string, ok bool) {
-	fields := strings.Fields(value)
-	if len(fields) < 2 {
-		return 0, "", false
-	}
-	number, _, _ := strings.Cut(fields[0], "/")
+	first, rest := field(value)
+	uri, _ = field(rest)
+	number, _, _ := strings.Cut(first, "/")
 	n, err := strconv.ParseUint(number, 10, 8)
-	return uint8(n), fields[1], err == nil && n > 0
+	return uint8(n), uri, err == nil && n > 0 && uri != ""
+}
+
+// field returns the first of the fields that white space parts, and what follows it.
+func field(s string) (first, rest string) {
+	s = strings.TrimLeft(s, " \t")
+	if i := strings.IndexAny(s, " \t"); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
 }
 
 // rids returns the layers of a=simulcast:send, alternatives and pauses left
