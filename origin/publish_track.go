@@ -172,7 +172,8 @@ const reportEvery = time.Second
 //	video/VP8, video/VP9    a frame
 //	video/AV1               a temporal unit in the low-overhead format
 //	video/H264, video/H265  an access unit with start codes (Annex B), the parameter
-//	                        sets ahead of each keyframe
+//	                        sets ahead of each keyframe, or in a sample of their own
+//	                        without duration ahead of it
 //	audio/opus              a packet
 //	audio/PCMU, audio/PCMA, audio/G722  what one packet carries, 1188 bytes at most
 //
@@ -217,6 +218,9 @@ func (t *Track) writeSample(now time.Time, data []byte, duration time.Duration) 
 	payloads, err := s.split.Split(data, samplePayload)
 	if err != nil {
 		return t.fail(fmt.Errorf("%w: %w", cdn.ErrInvalid, err))
+	}
+	if len(payloads) == 0 { // they wait for a picture
+		return nil
 	}
 	var burst cdn.Arrivals
 	h := rtp.Header{Timestamp: s.begin + ticks(at, s.rate)}

@@ -27,9 +27,7 @@ var ErrMalformed = errors.New("malformed")
 // A Packetizer splits the frames of one track. Its methods must not be called
 // concurrently.
 type Packetizer struct {
-	split rtp.Payloader
-	// keeps: split holds parts of a frame until the next one.
-	keeps bool
+	split func(frame []byte, size int) ([][]byte, error)
 }
 
 // NewPacketizer returns a Packetizer for a MIME type, without regard to case;
@@ -37,30 +35,31 @@ type Packetizer struct {
 func NewPacketizer(mime string) (*Packetizer, bool) {
 	switch strings.ToLower(mime) {
 	case "video/vp8":
-		return &Packetizer{split: &vp8{picture: uint16(rand.Uint32())}}, true
+		return &Packetizer{by(&vp8{picture: uint16(rand.Uint32())})}, true
 	case "video/vp9":
-		return &Packetizer{split: &codecs.VP9Payloader{}}, true
+		return &Packetizer{by(&vp9{})}, true
 	case "video/av1":
-		return &Packetizer{split: &codecs.AV1Payloader{}}, true
+		return &Packetizer{av1}, true
 	case "video/h264":
-		return &Packetizer{split: &codecs.H264Payloader{}, keeps: true}, true
+		// Aggregated, all but one parameter set of a kind would be lost.
+		b := &byteStream{split: &codecs.H264Payloader{DisableStapA: true}, picture: h264Picture}
+		return &Packetizer{b.payloads}, true
 	case "video/h265":
-		return &Packetizer{split: &codecs.H265Payloader{}, keeps: true}, true
+		b := &byteStream{split: &codecs.H265Payloader{}, picture: h265Picture}
+		return &Packetizer{b.payloads}, true
 	case "audio/opus", "audio/pcmu", "audio/pcma", "audio/g722":
-		return &Packetizer{split: whole{}}, true
+		return &Packetizer{by(whole{})}, true
 	}
 	return nil, false
 }
 
-// Split returns the payloads of a frame, none of more than size bytes. The
+// Split returns the payloads of a frame, none of more than size bytes. There are none for
+// parameter sets of H.264 and H.265 without a picture: they go out with the next frame. The
 // payloads are the caller's; the frame is only read. Errors wrap [ErrMalformed].
 func (p *Packetizer) Split(frame []byte, size int) ([][]byte, error) {
-	if p.keeps {
-		frame = slices.Clone(frame)
-	}
-	all := p.split.Payload(uint16(size), frame)
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: a frame of %d bytes has nothing to send", ErrMalformed, len(frame))
+	all, err := p.split(frame, size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	for _, one := range all {
 		if len(one) > size {
@@ -68,6 +67,46 @@ func (p *Packetizer) Split(frame []byte, size int) ([][]byte, error) {
 		}
 	}
 	return all, nil
+}
+
+// by returns what splits frames with s, each into one payload at least.
+func by(s rtp.Payloader) func(frame []byte, size int) ([][]byte, error) {
+	return func(frame []byte, size int) ([][]byte, error) {
+		all := s.Payload(uint16(size), frame)
+		if len(all) == 0 {
+			return nil, fmt.Errorf("a frame of %d bytes has nothing to send", len(frame))
+		}
+		return all, nil
+	}
+}
+
+func av1(frame []byte, size int) ([][]byte, error) {
+	if err := checkOBUs(frame); err != nil {
+		return nil, err
+	}
+	return by(&codecs.AV1Payloader{})(frame, size)
+}
+
+// vp9 writes the descriptor of RFC 9628 section 4.2.
+type vp9 struct{ codecs.VP9Payloader }
+
+func (v *vp9) Payload(size uint16, frame []byte) [][]byte {
+	const hasPicture, predicted, begins, ends = 0x80, 0x40, 0x08, 0x04
+	all := v.VP9Payloader.Payload(size, frame)
+	if len(all) == 1 && showsExisting(frame) { // which is taken for a keyframe of no size
+		all[0] = append([]byte{hasPicture | predicted | begins | ends, all[0][1], all[0][2]}, frame...)
+	}
+	return all
+}
+
+// showsExisting reports whether a frame of VP9 only says which of those before it is to be
+// shown (VP9 section 6.2).
+func showsExisting(frame []byte) bool {
+	b := frame[0]
+	if b&0x30 == 0x30 { // profile 3 has a reserved bit more
+		b <<= 1
+	}
+	return b&0x08 != 0
 }
 
 // whole is the payload format of codecs whose frames are payloads: Opus (RFC 7587

@@ -2,8 +2,12 @@ package payload
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/pion/rtp/codecs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -90,6 +94,158 @@ func TestWhatCannotBeSplit(t *testing.T) {
 	vp9, _ := NewPacketizer("video/VP9")
 	_, err = vp9.Split([]byte{0}, 1188)
 	require.ErrorIs(t, err, ErrMalformed)
+	for name, tc := range map[string]struct {
+		mime  string
+		frame []byte
+	}{
+		"lengths ahead of NAL units":       {"video/H264", append([]byte{0, 0, 0, 5, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0, 0, 0x0b, 0xb8, 0x65}, filler(2999)...)},
+		"lengths ahead of NAL units, H265": {"video/H265", append([]byte{0, 0, 0x0b, 0xb8, 0x26, 0x01}, filler(2998)...)},
+		"a NAL unit alone":                 {"video/H264", append([]byte{0x65, 0x88}, filler(100)...)},
+		"nothing but zeros":                {"video/H264", make([]byte, 10)},
+		"half a start code":                {"video/H264", []byte{0, 1, 0x65, 0x88}},
+		"an OBU that is cut off":           {"video/AV1", frames()["video/AV1"][:1000]},
+		"an OBU that is cut off early":     {"video/AV1", []byte{0x32, 0xb8}},
+		"no OBU":                           {"video/AV1", []byte{0x80, 0x01}},
+	} {
+		p, _ := NewPacketizer(tc.mime)
+		_, err := p.Split(tc.frame, 1188)
+		require.ErrorIs(t, err, ErrMalformed, name)
+	}
+}
+
+// Access units and temporal units of any shape come out as they went in, without what RTP
+// leaves out: delimiters and filler.
+func TestUnitsOfAnyShape(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not a secret
+		for mime, generate := range map[string]func(*rand.Rand) (frame, want []byte){
+			"video/H264": func(r *rand.Rand) (frame, want []byte) { return randomUnit(r, h264Kinds, h264Header) },
+			"video/H265": func(r *rand.Rand) (frame, want []byte) { return randomUnit(r, h265Kinds, h265Header) },
+			"video/AV1":  randomOBUs,
+		} {
+			p, _ := NewPacketizer(mime)
+			j, _ := NewJoiner(mime)
+			for range 3 {
+				frame, want := generate(r)
+				size := 100 + r.IntN(1100)
+				payloads, err := p.Split(frame, size)
+				require.NoError(t, err, "%s %d", mime, seed)
+				got, err := j.Join(payloads)
+				require.NoError(t, err, "%s %d", mime, seed)
+				require.Equal(t, want, got, "%s %d", mime, seed)
+			}
+		}
+	}
+}
+
+// The kinds of NAL unit in an access unit, in order: some may be there several times, or not.
+type nalKind struct {
+	kind     byte
+	most     int
+	omitted  bool // by RTP
+	required bool
+}
+
+var (
+	h264Kinds = []nalKind{{9, 1, true, false}, {7, 2, false, false}, {8, 4, false, false}, {6, 2, false, false}, {5, 4, false, true}, {12, 1, true, false}}
+	h265Kinds = []nalKind{{35, 1, true, false}, {32, 1, false, false}, {33, 1, false, false}, {34, 4, false, false}, {39, 2, false, false}, {19, 4, false, true}, {38, 1, true, false}}
+)
+
+func h264Header(kind byte) []byte { return []byte{0x60 | kind} }
+
+func h265Header(kind byte) []byte { return []byte{kind << 1, 1} }
+
+func randomUnit(r *rand.Rand, kinds []nalKind, header func(kind byte) []byte) (frame, want []byte) {
+	for _, k := range kinds {
+		n := r.IntN(k.most + 1)
+		if k.required {
+			n = max(n, 1)
+		}
+		for i := range n {
+			size := []int{2 + r.IntN(40), 2 + r.IntN(1200), 2 + r.IntN(5000)}[r.IntN(3)]
+			// The first byte behind the header holds the set's own number where there are several.
+			nal := append(append(header(k.kind), byte(0x80>>i)|1), filler(size)...)
+			start := []byte{0, 0, 0, 1}[r.IntN(2):]
+			if len(frame) == 0 {
+				start = []byte{0, 0, 0, 1}
+			}
+			frame = append(append(frame, start...), nal...)
+			if !k.omitted {
+				want = append(append(want, 0, 0, 0, 1), nal...)
+			}
+		}
+	}
+	return frame, want
+}
+
+func randomOBUs(r *rand.Rand) (frame, want []byte) {
+	want = bytes.Clone(temporalDelimiter)
+	if r.IntN(2) == 0 {
+		frame = bytes.Clone(temporalDelimiter)
+	}
+	extension := r.IntN(2) == 0
+	for i := range 1 + r.IntN(8) {
+		kind := []byte{1, 5, 6, 3, 4}[r.IntN(5)]
+		if i == 0 {
+			kind = 6
+		}
+		n := []int{1 + r.IntN(10), 120 + r.IntN(20), r.IntN(1200), r.IntN(20000)}[r.IntN(4)]
+		header := []byte{kind<<3 | 2}
+		if extension && kind != 1 {
+			header = []byte{kind<<3 | 4 | 2, byte(r.IntN(2))<<5 | byte(r.IntN(2))<<3}
+		}
+		size := binary.AppendUvarint(nil, uint64(n)) // which is the same
+		obu := slices.Concat(header, size, filler(n))
+		frame, want = append(frame, obu...), append(want, obu...)
+	}
+	return frame, want
+}
+
+// What reads files and RTSP returns parameter sets by themselves. They go out with the next
+// picture, and once.
+func TestParameterSetsOfTheirOwn(t *testing.T) {
+	sps, pps, idr := []byte{0x67, 0x42, 0xc0, 0x1e, 0xd9}, []byte{0x68, 0xcb, 0x83}, append([]byte{0x65, 0x88}, filler(2000)...)
+	p, _ := NewPacketizer("video/H264")
+	j, _ := NewJoiner("video/H264")
+	for range 2 {
+		for _, set := range [][]byte{sps, pps} {
+			payloads, err := p.Split(annexB(set), 1188)
+			require.NoError(t, err)
+			require.Empty(t, payloads)
+		}
+		for _, want := range [][]byte{annexB(sps, pps, idr), annexB(idr)} {
+			payloads, err := p.Split(annexB(idr), 1188)
+			require.NoError(t, err)
+			got, err := j.Join(payloads)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		}
+	}
+	var err error
+	for range 100 { // for ever, without a picture
+		if _, err = p.Split(annexB(append([]byte{0x67}, filler(1000)...)), 1188); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, ErrMalformed)
+	payloads, err := p.Split(annexB(idr), 1188)
+	require.NoError(t, err)
+	require.Len(t, payloads, 2, "what was too much is forgotten")
+}
+
+// A frame of VP9 that shows another one again is no keyframe.
+func TestShownAgain(t *testing.T) {
+	for _, frame := range [][]byte{{0x8b}, {0xb6, 0x00}} {
+		p, _ := NewPacketizer("video/VP9")
+		payloads, err := p.Split(frame, 1188)
+		require.NoError(t, err)
+		require.Len(t, payloads, 1)
+		var d codecs.VP9Packet
+		got, err := d.Unmarshal(payloads[0])
+		require.NoError(t, err)
+		require.Equal(t, frame, got)
+		require.True(t, d.P && d.B && d.E && d.I && !d.V)
+	}
 }
 
 func TestPictureIDsOfVP8Wrap(t *testing.T) {
