@@ -66,7 +66,8 @@ type Input struct {
 	clock publisherClock
 
 	mu     sync.Mutex
-	tracks []*Track // of the stream, for those that were declared
+	tracks []*Track        // of the stream, for those that were declared
+	sets   []parameterSets // for each of these
 	layers []*LayerInput
 	closed bool
 	// expected is what is known of layers that were not asked for yet.
@@ -157,8 +158,14 @@ func (in *Input) Start(tracks []TrackInfo) error {
 	if err != nil {
 		return err
 	}
+	sets := make([]parameterSets, len(tracks))
+	if len(in.config.Load().Path) == 0 { // a node has put them into what it sends
+		for i, t := range tracks {
+			sets[i] = declaredSets(t)
+		}
+	}
 	in.mu.Lock()
-	in.tracks = matched
+	in.tracks, in.sets = matched, sets
 	in.mu.Unlock()
 	return nil
 }
@@ -193,6 +200,7 @@ func (in *Input) Layer(track int, name string, up Upstream) (*LayerInput, error)
 	}
 	in.layers = append(in.layers, li)
 	li.recognized.facts = in.expected[layerKey{track, name}]
+	li.declared, li.splice.sets = in.sets[track], in.sets[track].clone()
 	l.addInput(li)
 	in.stream.kick()
 	return li, nil
@@ -205,6 +213,7 @@ func (in *Input) Layer(track int, name string, up Upstream) (*LayerInput, error)
 func (li *LayerInput) Successor(up Upstream) (*LayerInput, error) {
 	in, l := li.input, li.layer
 	next := in.newLayerInput(l, up)
+	next.declared = li.declared
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -256,6 +265,9 @@ type LayerInput struct {
 	input *Input
 	layer *Layer
 	up    Upstream
+	// declared are the parameter sets that the sender has declared, of which its packets may
+	// have none; static.
+	declared parameterSets
 
 	// guarded by layer.mu
 	gone       bool // removed: what still comes is not wanted

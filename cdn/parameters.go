@@ -3,6 +3,7 @@ package cdn
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/deltacdn/delta/cdn/internal/ring"
 	"github.com/deltacdn/delta/internal/rtp/codec"
@@ -107,6 +108,34 @@ type parameterSets struct {
 	payloads [][]byte
 	kinds    []codec.Sets
 	ts       uint64 // of the newest
+}
+
+// declaredSets returns the parameter sets that a track's format has in its parameters. Those
+// of a track of several layers may be of any.
+func declaredSets(info TrackInfo) (s parameterSets) {
+	if len(info.Layers) > 1 {
+		return s
+	}
+	s.payloads, s.kinds = codec.DeclaredSets(info.Codec.MimeType, info.Codec.Fmtp)
+	n := min(len(s.kinds), maxParameters)
+	s.payloads, s.kinds = s.payloads[:n], s.kinds[:n]
+	return s
+}
+
+func (s parameterSets) clone() parameterSets {
+	return parameterSets{payloads: slices.Clone(s.payloads), kinds: slices.Clone(s.kinds), ts: s.ts}
+}
+
+// parameters returns the sets as packets ahead of all that come, nil if there are none.
+func (s parameterSets) parameters(now time.Time) *parameters {
+	if len(s.kinds) == 0 {
+		return nil
+	}
+	all := &parameters{kinds: s.kinds}
+	for i, payload := range s.payloads {
+		all.packets = append(all.packets, &Packet{Seq: uint64(i + 1), Arrival: now, Payload: payload})
+	}
+	return all
 }
 
 // keepSets notes the parameter sets of a packet that is not stored.

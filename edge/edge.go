@@ -30,9 +30,8 @@ type Config struct {
 	// answer describes the stream's tracks. After that the viewer is answered with
 	// everything that a stream could have, so that it connects meanwhile, and a failure
 	// ends its session. Such an answer has the format parameters of the offer, not the
-	// published ones: parameter sets have to be in the media, as browsers send them. If
-	// zero, 30 ms; if negative, an answer does not wait. To have answers always wait, set
-	// it to FetchTimeout and Wait together.
+	// published ones. If zero, 30 ms; if negative, an answer does not wait. To have answers
+	// always wait, set it to FetchTimeout and Wait together.
 	AnswerAfter time.Duration
 	// FetchTimeout bounds the time until the tracks of a stream are known. If zero, 10 s.
 	FetchTimeout time.Duration
