@@ -117,11 +117,19 @@ func (l *formatLines) read(section *sdp.MediaDescription) {
 		case a.Key == "rtpmap":
 			l.rtpmap[pt] = value
 		case a.Key == "fmtp":
-			l.fmtp[pt] = strings.TrimSpace(value)
+			l.addParameters(pt, strings.TrimSpace(value))
 		default:
 			l.feedback = append(l.feedback, feedbackLine{pt, strings.TrimSpace(value)})
 		}
 	}
+}
+
+// addParameters adds those of one more line: some write a line for each parameter.
+func (l *formatLines) addParameters(pt uint8, value string) {
+	if have := l.fmtp[pt]; have != "" && have != value {
+		value = have + ";" + value
+	}
+	l.fmtp[pt] = value
 }
 
 // feedbackOf returns what the lines say of a payload type, and then what they say of all.

@@ -53,13 +53,14 @@ func TestParse(t *testing.T) {
 func TestParseOddities(t *testing.T) {
 	const head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
 	o := parse(t, head+"m=audio 9 UDP/TLS/RTP/SAVPF 0 8 96\r\na=rtpmap:96 L16/44100/2\r\na=rtcp-fb:* nack\r\n"+
-		"m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H265/90000\r\na=inactive\r\n"+
+		"m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 profile-id=2\r\na=fmtp:96 profile-id=2\r\na=fmtp:96 level-id=93;tier-flag=0\r\na=inactive\r\n"+
 		"m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=bundle-only\r\na=mid:v\r\na=rtpmap:96 somethingnew/1000\r\na=recvonly\r\na=extmap:3/sendonly urn:x some attributes\r\na=rid:a send pt=96\r\na=rid:b recv\r\n")
 	require.Equal(t, "audio/PCMU", o.Media[0].Codecs[0].MimeType, "static payload types need no rtpmap")
 	require.Equal(t, uint32(8000), o.Media[0].Codecs[1].ClockRate)
 	require.Equal(t, []string{"nack"}, o.Media[0].Codecs[2].Feedback)
 	require.True(t, o.Media[0].Sends && o.Media[0].Receives, "sendrecv is the default")
 	require.True(t, o.Media[1].Rejected)
+	require.Equal(t, "profile-id=2;level-id=93;tier-flag=0", o.Media[1].Codecs[0].Fmtp, "a line for each parameter")
 	require.False(t, o.Media[2].Rejected, "bundle-only has port 0, too")
 	require.Equal(t, "video/somethingnew", o.Media[2].Codecs[0].MimeType)
 	require.Equal(t, uint8(3), o.Media[2].Extensions["urn:x"])

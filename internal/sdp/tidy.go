@@ -6,16 +6,21 @@ import (
 	"strings"
 )
 
-// The order of lines in a session's part and in a media part (RFC 8866 section 9).
+// The order of lines in a session's part and in a media part (RFC 8866 section 9), of those
+// that say something to WebRTC.
 const (
-	sessionOrder = "vosiuepcbtrzka"
-	mediaOrder   = "micbka"
+	sessionOrder = "voscta"
+	mediaOrder   = "mca"
 )
+
+// silent are the types of line that say nothing to it: titles, contacts, bandwidths (of
+// which RFC 8866 section 5.8 has unknown types and values ignored), repetitions, keys.
+const silent = "iuepbrzk"
 
 // tidy returns an offer as RFC 8866 wants it written, of one that says the same in
 // another way: with line feeds alone, a byte order mark, spaces at the ends of
-// lines, empty lines, no break at the end, lines in another order, or without
-// those that say nothing to WebRTC (o=, s=, t=).
+// lines, empty lines, no break at the end, lines in another order, with some that say
+// nothing to WebRTC, or without those that have to be there all the same (o=, s=, t=).
 func tidy(offer string) string {
 	offer = strings.TrimLeft(offer, "\ufeff")
 	if isTidy(offer) {
@@ -31,6 +36,9 @@ func tidy(offer string) string {
 			parts = append(parts, nil)
 		}
 		last := len(parts) - 1
+		if again := slices.ContainsFunc(parts[last], func(other string) bool { return isOnce(line) && other[0] == line[0] }); again || !isRead(line) {
+			continue
+		}
 		parts[last] = append(parts[last], line)
 	}
 	if len(parts[0]) == 0 || !strings.HasPrefix(parts[0][0], "v=") {
@@ -69,28 +77,59 @@ func place(order, line string) int {
 	return len(order)
 }
 
+// isOnce reports whether a description has but one such line.
+func isOnce(line string) bool { return strings.IndexByte("vost", line[0]) >= 0 }
+
+// isRead reports whether a line is to be read: it is of a type that says something, and
+// if it is of one that WebRTC makes nothing of, it is as RFC 8866 wants it.
+func isRead(line string) bool {
+	if len(line) < 2 || line[1] != '=' {
+		return true // and will be found to be wrong
+	}
+	switch line[0] {
+	case 'o':
+		f := strings.Fields(line[2:])
+		return len(f) == 6 && isNumber(f[1]) && isNumber(f[2]) && isAddress(f[3:])
+	case 't':
+		f := strings.Fields(line[2:])
+		return len(f) == 2 && isNumber(f[0]) && isNumber(f[1])
+	case 'c':
+		return isAddress(strings.Fields(line[2:]))
+	}
+	return strings.IndexByte(silent, line[0]) < 0
+}
+
+func isNumber(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+}
+
+// isAddress reports whether fields are as in "IN IP4 0.0.0.0".
+func isAddress(f []string) bool {
+	return len(f) == 3 && f[0] == "IN" && (f[1] == "IP4" || f[1] == "IP6")
+}
+
 // isTidy reports whether there is nothing to do, as in nearly every description.
 func isTidy(offer string) bool {
 	if !strings.HasSuffix(offer, "\n") {
 		return false
 	}
-	order, last, seen := sessionOrder, 0, 0
+	order, last, once := sessionOrder, -1, 0
 	for line := range strings.Lines(offer) {
 		text := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if text == "" || text == "s=" || text != strings.TrimRight(text, " \t\r") {
 			return false
 		}
 		if strings.HasPrefix(text, "m=") {
-			order, last = mediaOrder, 0
+			order, last = mediaOrder, -1
 		}
 		at := place(order, text)
-		if at < last {
+		if at < last || at == last && isOnce(text) || text[0] != 'a' && !isRead(text) {
 			return false
 		}
-		if strings.IndexByte("vost", text[0]) >= 0 && at != last {
-			seen++
+		if isOnce(text) {
+			once++
 		}
 		last = at
 	}
-	return seen == 3 // o=, s= and t=; v= is first
+	return once == len("vost")
 }

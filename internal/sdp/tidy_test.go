@@ -26,6 +26,15 @@ func TestParseIgnoresHowLinesAreWritten(t *testing.T) {
 		"no time":            strings.Replace(good, "t=0 0\r\n", "", 1),
 		"neither":            strings.NewReplacer("s=-\r\n", "", "t=0 0\r\n", "").Replace(good),
 		"empty name":         strings.Replace(good, "s=-", "s=", 1),
+		"a name of a space":  strings.Replace(good, "s=-", "s= ", 1),
+		"a negative origin":  strings.Replace(good, "o=- 1 2", "o=- -4962303333179871722 2", 1),
+		"an odd origin":      strings.Replace(good, "o=- 1 2 IN IP4 127.0.0.1", "o=phone", 1),
+		"two origins":        strings.Replace(good, "o=- 1 2", "o=- 0 0 IN IP4 0.0.0.0\r\no=- 1 2", 1),
+		"an odd time":        strings.Replace(good, "t=0 0", "t=now -", 1),
+		"no address":         strings.Replace(good, "c=IN IP4 0.0.0.0", "c=", 2),
+		"a bandwidth":        strings.ReplaceAll(good, "a=mid", "b=AS:2500.5\r\nb=TIAS:-1\r\nb=CT:NaN\r\nb=X-YZ:1\r\nb=ZZ:1:2\r\na=mid"),
+		"titles":             strings.NewReplacer("c=IN IP4 0.0.0.0\r\nb", "i=x\r\nu=:%\r\ne=a\r\ne=b\r\np=c\r\nb", "a=mid", "i=camera\r\nk=clear:x\r\na=mid").Replace(good),
+		"repetitions":        strings.Replace(good, "t=0 0", "t=0 0\r\nr=x\r\nt=1 2\r\nz=y", 1),
 	} {
 		o, err := Parse(offer)
 		require.NoError(t, err, name)

@@ -51,6 +51,8 @@ func TestPeculiarPublishers(t *testing.T) {
 	}{
 		{name: "charset in the media type", kind: "application/sdp; charset=utf-8"},
 		{name: "media type in capitals", kind: "Application/SDP"},
+		{name: "a parameter without a value", kind: "application/sdp; charset"},
+		{name: "a semicolon at the end", kind: "application/sdp;"},
 		{name: "no media type", kind: "-", status: http.StatusUnsupportedMediaType},
 		{name: "text/plain", kind: "text/plain", status: http.StatusUnsupportedMediaType},
 		{name: "continue is expected", header: "Expect: 100-continue"},
@@ -76,6 +78,13 @@ func TestPeculiarPublishers(t *testing.T) {
 			}
 			return line
 		})},
+		{name: "b=AS of a fraction", offer: lines(func(line string) string {
+			if strings.HasPrefix(line, "c=") {
+				return line + "b=AS:2500.5\r\n"
+			}
+			return line
+		})},
+		{name: "o= with a negative number", offer: replaced("o=", "o=- -4962303333179871722 1 IN IP4 127.0.0.1")},
 		{name: "two spaces in a=fmtp", offer: strings.NewReplacer("fmtp:111 ", "fmtp:111  ", "fmtp:97 ", "fmtp:97  ").Replace(plain)},
 		{name: "no SDP", offer: "hello\r\n", status: http.StatusBadRequest},
 		{name: "HTML", offer: "<html></html>", status: http.StatusBadRequest},

@@ -267,9 +267,11 @@ const (
 	HeaderPath = "Delta-Path"
 )
 
+// mediaType returns the type of the request's body, without its parameters, "" if it has none
+// that can be read.
 func mediaType(r *http.Request) string {
 	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return ""
 	}
 	return t
