@@ -25,11 +25,28 @@ type Counter struct {
 	jitter   float64   // in ticks
 	reported time.Time // when the sender last reported
 	report   uint64    // the NTP time of that report
+	doubted  bool      // the last packet may have begun a new numbering
+	next     uint16    // then: the number that would confirm that
 }
 
+// farAway is how far from the highest number a packet is of a new numbering, if the next one
+// follows it (RFC 3550 appendix A.1): the sender was reset. What is sent again is nearer.
+const farAway = 3000
+
 // Received counts a packet. rate is the RTP clock's, in ticks a second; 0: the jitter is
-// not measured.
+// not measured. A packet far away from those before it does not count, unless another one
+// follows it.
 func (c *Counter) Received(now time.Time, seq uint16, timestamp, rate uint32) {
+	anew := c.count == 0
+	if !anew && !c.IsNear(seq, farAway) {
+		if !c.doubted || seq != c.next {
+			c.doubted, c.next = true, seq+1
+			return
+		}
+		c.restart(seq)
+		anew = true
+	}
+	c.doubted = false
 	ext := c.seq.Unwrap(seq)
 	if c.count == 0 {
 		c.first, c.begun = ext, now
@@ -41,11 +58,18 @@ func (c *Counter) Received(now time.Time, seq uint16, timestamp, rate uint32) {
 	passed := now.Sub(c.begun) // in two parts, since nanoseconds times the rate overflow after a day
 	arrival := int64(passed/time.Second)*int64(rate) + int64(passed%time.Second)*int64(rate)/int64(time.Second)
 	transit := uint32(arrival) - timestamp
-	if c.count > 1 {
+	if !anew {
 		d := int64(int32(transit - c.transit))
 		c.jitter += (float64(max(d, -d)) - c.jitter) / 16
 	}
 	c.transit = transit
+}
+
+// restart begins a new numbering. Nothing was lost in between.
+func (c *Counter) restart(seq uint16) {
+	expected := c.seq.Highest() - c.first + 1
+	c.seq = seqnum.Seq{}
+	c.first = c.seq.Unwrap(seq) - expected
 }
 
 // SenderReport notes that a sender report with an NTP timestamp arrived.

@@ -21,6 +21,9 @@ const (
 	// mostStatuses bounds a message, so that it stays below the MTU: each status takes
 	// two bits and two bytes at most.
 	mostStatuses = 480
+	// strangers is how many packets in a row have to be too late for a new numbering: the
+	// sender was reset.
+	strangers = 16
 )
 
 // A Recorder notes when packets arrive, and writes what was not reported yet. It is not safe
@@ -33,6 +36,7 @@ type Recorder struct {
 	pending bool
 	// first is the lowest number to report, next the one after the highest that arrived.
 	first, next uint64
+	strange     int          // packets in a row that were too late
 	newest      int64        // arrival of the packet recorded last, in ticks
 	arrivals    [kept]uint32 // by number; 0: it has not arrived. See stamp
 }
@@ -50,16 +54,36 @@ func (r *Recorder) Record(media uint32, seq uint16, at time.Duration) (due bool)
 		r.first = 1<<32 | uint64(seq) // so that numbers may go back
 		r.next = r.first
 	}
-	n := r.next + uint64(int64(int16(seq-uint16(r.next))))
+	n := r.near(seq)
+	if n < r.next && r.next-n > kept {
+		if r.strange++; r.strange < strangers {
+			return false // too late
+		}
+		r.restart(seq)
+		n = r.near(seq)
+	}
+	r.strange = 0
 	switch {
 	case n >= r.next:
 		r.skipTo(n)
-	case r.next-n > kept || r.arrivals[n%kept] != 0:
-		return false // too late, or twice
+	case r.arrivals[n%kept] != 0:
+		return false // twice
 	}
 	r.arrivals[n%kept], r.media, r.pending = stamp(r.newest), media, true
 	r.first = min(r.first, n)
 	return r.next-r.first >= full
+}
+
+// near returns the number nearest to the next that ends in seq.
+func (r *Recorder) near(seq uint16) uint64 {
+	return r.next + uint64(int64(int16(seq-uint16(r.next))))
+}
+
+// restart begins a new numbering.
+func (r *Recorder) restart(seq uint16) {
+	const cycle = 1 << 16
+	r.next = (r.next/cycle+2)*cycle + uint64(seq)
+	r.first, r.arrivals = r.next, [kept]uint32{}
 }
 
 // skipTo makes n the highest number. Those below it have not arrived.

@@ -160,6 +160,34 @@ func TestJumps(t *testing.T) {
 	require.Equal(t, map[uint16]time.Duration{30_001: time.Second - ms}, arrived)
 }
 
+// A sender that is reset numbers anew, and is told of that after a moment: without feedback
+// it would send next to nothing.
+func TestReset(t *testing.T) {
+	for _, from := range []uint16{20_000, 35_000, 49_000} {
+		r := New(1)
+		for i := range uint16(2000) {
+			r.Record(2, 48_000+i, time.Second)
+		}
+		r.Append(nil)
+		for i := range uint16(2) { // of before, late
+			r.Record(2, 30_000+i, time.Second)
+			r.Record(2, 50_000+i, time.Second)
+		}
+		r.Append(nil)
+		for i := range uint16(100) {
+			r.Record(2, from+i, 2*time.Second+time.Duration(i)*ms)
+		}
+		arrived, lost, _ := read(t, r.Append(nil))
+		if from == 49_000 { // these are known
+			require.Empty(t, arrived)
+			continue
+		}
+		require.Empty(t, lost)
+		require.Greater(t, len(arrived), 80)
+		require.Equal(t, 2*time.Second+99*ms, arrived[from+99])
+	}
+}
+
 func TestNothingIsAllocated(t *testing.T) {
 	r := New(1)
 	n, buf := uint16(0), make([]byte, 0, 4096)
