@@ -149,9 +149,7 @@ func (s *Sender) findAsked(seq uint64) (r repair, ok bool) {
 }
 
 // findRepair finds the packet of r, and reports whether it can be sent now. A packet that
-// is not here will be sent when it comes, as any other. One that came here less than a round
-// trip ago was asked for before the receiver can have missed it. One that came little longer
-// ago may be on its way, if packets overtake one another there.
+// is not here will be sent when it comes, as any other.
 func (s *Sender) findRepair(now time.Time, r *repair) bool {
 	p := r.source.layer.Lookup(r.from)
 	if p == nil {
@@ -162,17 +160,28 @@ func (s *Sender) findRepair(now time.Time, r *repair) bool {
 		return false
 	}
 	ts, ok := s.timeline.Sent(r.segment, p.Timestamp)
-	if least := s.reports.minRTT; !ok || now.Sub(p.Arrival) < least+s.repairs.budget.Reordering.Wait(least) {
-		return false
-	}
+	r.packet, r.ts = p, uint32(ts)
 	switch {
+	case !ok || s.isAskedEarly(now, r):
+		return false
 	case s.numbers.Void(r.seq):
-		p = emptied(p)
+		r.packet = emptied(p)
 	case s.isAbove(p):
 		return false
 	}
-	r.packet, r.ts = p, uint32(ts)
 	return true
+}
+
+// isAskedEarly reports whether a packet may be on its way to the receiver, which has asked for it
+// all the same. It came here late, less than a round trip ago: the receiver missed it before it
+// was sent. Or packets overtake one another on the path. No other packet can be missed that early,
+// so a request for it that seems to be early shows that the round trip was measured too long:
+// receivers are slow with their reports at times. To wait for the next request would cost a round
+// trip, or more with receivers that ask again with the next loss.
+func (s *Sender) isAskedEarly(now time.Time, r *repair) bool {
+	least := s.reports.minRTT
+	wait := s.repairs.budget.Reordering.Wait(least)
+	return now.Sub(r.packet.Arrival) < least+wait && (wait > 0 || cameLate(r))
 }
 
 // repair sends a packet again if the budget allows. If an earlier repair of it was lost,
@@ -194,11 +203,18 @@ func (s *Sender) repair(now time.Time, r *repair) {
 	}
 }
 
-// cameLate reports whether a packet came here later than the one behind it. The receiver
-// missed it then, and may have got it since, whatever its own path does.
+// mostOvertaken is by how many packets one that came late was overtaken at most.
+const mostOvertaken = 64
+
+// cameLate reports whether a packet came here later than one behind it. The receiver missed it
+// then, and may have got it since, whatever its own path does.
 func cameLate(r *repair) bool {
-	next := r.source.layer.Lookup(r.from + 1)
-	return next != nil && next.Index < r.packet.Index
+	for n := uint64(1); n <= mostOvertaken; n++ {
+		if p := r.source.layer.Lookup(r.from + n); p != nil && p.Index < r.packet.Index {
+			return true
+		}
+	}
+	return false
 }
 
 // mayRepair returns how many copies of a packet may be sent now.

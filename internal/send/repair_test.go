@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/internal/rtp/feedback"
@@ -274,6 +275,46 @@ func TestRequestsForPacketsThatAreLate(t *testing.T) {
 			require.Len(t, v.repaired(all), 1)
 		})
 	}
+}
+
+// A request that comes in less than a round trip, as it was measured, is for a packet that was lost:
+// receivers are slow with their reports at times. But one that came late may be on its way.
+func TestRequestsWithinTheMeasuredRoundTrip(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.VP8()}, func(v *viewer) {
+		all := v.watchFor(2 * time.Second)
+		v.change(func(s *Sender) { s.reports.measured(80 * ms) })
+		v.Play(time.Second)
+		all, v.Packets = append(all, v.Packets...), nil
+		last := len(all) - 1
+		time.Sleep(70*ms - time.Since(all[last].At))
+		v.says(asks(all, last))
+		require.Equal(t, []int{last}, v.repaired(all))
+
+		newest := v.layer.Layer.Newest()
+		come := func(ahead ...uint16) {
+			for _, n := range ahead {
+				v.layer.Input.Write(time.Now(), &rtp.Packet{
+					Header: rtp.Header{
+						Version: 2, Marker: true, SequenceNumber: uint16(newest.Seq) + n, Timestamp: uint32(newest.Timestamp) + 3000*uint32(n),
+					},
+					Payload: []byte{0x10, 1, 0, 0, 0, 0},
+				}, nil)
+			}
+			v.serve()
+		}
+		come(6)
+		time.Sleep(30 * ms)
+		v.Packets = nil
+		come(1, 4, 5)
+		all, v.Packets = v.Packets, nil
+		require.Len(t, all, 3)
+		time.Sleep(70 * ms)
+		v.says(asks(all, 0, 1, 2))
+		require.Empty(t, v.repaired(all))
+		time.Sleep(11 * ms)
+		v.says(asks(all, 0, 1, 2))
+		require.Equal(t, []int{0, 1, 2}, v.repaired(all))
+	})
 }
 
 // What may be repaired is what the path carries beside media and repairs, of all senders.
