@@ -22,9 +22,7 @@ func (s *Sender) holdBack(now time.Time) {
 	if a == nil || a.path.estimator == nil {
 		return
 	}
-	r, state := &s.reports, a.path.estimator.State(now)
-	v := playout.View{Trip: r.minRTT}
-	v.Queued = state.Full() || r.rtt > r.minRTT+r.minRTT/4+longer
+	v := playout.View{Trip: s.reports.minRTT, Queued: s.isQueued(now), Clean: a.clean && a.path.carries(now) > 0}
 	told := false
 	for _, snd := range s.set.senders {
 		if snd.video {
@@ -44,6 +42,21 @@ func (s *Sender) holdBack(now time.Time) {
 			snd.bindPlayout()
 		}
 	}
+}
+
+// isQueued reports whether a queue stands on the receiver's path, by its last report and the
+// estimate, if there is one.
+func (s *Sender) isQueued(now time.Time) bool {
+	r := &s.reports
+	if r.rtt > r.minRTT+r.minRTT/4+longer {
+		return true
+	}
+	a := s.set.adaptation
+	if a == nil || a.path.estimator == nil {
+		return false
+	}
+	state := a.path.estimator.State(now)
+	return state.Full()
 }
 
 // tellsPlayout reports whether the player can be told another delay while media flow. Without RTX

@@ -6,8 +6,9 @@ package playout
 import "time"
 
 const (
-	// lookEvery is how much time a look covers at least.
-	lookEvery = time.Second
+	// lookEvery is how much time a look covers at least: somewhat less than is between two reports,
+	// which come about every second.
+	lookEvery = 800 * time.Millisecond
 	// lasting is the score from which on losses last: looks with losses less those without. A
 	// look with plain losses counts as two.
 	lasting = 2
@@ -56,12 +57,13 @@ type View struct {
 	Repairs uint64        // of those that it lost, ever
 	Trip    time.Duration // the round trip without queues; 0: it is not known
 	Queued  bool          // a queue stands: what is lost then is no property of the path
+	Clean   bool          // none has stood since the first packet, as far as it is known
 }
 
 // Look takes a look at a path. The delay is most at most. Look reports whether it has changed.
 func (d *Delay) Look(now time.Time, v View, most time.Duration) (changed bool) {
 	sent, again := v.Packets-d.packets, v.Repairs-d.repairs
-	first := d.looked.IsZero() || v.Packets < d.packets || v.Repairs < d.repairs // of other senders
+	first := d.looked.IsZero() && !v.Clean || v.Packets < d.packets || v.Repairs < d.repairs // of other senders
 	if !first && now.Sub(d.looked) < lookEvery || sent == 0 {
 		return false
 	}

@@ -17,7 +17,7 @@ type path struct {
 	random           *rand.Rand
 	now              time.Time
 	packets, repairs uint64
-	queued           bool
+	queued, clean    bool
 	changes          int
 }
 
@@ -35,7 +35,7 @@ func (p *path) run(seconds int, lost float64, trip, most time.Duration) {
 			}
 		}
 		p.now = p.now.Add(time.Second)
-		if p.Look(p.now, View{p.packets, p.repairs, trip, p.queued}, most) {
+		if p.Look(p.now, View{Packets: p.packets, Repairs: p.repairs, Trip: trip, Queued: p.queued, Clean: p.clean}, most) {
 			p.changes++
 		}
 		require.LessOrEqual(p, p.Min(), most)
@@ -97,6 +97,33 @@ func TestBeginsSoonAndEndsLate(t *testing.T) {
 	require.Zero(t, p.Min())
 }
 
+// The first look is about all since the start, unless a queue has lost some of that.
+func TestFirstLook(t *testing.T) {
+	p := newPath(t, 1)
+	p.clean = true
+	p.run(1, 0.02, 150*ms, 500*ms)
+	require.NotZero(t, p.Min())
+
+	p = newPath(t, 1)
+	p.run(1, 0.02, 150*ms, 500*ms)
+	require.Zero(t, p.Min())
+
+	p = newPath(t, 1)
+	p.clean, p.packets = true, 1e6 // the first repair for a long time
+	p.run(1, 0.02, 150*ms, 500*ms)
+	require.Zero(t, p.Min())
+}
+
+// Reports that come somewhat more often than every second are looked at, each of them.
+func TestReportsEveryNineTenths(t *testing.T) {
+	p := newPath(t, 1)
+	for range 2 {
+		p.packets, p.repairs, p.now = p.packets+270, p.repairs+5, p.now.Add(900*ms)
+		p.Look(p.now, View{Packets: p.packets, Repairs: p.repairs, Trip: 100 * ms}, 500*ms)
+	}
+	require.NotZero(t, p.Min())
+}
+
 // The delay follows a round trip that becomes longer at once, one that becomes shorter
 // later, and not small changes.
 func TestFollowsTheRoundTrip(t *testing.T) {
@@ -130,11 +157,11 @@ func TestOftenLooked(t *testing.T) {
 	p := newPath(t, 1)
 	for range 600 {
 		p.packets, p.repairs, p.now = p.packets+30, p.repairs+1, p.now.Add(100*ms)
-		p.Look(p.now, View{p.packets, p.repairs, 100 * ms, false}, 500*ms)
+		p.Look(p.now, View{Packets: p.packets, Repairs: p.repairs, Trip: 100 * ms}, 500*ms)
 	}
 	require.Equal(t, 300*ms, p.Min())
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		p.packets, p.now = p.packets+300, p.now.Add(time.Second)
-		p.Look(p.now, View{p.packets, p.repairs, 100 * ms, false}, 500*ms)
+		p.Look(p.now, View{Packets: p.packets, Repairs: p.repairs, Trip: 100 * ms}, 500*ms)
 	}))
 }
