@@ -168,7 +168,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if a.over == 0 {
 		a.over = v.at
 	}
-	if !a.settled(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v) || a.patient(v) {
+	if !a.settled(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v, at) || a.patient(v) {
 		return Choice{Rung: at}
 	}
 	lowest := v.Ladder.Lowest()

@@ -33,6 +33,7 @@ const (
 const (
 	firstProbe     = 400 * time.Millisecond // after the start
 	quiet          = 500 * time.Millisecond // without congestion ahead of a probe
+	losesMuch      = 0.1                    // above what the path loses anyway: likely congestion
 	backoff        = 1.5
 	mostWait       = 2 * time.Minute
 	harmless       = 6 * time.Second  // the longest wait after probes that did no harm
@@ -100,24 +101,29 @@ func (p *prober) again(now instant.T) {
 	p.putOff(now, p.wait)
 }
 
-// ready reports whether a probe may begin. changed is when the last step was taken.
+// ready reports whether a probe may begin. changed is when the last step was taken. Losses tell of
+// congestion somewhat ahead of the verdict; coarse reports of losses are of the past.
 func (p *prober) ready(v View, changed instant.T) bool {
+	s := &v.State
 	return !p.open && v.at >= p.next && v.at.Since(p.congested) > quiet &&
-		v.at.Since(changed) > max(quiet, 2*v.State.RoundTrip)
+		v.at.Since(changed) > max(quiet, 2*s.RoundTrip) &&
+		(s.Source != bwe.TransportFeedback || s.Loss <= s.Inherent+losesMuch)
 }
 
 // causedBy reports whether the congestion is what the last probe has caused, and may
-// pass. The probe has failed then.
-func (p *prober) causedBy(v View) bool {
+// pass. The probe has failed then. A probe does not cause that far less arrives than the rung
+// at which is sent takes.
+func (p *prober) causedBy(v View, at int) bool {
 	s := &v.State
+	fine := s.Source == bwe.TransportFeedback
 	lasts := p.last.Duration + 2*max(s.RoundTrip-s.Queue, 0) + drains
-	if s.Source != bwe.TransportFeedback {
+	if !fine {
 		lasts += settlesCoarse
 	}
-	if s.Alone && p.reports.count >= shown {
-		return false
-	}
-	if p.asked == 0 || v.at.Since(p.asked) > lasts || s.Queue > mostQueue {
+	switch {
+	case s.Alone && p.reports.count >= shown,
+		p.asked == 0 || v.at.Since(p.asked) > lasts || s.Queue > mostQueue,
+		fine && s.Acknowledged < starvedPart*v.Ladder[at].Cost:
 		return false
 	}
 	if p.open {

@@ -40,8 +40,8 @@ func (e *Estimator) Feedback(now time.Time, packet []byte) error {
 		f.ring.resolved = f.ring.highest + 1
 		f.loss.forget(at)
 	}
-	arrived, lost := f.ring.resolve()
-	f.loss.add(at, arrived, lost)
+	all, since := f.ring.resolve()
+	f.loss.add(at, all, since)
 	e.control(at)
 	if e.probe.running() && f.measure.passed {
 		e.finishProbe()
@@ -149,6 +149,10 @@ func (e *Estimator) lower(at time.Duration, part float64, l Limit) {
 	e.ceiling = e.plausible(f.arrived.complete(shortWindow))
 	if rate := part * e.ceiling; rate < e.bitrate || !f.lowered { // coarse estimates no longer count
 		f.lowered = true
+		if rate < fallen*e.bitrate {
+			f.ring.since = f.ring.next
+			f.loss.lowered()
+		}
 		e.setBitrate(rate, l)
 	}
 }

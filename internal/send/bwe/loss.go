@@ -32,14 +32,20 @@ type loss struct {
 	total    int           // in that window
 	missing  int
 	clouded  bool          // the window had congestion in it, and teaches nothing
-	since    time.Duration // when the loss became too high
+	rose     time.Duration // when the loss became too high
 	high     bool
+	// While the window has packets in it that were sent before the estimate was lowered, those
+	// sent since are counted apart: the others say nothing of the present rate.
+	apart bool
+	since fates         // of them
+	begun time.Duration // when the first of them was counted
 }
 
 func (l *loss) init() { *l = loss{} }
 
-// add counts packets whose fate became known at a time.
-func (l *loss) add(at time.Duration, arrived, lost int) {
+// add counts packets whose fate became known at a time: all, and of them those that were sent
+// since the estimate was lowered.
+func (l *loss) add(at time.Duration, all, since fates) {
 	if slot := int64(at / lossSlot); slot > l.slot {
 		for l.slot = max(l.slot, slot-lossSlots); l.slot < slot; {
 			l.slot++
@@ -48,15 +54,26 @@ func (l *loss) add(at time.Duration, arrived, lost int) {
 		}
 	}
 	i := l.slot % lossSlots
-	l.arrived[i] += uint16(arrived)
-	l.lost[i] += uint16(lost)
-	l.total += arrived + lost
-	l.missing += lost
+	l.arrived[i] += uint16(all.arrived)
+	l.lost[i] += uint16(all.lost)
+	l.total += all.total()
+	l.missing += all.lost
+	if !l.apart || l.since.total()+since.total() == 0 {
+		return
+	}
+	if l.since.total() == 0 {
+		l.begun = at
+	}
+	l.since.add(since)
+	l.apart = at-l.begun < lossSlots*lossSlot
 }
+
+// lowered notes that the estimate was lowered.
+func (l *loss) lowered() { l.apart, l.since = true, fates{} }
 
 // forget drops what is known of the present, but not what the path loses.
 func (l *loss) forget(at time.Duration) {
-	*l = loss{slot: int64(at / lossSlot), inherent: l.inherent, windows: l.windows, learned: at, since: at}
+	*l = loss{slot: int64(at / lossSlot), inherent: l.inherent, windows: l.windows, learned: at, rose: at}
 }
 
 // late takes back that a packet was lost.
@@ -65,6 +82,9 @@ func (l *loss) late() {
 	l.arrived[i]++
 	l.lost[i] -= min(1, l.lost[i])
 	l.missing = max(0, l.missing-1)
+	if l.since.lost > 0 {
+		l.since.lost, l.since.arrived = l.since.lost-1, l.since.arrived+1
+	}
 }
 
 func (l *loss) counts() (total, lost int) {
@@ -85,6 +105,9 @@ func (l *loss) ratio() float64 {
 // there is a queue: then the present teaches nothing of the path.
 func (l *loss) judge(at time.Duration, queued bool) bool {
 	total, lost := l.counts()
+	if l.apart {
+		total, lost = l.since.total(), l.since.lost
+	}
 	n := float64(max(total, leastPackets))
 	ratio, margin := float64(lost)/n, lossMargin
 	if l.windows < someWindows {
@@ -94,10 +117,10 @@ func (l *loss) judge(at time.Duration, queued bool) bool {
 	chance := lossSigmas * math.Sqrt(likely*(1-likely)/n)
 	l.clouded = l.clouded || queued
 	if l.high = total >= leastPackets && ratio > l.inherent+margin+chance; !l.high {
-		l.since = at
+		l.rose = at
 	}
 	l.learn(at)
-	return l.high && at-l.since >= lossLasts
+	return l.high && at-l.rose >= lossLasts
 }
 
 // learn moves what the path is believed to lose towards what it has lost: down fast,

@@ -16,7 +16,8 @@ type ProbeResult struct {
 	Done bool
 	Rate float64 // what is carried: up to the rate that was sent; 0: the probe failed
 	Harm bool    // it lost packets, or made a long queue
-	// Unknown is set if too little was heard of its packets to tell.
+	// Unknown is set if too little was heard of its packets to tell, or far less was sent than
+	// the probe asked for, and all of that was carried.
 	Unknown bool
 }
 
@@ -25,6 +26,7 @@ const (
 	harmfulQueue  = 150 * time.Millisecond
 	harmfulLoss   = 0.02 // above the inherent
 	filled        = 0.93 // of what was offered, if less is carried
+	offersLittle  = 0.8  // of the rate that was asked for: the sender's fault, not the path's
 	jittery       = 8 * time.Millisecond
 	probeAnswer   = time.Second
 	reportsAnswer = 2500 * time.Millisecond
@@ -127,6 +129,7 @@ func (e *Estimator) finishProbe() {
 		e.setBitrate(r.Rate, ByApplication)
 		e.ceiling = 0
 	}
+	r.Unknown = !r.Harm && r.Rate >= filled*offered && offered < offersLittle*e.probe.plan.Rate
 }
 
 // A measure is what is seen of a probe's packets.

@@ -38,6 +38,7 @@ type ring struct {
 	next     int64    // behind the newest
 	resolved int64    // those below are acknowledged or missing
 	highest  int64    // the newest that is acknowledged
+	since    int64    // the first that was sent since the estimate was lowered
 	window   time.Duration
 	plain    int // bytes of packets without sequence number since the last feedback
 	// reports: of packets with these flags, one was acknowledged at least. Receivers have
@@ -64,7 +65,7 @@ func (r *ring) add(seq uint16, at time.Duration, size int, flags Flag) {
 	}
 	if r.next < 0 || ext < r.next || ext >= r.next+int64(len(r.slots)) {
 		ext = int64(seq) + 1<<16 // the first, or a jump: nothing before it counts
-		r.first, r.next, r.resolved, r.highest = ext, ext, ext, ext-1
+		r.first, r.next, r.resolved, r.highest, r.since = ext, ext, ext, ext-1, ext
 	}
 	for ; r.next < ext; r.next++ {
 		*r.slot(r.next) = record{state: acknowledged} // never sent: nothing is expected of it
@@ -120,31 +121,46 @@ func (r *ring) report(base uint16, about int) {
 	}
 }
 
-// resolve counts what has become of packets since the last call. Those below the
-// newest acknowledged that were sent more than the reordering window before it, and
-// were reported as not received, are lost. Of others the message was lost. Of those whose
-// like were never acknowledged nothing is known.
-func (r *ring) resolve() (arrived, lost int) {
+// fates count what has become of packets.
+type fates struct{ arrived, lost int }
+
+func (f fates) total() int { return f.arrived + f.lost }
+
+func (f *fates) add(o fates) {
+	f.arrived += o.arrived
+	f.lost += o.lost
+}
+
+// resolve counts what has become of packets since the last call: of all, and of those that
+// were sent since the estimate was lowered. Packets below the newest acknowledged that were
+// sent more than the reordering window before it, and were reported as not received, are lost.
+// Of others the message was lost. Of those whose like were never acknowledged nothing is known.
+func (r *ring) resolve() (all, since fates) {
 	if r.highest < r.resolved {
-		return 0, 0
+		return all, since
 	}
 	newest := r.slot(r.highest).at
 	for ; r.resolved <= r.highest; r.resolved++ {
 		p := r.slot(r.resolved)
+		var one fates
 		switch {
 		case p.size == 0: // never sent
 		case p.state == acknowledged:
-			arrived++
+			one.arrived = 1
 		case time.Duration(newest-p.at)*tick < r.window:
-			return arrived, lost
+			return all, since
 		case p.state == reported:
 			p.state = missing
 			if r.reports[p.kind()] {
-				lost++
+				one.lost = 1
 			}
 		}
+		all.add(one)
+		if r.resolved >= r.since {
+			since.add(one)
+		}
 	}
-	return arrived, lost
+	return all, since
 }
 
 // late widens the window by which a packet, which counted as lost, came too late.

@@ -1,0 +1,56 @@
+package allot
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/internal/send/bwe"
+)
+
+// Congestion just after a probe is the probe's and passes, unless far less arrives than what is
+// sent besides takes.
+func TestCongestionOfAProbe(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrives float64 // of what the rung costs
+		down    bool
+	}{"what was sent before": {1.1, false}, "most of it": {0.8, false}, "far less": {0.4, true}} {
+		t.Run(name, func(t *testing.T) {
+			v := newViewer(t, Config{})
+			v.climb()
+			v.pass(20 * time.Second)
+			v.congest(1000e3)
+			v.state.Acknowledged = 0.3 * v.state.Sent
+			v.look()
+			require.Equal(t, mid, v.rung)
+			v.clear()
+			v.state.Probe = bwe.ProbeResult{}
+			v.probes = nil
+			for len(v.probes) == 0 {
+				v.pass(20 * time.Second)
+			}
+			cost := v.ladder[mid].Cost
+			v.congest(c.arrives * cost)
+			v.state.Acknowledged, v.state.Sent = c.arrives*cost, 2*cost
+			v.state.Queue, v.state.RoundTrip = 60*ms, 160*ms
+			v.pass(patience)
+			require.Equal(t, c.down, v.rung < mid)
+		})
+	}
+}
+
+// No probe begins while more is lost than the path loses anyway.
+func TestNoProbeIntoLosses(t *testing.T) {
+	for name, c := range map[string]struct {
+		loss, inherent float64
+		probes         bool
+	}{"none": {0, 0, true}, "the path's own": {0.2, 0.15, true}, "more": {0.2, 0.05, false}} {
+		t.Run(name, func(t *testing.T) {
+			v := newViewer(t, Config{})
+			v.state.Loss, v.state.Inherent = c.loss, c.inherent
+			v.pass(5 * time.Second)
+			require.Equal(t, c.probes, len(v.probes) > 0)
+		})
+	}
+}
