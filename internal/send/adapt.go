@@ -192,9 +192,7 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	if !anew {
 		choice = a.policy.Choose(s.view(now, &state))
 	}
-	if state.Probe.Done {
-		a.probe.told = state.Probe.ID
-	}
+	a.probe.hear(state.Probe)
 	s.take(now, choice, &state)
 	if a.path.estimator == nil {
 		return // it is the first choice

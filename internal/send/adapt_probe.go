@@ -37,7 +37,17 @@ type padding struct {
 
 // answered reports whether the policy waits for what state says of a probe.
 func (p *probing) answered(state *bwe.State) bool {
-	return p.trial == nil && p.plan.Rate == 0 && state.Probe.Done && state.Probe.ID != p.told
+	return p.trial == nil && state.Probe.Done && state.Probe.ID != p.told
+}
+
+// hear notes what the policy is told of a probe. One that is answered need not go on.
+func (p *probing) hear(result bwe.ProbeResult) {
+	if !result.Done {
+		return
+	}
+	if p.told = result.ID; p.plan.ID == result.ID && p.trial == nil {
+		p.plan = bwe.Probe{}
+	}
 }
 
 // startProbe begins a probe, if the policy asks for one.

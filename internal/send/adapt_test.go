@@ -198,6 +198,38 @@ func TestProbesRepeatPackets(t *testing.T) {
 	}
 }
 
+// A probe that the viewer's own estimate speaks against, since it has fallen, ends at once.
+func TestAProbeEndsWithItsAnswer(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		estimate := func(rate float32) {
+			a.says(&rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: 9, Bitrate: rate, SSRCs: []uint32{1}})
+		}
+		a.set.path.estimator.Doze() // so no transport-wide feedback is awaited
+		estimate(2e6)
+		count := len(a.Packets)
+		padding := func() (n int) {
+			for _, p := range a.Packets[count:] {
+				if p.SSRC == 2 {
+					n++
+				}
+			}
+			return n
+		}
+		a.script.next.Probe = bwe.Probe{ID: 1, Rate: 400e3, Duration: 2 * time.Second}
+		a.Play(lookEvery + 250*ms)
+		estimate(2.1e6)
+		a.Play(50 * ms)
+		before := padding()
+		require.Greater(t, before, 20)
+		require.NotZero(t, a.set.adaptation.probe.plan)
+		estimate(1e6)
+		a.Play(500 * ms)
+		require.LessOrEqual(t, padding(), before+2)
+		require.True(t, a.script.view.State.Probe.Done)
+		require.Zero(t, a.script.view.State.Probe.Rate)
+	})
+}
+
 // Without RTX the next layer is tried: if nothing speaks against it for a while, that is
 // the answer to the probe.
 func TestWithoutRTXALayerIsTried(t *testing.T) {

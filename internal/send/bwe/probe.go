@@ -68,10 +68,17 @@ func (p *probe) during(at time.Duration) bool { return p.running() && at >= p.fr
 // expire ends a probe that was not answered in time, or one whose answer is that no
 // coarse report speaks against it.
 func (p *probe) expire(at time.Duration, e *Estimator) {
-	if !p.running() || at < p.to {
+	if !p.running() {
 		return
 	}
-	switch e.heard.source(at, e.fine != nil) {
+	source := e.heard.source(at, e.fine != nil)
+	if at < p.to {
+		if source == ReceiverEstimate && e.coarse.fellAt > p.from { // it need not go on
+			p.to, p.result.Done = at, true
+		}
+		return
+	}
+	switch source {
 	case TransportFeedback:
 		if at > p.to+probeAnswer+2*e.rtt {
 			e.finishProbe()

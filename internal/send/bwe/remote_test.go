@@ -54,6 +54,33 @@ func TestProbeAboveAReceiversEstimate(t *testing.T) {
 	}
 }
 
+// A probe against which the viewer's own estimate speaks need not go on: it is answered ahead of
+// its end.
+func TestProbeIsRefusedAheadOfItsEnd(t *testing.T) {
+	for name, fall := range map[string]float64{"fell": 0.9, "did not": 1.02} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{ReceiverEstimate: true}, epoch)
+			now := epoch
+			run := func(d time.Duration) {
+				for end := now.Add(d); now.Before(end); {
+					now = now.Add(10 * ms)
+					e.SentPlain(now, 1, 750)
+				}
+			}
+			run(5 * time.Second)
+			e.Estimate(now, 0.9e6)
+			run(100 * ms)
+			e.StartProbe(now, Probe{ID: 1, Rate: 1.2e6, Duration: 600 * ms})
+			run(300 * ms)
+			e.Estimate(now, fall*0.9e6)
+			p := e.State(now).Probe
+			require.Equal(t, fall < 1, p.Done)
+			require.Zero(t, p.Rate)
+			require.False(t, p.Harm)
+		})
+	}
+}
+
 // An estimate that has fallen while a probe is under way stays a sign of congestion for as
 // long as it is low, though it falls no further.
 func TestEstimateThatFellDuringAProbe(t *testing.T) {

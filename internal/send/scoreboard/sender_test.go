@@ -112,6 +112,9 @@ func (s *sender) look() {
 	} else {
 		s.estimator.Wake(now)
 	}
+	if s.probe.Rate > 0 && state.Probe.Done && state.Probe.ID == s.probe.ID { // it need not go on
+		s.probe = bwe.Probe{}
+	}
 	if choice.Probe.Rate > 0 {
 		if trace {
 			fmt.Printf("%s %7.2fs probe %.0f for %v, estimate %.0f\n", s.board.name, s.now.Seconds(), choice.Probe.Rate/1e3, choice.Probe.Duration, state.Bitrate/1e3)
