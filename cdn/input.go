@@ -175,7 +175,8 @@ func (in *Input) Start(tracks []TrackInfo) error {
 func (in *Input) Close(err error) { in.stream.removeInput(in, err) }
 
 // An Upstream carries requests to the sender of a layer. One goroutine of the stream
-// calls its methods, without locks; they must not block.
+// calls its methods, without locks; they must not block. A nil Upstream is that of a
+// sender that nothing can be asked of.
 type Upstream interface {
 	// RequestKeyframe asks for a keyframe (RFC 4585 PLI, or RFC 5104 FIR).
 	RequestKeyframe()
@@ -183,6 +184,12 @@ type Upstream interface {
 	// retain the slice.
 	Nack(seqs []uint16)
 }
+
+// deaf is the Upstream of a sender that nothing can be asked of.
+type deaf struct{}
+
+func (deaf) RequestKeyframe() {}
+func (deaf) Nack([]uint16)    {}
 
 // Layer returns what writes a layer of the input. track is an index into the slice that
 // Start was given, and name is the RID, or "". Layer fails with [ErrInvalid] for a track
@@ -229,6 +236,9 @@ func (li *LayerInput) Successor(up Upstream) (*LayerInput, error) {
 
 func (in *Input) newLayerInput(l *Layer, up Upstream) *LayerInput {
 	info, relayed := l.track.info, len(in.config.Load().Path) > 0
+	if up == nil {
+		up = deaf{}
+	}
 	var h *handover
 	if in.config.Load().Handover {
 		h = &handover{}

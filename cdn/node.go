@@ -116,11 +116,24 @@ func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
 }
 
 // Own has Close of the node close c first; what was owned last is closed first. A service
-// calls it for itself when it is made.
+// calls it for itself when it is made, without locks that its Close takes: that of a node
+// which has been closed, or is being, is closed at once.
 func (n *Node) Own(c io.Closer) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.services = append(n.services, c)
+	closed := n.closed
+	if !closed {
+		n.services = append(n.services, c)
+	}
+	n.mu.Unlock()
+	if closed {
+		n.closeService(c)
+	}
+}
+
+func (n *Node) closeService(c io.Closer) {
+	if err := c.Close(); err != nil {
+		n.log.Warn("closing a service", "err", err)
+	}
 }
 
 // Close ends the node's services, streams and sessions now, waits for their
@@ -137,9 +150,7 @@ func (n *Node) Close() error {
 	n.presence.close()
 	n.admissions.close()
 	for i := len(services) - 1; i >= 0; i-- {
-		if err := services[i].Close(); err != nil {
-			n.log.Warn("closing a service", "err", err)
-		}
+		n.closeService(services[i])
 	}
 	n.mu.Lock()
 	var left []*Stream

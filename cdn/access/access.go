@@ -192,12 +192,12 @@ type binding struct {
 // meanwhile, since sessions are matched by what they are. n should have the list as its
 // Authorizer, or one that asks it. It ends when n is closed.
 func (l *List) Bind(n *cdn.Node) {
-	l.changing.Lock()
-	defer l.changing.Unlock()
 	b := &binding{list: l, review: n.Review(l.check)}
+	l.changing.Lock()
 	l.bound[b] = struct{}{}
-	n.Own(b)
 	l.reviewLocked()
+	l.changing.Unlock()
+	n.Own(b)
 }
 
 // Close ends the binding.
