@@ -6,6 +6,7 @@
 package receive
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -168,8 +169,8 @@ func (r *receiver) addSection(p *Plan, track int) {
 // rtp takes a packet as it came, and reports whether it is authentic.
 func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authentic bool) {
 	p := &r.packet
-	n, err := p.Header.Unmarshal(packet)
-	if err != nil {
+	n, ok := readHeader(&p.Header, packet)
+	if !ok {
 		r.drop(Unreadable, 0, 0)
 		return false
 	}
@@ -196,6 +197,26 @@ func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authent
 	r.feedback.arrived(now, &p.Header, len(packet))
 	r.sort(now, p, out)
 	return true
+}
+
+// readHeader reads the header of a packet, and returns its length. Of header extensions that
+// do not add up those ahead of the error count (RFC 8285 section 4.1.1): media are worth more
+// than what they are said to be.
+func readHeader(h *rtp.Header, packet []byte) (n int, ok bool) {
+	n, err := h.Unmarshal(packet)
+	if err == nil {
+		return n, true
+	}
+	const fixed, profile = 12, 4
+	if len(packet) < fixed || !h.Extension {
+		return 0, false
+	}
+	n = fixed + 4*len(h.CSRC) + profile
+	if n > len(packet) {
+		return 0, false
+	}
+	n += 4 * int(binary.BigEndian.Uint16(packet[n-2:]))
+	return n, n <= len(packet)
 }
 
 // sort takes a packet to where it belongs.

@@ -406,6 +406,42 @@ func TestCongestionControl(t *testing.T) {
 }
 
 // No packet, authentic or not, makes the receiver panic or keep more than its bounds.
+// Header extensions that do not add up take no media away, and those ahead of them are read.
+func TestHeaderExtensionsThatAreCutOff(t *testing.T) {
+	const oneByte, twoBytes = 0xbede, 0x1000
+	for name, tc := range map[string]struct {
+		profile uint16
+		block   string // of 8 bytes, in which extension 1 is "1"
+		read    bool
+	}{
+		"whole":                     {oneByte, "\x101\x000000\x00", true},
+		"too long by one":           {oneByte, "\x101\x000\x43123", true},
+		"the longest":               {oneByte, "\x101\x5f12345", true},
+		"reserved":                  {oneByte, "\x101\xff12345", true},
+		"two bytes":                 {twoBytes, "\x01\x011\x00\x00\x05\xc8x", true},
+		"two bytes, without length": {twoBytes, "\x01\x011\x00\x00\x00\x00\x05", true},
+		"ahead of the other":        {oneByte, "\x5f11\x101234", false},
+		"unknown":                   {0xabcd, "\xff\xff\xff\xff\xff\xff\xff\xff", false},
+	} {
+		for _, sources := range []string{"", "abcdefgh"} {
+			require.Len(t, tc.block, 8)
+			packet := append([]byte{0x90 | byte(len(sources)/4), 0x80 | 96, 0, 7, 0, 0, 0, 9, 0, 0, 0, 5}, sources...)
+			packet = append(packet, byte(tc.profile>>8), byte(tc.profile), 0, 2)
+			packet = append(packet, tc.block...)
+			var h rtp.Header
+			n, ok := readHeader(&h, append(packet, "media"...))
+			require.True(t, ok, name)
+			require.Equal(t, len(packet), n, name)
+			require.Equal(t, []uint32{96, 7, 9, 5}, []uint32{uint32(h.PayloadType), uint32(h.SequenceNumber), h.Timestamp, h.SSRC}, name)
+			require.Equal(t, tc.read, string(h.GetExtension(1)) == "1", name)
+			for cut := range packet {
+				_, ok := readHeader(&h, packet[:cut])
+				require.False(t, ok, "%s, %d bytes", name, cut)
+			}
+		}
+	}
+}
+
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte{0x90, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, '1', 0, 0, 0x10, 0, 1}, []byte{0x80, 200, 0, 6})
 	f.Add([]byte{0xb0, 97, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x10, 0, 0, 1, 0x22, 'l', '0', 0, 0, 9}, []byte{0x81, 203, 0, 1, 0, 0, 0, 1})
