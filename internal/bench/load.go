@@ -56,6 +56,9 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err := pubs.pause(ctx); err != nil {
 		return r, err
 	}
+	if err := warm(ctx, server, l); err != nil {
+		return r, err
+	}
 	time.Sleep(l.settle)
 	empty, err := server.read()
 	if err != nil {
@@ -95,6 +98,22 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	}
 	r.share(empty, live)
 	return r, nil
+}
+
+// warm has a few viewers join and leave: the first of a process cost more.
+func warm(ctx context.Context, server *process, l load) error {
+	few, err := join(ctx, server.view, 0, 2*joinsAtOnce, l)
+	defer few.close()
+	if err != nil {
+		return fmt.Errorf("joining: %w", err)
+	}
+	if err := few.drain(ctx); err != nil {
+		return err
+	}
+	for _, v := range few {
+		err = errors.Join(err, v.session.end(ctx))
+	}
+	return err
 }
 
 // share computes what a viewer costs in memory, of what the server had with and without
