@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/deltacdn/delta/internal/netem/plans"
 )
 
@@ -52,6 +54,23 @@ func TestPaths(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSoundOfALossyPath: of sound of which a path loses 5 %, a browser that takes redundancy
+// misses little.
+func TestSoundOfALossyPath(t *testing.T) {
+	requirePaths(t)
+	for _, p := range plans.Seen() {
+		if p.Name != "50 ms round trip, loss 5 %" {
+			continue
+		}
+		p.Rates, p.Length = plans.Ladder(), 40*time.Second
+		r := runPlan(t, p, newClip(t, p.Rates), watchers()["chromium"](), &tracer{})
+		fmt.Println(r.line("chromium"))
+		require.Less(t, r.score().sound, 0.025) // until its first report, 5 s after the start, all that is lost is missing
+		return
+	}
+	t.Fatal("there is no such plan")
 }
 
 // chosen returns the names in a variable of the environment, or all.

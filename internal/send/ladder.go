@@ -43,6 +43,9 @@ func (s *Set) buildLadder(now time.Time) {
 			alive = alive || !isDead(now, snd.line.Track)
 		case !snd.video:
 			sound += cost(snd.feed.layer)
+			if snd.wire.red != 0 {
+				sound += snd.feed.layer.Bitrate()
+			}
 		}
 	}
 	layers := make([]rungLayer, most)

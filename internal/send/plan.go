@@ -36,8 +36,10 @@ type Line struct {
 	Track *cdn.Track
 	PT    uint8
 	RTX   uint8 // payload type of retransmissions; 0: none
-	RED   uint8 // payload type with redundancy (RFC 2198), in which all is sent; 0: none
-	Mid   string
+	RED   uint8 // payload type with redundancy (RFC 2198); 0: none
+	// OnLoss: redundancy is sent only while the receiver's path loses packets.
+	OnLoss bool
+	Mid    string
 }
 
 // A Plan is what is sent to a viewer that has made an offer. Its lines hold no memory of
@@ -201,10 +203,9 @@ func (p *Plan) AddSignals() {
 
 func (p *Plan) add(m *sdp.Media, c sdp.Codec, t *cdn.Track) {
 	wanted := append(sdp.Travelling(t.Info().Extensions), uriPlayoutDelay, uriMid)
-	if !c.PrefersRED && !slices.Contains(t.Info().Extensions, sdp.URIRedundant) {
-		c.RED = 0 // it takes twice the bits: somebody has to want it
-	}
-	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, RED: c.RED, Mid: strings.Clone(m.Mid)})
+	// It takes twice the bits: somebody has to want it, or to lose packets.
+	onLoss := c.RED != 0 && !c.PrefersRED && !slices.Contains(t.Info().Extensions, sdp.URIRedundant)
+	p.Lines = append(p.Lines, &Line{Track: t, PT: c.PT, RTX: c.RTX, RED: c.RED, OnLoss: onLoss, Mid: strings.Clone(m.Mid)})
 	p.Choices = append(p.Choices, sdp.Choice{Media: m, Codec: c, Feedback: answered, Extensions: wanted, Sends: true})
 }
 

@@ -1,6 +1,10 @@
 package send
 
-import "github.com/deltacdn/delta/cdn"
+import (
+	"time"
+
+	"github.com/deltacdn/delta/cdn"
+)
 
 // This is sound that is sent with redundancy (RFC 2198): each packet brings the one before
 // it again, so that the receiver misses nothing where one is lost.
@@ -14,6 +18,23 @@ const (
 	// below the MTU.
 	maxWithRedundancy = 1100
 )
+
+// bindRedundancy decides whether packets have redundancy.
+func (s *Sender) bindRedundancy() {
+	w := &s.wire
+	w.pt, w.red = s.line.PT, 0
+	if s.line.RED != 0 && (!s.line.OnLoss || w.need.On()) {
+		w.pt, w.red, w.varies = s.line.RED, s.line.PT, true
+	}
+}
+
+// protect has sound sent with redundancy while the receiver's path loses it. It is called when
+// a report about so many packets has come.
+func (s *Sender) protect(now time.Time, sent uint64) {
+	if s.line.OnLoss && s.wire.need.Report(sent, float64(s.reports.loss), s.isQueued(now)) {
+		s.bindRedundancy()
+	}
+}
 
 // redundant returns the payload of p as the receiver wants it: with the packet ahead of it,
 // if that is here, next to it and not too large. The sender has to be live: otherwise the

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/internal/rtp/red"
@@ -47,8 +48,43 @@ func TestRedundancyIsSent(t *testing.T) {
 	})
 }
 
+// Sound that its path loses has redundancy from the report on that tells so, and none once
+// nothing has been lost for half a minute. Nothing is sent again after that: under its number it
+// might have had other bytes.
+func TestRedundancyWhileSoundIsLost(t *testing.T) {
+	withViewer(t, sendtest.Config{Track: sendtest.Opus(), FrameTime: 20 * ms}, func(v *viewer) {
+		v.set = New(Config{})
+		v.sender = v.set.Add(&Line{Track: v.Track, PT: 111, RED: 63, OnLoss: true}, v.layer.Layer, "")
+		v.sender.Bind(Output{To: v, SSRC: 1})
+		v.start()
+		sent := func(lost uint8) uint8 {
+			v.Play(5 * time.Second)
+			v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1, FractionLost: lost}}})
+			v.Play(time.Second)
+			v.requireNoGap()
+			return v.last().PayloadType
+		}
+		require.EqualValues(t, 111, sent(0))
+		n := len(v.Packets)
+		v.says(nack(v.last().SequenceNumber, 0))
+		require.Len(t, v.Packets, n+1)
+		v.Packets = v.Packets[:n]
+		require.EqualValues(t, 63, sent(5))
+		blocks, err := red.Split(nil, v.last().Payload)
+		require.NoError(t, err)
+		require.Len(t, blocks, 2)
+		for range 4 {
+			require.EqualValues(t, 63, sent(0))
+		}
+		require.EqualValues(t, 111, sent(0))
+		n = len(v.Packets)
+		v.says(nack(v.last().SequenceNumber, 0))
+		require.Len(t, v.Packets, n)
+	})
+}
+
 // Redundancy is sent if the publisher sends it, and the receiver takes it; or if the
-// receiver prefers it.
+// receiver prefers it. To others that take it it is sent when packets are lost.
 func TestWhoGetsRedundancy(t *testing.T) {
 	const plain, prefers, cannot = "111 63", "63 111", "111"
 	offer := func(formats string) *sdp.Offer {
@@ -57,9 +93,10 @@ func TestWhoGetsRedundancy(t *testing.T) {
 		require.NoError(t, err)
 		return o
 	}
-	for published, want := range map[bool]map[string]uint8{
-		false: {plain: 0, prefers: 63, cannot: 0},
-		true:  {plain: 63, prefers: 63, cannot: 0},
+	always, onLoss := Line{RED: 63}, Line{RED: 63, OnLoss: true}
+	for published, want := range map[bool]map[string]Line{
+		false: {plain: onLoss, prefers: always, cannot: {}},
+		true:  {plain: always, prefers: always, cannot: {}},
 	} {
 		track := sendtest.Opus()
 		track.Codec.Channels = 2
@@ -67,12 +104,13 @@ func TestWhoGetsRedundancy(t *testing.T) {
 			track.Extensions = []string{sdp.URIRedundant}
 		}
 		withViewer(t, sendtest.Config{Track: track}, func(v *viewer) {
-			for formats, red := range want {
+			for formats, want := range want {
 				plan, err := PlanAnswer(offer(formats), v.Stream.Tracks())
 				require.NoError(t, err)
-				require.EqualValues(t, 111, plan.Lines[0].PT)
-				require.Equal(t, red, plan.Lines[0].RED, "%q, published: %v", formats, published)
-				require.Equal(t, red, plan.Choices[0].Codec.RED)
+				l := plan.Lines[0]
+				require.EqualValues(t, 111, l.PT)
+				require.Equal(t, want, Line{RED: l.RED, OnLoss: l.OnLoss}, "%q, published: %v", formats, published)
+				require.Equal(t, want.RED, plan.Choices[0].Codec.RED)
 			}
 		})
 	}

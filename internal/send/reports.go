@@ -182,7 +182,10 @@ func (s *Sender) handleReport(now time.Time, m *feedback.Message) {
 		s.repairs.budget.Measured(rtt)
 		s.measureReordering(sent, reported)
 	}
-	if s.video && s.set.config.Playout.Repairs > 0 {
+	switch {
+	case !s.video:
+		s.protect(now, sent)
+	case s.set.config.Playout.Repairs > 0:
 		s.holdBack(now)
 	}
 	switch {

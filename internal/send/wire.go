@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/deltacdn/delta/internal/sdp"
+	"github.com/deltacdn/delta/internal/send/redundancy"
 )
 
 // An RTPWriter sends packets: the header as it is on the wire, and the payload. It must
@@ -30,12 +31,14 @@ type Output struct {
 // wire is how the receiver wants packets, and the one that is sent.
 type wire struct {
 	header []byte
-	buffer [64]byte // of most headers
-	named  uint64   // from this number on packets have no mid; 0: not known yet
-	pt     uint8    // the line's payload type
-	red    uint8    // that of the blocks, if pt is that of RED; 0: it is not
-	wide   bool     // some extensions have ids above 14, which only the two-byte form has
-	delays bool     // delay is written
+	buffer [64]byte        // of most headers
+	named  uint64          // from this number on packets have no mid; 0: not known yet
+	pt     uint8           // the line's payload type
+	red    uint8           // that of the blocks, if pt is that of RED; 0: it is not
+	need   redundancy.Need // while that decides
+	varies bool            // packets were sent with redundancy: sent again, they might have other bytes
+	wide   bool            // some extensions have ids above 14, which only the two-byte form has
+	delays bool            // delay is written
 	delay  [3]byte
 	// stamped: packets are stamped, or will be.
 	stamped bool
@@ -68,11 +71,8 @@ func (s *Sender) Bind(o Output) {
 	}
 	w.wide = max(o.mid, o.delay, o.rid, o.number, o.time, slices.Max(w.ids[:]), slices.Max(append(w.more, 0))) > 14
 	o.Extensions = nil // they are read
-	w.pt, w.red, w.header = s.line.PT, 0, w.buffer[:0]
-	if s.line.RED != 0 {
-		w.pt, w.red = s.line.RED, s.line.PT
-	}
-	w.out = o
+	w.header, w.out = w.buffer[:0], o
+	s.bindRedundancy()
 	s.bindPlayout()
 }
 
@@ -101,7 +101,7 @@ func (w *wire) id(ours uint8) uint8 {
 
 // repeats reports whether a packet can be sent again: by RTX, or because it would have the
 // same bytes. With redundancy it might not: the packet ahead of it may be gone, or have come.
-func (w *wire) repeats() bool { return w.red == 0 && (w.out.RTX != 0 || !w.stamped) }
+func (w *wire) repeats() bool { return !w.varies && (w.out.RTX != 0 || !w.stamped) }
 
 // Unbind says that nothing can be sent any more.
 func (s *Sender) Unbind() {
