@@ -14,6 +14,7 @@ import (
 type joining struct {
 	kind     string
 	failed   int
+	last     error           // of those that failed
 	answer   []time.Duration // from the POST to its answer
 	keyframe []time.Duration // from the POST to the first packet of a keyframe, decrypted
 	whole    []time.Duration // to its last packet
@@ -39,6 +40,9 @@ func (b *bench) joinTable(ctx context.Context, rate int) error {
 			first = j
 		}
 		fmt.Fprintln(b.out, j.row(first))
+		if j.failed > 0 {
+			fmt.Fprintf(b.out, "\nThe last of %d that failed: %v\n\n", j.failed, j.last)
+		}
 	}
 	return nil
 }
@@ -73,7 +77,6 @@ func measureJoins(ctx context.Context, binary, kind string, rate int, l load) (j
 func (j *joining) storm(ctx context.Context, url string, rate int, l load) error {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	var failed error
 	begun, every := time.Now(), time.Second/time.Duration(rate)
 	for n := 0; time.Duration(n)*every < l.window && ctx.Err() == nil; n++ {
 		time.Sleep(time.Until(begun.Add(time.Duration(n) * every)))
@@ -82,8 +85,7 @@ func (j *joining) storm(ctx context.Context, url string, rate int, l load) error
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed = err
-				j.failed++
+				j.failed, j.last = j.failed+1, err
 				return
 			}
 			j.answer, j.keyframe, j.whole = append(j.answer, one.answer), append(j.keyframe, one.keyframe), append(j.whole, one.whole)
@@ -93,7 +95,7 @@ func (j *joining) storm(ctx context.Context, url string, rate int, l load) error
 	if len(j.keyframe) > 0 {
 		return ctx.Err()
 	}
-	return errors.Join(errors.New("nobody got a keyframe"), failed)
+	return errors.Join(errors.New("nobody got a keyframe"), j.last)
 }
 
 // joined is how long one viewer waited, from the POST on: see joining.
