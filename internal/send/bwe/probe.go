@@ -84,7 +84,11 @@ func (p *probe) expire(at time.Duration, e *Estimator) {
 			e.finishProbe()
 		}
 	case ReceiverEstimate, Reports:
-		p.withoutObjection(e, e.coarse.reported > p.to+e.coarse.least || at > p.to+reportsAnswer+e.rtt)
+		tells := p.to + e.coarse.least
+		if source == ReceiverEstimate { // which falls once there is a queue
+			tells += objectedQueue
+		}
+		p.withoutObjection(e, e.coarse.reported > tells || at > p.to+reportsAnswer+e.rtt)
 	case Nothing:
 		p.result.Done = true
 	}

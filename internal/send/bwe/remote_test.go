@@ -81,6 +81,47 @@ func TestProbeIsRefusedAheadOfItsEnd(t *testing.T) {
 	}
 }
 
+// A report that comes just after a probe does not answer it: a queue that the probe has made shows
+// in the viewer's own estimate somewhat later.
+func TestAReportJustAfterAProbe(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration // the probe's end
+		done  bool
+	}{"just after": {130 * ms, false}, "later": {170 * ms, true}} {
+		t.Run(name, func(t *testing.T) {
+			e := New(Config{ReceiverEstimate: true}, epoch)
+			now, highest := epoch, uint32(0)
+			run := func(d time.Duration) {
+				for end := now.Add(d); now.Before(end); {
+					now = now.Add(10 * ms)
+					highest++
+					e.SentPlain(now, 1, 750)
+				}
+			}
+			report := func() {
+				e.Report(now, Report{SSRC: 1, Highest: highest, Sent: highest, RoundTrip: 100 * ms})
+			}
+			for range 5 {
+				run(time.Second)
+				e.Estimate(now, 0.9e6)
+				report()
+			}
+			e.StartProbe(now, Probe{ID: 1, Rate: 1.2e6, Duration: 400 * ms})
+			run(400 * ms)
+			e.Estimate(now, 0.9e6)
+			run(c.after)
+			report()
+			require.Equal(t, c.done, e.State(now).Probe.Done)
+			if !c.done {
+				e.Estimate(now, 0.7e6)
+				p := e.State(now).Probe
+				require.True(t, p.Done)
+				require.Zero(t, p.Rate)
+			}
+		})
+	}
+}
+
 // An estimate that has fallen while a probe is under way stays a sign of congestion for as
 // long as it is low, though it falls no further.
 func TestEstimateThatFellDuringAProbe(t *testing.T) {
