@@ -69,8 +69,10 @@ func TestICERestart(t *testing.T) {
 		answer, err = s.Patch(context.Background(), "m=video 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 2130706431 10.9.9.9 5000 typ host\r\na=end-of-candidates\r\n")
 		require.NoError(t, err)
 		require.Empty(t, answer)
-		_, err = s.Patch(context.Background(), strings.Repeat("a=candidate:1 1 udp 2130706431 10.9.9.9 5000 typ host\r\n", 64))
-		require.ErrorIs(t, err, cdn.ErrInvalid, "candidates cost, so they are counted")
+		for range 3 { // a phone's networks come and go
+			_, err = s.Patch(context.Background(), strings.Repeat("a=candidate:1 1 udp 2130706431 10.9.9.9 5000 typ host\r\n", 64))
+			require.NoError(t, err, "those beyond are of no use, and are dropped as others that are not")
+		}
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, s.Err(), cdn.ErrClosed)
 	})

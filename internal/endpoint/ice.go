@@ -36,14 +36,7 @@ func (e *Endpoint) Patch(_ context.Context, text string) (string, error) {
 	if e.life.stopped {
 		return "", e.life.err
 	}
-	restarts := f.Ufrag != "" && f.Ufrag != e.ice.theirs.Ufrag
-	if restarts {
-		e.ice.candidates = 0
-	}
-	if e.ice.candidates += f.Trickled; e.ice.candidates > sdp.MaxTrickled {
-		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, sdp.MaxTrickled)
-	}
-	if !restarts {
+	if f.Ufrag == "" || f.Ufrag == e.ice.theirs.Ufrag {
 		return "", nil
 	}
 	return e.restartLocked(f.Ufrag, f.Pwd)

@@ -57,11 +57,10 @@ type iceState struct {
 	named       []netip.AddrPort // the peer's candidates
 	known       bool             // they count as proved when a check comes from them
 
-	ours       []icecheck.Credentials // the present ones first; those before a restart next
-	theirs     icecheck.Credentials
-	tie        icecheck.TieBreaker
-	candidates int  // trickled in this ICE session
-	restarts   rate // of ICE
+	ours     []icecheck.Credentials // the present ones first; those before a restart next
+	theirs   icecheck.Credentials
+	tie      icecheck.TieBreaker
+	restarts rate // of ICE
 
 	heard time.Time // when an authentic packet last came from addr
 	paths []*path   // those checked last at the end

@@ -31,17 +31,15 @@ func (s *Session) Patch(ctx context.Context, text string) (string, error) {
 	if f.Ufrag != "" && f.Ufrag != attribute(remote.SDP, "ice-ufrag") {
 		return s.restart(ctx, remote.SDP, f)
 	}
-	if s.candidates += f.Trickled; s.candidates > sdp.MaxTrickled {
-		return "", fmt.Errorf("%w: more than %d candidates", cdn.ErrInvalid, sdp.MaxTrickled)
-	}
 	s.addCandidates(f)
 	return "", s.Err()
 }
 
-// addCandidates adds those that pion understands; the others are dropped without
-// a word (RFC 9725 section 4.3.2).
+// addCandidates adds those that pion understands, while there is room for more; the others are
+// dropped without a word (RFC 9725 section 4.3.2).
 func (s *Session) addCandidates(f sdp.Fragment) {
-	for _, c := range f.Candidates {
+	for _, c := range f.Candidates[:min(len(f.Candidates), sdp.MaxTrickled-s.candidates)] {
+		s.candidates++
 		_ = s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: c.Mid, SDPMLineIndex: c.Index})
 	}
 }
@@ -63,7 +61,7 @@ func (s *Session) restart(ctx context.Context, remote string, f sdp.Fragment) (s
 	if err := s.describe(ctx, func() (webrtc.SessionDescription, error) { return s.pc.CreateAnswer(nil) }, nil); err != nil {
 		return "", err
 	}
-	s.candidates = f.Trickled
+	s.candidates = 0
 	s.addCandidates(f)
 	return localFragment(s.SDP()), nil
 }

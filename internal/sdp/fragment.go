@@ -9,18 +9,17 @@ import (
 	"github.com/deltacdn/delta/cdn"
 )
 
-// MaxTrickled bounds the candidates that a client may trickle in one ICE
-// session: each makes pairs with ours, and memory.
+// MaxTrickled bounds the candidates of a client that count in one ICE session: each makes
+// pairs with ours, and memory. A client whose networks come and go has more in time, and
+// those beyond are dropped as others that are of no use.
 const MaxTrickled = 64
 
 // A Fragment is a trickle ICE SDP fragment (RFC 8840 section 9).
 type Fragment struct {
 	Ufrag, Pwd string // both or none
-	// Candidates are those that a check can be sent to. Others are dropped
-	// without a word, as RFC 9725 section 4.3.2 wants it.
+	// Candidates are those that a check can be sent to, MaxTrickled at most. Others are
+	// dropped without a word, as RFC 9725 section 4.3.2 wants it.
 	Candidates []Candidate
-	// Trickled counts all of them.
-	Trickled int
 }
 
 // A Candidate is one of a fragment.
@@ -53,16 +52,12 @@ func ParseFragment(text string) (Fragment, error) {
 		case key == "a=ice-pwd":
 			f.Pwd = value
 		case key == "a=candidate":
-			f.Trickled++
-			if reachable(value) {
+			if reachable(value) && len(f.Candidates) < MaxTrickled {
 				f.Candidates = append(f.Candidates, Candidate{Candidate: strings.TrimPrefix(line, "a="), Mid: mid, Index: index})
 			}
 		case len(line) < 2 || line[1] != '=':
 			return f, badFragment(fmt.Errorf("%w: sdp fragment line %q", cdn.ErrInvalid, line))
 		}
-	}
-	if f.Trickled > MaxTrickled {
-		return f, badFragment(fmt.Errorf("%w: %d candidates in a fragment", cdn.ErrInvalid, f.Trickled))
 	}
 	if f.Ufrag == "" && f.Pwd == "" {
 		return f, nil

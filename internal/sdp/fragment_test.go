@@ -22,6 +22,9 @@ func TestParseFragment(t *testing.T) {
 	require.Nil(t, f.Candidates[1].Mid)
 	require.Equal(t, uint16(1), *f.Candidates[1].Index)
 
+	f, err = ParseFragment(strings.Repeat("a=candidate:1 1 udp 1 192.0.2.1 7 typ host\r\na=candidate:1 2 tcp 1 x.local 9 typ host\r\n", 200))
+	require.NoError(t, err, "those of no use are dropped")
+	require.Len(t, f.Candidates, MaxTrickled)
 	f, err = ParseFragment("")
 	require.NoError(t, err)
 	require.Empty(t, f.Candidates)
