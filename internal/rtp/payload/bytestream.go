@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
 )
 
 // A byteStream splits access units of H.264 or H.265 in the byte stream format (Annex B of
@@ -63,6 +64,28 @@ func (b *byteStream) hasPicture(unit []byte) bool {
 		}
 		unit = rest
 	}
+}
+
+// h264 joins NAL units of H.264, without those of no known type, which decoders ignore.
+type h264 struct{ codecs.H264Packet }
+
+func (d *h264) Unmarshal(payload []byte) ([]byte, error) {
+	switch payload[0] & 0x1f {
+	case 0, 30, 31: // RFC 6184 table 1
+		return nil, nil
+	}
+	return d.H264Packet.Unmarshal(payload)
+}
+
+// h265 joins NAL units of H.265. Those that end a sequence or the stream have a header alone.
+type h265 struct{ codecs.H265Depacketizer }
+
+func (d *h265) Unmarshal(payload []byte) ([]byte, error) {
+	const endOfSequence, endOfBitstream = 36, 37 // H.265 table 7-1
+	if kind := payload[0] >> 1 & 0x3f; len(payload) == 2 && (kind == endOfSequence || kind == endOfBitstream) {
+		return append([]byte{0, 0, 0, 1}, payload...), nil
+	}
+	return d.H265Depacketizer.Unmarshal(payload)
 }
 
 // checkOBUs returns an error for what is no temporal unit of AV1 in the low-overhead format

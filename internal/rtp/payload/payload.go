@@ -167,9 +167,9 @@ func NewJoiner(mime string) (*Joiner, bool) {
 	case "video/av1":
 		return &Joiner{fresh: func() depacketizer { return &codecs.AV1Depacketizer{} }, prefix: temporalDelimiter}, true
 	case "video/h264":
-		return &Joiner{fresh: func() depacketizer { return &codecs.H264Packet{} }}, true
+		return &Joiner{fresh: func() depacketizer { return &h264{} }}, true
 	case "video/h265":
-		return &Joiner{fresh: func() depacketizer { return &codecs.H265Depacketizer{} }}, true
+		return &Joiner{fresh: func() depacketizer { return &h265{} }}, true
 	case "audio/opus", "audio/pcmu", "audio/pcma", "audio/g722":
 		return &Joiner{fresh: func() depacketizer { return verbatim{} }}, true
 	}

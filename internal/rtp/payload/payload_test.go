@@ -233,6 +233,32 @@ func TestParameterSetsOfTheirOwn(t *testing.T) {
 	require.Len(t, payloads, 2, "what was too much is forgotten")
 }
 
+// What ends a sequence, and what no decoder knows, does not cost the frame that it comes with.
+func TestFramesWithWhatIsNoPicture(t *testing.T) {
+	idr := append([]byte{0x65, 0x88}, filler(100)...)
+	irap := append([]byte{0x26, 0x01, 0x88}, filler(100)...)
+	for name, tc := range map[string]struct {
+		mime     string
+		payloads [][]byte
+		want     []byte
+	}{
+		"end of sequence, H.264":  {"video/H264", [][]byte{idr, {0x0a}}, annexB(idr, []byte{0x0a})},
+		"unknown types, H.264":    {"video/H264", [][]byte{{0x00, 1}, {0x1e, 1}, idr, {0x1f, 1}}, annexB(idr)},
+		"end of sequence, H.265":  {"video/H265", [][]byte{irap, {0x48, 0x01}}, annexB(irap, []byte{0x48, 0x01})},
+		"end of bitstream, H.265": {"video/H265", [][]byte{irap, {0x4a, 0x01}}, annexB(irap, []byte{0x4a, 0x01})},
+	} {
+		j, _ := NewJoiner(tc.mime)
+		got, err := j.Join(tc.payloads)
+		require.NoError(t, err, name)
+		require.Equal(t, tc.want, got, name)
+	}
+	for _, bad := range [][]byte{{0x26, 0x01}, {0x26}} {
+		j, _ := NewJoiner("video/H265")
+		_, err := j.Join([][]byte{irap, bad})
+		require.ErrorIs(t, err, ErrMalformed)
+	}
+}
+
 // A frame of VP9 that shows another one again is no keyframe.
 func TestShownAgain(t *testing.T) {
 	for _, frame := range [][]byte{{0x8b}, {0xb6, 0x00}} {
