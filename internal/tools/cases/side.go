@@ -21,6 +21,7 @@ type side struct {
 	binaries string              // folder of the test binaries
 	packages map[string][]string // tests to run; none: all
 	kept     bool                // binaries that are there already are of this commit
+	found    map[string]sum      // what ran when the tests were run with all their subtests; nil: not yet
 }
 
 // A sum is what one package's tests have cost.
@@ -107,7 +108,7 @@ func (s side) runPackage(pkg string, tests []string) (sum, error) {
 	}
 	args := []string{"-test.v=true", "-test.count=1", "-test.timeout=15m"}
 	if len(tests) > 0 {
-		args = append(args, "-test.run="+pattern(tests))
+		args = append(args, "-test.run="+pattern(tests, s.found[pkg].ran))
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = filepath.Join(s.root, filepath.FromSlash(pkg))
@@ -144,20 +145,47 @@ func passed(output string) map[string]bool {
 	return all
 }
 
-// pattern matches these tests and subtests, and as few others as possible.
-func pattern(tests []string) string {
-	var all []string
+// pattern matches these tests. Of a test whose subtests are not all named, it matches
+// the named ones alone; found are all subtests that there are, so far as is known.
+//
+// A test is matched as a whole where that is the same: the package testing compiles an
+// expression anew whenever it differs from the one ahead of it, so that hundreds of
+// subtests, matched with an expression for each, cost more than they do themselves.
+func pattern(tests []string, found map[string]bool) string {
+	named, split := make(map[string]bool), make(map[string]bool)
 	for _, t := range tests {
-		if slices.ContainsFunc(tests, func(other string) bool { return strings.HasPrefix(other, t+"/") }) {
-			continue // its subtests name it
+		top, _, sub := strings.Cut(t, "/")
+		named[t] = true
+		split[top] = split[top] || sub
+	}
+	partly := make(map[string]bool) // tests with subtests that are named, and others that are not
+	for t := range found {
+		top, _, _ := strings.Cut(t, "/")
+		partly[top] = partly[top] || split[top] && !named[t]
+	}
+	var whole, all []string
+	for _, t := range tests {
+		top, _, _ := strings.Cut(t, "/")
+		switch {
+		case !partly[top] && !slices.Contains(whole, top):
+			whole = append(whole, top) // a name in Go
+		case partly[top] && !slices.ContainsFunc(tests, func(other string) bool { return strings.HasPrefix(other, t+"/") }):
+			all = append(all, exactly(t))
 		}
-		var elements []string
-		for e := range strings.SplitSeq(t, "/") {
-			elements = append(elements, "^"+regexp.QuoteMeta(e)+"$")
-		}
-		all = append(all, strings.Join(elements, "/"))
+	}
+	if len(whole) > 0 {
+		all = append(all, "^("+strings.Join(whole, "|")+")$")
 	}
 	return strings.Join(all, "|")
+}
+
+// exactly matches a subtest, or a test with all that it has.
+func exactly(test string) string {
+	var elements []string
+	for e := range strings.SplitSeq(test, "/") {
+		elements = append(elements, "^"+regexp.QuoteMeta(e)+"$")
+	}
+	return strings.Join(elements, "/")
 }
 
 // tail is the end of an output.
