@@ -4,6 +4,7 @@ package bubble
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing/synctest"
 )
 
@@ -20,11 +21,17 @@ func Goroutines() int {
 	return strings.Count(all, "synctest bubble "+name+"]")
 }
 
+// room is how large a buffer was enough the last time. A buffer that is too small costs as
+// much as one that is not: all goroutines are walked.
+var room atomic.Int64
+
 // stacks returns the stacks of all goroutines.
 func stacks() string {
-	for buf := make([]byte, 1<<20); ; buf = make([]byte, 2*len(buf)) {
-		if n := runtime.Stack(buf, true); n < len(buf) {
-			return string(buf[:n])
+	for n := max(room.Load(), 1<<20); ; n *= 2 {
+		buf := make([]byte, n)
+		if used := runtime.Stack(buf, true); used < len(buf) {
+			room.Store(n)
+			return string(buf[:used])
 		}
 	}
 }
