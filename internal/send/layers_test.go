@@ -46,8 +46,12 @@ func (l *ladder) drift(first, p sendtest.Packet) time.Duration {
 func (l *ladder) requireInTime(first sendtest.Packet) {
 	l.Helper()
 	for i, p := range l.Packets[1:] {
-		require.Equal(l, l.Packets[i].SequenceNumber+1, p.SequenceNumber)
-		require.Greater(l, int32(p.Timestamp-l.Packets[i].Timestamp), int32(0), "packet %d", i+1)
+		before := l.Packets[i]
+		if p.SequenceNumber == before.SequenceNumber+1 && int32(p.Timestamp-before.Timestamp) > 0 {
+			continue // an assertion for each packet would be much of the tests' time
+		}
+		require.Equal(l, before.SequenceNumber+1, p.SequenceNumber)
+		require.Greater(l, int32(p.Timestamp-before.Timestamp), int32(0), "packet %d", i+1)
 	}
 	last := l.last()
 	require.Less(l, last.At.Sub(l.Made(last.Frame())), 100*ms, "it is live")
