@@ -22,7 +22,7 @@ func TestAddresses(t *testing.T) {
 		t.Skipf("this machine has no IPv6: %v", err)
 	}
 	defer func() { require.NoError(t, node.Close()) }()
-	p := &place{t: t, node: node}
+	p := &place{t: t, ticks: 3000, node: node}
 	p.publishes()
 	for name, k := range map[string]struct {
 		at   string // the viewer's socket

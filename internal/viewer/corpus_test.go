@@ -527,21 +527,28 @@ func requireOpen(t *testing.T, o *pionsdp.SessionDescription, theirs, ours *pion
 	}
 	require.True(t, has(ours.Attributes, "sendonly") != has(ours.Attributes, "inactive"))
 	for _, pt := range ours.MediaName.Formats {
-		require.Contains(t, theirs.MediaName.Formats, pt)
+		requireIn(t, theirs.MediaName.Formats, pt)
 		require.Len(t, values(ours.Attributes, "rtpmap", pt), 1)
 		if offered := values(theirs.Attributes, "rtpmap", pt); len(offered) > 0 {
 			require.Equal(t, format(ours.MediaName.Media, last(offered)), format(ours.MediaName.Media, values(ours.Attributes, "rtpmap", pt)[0]))
 		}
 		require.LessOrEqual(t, len(values(ours.Attributes, "fmtp", pt)), 1)
 		for _, fb := range values(ours.Attributes, "rtcp-fb", pt) {
-			require.Contains(t, append(values(theirs.Attributes, "rtcp-fb", pt), values(theirs.Attributes, "rtcp-fb", "*")...), fb)
+			requireIn(t, append(values(theirs.Attributes, "rtcp-fb", pt), values(theirs.Attributes, "rtcp-fb", "*")...), fb)
 		}
 	}
 	for _, name := range []string{"rtpmap", "fmtp", "rtcp-fb"} {
 		for _, v := range values(ours.Attributes, name, "") {
 			pt, _, _ := strings.Cut(v, " ")
-			require.Contains(t, ours.MediaName.Formats, pt)
+			requireIn(t, ours.MediaName.Formats, pt)
 		}
+	}
+}
+
+// requireIn is require.Contains, which compares by reflection: there are tens of thousands.
+func requireIn(t *testing.T, all []string, one string) {
+	if !slices.Contains(all, one) {
+		require.Contains(t, all, one)
 	}
 }
 

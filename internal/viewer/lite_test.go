@@ -42,6 +42,8 @@ type place struct {
 	video   *cdn.LayerInput
 	sound   *cdn.LayerInput
 	seq     uint16
+	time    uint32       // timestamp of the last frame
+	ticks   uint32       // from one frame to the next
 	spoken  uint16       // packets of sound
 	more    int          // bytes in a packet
 	asked   atomic.Int32 // for keyframes
@@ -55,7 +57,7 @@ func (p *place) Nack([]uint16) {}
 
 func inPlace(t *testing.T, f func(t *testing.T, p *place)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &place{t: t, network: cdntest.NewNetwork(t, cdntest.NetworkConfig{})}
+		p := &place{t: t, ticks: 3000, network: cdntest.NewNetwork(t, cdntest.NetworkConfig{})}
 		host := p.network.Host("node", cdntest.Path{Delay: 5 * time.Millisecond})
 		var err error
 		p.node, err = cdn.Listen(cdn.Config{Addr: netip.AddrPortFrom(host.IP(), 7000).String(), Net: host.Net()})
@@ -83,8 +85,9 @@ func (p *place) publishes() {
 // frame publishes one keyframe of one packet.
 func (p *place) frame() {
 	p.seq++
+	p.time += p.ticks
 	p.video.Write(time.Now(), &rtp.Packet{
-		Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(p.seq) * 3000, Marker: true},
+		Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: p.time, Marker: true},
 		Payload: append([]byte{0x10, 0, 0, 0, 1, 2, 3}, make([]byte, p.more)...),
 	}, nil)
 }

@@ -141,14 +141,18 @@ func (r *reader) read(t *testing.T, packet []byte) (header, payload []byte) {
 		binary.BigEndian.PutUint16(iv[10:], uint16(index))
 		xor(iv, r.salt)
 		plain, err := r.gcm.Open(nil, iv, packet[n:], packet[:n])
-		require.NoError(t, err, "index %d", index)
+		if err != nil {
+			require.NoError(t, err, "index %d", index)
+		}
 		return packet[:n], plain
 	}
 	body, tag := packet[:len(packet)-10], packet[len(packet)-10:]
 	mac := hmac.New(sha1.New, r.auth)
 	mac.Write(body)
 	mac.Write(binary.BigEndian.AppendUint32(nil, uint32(index>>16)))
-	require.Equal(t, mac.Sum(nil)[:10], tag, "index %d", index)
+	if want := mac.Sum(nil)[:10]; !bytes.Equal(want, tag) {
+		require.Equal(t, want, tag, "index %d", index)
+	}
 	iv := make([]byte, 16)
 	binary.BigEndian.PutUint32(iv[4:], ssrc)
 	copy(iv[8:14], binary.BigEndian.AppendUint64(nil, index)[2:])
@@ -184,6 +188,7 @@ func TestWire(t *testing.T) {
 					s.SetSRTPProtectionProfiles(c.profile)
 					s.SetDTLSKeyLogWriter(w)
 				})
+				p.ticks = 90 // a clock that agrees with time is reported seldom
 				for range 1<<15 + 200 {
 					p.frame()
 					time.Sleep(time.Millisecond)
@@ -202,6 +207,7 @@ func (w *wire) requireReadable(t *testing.T, profile dtls.SRTPProtectionProfile,
 	material := w.export(t, 2*(keyLen+saltLen))
 	// Client key, server key, client salt, server salt (RFC 5764 section 4.2).
 	r := newReader(t, profile != dtls.SRTP_AES128_CM_HMAC_SHA1_80, material[keyLen:2*keyLen], material[2*keyLen+saltLen:])
+	sent := []byte{0x10, 0, 0, 0, 1, 2, 3}
 	next, read := uint16(0), 0
 	for _, d := range w.datagrams {
 		if d[0]>>6 != 2 || d[1] >= 192 && d[1] < 224 {
@@ -209,12 +215,14 @@ func (w *wire) requireReadable(t *testing.T, profile dtls.SRTPProtectionProfile,
 		}
 		header, payload := r.read(t, d)
 		seq := binary.BigEndian.Uint16(header[2:])
-		if read > 0 {
+		if read > 0 && seq != next { // an assertion for each packet would be much of the test's time
 			require.Equal(t, next, seq, "in order")
 		}
 		next = seq + 1
 		read++
-		require.Equal(t, []byte{0x10, 0, 0, 0, 1, 2, 3}, payload)
+		if !bytes.Equal(payload, sent) {
+			require.Equal(t, sent, payload)
+		}
 	}
 	require.Greater(t, read, 1<<15)
 	require.Less(t, next, uint16(1000), "the number has rolled over")
