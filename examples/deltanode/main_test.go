@@ -22,6 +22,7 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/demo/web"
 	"github.com/deltacdn/delta/internal/freeport"
+	"github.com/deltacdn/delta/internal/testmain"
 	"github.com/deltacdn/delta/signal/whep"
 	"github.com/deltacdn/delta/signal/whip"
 )
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv(asProgram, "1"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	testmain.Run(m)
 }
 
 // process is a node that runs.

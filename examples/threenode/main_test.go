@@ -20,8 +20,11 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/internal/demo/web"
 	"github.com/deltacdn/delta/internal/freeport"
+	"github.com/deltacdn/delta/internal/testmain"
 	"github.com/deltacdn/delta/signal/whep"
 )
+
+func TestMain(m *testing.M) { testmain.Run(m) }
 
 const patience = 20 * time.Second // bounds every wait
 
