@@ -128,6 +128,7 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	for _, snd := range s.senders {
 		snd.tellPlain(now)
 	}
+	s.clearDoubts()
 	state := a.path.estimator.State(now)
 	switch {
 	case a.dozing && !state.Trouble && (early || s.hasAll() && !a.isGuided()):
@@ -141,6 +142,18 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	a.due = now.Add(lookEvery)
 	if !s.wakes(now, &state) {
 		s.choose(now, state)
+	}
+}
+
+// clearDoubts sends sender reports at once if a viewer that has had no trouble for long estimates
+// that its path has become narrow. The round trip by them tells whether there is a queue, and by the
+// regular ones a second later.
+func (s *Set) clearDoubts() {
+	if a := s.adaptation; a.path.estimator.Doubts() && a.dozing {
+		s.steady = false
+		for _, snd := range s.senders {
+			snd.reports.stale = true
+		}
 	}
 }
 

@@ -230,6 +230,30 @@ func TestAProbeEndsWithItsAnswer(t *testing.T) {
 	})
 }
 
+// A viewer that dozes, and whose own estimate falls, is sent a sender report at once.
+func TestDoubtsAreCleared(t *testing.T) {
+	for _, dozes := range []bool{true, false} {
+		onScript(t, true, func(a *adapting) {
+			says := func(rate float32) {
+				a.set.adaptation.dozing = dozes
+				a.says(&rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: 9, Bitrate: rate, SSRCs: []uint32{1}})
+			}
+			// The last regular report was sent less than half a second ago.
+			for n := len(a.clocks); len(a.clocks) == n; {
+				a.Play(20 * ms)
+			}
+			clocks := len(a.clocks)
+			a.set.path.estimator = bwe.New(bwe.Config{ReceiverEstimate: true}, time.Now())
+			says(2e6)
+			a.Play(300 * ms)
+			require.Len(t, a.clocks, clocks)
+			says(1e4)
+			a.Play(100 * ms)
+			require.Equal(t, dozes, len(a.clocks) > clocks)
+		})
+	}
+}
+
 // Without RTX the next layer is tried: if nothing speaks against it for a while, that is
 // the answer to the probe.
 func TestWithoutRTXALayerIsTried(t *testing.T) {

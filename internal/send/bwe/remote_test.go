@@ -81,6 +81,27 @@ func TestProbeIsRefusedAheadOfItsEnd(t *testing.T) {
 	}
 }
 
+// An estimate that has fallen below what is sent asks for a round trip, where nothing else can tell.
+func TestDoubts(t *testing.T) {
+	for name, c := range map[string]struct {
+		fine bool
+		to   float64
+		want bool
+	}{"fell": {false, 0.5e6, true}, "fell a little": {false, 0.88e6, false}, "there is better": {true, 0.5e6, false}} {
+		e := New(Config{ReceiverEstimate: true, TransportFeedback: c.fine}, epoch)
+		now := epoch
+		for range 200 {
+			now = now.Add(10 * ms)
+			e.SentPlain(now, 1, 1000) // 0.8 Mbit/s
+		}
+		e.Estimate(now, 0.9e6)
+		require.False(t, e.Doubts(), name)
+		e.Estimate(now, c.to)
+		require.Equal(t, c.want, e.Doubts(), name)
+		require.False(t, e.Doubts(), "once")
+	}
+}
+
 // A report that comes just after a probe does not answer it: a queue that the probe has made shows
 // in the viewer's own estimate somewhat later.
 func TestAReportJustAfterAProbe(t *testing.T) {

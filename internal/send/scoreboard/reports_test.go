@@ -129,6 +129,9 @@ func (m *remote) update() {
 	m.told, m.toldAt = rate, m.now
 	m.tell(func() {
 		m.from.estimator.Estimate(m.clock(), rate)
+		if m.from.estimator.Doubts() && m.from.dozes {
+			m.from.tellTime()
+		}
 		m.from.look()
 	})
 }

@@ -56,6 +56,7 @@ type sender struct {
 	playing int // the layer whose frames are sent; -1: none
 	waiting int // the layer whose keyframe is waited for; -1: none
 	held    bool
+	dozes   bool // it needs no estimate
 
 	seqs     [streams]int
 	reported [streams]int // of them, until the last report
@@ -107,7 +108,7 @@ func (s *sender) look() {
 	if trace && choice.Doze != s.estimator.Dozing() {
 		fmt.Printf("%s %7.2fs dozes: %v, %+v\n", s.board.name, s.now.Seconds(), choice.Doze, state)
 	}
-	if choice.Doze {
+	if s.dozes = choice.Doze; s.dozes {
 		s.estimator.Doze()
 	} else {
 		s.estimator.Wake(now)
