@@ -56,30 +56,15 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err := pubs.pause(ctx); err != nil {
 		return r, err
 	}
-	if err := warm(ctx, server, l); err != nil {
-		return r, err
-	}
-	time.Sleep(l.settle)
-	empty, err := server.read()
+	empty, err := warm(ctx, server, l)
 	if err != nil {
 		return r, err
 	}
-	if empty.live, err = server.live(ctx); err != nil {
-		return r, err
-	}
-	viewers, err := join(ctx, server.view, 0, n, l)
+	viewers, err := r.joins(ctx, server, empty, l)
 	defer viewers.close()
 	if err != nil {
-		return r, fmt.Errorf("joining: %w", err)
-	}
-	if err := viewers.drain(ctx); err != nil {
 		return r, err
 	}
-	joined, err := server.read()
-	if err != nil {
-		return r, err
-	}
-	r.join = ms(joined.cpu-empty.cpu) / float64(n)
 	time.Sleep(l.settle)
 	if r.idle, err = loadFor(ctx, server, l.window); err != nil {
 		return r, err
@@ -100,20 +85,43 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	return r, nil
 }
 
-// warm has a few viewers join and leave: the first of a process cost more.
-func warm(ctx context.Context, server *process, l load) error {
+// warm has a few viewers join and leave, since the first of a process cost more, and returns
+// what the server takes then.
+func warm(ctx context.Context, server *process, l load) (empty reading, err error) {
 	few, err := join(ctx, server.view, 0, 2*joinsAtOnce, l)
 	defer few.close()
 	if err != nil {
-		return fmt.Errorf("joining: %w", err)
+		return empty, fmt.Errorf("joining: %w", err)
 	}
 	if err := few.drain(ctx); err != nil {
-		return err
+		return empty, err
 	}
 	for _, v := range few {
 		err = errors.Join(err, v.session.end(ctx))
 	}
-	return err
+	if err != nil {
+		return empty, err
+	}
+	time.Sleep(l.settle)
+	if empty, err = server.read(); err != nil {
+		return empty, err
+	}
+	empty.live, err = server.live(ctx)
+	return empty, err
+}
+
+// joins has the viewers join and measures what that takes.
+func (r *result) joins(ctx context.Context, server *process, empty reading, l load) (viewers, error) {
+	all, err := join(ctx, server.view, 0, r.viewers, l)
+	if err != nil {
+		return all, fmt.Errorf("joining: %w", err)
+	}
+	if err := all.drain(ctx); err != nil {
+		return all, err
+	}
+	joined, err := server.read()
+	r.join = ms(joined.cpu-empty.cpu) / float64(r.viewers)
+	return all, err
 }
 
 // share computes what a viewer costs in memory, of what the server had with and without
