@@ -81,13 +81,19 @@ func measure(ctx context.Context, binary, kind string, n int, l load) (result, e
 	if err != nil {
 		return r, err
 	}
-	r.share(empty, live)
+	r.share(empty.reading, live)
 	return r, nil
+}
+
+// An emptyServer is what a server without viewers takes.
+type emptyServer struct {
+	reading
+	idle float64 // share of a core
 }
 
 // warm has a few viewers join and leave, since the first of a process cost more, and returns
 // what the server takes then.
-func warm(ctx context.Context, server *process, l load) (empty reading, err error) {
+func warm(ctx context.Context, server *process, l load) (empty emptyServer, err error) {
 	few, err := join(ctx, server.view, 0, 2*joinsAtOnce, l)
 	defer few.close()
 	if err != nil {
@@ -102,16 +108,20 @@ func warm(ctx context.Context, server *process, l load) (empty reading, err erro
 	if err != nil {
 		return empty, err
 	}
-	time.Sleep(l.settle)
-	if empty, err = server.read(); err != nil {
+	if empty.idle, err = loadFor(ctx, server, l.settle); err != nil {
 		return empty, err
 	}
-	empty.live, err = server.live(ctx)
+	live, err := server.live(ctx)
+	if err != nil {
+		return empty, err
+	}
+	empty.reading, err = server.read() // what it takes to read live is no part of the joins
+	empty.live = live
 	return empty, err
 }
 
-// joins has the viewers join and measures what that takes.
-func (r *result) joins(ctx context.Context, server *process, empty reading, l load) (viewers, error) {
+// joins has the viewers join and measures what that takes, beyond what the server did before.
+func (r *result) joins(ctx context.Context, server *process, empty emptyServer, l load) (viewers, error) {
 	all, err := join(ctx, server.view, 0, r.viewers, l)
 	if err != nil {
 		return all, fmt.Errorf("joining: %w", err)
@@ -120,8 +130,11 @@ func (r *result) joins(ctx context.Context, server *process, empty reading, l lo
 		return all, err
 	}
 	joined, err := server.read()
-	r.join = ms(joined.cpu-empty.cpu) / float64(r.viewers)
-	return all, err
+	if err != nil {
+		return all, err
+	}
+	r.join = (ms(joined.cpu-empty.cpu) - empty.idle*ms(joined.at.Sub(empty.at))) / float64(r.viewers)
+	return all, nil
 }
 
 // share computes what a viewer costs in memory, of what the server had with and without
