@@ -27,7 +27,7 @@ func (s *Sender) holdBack(now time.Time) {
 	for _, snd := range s.set.senders {
 		if snd.video {
 			v.Packets += snd.reports.packets
-			v.Repairs += snd.repairs.budget.Answered()
+			v.Repairs += snd.repaired()
 			told = told || snd.tellsPlayout()
 		}
 	}
@@ -42,6 +42,14 @@ func (s *Sender) holdBack(now time.Time) {
 			snd.bindPlayout()
 		}
 	}
+}
+
+// repaired returns how many packets were sent again that the receiver's path has lost.
+func (s *Sender) repaired() uint64 {
+	if s.wire.out.RTX == 0 { // its reports count repairs as received
+		return s.repairs.budget.Answered()
+	}
+	return s.repairs.budget.Needed()
 }
 
 // isQueued reports whether a queue stands on the receiver's path, by its last report and the

@@ -141,6 +141,33 @@ func TestWhatCameLateHoldsNothingBack(t *testing.T) {
 	})
 }
 
+// Packets that overtake one another are asked for, and come by themselves: they need no repair, as
+// the reports say, and nothing is held back for one.
+func TestOvertakenPacketsHoldNothingBack(t *testing.T) {
+	const id, each = 5, 12
+	for name, lost := range map[string]uint8{"overtaken": 0, "lost": 255 * each / 30} {
+		t.Run(name, func(t *testing.T) {
+			withViewer(t, sendtest.Config{}, func(v *viewer) {
+				v.add(Config{Playout: Playout{Repairs: time.Second}})
+				v.sender.Bind(Output{To: v, SSRC: 1, RTX: 2, Extensions: map[string]uint8{uriPlayoutDelay: id}})
+				v.Play(time.Second, 0)
+				v.start()
+				v.losing(1)
+				for range 8 {
+					v.Play(time.Second)
+					for n := range uint16(each) {
+						v.says(nack(v.Packets[len(v.Packets)-25].SequenceNumber+n, 0))
+					}
+					v.says(&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: 1, FractionLost: lost}}})
+				}
+				v.Play(time.Second)
+				require.GreaterOrEqual(t, v.sender.repairs.budget.Answered(), uint64(4*each))
+				require.Equal(t, lost > 0, v.set.repairDelay() > 0)
+			})
+		})
+	}
+}
+
 // What a probe repeats is no repair: nothing of it was lost.
 func TestProbesHoldNothingBack(t *testing.T) {
 	const id = 5

@@ -260,9 +260,9 @@ func (s *Sender) measureReordering(sent uint64, part uint8) {
 	case s.wire.out.RTX == 0: // repairs count as received
 	case s.set.config.Node: // it measures reordering itself
 	case part == 0:
-		s.repairs.budget.Reordering.Reported(0)
+		s.repairs.budget.Reported(0)
 	default:
-		s.repairs.budget.Reordering.Reported(float64(sent) * (float64(part) + 0.5) / 256)
+		s.repairs.budget.Reported(float64(sent) * (float64(part) + 0.5) / 256)
 	}
 }
 

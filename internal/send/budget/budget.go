@@ -195,7 +195,7 @@ func (b *Budget) Spend(now time.Time, bytes int) {
 	}
 }
 
-// Answer notes that what the receiver's path has lost is sent again.
+// Answer notes that a packet is sent again that the receiver has asked for.
 func (b *Budget) Answer() {
 	if b.table != nil {
 		b.table.answered++
@@ -208,6 +208,25 @@ func (b *Budget) Answered() uint64 {
 		return 0
 	}
 	return b.table.answered
+}
+
+// Reported notes that so many packets are lost according to a report, since the one before.
+// Repairs must not count as received in it; see [Reordering].
+func (b *Budget) Reported(lost float64) {
+	needed := b.Reordering.reported(lost)
+	if t := b.table; t != nil {
+		t.needed += needed * float64(t.answered-t.reported)
+		t.reported = t.answered
+	}
+}
+
+// Needed returns how many of those that were answered until the last report were lost. The
+// others have come, behind packets that had overtaken them.
+func (b *Budget) Needed() uint64 {
+	if b.table == nil {
+		return 0
+	}
+	return uint64(b.table.needed)
 }
 
 // Rate returns how many bytes a second were sent lately, repairs included.

@@ -33,16 +33,25 @@ type Reordering struct {
 // Repaired notes that a packet was repaired for the first time.
 func (r *Reordering) Repaired() { r.repaired++ }
 
-// Reported notes that so many packets are lost according to a report, since the one before.
-func (r *Reordering) Reported(lost float64) {
+// reported notes that so many packets are lost according to a report, since the one before.
+// It returns the part of the last repairs that were of lost packets: none if most were
+// needless, since what is on its way when a report is made counts as lost, too.
+func (r *Reordering) reported(lost float64) (needed float64) {
+	needed = 1
 	r.lost += lost
-	if r.repaired >= leastAsked && r.repaired*(1-needlessPart) > r.lost {
+	switch {
+	case r.repaired >= leastAsked && r.repaired*(1-needlessPart) > r.lost:
 		r.wait = min(r.wait+reorderingStep, mostReordering)
-	} else {
+		needed = 0
+	case r.repaired >= leastAsked:
+		needed = min(r.lost/r.repaired, 1)
+		fallthrough
+	default:
 		r.wait -= r.wait / 16
 	}
 	r.repaired *= keptPart
 	r.lost *= keptPart
+	return needed
 }
 
 // Wait returns for how long after a round trip a packet is not repaired yet. It is a round

@@ -93,7 +93,7 @@ func (s *reordered) run() {
 			s.ask(now, highest)
 		}
 		if tick%1000 == 999 {
-			s.reordering.Reported(float64(lost))
+			s.reordering.reported(float64(lost))
 			lost = 0
 		}
 	}

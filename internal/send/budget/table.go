@@ -16,7 +16,9 @@ type table struct {
 	// for again.
 	firsts, repeated int
 
-	answered uint64 // repairs of what was lost on the path, ever
+	answered uint64  // repairs that were asked for, ever
+	reported uint64  // of these, when the last report came
+	needed   float64 // of these, those of packets that the path has lost
 }
 
 // A record is the last repair of a packet. The zero record is of none.
