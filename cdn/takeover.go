@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"math"
 	"time"
 
 	"github.com/deltacdn/delta/internal/rtp/codec"
@@ -233,10 +234,10 @@ func (li *LayerInput) alignWithMatch() {
 }
 
 // sharedTimestamp returns the timestamp that the layer's receivers know for what an
-// input has at ts, if that is known. Inputs of one publication share its timestamps if
-// they came through nodes, and may share its capture clock. Of a publisher that comes
-// here itself the timestamps begin anew with each session, and may be near the layer's
-// by chance alone.
+// input has at ts, if that is known. Inputs of one publication may share its timestamps if
+// they came through nodes, and may share its capture clock. Those of a session of its own
+// may be near the layer's by chance alone: so are those of a publisher that comes here
+// itself, and the clock tells of others.
 func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind time.Duration) (as uint64, ok bool) {
 	if !li.isSibling() {
 		return 0, false
@@ -253,17 +254,41 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 		apart := int64(candidate - next)
 		return apart < int64(rate) && apart > -int64(behind.Seconds()*rate)
 	}
-	if same := seqnum.NearTime(next, uint32(ts+l.out.shift)); li.isRelayed() && shared(same) {
+	aligned, known := l.alignedTimestamp(now, li, ts)
+	same := seqnum.NearTime(next, uint32(ts+l.out.shift))
+	known = known && shared(aligned)
+	if li.isRelayed() && shared(same) && !(known && li.isByChance(same, aligned)) {
 		return same, true
 	}
+	return aligned, known
+}
+
+// byChance is by how much a timestamp may deviate from what the publisher's clock says of
+// it and be the one that the layer's receivers know.
+const byChance = time.Second
+
+// isByChance reports whether the publisher's clock shows that the input's timestamp is only
+// near those of the layer: each session of a publisher begins with any, and a redundant
+// publisher has a session with each origin.
+func (li *LayerInput) isByChance(same, aligned uint64) bool {
+	l := li.layer
+	if c, _ := l.Clock(); c.Estimated || li.splice.match.found { // an estimate may have moved; a frame in common proves more
+		return false
+	}
+	apart := float64(int64(same-aligned)) / float64(l.track.info.Codec.ClockRate)
+	return math.Abs(apart) > byChance.Seconds()
+}
+
+// alignedTimestamp returns the layer's timestamp for what an input has at ts, by the
+// publisher's clock, if both have that clock.
+func (l *Layer) alignedTimestamp(now time.Time, li *LayerInput, ts uint64) (as uint64, ok bool) {
 	old, known := l.Clock()
 	c, ok := li.clockAt(now)
 	if !known || !ok || old.Estimated != c.Estimated || old.Estimated && !li.sharesOrigin() {
 		return 0, false
 	}
-	ticks := int64(c.now().Time(ts).Sub(old.NTP).Seconds() * rate)
-	aligned := old.RTP + uint64(ticks)
-	return aligned, shared(aligned)
+	ticks := int64(c.now().Time(ts).Sub(old.NTP).Seconds() * float64(l.track.info.Codec.ClockRate))
+	return old.RTP + uint64(ticks), true
 }
 
 // isRelayed reports whether the input comes from another node.

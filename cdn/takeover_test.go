@@ -184,3 +184,52 @@ func TestAPublishersOwnTimestampsAreNoDelay(t *testing.T) {
 		})
 	}
 }
+
+// A redundant publisher's session with each origin has timestamps of its own. Where those of
+// the one are somewhat older than those of the other by chance, what comes from its origin
+// takes over with its first keyframe all the same: the publisher's clock shows that it is new.
+func TestTimestampsOfAnotherOriginAreNoDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		behind time.Duration // by timestamps
+		gone   bool          // the first origin
+	}{
+		"2 s behind, later":    {2 * time.Second, true},
+		"10 s behind, later":   {10 * time.Second, true},
+		"110 s behind, later":  {110 * time.Second, true},
+		"an hour away, later":  {time.Hour, true},
+		"10 s behind, beside":  {10 * time.Second, false},
+		"110 s behind, beside": {110 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *cdn.Node) {
+				s := newStream(t, n)
+				fetch := func(origin cdn.NodeID, base uint32) *cdn.Input {
+					in := newInput(t, s, cdn.InputConfig{Publication: "p", Path: []cdn.NodeID{origin}}, vp8)
+					li, _ := newLayer(t, in, 0)
+					began := time.Now()
+					li.SenderReport(began, began, base)
+					for i := range 30 {
+						ts := base + uint32(time.Since(began).Seconds()*90000)
+						li.Write(time.Now(), frame(uint16(i), ts, i == 0, uint16(i)), nil)
+						time.Sleep(time.Second / 30)
+					}
+					return in
+				}
+				first := fetch("one", 1<<30)
+				if c.gone {
+					first.Close(cdn.ErrPeerLost)
+				}
+				l := s.Tracks()[0].Layers()[0]
+				cursor := l.Live()
+				fetch("two", uint32(1<<30+90000-int64(c.behind.Seconds()*90000))).Close(cdn.ErrLeft)
+				first.Close(cdn.ErrLeft)
+				all := read(&cursor)
+				require.Len(t, all, 30)
+				for i, p := range all[1:] {
+					require.Equal(t, all[i].Seq+1, p.Seq)
+					require.InDelta(t, 3000, p.Timestamp-all[i].Timestamp, 1)
+				}
+			})
+		})
+	}
+}
