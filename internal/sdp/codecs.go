@@ -24,12 +24,17 @@ var static = map[uint8]cdn.Codec{
 func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind, lines *formatLines) ([]Codec, error) {
 	rtx := map[uint8]uint8{} // by the payload type that it repairs
 	red := map[uint8]redundancy{}
-	all := make([]Codec, 0, len(section.MediaName.Formats))
+	all := make([]Codec, 0, min(len(section.MediaName.Formats), payloadTypes))
+	var seen [payloadTypes]bool
 	for _, format := range section.MediaName.Formats {
 		pt, ok := payloadType(format)
-		if !ok {
+		switch {
+		case !ok:
 			return nil, fmt.Errorf("payload type %q", format)
+		case seen[pt]:
+			continue
 		}
+		seen[pt] = true
 		c := Codec{PT: pt, Codec: static[pt]}
 		if m := lines.rtpmap[pt]; m != "" {
 			var err error
@@ -90,9 +95,12 @@ func redundant(fmtp string) (of uint8, ok bool) {
 	return of, ok
 }
 
+// payloadTypes is how many payload types there are.
+const payloadTypes = 128
+
 // formatLines are the a=rtpmap, a=fmtp and a=rtcp-fb lines of an m-section, by payload type.
 type formatLines struct {
-	rtpmap, fmtp [128]string
+	rtpmap, fmtp [payloadTypes]string
 	feedback     []feedbackLine
 }
 
@@ -124,12 +132,18 @@ func (l *formatLines) read(section *sdp.MediaDescription) {
 	}
 }
 
+// longestParameters bounds the parameters of a format that several lines have, in bytes.
+const longestParameters = 8 << 10
+
 // addParameters adds those of one more line: some write a line for each parameter.
 func (l *formatLines) addParameters(pt uint8, value string) {
-	if have := l.fmtp[pt]; have != "" && have != value {
-		value = have + ";" + value
+	have := l.fmtp[pt]
+	switch {
+	case have == "":
+		l.fmtp[pt] = value
+	case have != value && len(have)+len(value) < longestParameters:
+		l.fmtp[pt] = have + ";" + value
 	}
-	l.fmtp[pt] = value
 }
 
 // feedbackOf returns what the lines say of a payload type, and then what they say of all.

@@ -1,6 +1,7 @@
 package sdp
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,21 @@ func TestParse(t *testing.T) {
 	require.Equal(t, uint8(13), video.Extensions["urn:3gpp:video-orientation"])
 	require.Equal(t, []string{"l", "m", "h"}, video.Rids)
 	require.Zero(t, data.Kind)
+}
+
+// What an offer says again costs no memory: formats that are listed twice are read once, and the
+// parameters of a format have a bound.
+func TestParseRepetitions(t *testing.T) {
+	const head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
+	var lines strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&lines, "a=fmtp:96 x%d=1\r\n", i)
+	}
+	o := parse(t, head+"m=video 9 UDP/TLS/RTP/SAVPF"+strings.Repeat(" 96", 1000)+"\r\na=rtpmap:96 VP8/90000\r\n"+lines.String())
+	require.Len(t, o.Media[0].Codecs, 1)
+	fmtp := o.Media[0].Codecs[0].Fmtp
+	require.True(t, strings.HasPrefix(fmtp, "x0=1;x1=1;"))
+	require.LessOrEqual(t, len(fmtp), longestParameters)
 }
 
 func TestParseOddities(t *testing.T) {

@@ -3,24 +3,26 @@ package sdp
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// The order of lines in a session's part and in a media part (RFC 8866 section 9), of those
-// that say something to WebRTC.
+// The order of the lines that WebRTC uses, in a session's part and in a media part (RFC 8866
+// section 9).
 const (
 	sessionOrder = "voscta"
 	mediaOrder   = "mca"
 )
 
-// silent are the types of line that say nothing to it: titles, contacts, bandwidths (of
-// which RFC 8866 section 5.8 has unknown types and values ignored), repetitions, keys.
-const silent = "iuepbrzk"
+// unused has the types of line that WebRTC does not use: titles, contacts, bandwidths,
+// repetitions, keys. Unknown types and values of bandwidths must be ignored (RFC 8866 section
+// 5.8).
+const unused = "iuepbrzk"
 
 // tidy returns an offer as RFC 8866 wants it written, of one that says the same in
 // another way: with line feeds alone, a byte order mark, spaces at the ends of
-// lines, empty lines, no break at the end, lines in another order, with some that say
-// nothing to WebRTC, or without those that have to be there all the same (o=, s=, t=).
+// lines, empty lines, no break at the end, lines in another order, lines that WebRTC does
+// not use, or without lines that are mandatory though it does not use them (o=, s=, t=).
 func tidy(offer string) string {
 	offer = strings.TrimLeft(offer, "\ufeff")
 	if isTidy(offer) {
@@ -28,18 +30,19 @@ func tidy(offer string) string {
 	}
 	var parts [][]string // of the session, and of each m-section
 	parts = append(parts, nil)
+	var seen [256]bool // the types of line that the present part has
 	for line := range strings.SplitSeq(offer, "\n") {
 		if line = strings.TrimRight(line, " \t\r"); line == "" {
 			continue
 		}
 		if strings.HasPrefix(line, "m=") {
-			parts = append(parts, nil)
+			parts, seen = append(parts, nil), [256]bool{}
 		}
-		last := len(parts) - 1
-		if again := slices.ContainsFunc(parts[last], func(other string) bool { return isOnce(line) && other[0] == line[0] }); again || !isRead(line) {
+		if isOnce(line) && seen[line[0]] || !isRead(line) {
 			continue
 		}
-		parts[last] = append(parts[last], line)
+		last := len(parts) - 1
+		parts[last], seen[line[0]] = append(parts[last], line), true
 	}
 	if len(parts[0]) == 0 || !strings.HasPrefix(parts[0][0], "v=") {
 		return offer // it is none
@@ -77,11 +80,11 @@ func place(order, line string) int {
 	return len(order)
 }
 
-// isOnce reports whether a description has but one such line.
+// isOnce reports whether a part has at most one line of that type.
 func isOnce(line string) bool { return strings.IndexByte("vost", line[0]) >= 0 }
 
-// isRead reports whether a line is to be read: it is of a type that says something, and
-// if it is of one that WebRTC makes nothing of, it is as RFC 8866 wants it.
+// isRead reports whether a line is kept: WebRTC uses its type, or the type is mandatory and the
+// line is well-formed.
 func isRead(line string) bool {
 	if len(line) < 2 || line[1] != '=' {
 		return true // and will be found to be wrong
@@ -96,11 +99,13 @@ func isRead(line string) bool {
 	case 'c':
 		return isAddress(strings.Fields(line[2:]))
 	}
-	return strings.IndexByte(silent, line[0]) < 0
+	return strings.IndexByte(unused, line[0]) < 0
 }
 
+// isNumber reports whether s is a decimal number of 64 bits, without a sign.
 func isNumber(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil
 }
 
 // isAddress reports whether fields are as in "IN IP4 0.0.0.0".

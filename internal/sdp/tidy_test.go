@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,6 +29,7 @@ func TestParseIgnoresHowLinesAreWritten(t *testing.T) {
 		"empty name":         strings.Replace(good, "s=-", "s=", 1),
 		"a name of a space":  strings.Replace(good, "s=-", "s= ", 1),
 		"a negative origin":  strings.Replace(good, "o=- 1 2", "o=- -4962303333179871722 2", 1),
+		"a long origin":      strings.Replace(good, "o=- 1 2", "o=- 99999999999999999999 2", 1),
 		"an odd origin":      strings.Replace(good, "o=- 1 2 IN IP4 127.0.0.1", "o=phone", 1),
 		"two origins":        strings.Replace(good, "o=- 1 2", "o=- 0 0 IN IP4 0.0.0.0\r\no=- 1 2", 1),
 		"an odd time":        strings.Replace(good, "t=0 0", "t=now -", 1),
@@ -67,6 +69,23 @@ func TestTidyLeavesGoodOffersAlone(t *testing.T) {
 		}
 	}
 	require.Less(t, touched, len(files)/10)
+}
+
+// The time that an offer takes grows with its length, and not with the square of it.
+func TestTidyIsLinear(t *testing.T) {
+	cost := func(line string, n int) time.Duration {
+		offer := "v=0\n" + strings.Repeat("a=x\n", n/2) + strings.Repeat(line, n/2)
+		least := time.Hour
+		for range 5 {
+			begun := time.Now()
+			tidy(offer)
+			least = min(least, time.Since(begun))
+		}
+		return least
+	}
+	for _, line := range []string{"a=x\n", "t=0 0\n"} {
+		require.Less(t, cost(line, 32_000), 32*cost(line, 4000), "eight times as long, and %q", line)
+	}
 }
 
 func FuzzTidy(f *testing.F) {
