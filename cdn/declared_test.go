@@ -76,14 +76,17 @@ func TestASpliceBringsDeclaredParameterSets(t *testing.T) {
 		layer := s.Tracks()[0].Layers()[0]
 		cursor := layer.Live()
 		first.Write(time.Now(), unit(t, 1, 0, nalIDR), nil)
-		require.Equal(t, []string{nalIDR}, hexOf(read(&cursor)))
+		all := read(&cursor)
+		require.Equal(t, []string{nalIDR}, hexOf(all))
+		sent := layer.Prefix(all[0])
+		require.Equal(t, []string{nalSPS, nalPPS}, hexOf(sent))
 
 		second, _ := newLayer(t, newInput(t, s, cdn.InputConfig{}, declaring(t, newSPS, newPPS)), 0)
 		time.Sleep(33 * time.Millisecond)
 		second.Write(time.Now(), unit(t, 700, 5000, nalIDR), nil)
 		second.Write(time.Now(), unit(t, 701, 8000, nalP), nil)
 		second.Write(time.Now(), unit(t, 702, 11000, nalIDR), nil)
-		all := read(&cursor)
+		all = read(&cursor)
 		require.Equal(t, []string{newSPS, newPPS, nalIDR, nalP, nalIDR}, hexOf(all))
 		require.Equal(t, []string{newSPS, newPPS}, hexOf(layer.Prefix(all[4])))
 
@@ -94,10 +97,13 @@ func TestASpliceBringsDeclaredParameterSets(t *testing.T) {
 		all = read(&cursor)
 		require.Equal(t, []string{nalIDR}, hexOf(all))
 		require.Equal(t, []string{newSPS, newPPS}, hexOf(layer.Prefix(all[0])))
+		for _, p := range sent {
+			require.Nil(t, layer.Lookup(p.Seq), "who asks for it again must not get other bytes")
+		}
 	})
 }
 
-// Which layer sets are of is not said where there are several.
+// Where a track has several layers, its parameters do not say which layer the sets belong to.
 func TestDeclaredParameterSetsOfLayers(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *cdn.Node) {
 		info := declaring(t, nalSPS, nalPPS)

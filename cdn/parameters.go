@@ -110,8 +110,8 @@ type parameterSets struct {
 	ts       uint64 // of the newest
 }
 
-// declaredSets returns the parameter sets that a track's format has in its parameters. Those
-// of a track of several layers may be of any.
+// declaredSets returns the parameter sets that a track's format has in its parameters, and none
+// for a track of several layers: the parameters do not say which layer they belong to.
 func declaredSets(info TrackInfo) (s parameterSets) {
 	if len(info.Layers) > 1 {
 		return s
@@ -126,14 +126,22 @@ func (s parameterSets) clone() parameterSets {
 	return parameterSets{payloads: slices.Clone(s.payloads), kinds: slices.Clone(s.kinds), ts: s.ts}
 }
 
-// parameters returns the sets as packets ahead of all that come, nil if there are none.
-func (s parameterSets) parameters(now time.Time) *parameters {
+// declaredRounds is after how many splices the numbers of declared sets are used again. All are
+// far below those of media, which begin at 1<<16.
+const declaredRounds = 2048
+
+// parameters returns the sets as packets, nil if there are none. Their numbers are lower than
+// those of all media, and others after each splice: a receiver that asks for a packet again must
+// not get other bytes under its number (RFC 3711 section 9.1).
+func (s parameterSets) parameters(now time.Time, splices uint64) *parameters {
 	if len(s.kinds) == 0 {
 		return nil
 	}
 	all := &parameters{kinds: s.kinds}
-	for i, payload := range s.payloads {
-		all.packets = append(all.packets, &Packet{Seq: uint64(i + 1), Arrival: now, Payload: payload})
+	next := splices % declaredRounds * maxParameters
+	for _, payload := range s.payloads {
+		next++
+		all.packets = append(all.packets, &Packet{Seq: next, Arrival: now, Payload: payload})
 	}
 	return all
 }

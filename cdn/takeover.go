@@ -181,7 +181,7 @@ func (li *LayerInput) take(in *incoming) {
 	if sp.continues {
 		sp.sets = parameterSets{} // they are known
 	} else {
-		l.parameters.Store(li.declared.parameters(in.at)) // another encoder has its own
+		l.parameters.Store(li.declared.parameters(in.at, l.stats.Splices)) // another encoder has its own
 	}
 	li.publishClock(in.at)
 	l.track.stream.took(li.input, in.at)
