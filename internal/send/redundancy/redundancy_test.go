@@ -35,11 +35,16 @@ func TestNeed(t *testing.T) {
 		"little, again and again": {reports: reports(2, report{packets: 250, part: 0.004}), on: true, changes: 1},
 		"little, now and then": {reports: append(append(reports(1, report{packets: 250, part: 0.004}), reports(3, report{packets: 250})...),
 			reports(1, report{packets: 250, part: 0.004})...)},
-		"congestion":              {reports: reports(20, report{packets: 250, part: 0.2, queued: true})},
-		"of nothing":              {reports: reports(20, report{part: 1})},
-		"not for long after it":   {reports: append(reports(4, report{packets: 250, part: 0.02}), reports(6, report{packets: 250})...), changes: 2},
-		"for a while after it":    {reports: append(reports(4, report{packets: 250, part: 0.02}), reports(5, report{packets: 250})...), on: true, changes: 1},
-		"congestion ends nothing": {reports: append(reports(1, report{packets: 250, part: 0.02}), reports(9, report{packets: 250, queued: true})...), on: true, changes: 1},
+		"congestion":            {reports: reports(20, report{packets: 250, part: 0.2, queued: true})},
+		"of nothing":            {reports: reports(20, report{part: 1})},
+		"not for long after it": {reports: append(reports(4, report{packets: 250, part: 0.02}), reports(6, report{packets: 250})...), changes: 2},
+		"for a while after it":  {reports: append(reports(4, report{packets: 250, part: 0.02}), reports(5, report{packets: 250})...), on: true, changes: 1},
+		"a short queue":         {reports: append(reports(1, report{packets: 250, part: 0.02}), report{packets: 250, queued: true}), on: true, changes: 1},
+		"two short queues": {reports: append(reports(1, report{packets: 250, part: 0.02}), report{packets: 250, queued: true},
+			report{packets: 50, part: 0.02}, report{packets: 250, queued: true}), on: true, changes: 1},
+		"a queue that lasts": {reports: append(reports(1, report{packets: 250, part: 0.02}), reports(2, report{packets: 250, part: 0.02, queued: true})...), changes: 2},
+		"after a queue": {reports: append(append(reports(1, report{packets: 250, part: 0.02}), reports(9, report{packets: 250, part: 0.02, queued: true})...),
+			report{packets: 250, part: 0.02}), on: true, changes: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n Need
