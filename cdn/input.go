@@ -175,8 +175,8 @@ func (in *Input) Start(tracks []TrackInfo) error {
 func (in *Input) Close(err error) { in.stream.removeInput(in, err) }
 
 // An Upstream carries requests to the sender of a layer. One goroutine of the stream
-// calls its methods, without locks; they must not block. A nil Upstream is that of a
-// sender that nothing can be asked of.
+// calls its methods, without locks; they must not block. Where a nil Upstream is given,
+// nothing is requested.
 type Upstream interface {
 	// RequestKeyframe asks for a keyframe (RFC 4585 PLI, or RFC 5104 FIR).
 	RequestKeyframe()
@@ -185,11 +185,11 @@ type Upstream interface {
 	Nack(seqs []uint16)
 }
 
-// deaf is the Upstream of a sender that nothing can be asked of.
-type deaf struct{}
+// noUpstream is an Upstream that drops all requests.
+type noUpstream struct{}
 
-func (deaf) RequestKeyframe() {}
-func (deaf) Nack([]uint16)    {}
+func (noUpstream) RequestKeyframe() {}
+func (noUpstream) Nack([]uint16)    {}
 
 // Layer returns what writes a layer of the input. track is an index into the slice that
 // Start was given, and name is the RID, or "". Layer fails with [ErrInvalid] for a track
@@ -237,7 +237,7 @@ func (li *LayerInput) Successor(up Upstream) (*LayerInput, error) {
 func (in *Input) newLayerInput(l *Layer, up Upstream) *LayerInput {
 	info, relayed := l.track.info, len(in.config.Load().Path) > 0
 	if up == nil {
-		up = deaf{}
+		up = noUpstream{}
 	}
 	var h *handover
 	if in.config.Load().Handover {
@@ -275,8 +275,8 @@ type LayerInput struct {
 	input *Input
 	layer *Layer
 	up    Upstream
-	// declared are the parameter sets that the sender has declared, of which its packets may
-	// have none; static.
+	// declared are the parameter sets in the sender's description, which its packets may lack;
+	// static.
 	declared parameterSets
 
 	// guarded by layer.mu

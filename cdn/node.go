@@ -116,8 +116,8 @@ func (n *Node) Announce(s *Stream, e Entry, onStale func()) (stop func()) {
 }
 
 // Own has Close of the node close c first; what was owned last is closed first. A service
-// calls it for itself when it is made, without locks that its Close takes: that of a node
-// which has been closed, or is being, is closed at once.
+// calls it for itself when it is made. If the node has been closed, or is being closed, Own
+// closes c at once: the caller must not hold a lock that the Close of c takes.
 func (n *Node) Own(c io.Closer) {
 	n.mu.Lock()
 	closed := n.closed

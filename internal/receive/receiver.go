@@ -199,9 +199,8 @@ func (r *receiver) rtp(now time.Time, packet []byte, out *cdn.Arrivals) (authent
 	return true
 }
 
-// readHeader reads the header of a packet, and returns its length. Of header extensions that
-// do not add up those ahead of the error count (RFC 8285 section 4.1.1): media are worth more
-// than what they are said to be.
+// readHeader reads the header of a packet, and returns its length. If header extensions are
+// malformed, those ahead of the error are read and the packet is kept (RFC 8285 section 4.1.1).
 func readHeader(h *rtp.Header, packet []byte) (n int, ok bool) {
 	n, err := h.Unmarshal(packet)
 	if err == nil {

@@ -405,7 +405,6 @@ func TestCongestionControl(t *testing.T) {
 	}
 }
 
-// No packet, authentic or not, makes the receiver panic or keep more than its bounds.
 // Header extensions that do not add up take no media away, and those ahead of them are read.
 func TestHeaderExtensionsThatAreCutOff(t *testing.T) {
 	const oneByte, twoBytes = 0xbede, 0x1000
@@ -442,6 +441,7 @@ func TestHeaderExtensionsThatAreCutOff(t *testing.T) {
 	}
 }
 
+// No packet, authentic or not, makes the receiver panic or keep more than its bounds.
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte{0x90, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, '1', 0, 0, 0x10, 0, 1}, []byte{0x80, 200, 0, 6})
 	f.Add([]byte{0xb0, 97, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x10, 0, 0, 1, 0x22, 'l', '0', 0, 0, 9}, []byte{0x81, 203, 0, 1, 0, 0, 0, 1})
