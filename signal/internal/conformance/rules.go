@@ -329,7 +329,7 @@ func keepsAfterFailedRestart(ctx context.Context, t *Target) error {
 	var bad error
 	for _, fragment := range []string{
 		"a=ice-ufrag:ysXw\r\n", "a=ice-ufrag:ysXw\r\na=ice-pwd:short\r\n",
-		restart("ysXw") + strings.Repeat(candidate, 1000),
+		restart("ysXw") + candidate + "no line of SDP\r\n",
 	} {
 		resp, err := t.patch(ctx, s, fragment, "*")
 		if err != nil {
