@@ -75,7 +75,8 @@ func encode(t *testing.T, encoder ...string) (frames [][]byte) {
 }
 
 // publish publishes the frames with sound beside them at a node of its own, in real time,
-// until they are over, and returns the base URL of its signaling.
+// again and again until somebody has got something and then all of them once more, and
+// returns the base URL of its signaling.
 func publish(t *testing.T, mime string, frames [][]byte) string {
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
 	require.NoError(t, err)
@@ -100,14 +101,23 @@ func publish(t *testing.T, mime string, frames [][]byte) string {
 	require.NoError(t, err)
 	go func() {
 		defer pub.Close()
-		ticks := time.NewTicker(time.Second / 50) // a packet of sound, and a frame each second time
-		defer ticks.Stop()
-		for i := 0; i < 2*len(frames); i++ {
+		// A packet of sound, and a frame each second time. What is late is made up for: a
+		// track that falls behind by two seconds goes on with the present, and a recording
+		// then has silence where no picture is.
+		begun := time.Now()
+		for i, left := 0, 2*len(frames); left > 0; i++ {
 			if i%2 == 0 {
-				_ = pub.Track("video").WriteSample(frames[i/2], time.Second/rate)
+				_ = pub.Track("video").WriteSample(frames[i/2%len(frames)], time.Second/rate)
 			}
 			_ = pub.Track("audio").WriteSample(silence, 20*time.Millisecond)
-			<-ticks.C
+			if sent := node.Stats().Totals; sent.Links.Sent.Packets+sent.Viewers.Sent.Packets > 0 {
+				left--
+			}
+			select {
+			case <-time.After(time.Until(begun.Add(time.Duration(i+1) * time.Second / 50))):
+			case <-t.Context().Done():
+				return
+			}
 		}
 	}()
 	return server.URL
