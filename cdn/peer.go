@@ -20,7 +20,7 @@ func (n *Node) newPeerConnection(o service.PeerOptions) (*webrtc.PeerConnection,
 		mux = nil
 	}
 	settings := setting.Node(n.transport.net, pionLogger{n.log}, mux)
-	if n.config.Tune != nil {
+	if o.Publisher && n.config.Tune != nil {
 		if err := n.config.Tune(&settings, o.Media, registry); err != nil {
 			return nil, &Error{Op: "tune", Err: err}
 		}

@@ -45,11 +45,7 @@ func ExamplePush() {
 	defer cancel()
 	node, live, stop := publishing(ctx) // the stream "demo"
 	defer node.Close()
-	other, _ := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"}) // the other service
-	defer other.Close()
-	theirs, _ := origin.New(other, origin.Config{})
-	handler, _ := whip.New(theirs, whip.Config{})
-	server := httptest.NewServer(handler)
+	server := taking(ctx) // the other service
 	defer server.Close()
 
 	push, err := relay.NewPush(node, relay.PushConfig{Source: live, Stream: "demo", URL: server.URL + "/whip/channel"})
@@ -57,12 +53,7 @@ func ExamplePush() {
 		fmt.Println(err)
 		return
 	}
-	go func() {
-		for push.Stats().Packets == 0 && ctx.Err() == nil {
-			time.Sleep(10 * time.Millisecond)
-		}
-		stop()
-	}()
+	time.AfterFunc(time.Second, stop) // the stream ends
 	fmt.Println(push.Run(ctx), push.Stats().Packets > 0)
 	// Output:
 	// stream ended true
@@ -82,6 +73,15 @@ func publishing(ctx context.Context) (node *cdn.Node, live *origin.Origin, stop 
 		}
 	}()
 	return node, live, func() { _ = pub.Close() }
+}
+
+// taking is a WHIP server until ctx ends.
+func taking(ctx context.Context) *httptest.Server {
+	node, _ := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	context.AfterFunc(ctx, func() { _ = node.Close() })
+	live, _ := origin.New(node, origin.Config{})
+	handler, _ := whip.New(live, whip.Config{})
+	return httptest.NewServer(handler)
 }
 
 // playing is a WHEP server that has the stream until ctx ends.

@@ -135,7 +135,7 @@ func (w *world) serveNodes(n *node, s cdn.Source) {
 }
 
 func (w *world) serveViewers(n *node, s cdn.Source, c edge.Config) {
-	c.Source, c.PeerConnections = s, peerConnections
+	c.Source, c.PeerConnections = s, c.PeerConnections || peerConnections
 	var err error
 	n.edge, err = edge.New(n.Node, c)
 	require.NoError(w.t, err)

@@ -102,6 +102,9 @@ type PeerOptions struct {
 	// full ICE agent. Otherwise clients come to the node's port, where it is an
 	// ICE-lite agent (RFC 8445 section 2.5).
 	Dial bool
+	// Publisher: the other side is a publisher, so the settings of the node's user
+	// (cdn.Config.Tune) hold.
+	Publisher bool
 }
 
 // Shared returns the T that all services of a node have in common, such as its links

@@ -95,7 +95,7 @@ func (s *Session) connect(engine *webrtc.MediaEngine) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.Node.Internal().PeerConnection(service.PeerOptions{Media: engine, Interceptors: registry, Dial: c.Dial})
+	conn, err := c.Node.Internal().PeerConnection(service.PeerOptions{Media: engine, Interceptors: registry, Dial: c.Dial, Publisher: !c.Dial})
 	if err != nil {
 		return err
 	}
