@@ -36,13 +36,16 @@ const (
 // from the viewer's feedback. Where it does not carry the lowest layer, fewer temporal layers of
 // that are sent, then keyframes only if one is there within 0.7 s, and in the end sound alone.
 // What a viewer asks for ([signal.Adapt]) is bounded by an Adapt: a viewer may have a calmer
-// strategy, begin with less, and have a lower picture.
+// strategy, begin with less, and have a lower picture and a lower bitrate.
 type Adapt struct {
 	// Strategy is what matters most.
 	Strategy Strategy
 	// FirstBitrate is what the first layer takes at most, in bits a second with sound and
 	// all headers. If zero, it is the strategy's. If negative, the lowest layer is first.
 	FirstBitrate int
+	// MaxBitrate is what a viewer's video takes at most, in payload bits a second, as
+	// [Edge.SetMaxBitrate] has it. If zero, any bitrate.
+	MaxBitrate int
 	// MaxHeight is the height, in pixels, that the picture of a layer has at most. If zero,
 	// any. If those of all layers are higher, the lowest layer is sent. A layer whose height
 	// is not known counts as low enough.
@@ -130,7 +133,7 @@ func (a Adapt) asked(o signal.Adapt) Adapt {
 	if o.MaxHeight > 0 && (a.MaxHeight <= 0 || o.MaxHeight < a.MaxHeight) {
 		a.MaxHeight = o.MaxHeight
 	}
-	return a
+	return a // what it asks for as its highest bitrate may change later: see playSession.bound
 }
 
 // begin sets what the first layer takes at most; 0: the lowest layer is first.

@@ -167,25 +167,30 @@ func TestViewersAskForTheirLayer(t *testing.T) {
 		{RID: "l", Bitrate: 150_000, Width: 320, Height: 180}, {RID: "m", Bitrate: 500_000, Width: 640, Height: 360}, {RID: "h", Bitrate: 1_500_000, Width: 1280, Height: 720},
 	}
 	for name, c := range map[string]struct {
+		edge  edge.Adapt
 		adapt signal.Adapt
 		first int
 	}{
-		"nothing":            {signal.Adapt{}, 2},
-		"careful":            {signal.Adapt{Strategy: "careful"}, 0},
-		"a first bitrate":    {signal.Adapt{FirstBitrate: 1_000_000}, 1},
-		"the lowest first":   {signal.Adapt{FirstBitrate: -1}, 0},
-		"no more than so":    {signal.Adapt{MaxBitrate: 800_000}, 1},
-		"less than there is": {signal.Adapt{MaxBitrate: 1}, 0},
-		"a low picture":      {signal.Adapt{MaxHeight: 700}, 1},
-		"lower than all are": {signal.Adapt{MaxHeight: 100}, 0},
+		"nothing":              {edge.Adapt{}, signal.Adapt{}, 2},
+		"careful":              {edge.Adapt{}, signal.Adapt{Strategy: "careful"}, 0},
+		"a first bitrate":      {edge.Adapt{}, signal.Adapt{FirstBitrate: 1_000_000}, 1},
+		"the lowest first":     {edge.Adapt{}, signal.Adapt{FirstBitrate: -1}, 0},
+		"no more than so":      {edge.Adapt{}, signal.Adapt{MaxBitrate: 800_000}, 1},
+		"less than there is":   {edge.Adapt{}, signal.Adapt{MaxBitrate: 1}, 0},
+		"a low picture":        {edge.Adapt{}, signal.Adapt{MaxHeight: 700}, 1},
+		"lower than all are":   {edge.Adapt{}, signal.Adapt{MaxHeight: 100}, 0},
+		"the edge's bitrate":   {edge.Adapt{MaxBitrate: 800_000}, signal.Adapt{}, 1},
+		"no more than that":    {edge.Adapt{MaxBitrate: 800_000}, signal.Adapt{MaxBitrate: 5_000_000}, 1},
+		"less than the edge's": {edge.Adapt{MaxBitrate: 800_000}, signal.Adapt{MaxBitrate: 300_000}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEdge(t, c.adapt, cdntest.Path{Delay: 20 * time.Millisecond}, layers, func(_ *keeper, viewer *cdntest.Viewer, _ *cdntest.Host, _ func() []signal.Adaptation) {
+			in := inside{log: slog.DiscardHandler, Config: edge.Config{Adapt: func(cdn.StreamID) edge.Adapt { return c.edge }}}
+			in.edge(t, c.adapt, cdntest.Path{Delay: 20 * time.Millisecond}, layers, func(_ *keeper, viewer *cdntest.Viewer, _ *cdntest.Host, _ func() []signal.Adaptation) {
 				time.Sleep(3 * time.Second)
 				frames := viewer.Report().Video().Frames
 				require.NotEmpty(t, frames)
 				require.Equal(t, c.first, frames[0].Layer)
-				if c.adapt.MaxBitrate > 0 || c.adapt.MaxHeight > 0 {
+				if c.adapt.MaxBitrate > 0 || c.adapt.MaxHeight > 0 || c.edge.MaxBitrate > 0 {
 					require.Equal(t, c.first, frames[len(frames)-1].Layer)
 				}
 			})

@@ -75,8 +75,10 @@ func (v *playSession) setMaxBitrate(bits int) error {
 // maxBitrate is the least of the viewer's bounds.
 func (v *playSession) maxBitrate() (bits int, limit string) {
 	bits, limit = v.admission.MaxBitrate()
-	if own := int(v.bound.Load()); own > 0 && (bits == 0 || own < bits) {
-		return own, "session_bitrate"
+	for _, own := range [...]int{int(v.bound.Load()), v.most} {
+		if own > 0 && (bits == 0 || own < bits) {
+			bits, limit = own, "session_bitrate"
+		}
 	}
 	return bits, limit
 }

@@ -45,6 +45,7 @@ type playSession struct {
 	changes changes         // of the status
 	fitted  fitted          // the last step of its adaptation
 	bound   atomic.Int64    // that the viewer has asked for, or SetMaxBitrate has set, 0: none
+	most    int             // Adapt.MaxBitrate, 0: none; static once it is answered
 
 	// guarded by edge.mu
 	cancel    context.CancelCauseFunc // of ctx; nil: work is done
@@ -152,7 +153,7 @@ func (v *playSession) config(o signal.Offer) send.Config {
 		a = a.asked(o.Adapt)
 		c.Policy, c.MaxHeight = a.policies(e.node.Logger()), a.MaxHeight
 		c.StartRate, c.NearAtOnce = a.startRate(), a.StartBitrate == 0
-		c.Playout.Repairs = a.repairDelay()
+		c.Playout.Repairs, v.most = a.repairDelay(), a.MaxBitrate
 	}
 	if f := e.config.Start; f != nil {
 		c.Start = guarded(e.node.Logger(), "Config.Start", func() Start { return f(v.id) }).internal()
