@@ -36,9 +36,9 @@ var Rules = []Rule{
 	{"25", Must, "4.9", `one "Link" header field for each extension [...] players MUST ignore any Link attribute with an unknown "rel": no extension is required`, "whep", linksExtensions},
 	{"26", Must, "WHEP, Playback session set up", `SHALL return a "409 Conflict" response [...] with a "Retry-After" header`, "whep", conflictsWithoutPublisher},
 	{"27", Should, "5", `session URLs cannot be guessed`, "", unguessable},
-	{"28", Must, "RFC 6750 2 and 3.1", `Clients MUST NOT use more than one method to transmit the token in each request [...] the resource server SHOULD respond with the HTTP 400 (Bad Request) status code`, "", refusesTwoTokens},
-	{"29", Should, "RFC 6750 2.3", `Server success (2XX status) responses to these requests SHOULD contain a Cache-Control header with the "private" option`, "", keepsURLTokensPrivate},
-	{"30", Must, "RFC 6750 3", `If the protected resource request does not include authentication credentials or does not contain an access token that enables access [...] the resource server MUST include the HTTP "WWW-Authenticate" response header field`, "", challenges},
+	{"30", Must, "RFC 6750 2 and 3.1", `Clients MUST NOT use more than one method to transmit the token in each request [...] the resource server SHOULD respond with the HTTP 400 (Bad Request) status code`, "", refusesTwoTokens},
+	{"31", Should, "RFC 6750 2.3", `Server success (2XX status) responses to these requests SHOULD contain a Cache-Control header with the "private" option`, "", keepsURLTokensPrivate},
+	{"32", Must, "RFC 6750 3", `If the protected resource request does not include authentication credentials or does not contain an access token that enables access [...] the resource server MUST include the HTTP "WWW-Authenticate" response header field`, "", challenges},
 }
 
 // failures joins what is wrong.

@@ -26,7 +26,7 @@ const (
 type Rule struct {
 	Number  string // in the project's list of them
 	Level   Level
-	Section string // of RFC 9725, or of the WHEP draft where that has its own
+	Section string // of RFC 9725, or of the document that it names
 	Text    string // quoted from there
 	Only    string // "whip" or "whep"; "": both
 	Check   func(ctx context.Context, t *Target) error
