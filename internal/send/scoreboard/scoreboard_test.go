@@ -116,7 +116,8 @@ type check struct {
 	names []string
 }
 
-// times is what a viewer that only sends reports may take longer.
+// times is the factor by which viewers without transport-wide feedback may take longer:
+// those with reports alone, and those with REMB.
 func (c *check) times() time.Duration {
 	if c.kind == chromium {
 		return 1
