@@ -257,7 +257,7 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 	aligned, known := l.alignedTimestamp(now, li, ts)
 	same := seqnum.NearTime(next, uint32(ts+l.out.shift))
 	known = known && shared(aligned)
-	if li.isRelayed() && shared(same) && !(known && li.isByChance(same, aligned)) {
+	if li.isRelayed() && shared(same) && !(known && li.isByChance(now, same, aligned)) {
 		return same, true
 	}
 	return aligned, known
@@ -269,14 +269,19 @@ const byChance = time.Second
 
 // isByChance reports whether the publisher's clock shows that the input's timestamp is only
 // near those of the layer: each session of a publisher begins with any, and a redundant
-// publisher has a session with each origin.
-func (li *LayerInput) isByChance(same, aligned uint64) bool {
+// publisher has a session with each origin. The timestamps of a publisher that pauses may stand
+// still meanwhile, so what it pauses for is no deviation.
+func (li *LayerInput) isByChance(now time.Time, same, aligned uint64) bool {
 	l := li.layer
+	most := byChance
+	if p := l.Newest(); p != nil {
+		most += now.Sub(p.Arrival)
+	}
 	if c, _ := l.Clock(); c.Estimated || li.splice.match.found { // an estimate may have moved; a frame in common proves more
 		return false
 	}
 	apart := float64(int64(same-aligned)) / float64(l.track.info.Codec.ClockRate)
-	return math.Abs(apart) > byChance.Seconds()
+	return math.Abs(apart) > most.Seconds()
 }
 
 // alignedTimestamp returns the layer's timestamp for what an input has at ts, by the
