@@ -257,7 +257,7 @@ func (l *Layer) sharedTimestamp(now time.Time, li *LayerInput, ts uint64, behind
 	aligned, known := l.alignedTimestamp(now, li, ts)
 	same := seqnum.NearTime(next, uint32(ts+l.out.shift))
 	known = known && shared(aligned)
-	if li.isRelayed() && shared(same) && !(known && li.isByChance(now, same, aligned)) {
+	if li.isRelayed() && shared(same) && (!known || !li.isByChance(now, same, aligned)) {
 		return same, true
 	}
 	return aligned, known
