@@ -185,9 +185,9 @@ func TestAPublishersOwnTimestampsAreNoDelay(t *testing.T) {
 	}
 }
 
-// A redundant publisher's session with each origin has timestamps of its own. Where those of
-// the one are somewhat older than those of the other by chance, what comes from its origin
-// takes over with its first keyframe all the same: the publisher's clock shows that it is new.
+// A redundant publisher has a session with each origin, and each session has timestamps of its
+// own. Those of one session may happen to be a little older than those of the other. Its media
+// take over with their first keyframe all the same: the publisher's clock shows that they are new.
 func TestTimestampsOfAnotherOriginAreNoDelay(t *testing.T) {
 	for name, c := range map[string]struct {
 		behind time.Duration // by timestamps
@@ -229,6 +229,33 @@ func TestTimestampsOfAnotherOriginAreNoDelay(t *testing.T) {
 					require.Equal(t, all[i].Seq+1, p.Seq)
 					require.InDelta(t, 3000, p.Timestamp-all[i].Timestamp, 1)
 				}
+			})
+		})
+	}
+}
+
+// The timestamps of a publisher that pauses may stand still meanwhile, while its clock goes on. A
+// node that is tried in the pause has what the layer has, and nothing newer.
+func TestAPausedPublisherIsNotAhead(t *testing.T) {
+	for _, pause := range []time.Duration{2 * time.Second, 30 * time.Second, 5 * time.Minute} {
+		t.Run(pause.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *cdn.Node) {
+				const base = 1 << 30
+				s := newStream(t, n)
+				first, _ := newLayer(t, newInput(t, s, cdn.InputConfig{Publication: "p", Path: []cdn.NodeID{"one"}}, vp8), 0)
+				first.SenderReport(time.Now(), time.Now(), base)
+				ts := uint32(base)
+				for i := range 30 {
+					ts = base + uint32(i)*3000
+					first.Write(time.Now(), frame(uint16(i), ts, i == 0, uint16(i)), nil)
+					time.Sleep(time.Second / 30)
+				}
+				time.Sleep(pause)
+				standby, _ := newLayer(t, newInput(t, s, cdn.InputConfig{Publication: "p", Path: []cdn.NodeID{"two"}}, vp8), 0)
+				standby.SenderReport(time.Now(), time.Now(), ts)
+				standby.Write(time.Now(), frame(0, base, true, 0), nil)
+				standby.Write(time.Now(), frame(29, ts, false, 29), nil)
+				require.False(t, standby.Ahead())
 			})
 		})
 	}
