@@ -101,9 +101,9 @@ func publish(t *testing.T, mime string, frames [][]byte) string {
 	require.NoError(t, err)
 	go func() {
 		defer pub.Close()
-		// A packet of sound, and a frame each second time. What is late is made up for: a
-		// track that falls behind by two seconds goes on with the present, and a recording
-		// then has silence where no picture is.
+		// Each round sends a packet of sound, and each second round a frame. A round that is
+		// late does not delay the next: a track that is two seconds behind jumps to the
+		// present, and the recording would be silent in between.
 		begun := time.Now()
 		for i, left := 0, 2*len(frames); left > 0; i++ {
 			if i%2 == 0 {

@@ -215,7 +215,7 @@ func parseExtmap(value string) (id uint8, uri string, ok bool) {
 	return uint8(n), uri, err == nil && n > 0 && uri != ""
 }
 
-// field returns the first of the fields that white space parts, and what follows it.
+// field returns the first field of s, up to white space, and the rest of s.
 func field(s string) (first, rest string) {
 	s = strings.TrimLeft(s, " \t")
 	if i := strings.IndexAny(s, " \t"); i >= 0 {

@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,8 +89,8 @@ func (d *h265) Unmarshal(payload []byte) ([]byte, error) {
 	return d.H265Depacketizer.Unmarshal(payload)
 }
 
-// checkOBUs returns an error for what is no temporal unit of AV1 in the low-overhead format
-// (AV1 section 5.3): of what does not add up, the first part would be sent.
+// checkOBUs returns an error unless unit is a temporal unit of AV1 in the low-overhead format
+// (AV1 section 5.3). If the sizes in it were wrong, only its first part would be sent.
 func checkOBUs(unit []byte) error {
 	const hasExtension, hasSize, forbidden = 0x04, 0x02, 0x80
 	for len(unit) > 0 {
@@ -104,23 +105,11 @@ func checkOBUs(unit []byte) error {
 		if header&hasSize == 0 {
 			return nil // it is the last
 		}
-		n, used := leb128(unit)
-		if used == 0 || n > uint64(len(unit)-used) {
+		n, used := binary.Uvarint(unit) // which is leb128
+		if used <= 0 || n > uint64(len(unit)-used) {
 			return fmt.Errorf("an OBU of %d bytes, of which %d are there", n, len(unit)-used)
 		}
 		unit = unit[used+int(n):]
 	}
 	return nil
-}
-
-// leb128 reads a number (AV1 section 4.10.5); used is 0 if it is cut off.
-func leb128(b []byte) (n uint64, used int) {
-	const most = 8
-	for i := range min(most, len(b)) {
-		n |= uint64(b[i]&0x7f) << (7 * i)
-		if b[i]&0x80 == 0 {
-			return n, i + 1
-		}
-	}
-	return 0, 0
 }

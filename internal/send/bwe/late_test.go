@@ -26,8 +26,8 @@ func TestLossOfWhatWasSentBefore(t *testing.T) {
 	require.Equal(t, ByLoss, v.state().LimitedBy)
 }
 
-// Losses tell for a while of what was sent before the estimate was lowered. They lower it no
-// further: what is sent since fits.
+// For a while after the estimate was lowered, losses are of packets that were sent before. They
+// must not lower it again: what has been sent since then fits the path.
 func TestLossOfBeforeADecrease(t *testing.T) {
 	v := newViewer(Config{}, home)
 	v.run(10*time.Second, 2e6, 1)

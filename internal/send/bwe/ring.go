@@ -121,7 +121,7 @@ func (r *ring) report(base uint16, about int) {
 	}
 }
 
-// fates count what has become of packets.
+// fates are how many packets arrived, and how many were lost.
 type fates struct{ arrived, lost int }
 
 func (f fates) total() int { return f.arrived + f.lost }
@@ -131,8 +131,8 @@ func (f *fates) add(o fates) {
 	f.lost += o.lost
 }
 
-// resolve counts what has become of packets since the last call: of all, and of those that
-// were sent since the estimate was lowered. Packets below the newest acknowledged that were
+// resolve returns the fates of the packets whose fate has become known since the last call: of
+// all, and of those among them that were sent after the estimate was lowered. Packets below the newest acknowledged that were
 // sent more than the reordering window before it, and were reported as not received, are lost.
 // Of others the message was lost. Of those whose like were never acknowledged nothing is known.
 func (r *ring) resolve() (all, since fates) {
