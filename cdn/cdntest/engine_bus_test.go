@@ -186,7 +186,7 @@ func (b *bus) write(ctx context.Context, v busValue) error {
 
 func (b *bus) tellLocked(v busValue) {
 	for _, view := range b.views {
-		if view.deaf && view.id != v.by || b.fault == islands && view.id != v.by {
+		if (view.deaf || b.fault == islands) && view.id != v.by {
 			continue
 		}
 		b.messages++
@@ -197,6 +197,9 @@ func (b *bus) tellLocked(v busValue) {
 // tellAllLocked has a view read what is stored.
 func (b *bus) tellAllLocked(view *busView) {
 	for _, v := range b.values {
+		if b.fault == islands && view.id != v.by {
+			continue
+		}
 		if time.Now().Before(v.expires) {
 			b.messages++
 			view.take(v)
