@@ -61,11 +61,11 @@ func (t *Timeline) Start(ts, as uint64) (source uint32) {
 
 // Accelerate has the sent timestamps advance as media does that is sent with a speed above
 // Live, from the source's timestamp from on. Nothing later than from has been sent yet.
-func (t *Timeline) Accelerate(from uint64, speed Speed) { t.bend(from, speed) }
+func (t *Timeline) Accelerate(from uint64, speed Speed) { t.setSpeed(from, speed) }
 
 // Resume has the sent timestamps advance with the source's again, from its timestamp
 // from on. Nothing later than from has been sent yet.
-func (t *Timeline) Resume(from uint64) { t.bend(from, Live) }
+func (t *Timeline) Resume(from uint64) { t.setSpeed(from, Live) }
 
 // Rebase has the source's timestamp from be sent as as, and those after it advance
 // from there. Nothing has been sent yet that is as late as from. What lies between that
@@ -145,8 +145,8 @@ func (t *Timeline) segment(i uint32) *segment {
 	return &t.past[i%kept]
 }
 
-// bend changes the speed at from.
-func (t *Timeline) bend(from uint64, speed Speed) {
+// setSpeed changes the speed at from.
+func (t *Timeline) setSpeed(from uint64, speed Speed) {
 	t.dropAfter(from)
 	if int64(from-t.newest.from) < 0 {
 		from = t.newest.from // a source begins with its first timestamp
