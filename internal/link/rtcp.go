@@ -42,17 +42,17 @@ func (m *media) receiveRTCP(now time.Time, compound []byte) {
 		trunk.Reported(now, rtt)
 	}
 	if reported || asked {
-		m.hurry(trunk.Complains(now))
+		m.wakeIf(trunk.Complains(now))
 	}
 }
 
 // arrivalsTold takes transport-wide feedback, which is about the link as a whole.
 func (m *media) arrivalsTold(now time.Time, packet []byte) {
-	m.hurry(m.link.adaptation.trunk.Feedback(now, packet))
+	m.wakeIf(m.link.adaptation.trunk.Feedback(now, packet))
 }
 
-// hurry has the link's adaptation look at once, if that is urgent.
-func (m *media) hurry(urgent bool) {
+// wakeIf has the link's adaptation run at once if that is urgent.
+func (m *media) wakeIf(urgent bool) {
 	if urgent {
 		m.link.adaptation.urgent.Store(true)
 		m.link.talk.wake()
