@@ -31,8 +31,8 @@ const (
 	// ahead of its time. A viewer that joined during the pause was shown the packet ahead of
 	// the gap as if it had been live.
 	shortGap = 250 * time.Millisecond
-	// worthLeap is how far ahead a keyframe is for which all in between is given up.
-	worthLeap = fresh
+	// worthSkip is how far ahead a keyframe has to be for all in between to be skipped.
+	worthSkip = fresh
 )
 
 // catchUp is how far a receiver has come that is starting.
@@ -238,8 +238,8 @@ func (s *Sender) watchForGap(now time.Time, p *cdn.Packet) {
 	switch {
 	case justCame && gap > shortGap && !s.set.config.Node:
 		s.rebase(now, p)
-	case p.Keyframe && gap > worthLeap:
-		s.awaitKeyframe(onLeap) // p itself
+	case p.Keyframe && gap > worthSkip:
+		s.awaitKeyframe(onSkip) // p itself
 	case gap <= longGap:
 	case s.mode == settling, s.set.config.Node:
 		s.enter(live, onGap)
@@ -275,9 +275,9 @@ func (s *Sender) observe(now time.Time, on event) {
 	s.enter(observing, on)
 }
 
-// tryLeap gives up what is left to catch up with for a newer keyframe. A frame that was
-// begun goes to its end: some of it may wait for the pacer.
-func (s *Sender) tryLeap() {
+// skipToKeyframe skips what is left to catch up with if there is a newer keyframe. A frame
+// that was begun is sent to its end: some of it may wait for the pacer.
+func (s *Sender) skipToKeyframe() {
 	if !s.mode.isAhead() || s.inFrame() {
 		return
 	}
@@ -286,8 +286,8 @@ func (s *Sender) tryLeap() {
 		return
 	}
 	peek := newer
-	if p := peek.Next(); p != nil && s.duration(p.Timestamp-s.catchUp.newest) > worthLeap {
+	if p := peek.Next(); p != nil && s.duration(p.Timestamp-s.catchUp.newest) > worthSkip {
 		s.feed.cursor, s.feed.lost = newer, newer.Lost()
-		s.awaitKeyframe(onLeap)
+		s.awaitKeyframe(onSkip)
 	}
 }

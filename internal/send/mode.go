@@ -10,8 +10,8 @@ package send
 //	-----------+-----------------+---------+------------+------------+--------------------------+--------------------------+-----------
 //	waiting    | -               | onStart | onStart    | onKeyframe | onKeyframe               | onKeyframe               | onUnwanted
 //	opening    | onShown         | -       | -          | -          | onKeyframe               | -                        | onUnwanted
-//	catchingUp | onPause, onLeap | -       | -          | -          | onEnd, onGap, onKeyframe | onEnd, onGap             | onUnwanted
-//	settling   | onPause, onLeap | -       | -          | -          | onGap, onKeyframe        | onEnd, onGap, onKeyframe | -
+//	catchingUp | onPause, onSkip | -       | -          | -          | onEnd, onGap, onKeyframe | onEnd, onGap             | onUnwanted
+//	settling   | onPause, onSkip | -       | -          | -          | onGap, onKeyframe        | onEnd, onGap, onKeyframe | -
 //	observing  | onPause         | -       | onBurst    | onKeyframe | -                        | onEnd, onGap, onKeyframe | -
 //	live       | onPause         | -       | -          | onKeyframe | onKeyframe               | -                        | onUnwanted
 //	idle       | onWanted        | -       | onWanted   | -          | -                        | onWanted                 | -
@@ -49,7 +49,7 @@ const (
 	onShown                 // the snapshot was shown as often as it is
 	onKeyframe              // a keyframe was begun with, of this layer or of another
 	onPause                 // packets were lost, the receiver is slow, or the node is behind
-	onLeap                  // a newer keyframe makes it needless to send all that is left
+	onSkip                  // a newer keyframe came: what is left ahead of it is skipped
 	onEnd                   // nothing is left to catch up with
 	onGap                   // the source's timestamps jumped
 	onBurst                 // packets came ahead of their time
@@ -57,7 +57,7 @@ const (
 	onUnwanted              // the receiver does not want it any more
 )
 
-var eventNames = [...]string{"onStart", "onShown", "onKeyframe", "onPause", "onLeap", "onEnd", "onGap", "onBurst", "onWanted", "onUnwanted"}
+var eventNames = [...]string{"onStart", "onShown", "onKeyframe", "onPause", "onSkip", "onEnd", "onGap", "onBurst", "onWanted", "onUnwanted"}
 
 func (e event) String() string { return eventNames[e] }
 

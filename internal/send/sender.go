@@ -152,7 +152,7 @@ func (s *Sender) advance(now time.Time) {
 	s.showSnapshot(now)
 	s.chooseLayer(now)
 	s.trySwitch(now)
-	s.tryLeap()
+	s.skipToKeyframe()
 	s.shed(now, waited)
 	s.ask(now)
 	s.askOwed(now)

@@ -48,7 +48,7 @@ func TestRepairsOfWhatWasCaughtUpWith(t *testing.T) {
 }
 
 // A keyframe that comes while a viewer catches up ends that.
-func TestCatchUpLeaps(t *testing.T) {
+func TestCatchUpSkips(t *testing.T) {
 	withViewer(t, sendtest.Config{}, func(v *viewer) {
 		v.Play(6*time.Second, 0)
 		v.join(Config{})
