@@ -13,7 +13,7 @@ import (
 const (
 	over       = 1.05 // what it asks for, as a multiple of what it needs
 	coarseNeed = 1.10 // what it needs more where only coarse reports tell
-	leap       = 2.5  // how far above what arrives the rung may be that it is for
+	mostTarget = 2.5  // the cost of the rung that it is for, at most, as a multiple of what arrives
 	double     = 2.0  // how far above what is known to get through it goes
 	gently     = 1.15 // the same, where less than a layer gets through: sound must not wait
 	coarsely   = 1.35 // the same, where only coarse reports tell
@@ -186,7 +186,7 @@ func (p *prober) refused(v View) {
 // plan begins a probe for the highest rung within reach.
 func (p *prober) plan(v View, at int) bwe.Probe {
 	s := &v.State
-	to := max(at+1, v.Ladder.Fitting(leap*max(s.Acknowledged, v.Ladder[at].Cost)/p.need(v)))
+	to := max(at+1, v.Ladder.Fitting(mostTarget*max(s.Acknowledged, v.Ladder[at].Cost)/p.need(v)))
 	rate := min(p.need(v)*over*v.Ladder[to].Cost, p.further(v, at)*p.reached(v, at))
 	long := max(probeTime, time.Duration(probeBits/rate*float64(time.Second)))
 	if s.Source == bwe.TransportFeedback {
