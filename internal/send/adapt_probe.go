@@ -236,7 +236,7 @@ func (s *Set) shows(now time.Time) (some bool) {
 	for _, snd := range s.senders {
 		switch {
 		case !snd.adapts() || !trackHasMedia(now, snd.line.Track):
-		case snd.stopped.halted != goesOn || snd.next.layer != nil || snd.mode.awaitsKeyframe() || snd.rises():
+		case snd.stopped.halted != nothing || snd.next.layer != nil || snd.mode.awaitsKeyframe() || snd.rises():
 			return false
 		default:
 			some = true

@@ -123,7 +123,7 @@ func (s *Sender) dueAt(now time.Time) time.Time {
 		return time.Time{}
 	case s.stopped.halted == noLayer && s.shedding.paced: // the next layer's keyframe is here
 		return s.set.pace.dueAt()
-	case s.stopped.halted != goesOn: // the set wakes itself: see planAdaptation
+	case s.stopped.halted != nothing: // the set wakes itself: see planAdaptation
 		return time.Time{}
 	case s.shedding.held:
 		return now.Add(roomTick)
@@ -190,7 +190,7 @@ func (s *Sender) checkLost(now time.Time) {
 // beginWith begins with p if that is the keyframe that was waited for, and reports
 // whether it is to be sent.
 func (s *Sender) beginWith(now time.Time, p *cdn.Packet) bool {
-	if !p.Keyframe || s.stopped.halted != goesOn {
+	if !p.Keyframe || s.stopped.halted != nothing {
 		return false
 	}
 	if p.Arrival.Before(s.wait.resume) {
@@ -219,7 +219,7 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	case s.feed.source != nil:
 		*next = *s.feed.source
 	}
-	s.feed.layer, s.feed.source, s.stopped.halted = l, next, goesOn
+	s.feed.layer, s.feed.source, s.stopped.halted = l, next, nothing
 	if s.shedding.told { // the receiver is shown something again
 		s.shedding.told = false
 		s.set.note(Change{Layer: l.Name(), Mode: allot.Full, Reason: allot.Backlog})

@@ -45,9 +45,9 @@ func (s *Sender) target() *cdn.Layer {
 type halt uint8
 
 const (
-	goesOn  halt = iota
-	noLayer      // the present layer, of the next one's keyframe is awaited
-	noVideo      // any video, until the policy has it sent again
+	nothing halt = iota // all is sent
+	noLayer             // the present layer, of the next one's keyframe is awaited
+	noVideo             // any video, until the policy has it sent again
 )
 
 // stopped is what is not sent, though it comes.
@@ -119,7 +119,7 @@ func (s *Sender) obey(now time.Time, r allot.Rung, how turn, most time.Duration)
 	}
 	s.stopped.bridges = false
 	switch {
-	case bridges && s.descends(), s.next.layer != nil && how == bridged && s.stopped.halted == goesOn && !s.mode.awaitsKeyframe():
+	case bridges && s.descends(), s.next.layer != nil && how == bridged && s.stopped.halted == nothing && !s.mode.awaitsKeyframe():
 		s.bridge()
 	case s.next.layer != nil && (how != upward || paused):
 		s.halt(noLayer) // down, the path has no room for both
@@ -145,7 +145,7 @@ func (s *Sender) halt(what halt) {
 
 // resume goes on with the present layer at its next keyframe, which is asked for.
 func (s *Sender) resume(now time.Time) {
-	s.stopped.halted = goesOn
+	s.stopped.halted = nothing
 	s.pause(now, now, now)
 }
 

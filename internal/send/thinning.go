@@ -57,7 +57,7 @@ func levelOf(r allot.Rung) thin.Level {
 // rises reports whether more is to be sent of the layer than is yet: no frame has come from
 // which on a decoder can go on with that.
 func (s *Sender) rises() bool {
-	if s.filter == nil || s.stopped.halted != goesOn || s.mode.awaitsKeyframe() {
+	if s.filter == nil || s.stopped.halted != nothing || s.mode.awaitsKeyframe() {
 		return false
 	}
 	want, level := s.filter.Level(), s.filter.Reached()

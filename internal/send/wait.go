@@ -14,7 +14,7 @@ type wait struct {
 // pause holds the video back until the next keyframe that comes from resume on, and
 // asks for one at askAt if none has come until then. Video that is halted stays so.
 func (s *Sender) pause(now, resume, askAt time.Time) {
-	if s.stopped.halted != goesOn {
+	if s.stopped.halted != nothing {
 		return
 	}
 	if s.mode != opening { // which goes on
