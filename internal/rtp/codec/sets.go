@@ -54,8 +54,8 @@ func sequenceHeader(p []byte) []byte {
 		if !ok {
 			return nil
 		}
-		goesOn := len(elements.rest) == 0 || elements.read == elements.count
-		if kind, _ := readOBU(obu); kind == obuSequenceHeader && (!goesOn || p[0]&0x40 == 0) {
+		last := len(elements.rest) == 0 || elements.read == elements.count
+		if kind, _ := readOBU(obu); kind == obuSequenceHeader && (!last || p[0]&0x40 == 0) {
 			return append([]byte{0x10}, obu...) // W=1
 		}
 	}
