@@ -93,7 +93,7 @@ func (p *Parity) readFlex03(b []byte) (ok bool) {
 }
 
 // readFlex reads the base of numbers, the mask and what follows. more is the value of the
-// bits that say that the mask goes on.
+// bits that say that the mask continues.
 func (p *Parity) readFlex(b []byte, fixed, more bool) (ok bool) {
 	if len(b) < 4 {
 		return false
@@ -104,8 +104,8 @@ func (p *Parity) readFlex(b []byte, fixed, more bool) (ok bool) {
 		return p.mask.grid(int(b[2]), int(b[3]))
 	}
 	p.mask.set(0, b[2:4], 1)
-	goesOn := func(first byte) bool { return first>>7 == 1 == more }
-	if !goesOn(b[2]) {
+	continues := func(first byte) bool { return first>>7 == 1 == more }
+	if !continues(b[2]) {
 		p.body = b[4:]
 		return true
 	}
@@ -113,7 +113,7 @@ func (p *Parity) readFlex(b []byte, fixed, more bool) (ok bool) {
 		return false
 	}
 	p.mask.set(15, b[4:8], 1)
-	if !goesOn(b[4]) {
+	if !continues(b[4]) {
 		p.body = b[8:]
 		return true
 	}
@@ -126,7 +126,7 @@ func (p *Parity) readFlex(b []byte, fixed, more bool) (ok bool) {
 		return true
 	}
 	p.mask.set(46, b[8:16], 1)
-	return !goesOn(b[8])
+	return !continues(b[8])
 }
 
 // readAgain reads a packet that is sent again (RFC 8627 section 4.2.2.3), which is the
