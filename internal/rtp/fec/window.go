@@ -16,8 +16,9 @@ const (
 	maxParities = 32
 	// maxBody bounds what is kept of a packet, in bytes: larger ones do not travel.
 	maxBody = 1600
-	// strangers is how many packets in a row have to be too old for a new numbering.
-	strangers = 16
+	// resetAfter is how many packets in a row have to be too old for a new numbering: the
+	// sender was reset.
+	resetAfter = 16
 )
 
 // A Source is a packet of media as the sender protected it.
@@ -41,7 +42,7 @@ type Extension struct {
 type Window struct {
 	newest   uint64 // number; 0: nothing has come
 	slots    [size]slot
-	strange  int // packets in a row that were too old
+	tooOld   int // packets in a row
 	parities []kept
 	spare    []kept // whose memory is used again
 	repaired []uint64
@@ -145,13 +146,13 @@ func (w *Window) extend(seq uint16) (uint64, bool) {
 	}
 	at := w.near(seq)
 	if at+size > w.newest {
-		w.strange = 0
+		w.tooOld = 0
 		return at, true
 	}
-	if w.strange++; w.strange < strangers {
+	if w.tooOld++; w.tooOld < resetAfter {
 		return 0, false
 	}
-	w.strange, w.repaired = 0, w.repaired[:0]
+	w.tooOld, w.repaired = 0, w.repaired[:0]
 	for len(w.parities) > 0 {
 		w.forget(0)
 	}

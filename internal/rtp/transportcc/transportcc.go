@@ -21,9 +21,9 @@ const (
 	// mostStatuses bounds a message, so that it stays below the MTU: each status takes
 	// two bits and two bytes at most.
 	mostStatuses = 480
-	// strangers is how many packets in a row have to be too late for a new numbering: the
+	// resetAfter is how many packets in a row have to be too late for a new numbering: the
 	// sender was reset.
-	strangers = 16
+	resetAfter = 16
 )
 
 // A Recorder notes when packets arrive, and writes what was not reported yet. It is not safe
@@ -36,7 +36,7 @@ type Recorder struct {
 	pending bool
 	// first is the lowest number to report, next the one after the highest that arrived.
 	first, next uint64
-	strange     int          // packets in a row that were too late
+	tooLate     int          // packets in a row
 	newest      int64        // arrival of the packet recorded last, in ticks
 	arrivals    [kept]uint32 // by number; 0: it has not arrived. See stamp
 }
@@ -56,13 +56,13 @@ func (r *Recorder) Record(media uint32, seq uint16, at time.Duration) (due bool)
 	}
 	n := r.near(seq)
 	if n < r.next && r.next-n > kept {
-		if r.strange++; r.strange < strangers {
-			return false // too late
+		if r.tooLate++; r.tooLate < resetAfter {
+			return false
 		}
 		r.restart(seq)
 		n = r.near(seq)
 	}
-	r.strange = 0
+	r.tooLate = 0
 	switch {
 	case n >= r.next:
 		r.skipTo(n)
