@@ -27,11 +27,11 @@ type crowd struct {
 
 	refusals atomic.Int64 // answered with 503 and Retry-After
 
-	mu      sync.Mutex
-	begun   int               // visits so far
-	playing map[string]*visit // by their names, until it is known whether they were shed
-	over    []*visit
-	strange map[string]int // what else went wrong, and how often
+	mu       sync.Mutex
+	begun    int               // visits so far
+	playing  map[string]*visit // by their names, until it is known whether they were shed
+	over     []*visit
+	failures map[string]int // what else went wrong, and how often
 }
 
 // A visit is the time that one viewer plays.
@@ -48,7 +48,7 @@ type visit struct {
 }
 
 func newCrowd(p *pair, l load, stay time.Duration) *crowd {
-	c := &crowd{pair: p, load: l, stay: stay, joins: make(chan struct{}, joinsAtOnce), playing: make(map[string]*visit), strange: make(map[string]int)}
+	c := &crowd{pair: p, load: l, stay: stay, joins: make(chan struct{}, joinsAtOnce), playing: make(map[string]*visit), failures: make(map[string]int)}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.wg.Go(c.watch)
 	return c
@@ -86,7 +86,7 @@ func (c *crowd) watch() {
 		c.mu.Unlock()
 		if err := c.look(); err != nil {
 			if c.ctx.Err() == nil {
-				c.odd(err)
+				c.failed(err)
 			}
 			continue
 		}
@@ -120,10 +120,10 @@ func (c *crowd) look() error {
 	return nil
 }
 
-func (c *crowd) odd(err error) {
+func (c *crowd) failed(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.strange[err.Error()]++
+	c.failures[err.Error()]++
 }
 
 // seat has one viewer after another, until the crowd closes. Those of a seat that
@@ -131,7 +131,7 @@ func (c *crowd) odd(err error) {
 func (c *crowd) seat(decrypts bool) {
 	for c.ctx.Err() == nil {
 		if err := c.visit(decrypts); err != nil && c.ctx.Err() == nil {
-			c.odd(err)
+			c.failed(err)
 			_ = wait(c.ctx, time.Second)
 		}
 	}
@@ -217,7 +217,7 @@ func (c *crowd) join(v *visit, o offered) (err error) {
 func (c *crowd) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.over, c.strange = nil, make(map[string]int)
+	c.over, c.failures = nil, make(map[string]int)
 	c.refusals.Store(0)
 	for _, v := range c.playing {
 		v.atStart = true

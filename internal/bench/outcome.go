@@ -17,7 +17,7 @@ type outcome struct {
 	visits      []*visit
 	latency     []time.Duration // sorted
 	refused     int64
-	strange     map[string]int
+	failures    map[string]int
 }
 
 const (
@@ -70,7 +70,7 @@ func (r *outcome) String() string {
 			fmt.Fprintf(&b, "- %s was shed %d times, the first time %.0f s after it came: the edge was behind\n", v.name, v.shed, v.shedAt.Sub(v.begun).Seconds())
 		}
 	}
-	for what, n := range r.strange {
+	for what, n := range r.failures {
 		fmt.Fprintf(&b, "%d times: %s\n", n, what)
 	}
 	return b.String()
@@ -94,7 +94,7 @@ func (r *outcome) check(b bars) error {
 	fail(r.memory > mostMemory, "the edge had %.0f MiB", r.memory/1024)
 	fail(r.last.own > mostOwn, "the load generator was the limit: it took %.0f %% of its core", 100*r.last.own)
 	fail(r.refused == 0, "nobody was refused, though there were twice as many as fit")
-	fail(len(r.strange) > 0, "not all were served or refused: %v", r.strange)
+	fail(len(r.failures) > 0, "not all were served or refused: %v", r.failures)
 	fail(kept.missing+kept.duplicates+kept.jumps > 0, "viewers that were kept lost something: %+v", kept.flowCount)
 	fail(r.playing < b.playing, "only %.0f viewers played in the mean, and there was room for %.0f at least", r.playing, b.playing)
 	fail(float64(kept.visits) < float64(len(r.visits))*b.kept, "only %d of %d sessions were kept", kept.visits, len(r.visits))

@@ -253,7 +253,7 @@ func (b *bench) overload(ctx context.Context, s small) error {
 	}
 	r.refused = c.refusals.Load()
 	c.mu.Lock()
-	r.strange = maps.Clone(c.strange)
+	r.failures = maps.Clone(c.failures)
 	c.mu.Unlock()
 	fmt.Fprintln(b.out, r.String())
 	return r.check(s.bars)

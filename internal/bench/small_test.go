@@ -61,7 +61,7 @@ func TestSmallBars(t *testing.T) {
 		"load generator":         func(r *outcome) { r.last.own = 0.81 },
 		"only 9 viewers played":  func(r *outcome) { r.playing = 9 },
 		"nobody was refused":     func(r *outcome) { r.refused = 0 },
-		"not all were served":    func(r *outcome) { r.strange = map[string]int{"500": 1} },
+		"not all were served":    func(r *outcome) { r.failures = map[string]int{"500": 1} },
 		"lost something":         func(r *outcome) { r.visits[0].got.missing = 1 },
 		"kept lost something: {": func(r *outcome) { r.visits[1].got.duplicates = 1 },
 		"were kept lost":         func(r *outcome) { r.visits[2].got.jumps = 1 },
