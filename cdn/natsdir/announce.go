@@ -135,11 +135,11 @@ func (d *Directory) wait(ctx context.Context, w wait) error {
 	case <-back:
 		return nil
 	case <-timer.C:
-		d.doubt()
+		d.suspect()
 		return fmt.Errorf("%w: an announcement has not come back for %v (is %s allowed?)", replica.ErrAway, patience, d.subject(">"))
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			d.doubt()
+			d.suspect()
 		}
 		return ctx.Err()
 	case <-d.ctx.Done():

@@ -14,7 +14,7 @@ import (
 // state is what is known of the engine. Directory.mu guards it.
 type state struct {
 	away       bool
-	doubt      bool // an announcement has not come back since it last answered
+	suspected  bool // an announcement has not come back since it last answered
 	alone      bool // it answers, but has no way to other nodes
 	since      time.Time
 	why        error // of away
@@ -163,17 +163,17 @@ func (d *Directory) away() error {
 	switch {
 	case d.state.away:
 		return d.state.why
-	case d.state.doubt:
+	case d.state.suspected:
 		return fmt.Errorf("%w: announcements do not come back", replica.ErrAway)
 	}
 	return nil
 }
 
-// doubt has nothing announced until the engine has answered again: what is sent to one
-// that is frozen is delivered in a heap when it thaws.
-func (d *Directory) doubt() {
+// suspect has nothing announced until the engine has answered again: what is sent to one
+// that is frozen is delivered all at once when it runs again.
+func (d *Directory) suspect() {
 	d.mu.Lock()
-	d.state.doubt = true
+	d.state.suspected = true
 	d.mu.Unlock()
 	d.kick()
 }
@@ -203,7 +203,7 @@ func (d *Directory) prove(p proof) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := &d.state
-	s.doubt = false
+	s.suspected = false
 	gap := s.away || s.alone || s.reconnects != p.reconnects || s.dropped != p.dropped
 	switch {
 	case s.away:

@@ -297,7 +297,7 @@ func (d *Directory) away() error {
 	switch {
 	case d.state.away:
 		return d.state.why
-	case d.state.doubt:
+	case d.state.suspected:
 		return fmt.Errorf("%w: it lets calls wait", replica.ErrAway)
 	}
 	return nil

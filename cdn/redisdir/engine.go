@@ -17,10 +17,10 @@ import (
 
 // state is what is known of Redis. Directory.mu guards it.
 type state struct {
-	away  bool
-	doubt bool // it has let a call wait since it last answered
-	since time.Time
-	why   error // of away
+	away      bool
+	suspected bool // it has let a call wait since it last answered
+	since     time.Time
+	why       error // of away
 	// up: the feed is subscribed, for the times'th time.
 	up     bool
 	times  int
@@ -66,11 +66,11 @@ func (d *Directory) nextProbe(last time.Time, more bool) time.Time {
 	return next
 }
 
-// doubt has nothing asked of Redis until it has answered a PING: what is sent to one that
-// is frozen is carried out in a heap when it thaws.
-func (d *Directory) doubt() {
+// suspect has nothing asked of Redis until it has answered a PING: what is sent to one that
+// is frozen is carried out all at once when it runs again.
+func (d *Directory) suspect() {
 	d.mu.Lock()
-	d.state.doubt = true
+	d.state.suspected = true
 	d.mu.Unlock()
 	d.kick()
 }
@@ -181,7 +181,7 @@ func (d *Directory) lost(why error) {
 func (d *Directory) prove(times int) {
 	d.mu.Lock()
 	s := &d.state
-	s.doubt = false
+	s.suspected = false
 	back := s.away
 	gap := back || s.proved != times
 	if gap {

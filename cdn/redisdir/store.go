@@ -125,7 +125,7 @@ func (d *Directory) run(ctx context.Context, v replica.Value, raw []byte) ([]str
 		kind, publication, strconv.FormatUint(epoch, 10), alike).StringSlice()
 	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			d.doubt()
+			d.suspect()
 		}
 		return nil, d.failed(err)
 	}
@@ -213,7 +213,7 @@ func (d *Directory) refresh(ctx context.Context, id cdn.StreamID) error {
 	defer cancel()
 	err := d.read(read, id)
 	if within == readWithin && read.Err() != nil && ctx.Err() == nil {
-		d.doubt()
+		d.suspect()
 	}
 	if ended := d.ended(ctx); ended != nil {
 		return ended
