@@ -18,7 +18,7 @@ const (
 // peers are the other nodes' Directories, by their ids. All but answered is owned by
 // [Directory.receive].
 type peers struct {
-	heard      map[string]time.Time // last; of those whose announcements are all known
+	known      map[string]time.Time // of those whose announcements are all known: when each last sent one
 	parts      map[string]int       // how many parts of its answer have come
 	objections replica.Objections
 	pruned     time.Time
@@ -27,7 +27,7 @@ type peers struct {
 }
 
 func newPeers() peers {
-	return peers{heard: make(map[string]time.Time), parts: make(map[string]int)}
+	return peers{known: make(map[string]time.Time), parts: make(map[string]int)}
 }
 
 // receive takes what comes until the directory is closed.
@@ -62,7 +62,7 @@ func (d *Directory) take(m *nats.Msg) {
 	switch m.Subject {
 	case d.subject(announceSubject):
 		if from != d.id && from != "" {
-			d.meet(from, now)
+			d.askIfNew(from, now)
 		}
 		for line := range bytes.SplitSeq(m.Data, []byte{'\n'}) {
 			d.takeValue(line, true)
@@ -125,7 +125,7 @@ func (d *Directory) takeControl(m *nats.Msg, now time.Time) {
 			d.takeValue(line, false)
 		}
 	}
-	d.heardAll(*c.Answer, now)
+	d.partArrived(*c.Answer, now)
 }
 
 // ask asks all other Directories for what they have announced, but for those that have
@@ -142,9 +142,9 @@ func (d *Directory) ask() {
 // answer tells a Directory what this one has announced.
 func (d *Directory) answer(a ask, now time.Time) {
 	if a.New {
-		d.hear(a.From, now) // it has nothing to tell
+		d.markKnown(a.From, now) // it has nothing to tell
 	} else {
-		d.meet(a.From, now)
+		d.askIfNew(a.From, now)
 	}
 	if slices.Contains(a.Have, d.id) {
 		return
@@ -165,14 +165,14 @@ func (d *Directory) answer(a ask, now time.Time) {
 	}
 }
 
-// heardAll notes that a part of an answer has come.
-func (d *Directory) heardAll(a answer, now time.Time) {
+// partArrived notes that a part of an answer has come.
+func (d *Directory) partArrived(a answer, now time.Time) {
 	p := &d.peers
 	if p.parts[a.From]++; p.parts[a.From] < a.Of {
 		return
 	}
 	delete(p.parts, a.From)
-	d.hear(a.From, now)
+	d.markKnown(a.From, now)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(p.answered) < maxHave && !slices.Contains(p.answered, a.From) {
@@ -180,33 +180,33 @@ func (d *Directory) heardAll(a answer, now time.Time) {
 	}
 }
 
-// hear notes that a Directory is there, and that all that it announces is known.
-func (d *Directory) hear(id string, now time.Time) {
+// markKnown notes that a Directory is there, and that all that it announces is known.
+func (d *Directory) markKnown(id string, now time.Time) {
 	p := &d.peers
-	if _, known := p.heard[id]; known || len(p.heard) < maxPeers {
-		p.heard[id] = now
+	if _, known := p.known[id]; known || len(p.known) < maxPeers {
+		p.known[id] = now
 	}
 	if now.Sub(p.pruned) < time.Minute {
 		return
 	}
 	p.pruned = now
 	clear(p.parts)
-	for id, at := range p.heard {
+	for id, at := range p.known {
 		if now.Sub(at) > forgetPeer {
-			delete(p.heard, id)
+			delete(p.known, id)
 		}
 	}
 }
 
-// meet notes that a Directory is there. If it was not heard of, it is asked for what it
+// askIfNew notes that a Directory is there. If it was not known, it is asked for what it
 // has announced before: it may have done so while there was no way from there to here.
 // Just after the start all are being asked.
-func (d *Directory) meet(id string, now time.Time) {
-	_, known := d.peers.heard[id]
+func (d *Directory) askIfNew(id string, now time.Time) {
+	_, known := d.peers.known[id]
 	if !known && d.young.Err() == nil {
 		return
 	}
-	d.hear(id, now)
+	d.markKnown(id, now)
 	if known {
 		return
 	}
@@ -217,6 +217,6 @@ func (d *Directory) meet(id string, now time.Time) {
 	}
 	a := &ask{From: d.id, New: len(d.set.Own()) == 0}
 	if err := d.publishLocked(d.inboxOf(id), control{Ask: a}.encode()); err != nil {
-		delete(d.peers.heard, id) // the next time
+		delete(d.peers.known, id) // the next time
 	}
 }
