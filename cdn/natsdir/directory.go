@@ -23,8 +23,8 @@ const (
 	DefaultPrefix = "delta.directory"
 
 	probeEvery = time.Second
-	patience   = 2 * time.Second // with an engine that does not answer
-	settle     = 300 * time.Millisecond
+	patience   = 2 * time.Second        // with an engine that does not answer
+	startsFor  = 300 * time.Millisecond // after the first connection: others answer meanwhile
 	// inboxSize is how many messages may wait to be read: all of what a large network
 	// says in some seconds.
 	inboxSize = 1 << 15
@@ -98,9 +98,9 @@ type Directory struct {
 
 	proofs chan proof    // from keepEngine to receive
 	kicked chan struct{} // holds one item if the engine is to be looked at now
-	// young ends when those who are there have had time to answer the first question.
-	young   context.Context
-	settled context.CancelFunc
+	// starting ends when those who are there have had time to answer the first question.
+	starting context.Context
+	started  context.CancelFunc
 
 	peers peers // owned by receive
 
@@ -175,7 +175,7 @@ func newDirectory(nc *nats.Conn, c Config) (*Directory, error) {
 		peers:  newPeers(),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	d.young, d.settled = context.WithCancel(d.ctx)
+	d.starting, d.started = context.WithCancel(d.ctx)
 	d.state = state{away: !nc.IsConnected(), since: time.Now(), reconnects: nc.Stats().Reconnects}
 	for _, subject := range []string{d.subject(announceSubject), d.subject(askSubject), d.inboxOf(d.id)} {
 		sub, err := nc.ChanSubscribe(subject, d.inbox)
@@ -266,10 +266,10 @@ func (d *Directory) find(ctx context.Context, id cdn.StreamID) ([]cdn.Entry, err
 	if away := d.away(); away != nil {
 		return nil, away
 	}
-	young, stop := context.WithCancel(ctx)
+	starting, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(d.young, stop)()
-	for entries, err := range d.set.Watch(young, id) {
+	defer context.AfterFunc(d.starting, stop)()
+	for entries, err := range d.set.Watch(starting, id) {
 		if len(entries) > 0 || err != nil {
 			return entries, err
 		}

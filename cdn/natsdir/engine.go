@@ -56,8 +56,8 @@ func (d *Directory) keepEngine() {
 			d.ask()
 			asked++
 		}
-		if !connected.IsZero() && time.Since(connected) >= settle {
-			d.settled()
+		if !connected.IsZero() && time.Since(connected) >= startsFor {
+			d.started()
 		}
 		begun := time.Now()
 		d.probe()
@@ -66,8 +66,8 @@ func (d *Directory) keepEngine() {
 			if asked < len(askAt) {
 				next = earlier(next, connected.Add(askAt[asked]))
 			}
-			if time.Since(connected) < settle {
-				next = earlier(next, connected.Add(settle))
+			if time.Since(connected) < startsFor {
+				next = earlier(next, connected.Add(startsFor))
 			}
 		}
 		timer.Reset(time.Until(next))

@@ -203,7 +203,7 @@ func (d *Directory) markKnown(id string, now time.Time) {
 // Just after the start all are being asked.
 func (d *Directory) askIfNew(id string, now time.Time) {
 	_, known := d.peers.known[id]
-	if !known && d.young.Err() == nil {
+	if !known && d.starting.Err() == nil {
 		return
 	}
 	d.markKnown(id, now)
