@@ -95,7 +95,7 @@ func (t *talk) begin(now time.Time, draining bool, first [][]byte) {
 		return
 	}
 	t.up = true
-	t.conn.Heard(now)
+	t.conn.Alive(now)
 	t.conn.SetLeaving(now, draining)
 	for _, d := range first {
 		_ = t.conn.Receive(now, d) // what cannot be read was not by a node of ours
@@ -122,9 +122,9 @@ func (t *talk) tend(now time.Time, s status) (events []control.Event, next time.
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.conn
-	c.Heard(s.heard)
+	c.Alive(s.heard)
 	if !t.up { // connecting has a deadline of its own
-		c.Heard(now)
+		c.Alive(now)
 		return nil, now.Add(connectTimeout)
 	}
 	c.Carrying(now, s.carrying)

@@ -108,7 +108,7 @@ func (c *Conn) Receive(now time.Time, datagram []byte) error {
 	if err != nil {
 		return err
 	}
-	c.probe.hear(now)
+	c.probe.alive(now)
 	return bad
 }
 
@@ -142,8 +142,8 @@ func (c *Conn) frame(now time.Time, t frameType, body []byte) error {
 	return nil
 }
 
-// Heard says that something authentic has come by another way: a sign of life.
-func (c *Conn) Heard(now time.Time) { c.probe.hear(now) }
+// Alive notes that something authentic has come by another way: a sign of life.
+func (c *Conn) Alive(now time.Time) { c.probe.alive(now) }
 
 // Answered returns when the latest question was asked that the other side has answered:
 // it was alive then.

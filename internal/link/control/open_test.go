@@ -73,7 +73,7 @@ func TestGoodbye(t *testing.T) {
 		c.Accept(s.now, 0, Subscribed{})
 		c.End(s.now, 0, Reason{})
 		c.Carrying(s.now, true)
-		c.Heard(s.now)
+		c.Alive(s.now)
 		c.Advance(s.now.Add(time.Hour))
 		require.NoError(t, c.Receive(s.now, []byte("whatever")))
 		require.Empty(t, all(c))

@@ -20,9 +20,9 @@ import (
 // measuring. One that carries media has a question a second each way if media
 // flows both ways, and a dozen if there is silence in one direction.
 type probe struct {
-	heard      time.Time
-	unanswered int // pings that went out since then
-	excused    int // how often this side was held up since then
+	heard      time.Time // the last sign of life
+	unanswered int       // pings that went out since then
+	excused    int       // how often this side was held up since then
 	carrying   bool
 	since      time.Time           // that carrying is so
 	asked      time.Time           // when the last ping went out
@@ -65,8 +65,8 @@ const (
 	maxPongs    = 16
 )
 
-// hear notes a sign of life. The same one may be told of many times.
-func (p *probe) hear(now time.Time) {
+// alive notes a sign of life. It may be called many times with the same one.
+func (p *probe) alive(now time.Time) {
 	if now.After(p.heard) {
 		p.heard, p.unanswered, p.excused = now, 0, 0
 	}

@@ -140,8 +140,8 @@ func TestMediaIsHeard(t *testing.T) {
 	for range 3000 { // every 20 ms
 		s.run(t, 20*time.Millisecond)
 		for _, c := range s.end {
-			c.Heard(s.now)
-			c.Heard(s.now.Add(-time.Second)) // is not news
+			c.Alive(s.now)
+			c.Alive(s.now.Add(-time.Second)) // is not news
 		}
 	}
 	require.InDelta(t, 4*60, s.sent, 20, "a question and an answer of each side a second")
@@ -151,7 +151,7 @@ func TestMediaIsHeard(t *testing.T) {
 	s.cut = true
 	for range 250 {
 		s.run(t, 20*time.Millisecond)
-		s.end[0].Heard(s.now)
+		s.end[0].Alive(s.now)
 	}
 	require.Empty(t, of[Closed](s.events[0]))
 	require.Len(t, of[Closed](s.events[1]), 1)
