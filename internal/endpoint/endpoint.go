@@ -281,7 +281,7 @@ func (e *Endpoint) receiveRTCP(now time.Time, packet []byte, from netip.AddrPort
 	if compound == nil {
 		return false
 	}
-	connected, to := e.heard(now, from)
+	connected, to := e.heardFrom(now, from)
 	e.giveEarly()
 	e.owner.RTCP(now, compound, to)
 	return connected
@@ -318,7 +318,7 @@ func (e *Endpoint) receiveRTP(now, arrived time.Time, packet []byte, from netip.
 	e.giveEarly()
 	if e.owner.RTP(arrived, packet) && now.Sub(e.lived) >= livesEvery {
 		e.lived = now
-		e.heard(now, from)
+		e.heardFrom(now, from)
 	}
 }
 
@@ -331,13 +331,13 @@ func (e *Endpoint) giveEarly() {
 	}
 }
 
-// heard notes that the peer lives, and returns its address.
-func (e *Endpoint) heard(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
+// heardFrom notes that the peer lives, and returns its address.
+func (e *Endpoint) heardFrom(now time.Time, from netip.AddrPort) (connected bool, to netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ice.heardFrom(now, from)
 	e.parkLocked()
-	return e.steadyLocked(), e.ice.addr
+	return e.connectedLocked(), e.ice.addr
 }
 
 // SendRTCP seals a compound packet and sends it now, ahead of batched packets. It

@@ -61,11 +61,11 @@ func (e *Endpoint) receiveRecord(now time.Time, record []byte, from netip.AddrPo
 			time.AfterFunc(p.askAt.Sub(now), func() { e.askUntilProved(p) })
 		}
 	}
-	return e.steadyLocked()
+	return e.connectedLocked()
 }
 
-// steadyLocked reports whether the peer is known to be connected.
-func (e *Endpoint) steadyLocked() bool {
+// connectedLocked reports whether the peer is known to be connected.
+func (e *Endpoint) connectedLocked() bool {
 	return e.dtls.parked || e.config.Role.Data != nil && e.dtls.keys != nil
 }
 

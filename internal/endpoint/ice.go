@@ -94,7 +94,7 @@ func (e *Endpoint) answerCheck(now time.Time, r *icecheck.Reader, packet []byte,
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c == nil || e.life.stopped {
-		return nil, nil, e.steadyLocked()
+		return nil, nil, e.connectedLocked()
 	}
 	respond := c.Respond
 	if e.config.Role.Controlling {
@@ -102,7 +102,7 @@ func (e *Endpoint) answerCheck(now time.Time, r *icecheck.Reader, packet []byte,
 	}
 	answer, err := respond(from)
 	if err != nil {
-		return nil, nil, e.steadyLocked()
+		return nil, nil, e.connectedLocked()
 	}
 	if !c.Controlled {
 		ours = e.ice.checked(now, from, c.Nominates, len(packet), len(answer))
@@ -110,7 +110,7 @@ func (e *Endpoint) answerCheck(now time.Time, r *icecheck.Reader, packet []byte,
 			e.expectLocked(now, from)
 		}
 	}
-	return answer, ours, e.steadyLocked()
+	return answer, ours, e.connectedLocked()
 }
 
 // checkReaders keep the buffers of checks that were answered.
@@ -150,7 +150,7 @@ func (e *Endpoint) receiveAnswer(now time.Time, packet []byte, from netip.AddrPo
 			e.handshakeLocked(early...)
 		}
 	}
-	return e.steadyLocked()
+	return e.connectedLocked()
 }
 
 // askUntilProved repeats our checks of p until it is proved: the handshake waits for
