@@ -169,7 +169,7 @@ func (e *Endpoint) connected(conn *dtls.Conn, k *keys) bool {
 	e.ice.heard = time.Now()
 	switch {
 	case e.config.Role.Data != nil: // the peer asks for a lost flight soon
-		e.dtls.pipe.Settle()
+		e.dtls.pipe.Complete()
 		k.pace = rate{burst: 1}
 	case !e.config.Role.Client: // a client's last flight is answered
 		e.dtls.repeats = time.AfterFunc(firstRepeat, func() { e.repeat(firstRepeat) })

@@ -20,10 +20,10 @@ type Pipe struct {
 	out   func(record []byte) error
 	muted atomic.Bool
 
-	mu     sync.Mutex
-	flight [][]byte // what was written since a record came
-	over   bool     // a record has come since
-	steady bool     // the handshake is over: flights are not kept any more
+	mu       sync.Mutex
+	flight   [][]byte // what was written since a record came
+	over     bool     // a record has come since
+	complete bool     // the handshake is over: flights are not kept any more
 }
 
 // nowhere is the address that DTLS is told: it is the session that knows.
@@ -56,11 +56,11 @@ func (p *Pipe) Repeat() {
 	}
 }
 
-// Settle says that the last flight has arrived, and none is to be kept.
-func (p *Pipe) Settle() {
+// Complete says that the last flight has arrived, and none is to be kept.
+func (p *Pipe) Complete() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flight, p.steady = nil, true
+	p.flight, p.complete = nil, true
 }
 
 // Mute has what is written go nowhere, or out again.
@@ -81,7 +81,7 @@ func (p *Pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if p.over {
 		p.flight, p.over = nil, false
 	}
-	if !p.steady {
+	if !p.complete {
 		p.flight = append(p.flight, append([]byte(nil), b...))
 	}
 	p.mu.Unlock()
