@@ -82,7 +82,7 @@ func (v *playSession) serve(making context.Context, o signal.Offer) error {
 	v.admission.Start(t.End)
 	if v.stream != nil {
 		v.play()
-		v.settle()
+		v.dropContext()
 	} else {
 		v.work.Go(v.playLater)
 	}
@@ -198,7 +198,7 @@ func (v *playSession) register(t transport) {
 
 // playLater waits for the stream of a viewer that was answered without it.
 func (v *playSession) playLater() {
-	defer v.settle()
+	defer v.dropContext()
 	if err := v.open(time.Time{}); err != nil {
 		v.fail(err)
 		return
@@ -235,9 +235,9 @@ func (v *playSession) giveUp(err error) {
 	}
 }
 
-// settle drops the context, which takes as much memory as a track. Nothing needs it once the
-// viewer plays or has failed.
-func (v *playSession) settle() {
+// dropContext drops the context, which takes as much memory as a track. Nothing needs it
+// once the viewer plays or has failed.
+func (v *playSession) dropContext() {
 	v.edge.mu.Lock()
 	defer v.edge.mu.Unlock()
 	v.ctx, v.cancel = nil, nil
