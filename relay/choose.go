@@ -11,9 +11,9 @@ import (
 	"github.com/deltacdn/delta/internal/route/nearby"
 )
 
-// settleFor bounds how long the first choice for a stream waits for the round trips to its
+// measureFor bounds how long the first choice for a stream waits for the round trips to its
 // candidates to be measured.
-const settleFor = 150 * time.Millisecond
+const measureFor = 150 * time.Millisecond
 
 // routes are what a Relay knows of the routes to other nodes.
 type routes struct {
@@ -111,12 +111,12 @@ func (w routes) requester(id cdn.StreamID, origin cdn.NodeID, through []cdn.Node
 	return a
 }
 
-// settle waits up to settleFor until the candidates for a stream have been measured.
-func (w routes) settle(ctx context.Context, entries []cdn.Entry) {
-	ctx, cancel := context.WithTimeout(ctx, settleFor)
+// awaitMeasured waits up to measureFor until the candidates for a stream have been measured.
+func (w routes) awaitMeasured(ctx context.Context, entries []cdn.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, measureFor)
 	defer cancel()
 	w.near.Refresh(ctx)
-	w.near.Settle(ctx, func(nodes []cdn.NodeEntry) (ids []cdn.NodeID) {
+	w.near.AwaitMeasured(ctx, func(nodes []cdn.NodeEntry) (ids []cdn.NodeID) {
 		for _, n := range nodes {
 			has := slices.ContainsFunc(entries, func(e cdn.Entry) bool { return e.Node == n.Node })
 			if has || n.Roles.Has(cdn.RoleRelay) {

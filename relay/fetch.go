@@ -23,9 +23,9 @@ type fetch struct {
 	chosen chan struct{} // holds one item after expected has changed
 
 	// owned by run
-	found   []cdn.Entry // the directory's last answer
-	known   []cdn.Entry // the nodes to ask, the best first
-	settled bool        // the nodes that may give the stream have been measured, or not in time
+	found    []cdn.Entry // the directory's last answer
+	known    []cdn.Entry // the nodes to ask, the best first
+	measured bool        // the nodes that may give the stream have been measured, or not in time
 
 	// guarded by relay.mu
 	wants    int

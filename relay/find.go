@@ -32,9 +32,9 @@ func (f *fetch) ask(ctx context.Context, timeout time.Duration) ([]cdn.Entry, er
 		return f.known, &cdn.Error{Op: "find", Stream: id, Err: err}
 	}
 	f.found = f.eligible(entries)
-	if near := f.relay.routes.near; near != nil && !f.settled && slices.ContainsFunc(f.found, func(e cdn.Entry) bool { return e.Node != "" }) {
-		f.relay.routes.settle(ctx, f.found)
-		f.settled = true
+	if near := f.relay.routes.near; near != nil && !f.measured && slices.ContainsFunc(f.found, func(e cdn.Entry) bool { return e.Node != "" }) {
+		f.relay.routes.awaitMeasured(ctx, f.found)
+		f.measured = true
 	}
 	f.known = f.rank(f.found)
 	return f.known, nil

@@ -160,9 +160,9 @@ func (m *Map) Origins() []cdn.OriginLatency {
 	return all[:min(len(all), cdn.MaxOrigins)]
 }
 
-// Settle waits until the directory has named the nodes and each of those that wanted
+// AwaitMeasured waits until the directory has named the nodes and each of those that wanted
 // returns has been measured, or until ctx ends.
-func (m *Map) Settle(ctx context.Context, wanted func([]cdn.NodeEntry) []cdn.NodeID) {
+func (m *Map) AwaitMeasured(ctx context.Context, wanted func([]cdn.NodeEntry) []cdn.NodeID) {
 	for {
 		m.mu.Lock()
 		news, ok := m.news, m.asked

@@ -77,7 +77,7 @@ func TestMap(t *testing.T) {
 		require.Same(t, m, again)
 
 		begun := time.Now()
-		m.Settle(t.Context(), func(nodes []cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"o1", "o2", "r1"} })
+		m.AwaitMeasured(t.Context(), func(nodes []cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"o1", "o2", "r1"} })
 		require.Equal(t, 62*time.Millisecond, time.Since(begun), "one round trip to the farthest")
 		for id, want := range map[cdn.NodeID]time.Duration{"o1": 62 * time.Millisecond, "o2": 12 * time.Millisecond, "r1": 6 * time.Millisecond} {
 			rtt, ok := m.RTT(id)
@@ -138,7 +138,7 @@ func TestProbesAreFew(t *testing.T) {
 }
 
 // Nobody waits for who does not answer.
-func TestSettleEnds(t *testing.T) {
+func TestAwaitMeasuredEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.node("there", cdn.RoleRelay, time.Millisecond)
@@ -151,11 +151,11 @@ func TestSettleEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 		defer cancel()
 		begun := time.Now()
-		m.Settle(ctx, func([]cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"there", "gone"} })
+		m.AwaitMeasured(ctx, func([]cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"there", "gone"} })
 		require.Equal(t, 150*time.Millisecond, time.Since(begun))
 		time.Sleep(5 * time.Second)
 		begun = time.Now()
-		m.Settle(t.Context(), func([]cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"there", "gone"} })
+		m.AwaitMeasured(t.Context(), func([]cdn.NodeEntry) []cdn.NodeID { return []cdn.NodeID{"there", "gone"} })
 		require.Zero(t, time.Since(begun), "it has been given up")
 	})
 }
