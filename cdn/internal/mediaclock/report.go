@@ -96,12 +96,12 @@ type Track struct {
 	set   time.Duration // of the wall, when line came
 	delta time.Duration // of the line to arrival and offset
 
-	doubted point // the newest report that was not believed
-	first   time.Time
-	agreed  int  // of those like it
-	refused int  // in a row
-	proved  int  // reports in a row that agreed with what was known
-	erratic bool // reports that were believed have been wrong
+	candidate point // the newest report that was not accepted
+	first     time.Time
+	agreed    int  // of those like it
+	refused   int  // in a row
+	proved    int  // reports in a row that agreed with what was known
+	erratic   bool // reports that were accepted have been wrong
 }
 
 // A point says that rtp is instant ntp of the publisher's wall clock.
@@ -121,7 +121,7 @@ func NewTrack(rate uint32, trusted bool) Track {
 func (t *Track) Observe(now time.Time, rtp uint64) (moved bool) { return t.arrival.Observe(now, rtp) }
 
 // Report takes a sender report that came at now, after the first packet. It
-// reports whether the report is believed.
+// reports whether the report is accepted.
 func (t *Track) Report(w *Wall, now, ntp time.Time, rtp uint64) bool {
 	p := point{ntp: ntp, rtp: rtp, at: now}
 	if ntp.Unix() <= ntpEpoch || t.arrival.At(rtp).Sub(now).Abs() > mostApart {
@@ -130,14 +130,14 @@ func (t *Track) Report(w *Wall, now, ntp time.Time, rtp uint64) bool {
 	if t.known && int64(rtp-t.line.rtp) <= 0 {
 		return false // it tells nothing new
 	}
-	apart, explained := t.apart(w, p)
+	deviation, explained := t.deviation(w, p)
 	if explained {
 		w.confirm(now, t)
-		t.believe(w, p)
+		t.accept(w, p)
 		t.proved++
 		return true
 	}
-	if (t.trusted && apart.Abs() <= own || t.agree(p)) && t.settle(w, p, apart) {
+	if (t.trusted && deviation.Abs() <= own || t.agree(p)) && t.acceptStep(w, p, deviation) {
 		return true
 	}
 	if t.refused++; t.refused >= mostRefused && t.known {
@@ -159,9 +159,9 @@ func (t *Track) giveUp(w *Wall) {
 	t.proved = 0
 }
 
-// apart returns by how much a report deviates from what was known, and whether
+// deviation returns by how much a report deviates from what was known, and whether
 // that is explained.
-func (t *Track) apart(w *Wall, p point) (d time.Duration, explained bool) {
+func (t *Track) deviation(w *Wall, p point) (d time.Duration, explained bool) {
 	byArrival := p.ntp.Sub(t.byArrival(w, p.rtp))
 	if !t.known {
 		if w.leader == nil || t.trusted && !t.erratic {
@@ -179,37 +179,37 @@ func (t *Track) apart(w *Wall, p point) (d time.Duration, explained bool) {
 // agree notes a report that is not explained, and reports whether enough of them
 // agree.
 func (t *Track) agree(p point) bool {
-	q := t.doubted
+	q := t.candidate
 	passed := p.at.Sub(q.at)
 	slack := plausible + time.Duration(maxSlope*float64(passed))
 	if t.agreed == 0 || p.ntp.Sub(q.ntp.Add(t.duration(p.rtp-q.rtp))).Abs() > slack || int64(p.rtp-q.rtp) < 0 {
-		t.doubted, t.first, t.agreed = p, p.at, 1
+		t.candidate, t.first, t.agreed = p, p.at, 1
 		return false
 	}
 	if passed < repeatsApart {
 		return false
 	}
-	t.doubted = p
+	t.candidate = p
 	t.agreed++
 	return t.agreed >= repeats
 }
 
-// settle believes a report that contradicts what was known, unless other tracks
+// acceptStep accepts a report that contradicts what was known, unless other tracks
 // show that it is wrong.
-func (t *Track) settle(w *Wall, p point, apart time.Duration) bool {
-	if apart.Abs() > own {
+func (t *Track) acceptStep(w *Wall, p point, deviation time.Duration) bool {
+	if deviation.Abs() > own {
 		if w.contradicts(t, t.first) {
 			t.agreed = 0
 			return false
 		}
-		w.Set += apart // the clock was set: for all tracks at once
-		w.Offset += apart
+		w.Set += deviation // the clock was set: for all tracks at once
+		w.Offset += deviation
 	}
-	t.believe(w, p)
+	t.accept(w, p)
 	return true
 }
 
-func (t *Track) believe(w *Wall, p point) {
+func (t *Track) accept(w *Wall, p point) {
 	offset := p.ntp.Sub(t.arrival.At(p.rtp))
 	switch {
 	case w.leader == nil:
