@@ -34,8 +34,8 @@ func (q *answers) push(a answer) (oldest answer, full bool) {
 	return oldest, full
 }
 
-// settled removes the oldest answer if it came before t.
-func (q *answers) settled(t time.Time) (answer, bool) {
+// popBefore removes the oldest answer if it came before t.
+func (q *answers) popBefore(t time.Time) (answer, bool) {
 	if q.n == 0 || !q.held[0].came.Before(t) {
 		return answer{}, false
 	}

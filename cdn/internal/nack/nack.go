@@ -170,14 +170,14 @@ func (g *Generator) late(now time.Time, seq uint64) {
 	if oldest, full := g.answers.push(a); full {
 		g.repaired(oldest)
 	}
-	g.settle(now)
+	g.expireAnswers(now)
 }
 
-// settle learns from the answers that came so long ago that no second copy is
+// expireAnswers learns from the answers that came so long ago that no second copy is
 // to be expected.
-func (g *Generator) settle(now time.Time) {
+func (g *Generator) expireAnswers(now time.Time) {
 	before := now.Add(-2 * g.rtt.interval(1))
-	for a, ok := g.answers.settled(before); ok; a, ok = g.answers.settled(before) {
+	for a, ok := g.answers.popBefore(before); ok; a, ok = g.answers.popBefore(before) {
 		g.repaired(a)
 	}
 }
