@@ -52,13 +52,13 @@ type publisherClock struct {
 	offset, set atomic.Int64
 }
 
-// report has a track take a sender report, and returns whether it is believed.
+// report has a track take a sender report, and returns whether it is accepted.
 func (c *publisherClock) report(t *mediaclock.Track, now, ntp time.Time, rtp uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	believed := t.Report(&c.wall, now, ntp, rtp)
+	accepted := t.Report(&c.wall, now, ntp, rtp)
 	c.publishLocked()
-	return believed
+	return accepted
 }
 
 // restart has a track forget its timestamps. Others look at what it leads by.
@@ -143,7 +143,7 @@ func (li *LayerInput) publishClock(now time.Time) {
 // clock (RFC 3550 section 6.4.1). A report that cannot be true is ignored: one that
 // is zero, says nothing new, is far from what is being sent, or contradicts those
 // before it. Where several in turn agree with each other, the publisher has set its
-// clock, and they are believed.
+// clock, and they are accepted.
 func (li *LayerInput) SenderReport(now, ntp time.Time, rtp uint32) {
 	l := li.layer
 	l.mu.Lock()

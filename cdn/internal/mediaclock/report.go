@@ -12,11 +12,11 @@ const (
 	own = 2 * time.Second
 	// usual is by how much they may be without a second report that says so.
 	usual = 500 * time.Millisecond
-	// A report that contradicts those of before is believed once so many agree,
+	// A report that contradicts those of before is accepted once so many agree,
 	// so far apart.
 	repeats      = 3
 	repeatsApart = 200 * time.Millisecond
-	// mostRefused is how many reports in a row may contradict one that was believed.
+	// mostRefused is how many reports in a row may contradict one that was accepted.
 	mostRefused = 2
 	// mostApart is how far a report's timestamp may be from what is being sent.
 	mostApart = 15 * time.Second
@@ -37,8 +37,8 @@ type Wall struct {
 	// Set is by how much the publisher has set its clock, in all.
 	Set time.Duration
 
-	leader   *Track // whose reports set Offset
-	believed [2]confirmation
+	leader    *Track // whose reports set Offset
+	confirmed [2]confirmation
 }
 
 // A confirmation is a report that agreed with those before it.
@@ -68,16 +68,16 @@ func (w *Wall) leads(now time.Time, t *Track) bool {
 
 // confirm notes that a report of t agreed with those before it.
 func (w *Wall) confirm(now time.Time, t *Track) {
-	if w.believed[0].track != t {
-		w.believed[1] = w.believed[0]
+	if w.confirmed[0].track != t {
+		w.confirmed[1] = w.confirmed[0]
 	}
-	w.believed[0] = confirmation{track: t, at: now}
+	w.confirmed[0] = confirmation{track: t, at: now}
 }
 
 // contradicts reports whether another track than t has shown since a moment that
 // the clock was not set.
 func (w *Wall) contradicts(t *Track, since time.Time) bool {
-	for _, b := range w.believed {
+	for _, b := range w.confirmed {
 		if b.track != nil && b.track != t && b.at.Sub(since) > repeatsApart {
 			return true
 		}
