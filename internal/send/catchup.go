@@ -109,10 +109,10 @@ func (s *Sender) rebase(now time.Time, p *cdn.Packet) {
 	s.catchUp = catchUp{at: now, from: p.Timestamp, newest: p.Timestamp}
 }
 
-// settle decides how to go on from keyframe p, which is begun with at a place. If that is
+// chooseMode decides how to go on from keyframe p, which is begun with at a place. If that is
 // ahead of the publisher's clock, what follows is sent faster until it is not. If that is
 // not known, a burst will show it.
-func (s *Sender) settle(now time.Time, p *cdn.Packet, at place) {
+func (s *Sender) chooseMode(now time.Time, p *cdn.Packet, at place) {
 	s.catchUp = catchUp{at: now, from: p.Timestamp, newest: p.Timestamp}
 	if s.set.config.Node {
 		s.enter(live, onKeyframe)

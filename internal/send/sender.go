@@ -228,7 +228,7 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	s.restartFilter(p)
 	s.sendPrefix(now, p, at.as)
 	s.startSpan(p, at.as)
-	s.settle(now, p, at)
+	s.chooseMode(now, p, at)
 }
 
 // startSpan has the packets of the present source, from p on, get the next numbers, and
