@@ -93,11 +93,11 @@ func (f *Filter) Restart(p Packet) {
 
 // Idle reports whether the filter has sent everything for so long that it is not needed.
 func (f *Filter) Idle() bool {
-	return f.want == All && f.level == All && (f.n == 0 || f.seq-f.last().seq > settled)
+	return f.want == All && f.level == All && (f.n == 0 || f.seq-f.last().seq > mostLate)
 }
 
-// settled is how many packets may come late.
-const settled = 1 << 10
+// mostLate is how many packets may come late.
+const mostLate = 1 << 10
 
 // Next decides about the next packet.
 func (f *Filter) Next(p Packet) Verdict {

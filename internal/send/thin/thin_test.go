@@ -247,7 +247,7 @@ func TestOnlyKeyframes(t *testing.T) {
 	require.Equal(t, Send, f.Next(packet(9, 0, false)))
 	require.Equal(t, Omit, f.Next(packet(7, 1, false)), "late")
 	require.False(t, f.Idle())
-	for i := range settled {
+	for i := range mostLate {
 		f.Next(packet(10+i, 0, false))
 	}
 	require.True(t, f.Idle())
