@@ -7,11 +7,11 @@ import (
 	"github.com/deltacdn/delta/internal/send/instant"
 )
 
-// When a step down shows. Coarse reports come once a second, and the first after a
+// When the effect of a step down is seen. Coarse reports come once a second, and the first after a
 // step is about the time before it.
 const (
-	settles       = 300 * time.Millisecond // and two round trips, and the queue
-	settlesCoarse = 2200 * time.Millisecond
+	effectAfter  = 300 * time.Millisecond // and two round trips, and the queue
+	effectCoarse = 2200 * time.Millisecond
 	// LossShows is how long losses may be reported that were before the last step.
 	LossShows = 1200 * time.Millisecond
 )
@@ -168,7 +168,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if a.over == 0 {
 		a.over = v.at
 	}
-	if !a.settled(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v, at) || a.patient(v) {
+	if !a.effectSeen(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v, at) || a.patient(v) {
 		return Choice{Rung: at}
 	}
 	lowest := v.Ladder.Lowest()
@@ -193,15 +193,15 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	return a.step(v, to, Congestion)
 }
 
-// settled reports whether the effect of the last step has been seen.
-func (a *Adaptive) settled(v View) bool {
+// effectSeen reports whether the effect of the last step has been seen.
+func (a *Adaptive) effectSeen(v View) bool {
 	s := &v.State
-	long := settles + 2*max(s.RoundTrip-s.Queue, 0) + s.Queue
+	long := effectAfter + 2*max(s.RoundTrip-s.Queue, 0) + s.Queue
 	if s.Source != bwe.TransportFeedback {
 		if s.Alone && a.reports.count >= shown {
 			return true
 		}
-		long = settlesCoarse + s.RoundTrip
+		long = effectCoarse + s.RoundTrip
 	}
 	return v.at.Since(a.changed) >= long
 }
@@ -213,7 +213,7 @@ func (a *Adaptive) settled(v View) bool {
 func (a *Adaptive) tooLittle(v View, at int) bool {
 	s, r := &v.State, &v.Ladder[at]
 	return s.Source == bwe.TransportFeedback && s.LimitedBy == bwe.ByDelay && r.Mode == Full &&
-		v.at.Since(a.changed) < settles+s.RoundTrip && s.Bitrate < min(a.estimate, r.Cost)
+		v.at.Since(a.changed) < effectAfter+s.RoundTrip && s.Bitrate < min(a.estimate, r.Cost)
 }
 
 // shown is how many reports show what a step has brought: the first is about the time before

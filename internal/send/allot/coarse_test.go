@@ -32,7 +32,7 @@ func TestReportsShowAStep(t *testing.T) {
 	}{
 		"two":                  {[]time.Duration{500 * ms, 1500 * ms}, 1500 * ms},
 		"one that left before": {[]time.Duration{50 * ms, 1050 * ms, 2050 * ms}, 2050 * ms},
-		"too few":              {[]time.Duration{1000 * ms}, settlesCoarse + 250*ms},
+		"too few":              {[]time.Duration{1000 * ms}, effectCoarse + 250*ms},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newReporter(t, Config{Strategy: Quality})

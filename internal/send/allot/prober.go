@@ -118,7 +118,7 @@ func (p *prober) causedBy(v View, at int) bool {
 	fine := s.Source == bwe.TransportFeedback
 	lasts := p.last.Duration + 2*max(s.RoundTrip-s.Queue, 0) + drains
 	if !fine {
-		lasts += settlesCoarse
+		lasts += effectCoarse
 	}
 	switch {
 	case s.Alone && p.reports.count >= shown,
