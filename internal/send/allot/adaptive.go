@@ -7,8 +7,8 @@ import (
 	"github.com/deltacdn/delta/internal/send/instant"
 )
 
-// When the effect of a step down is seen. Coarse reports come once a second, and the first after a
-// step is about the time before it.
+// When the effect of a step down is seen. Coarse reports come once a second, and the first
+// after a step is about the time before it.
 const (
 	effectAfter  = 300 * time.Millisecond // and two round trips, and the queue
 	effectCoarse = 2200 * time.Millisecond
@@ -19,12 +19,12 @@ const (
 // Several viewers may share a path. The one that climbed last, or sends far more than
 // gets through, yields first.
 const (
-	patience      = 400 * time.Millisecond
-	climbPatience = 150 * time.Millisecond
-	farTooMuch    = 0.75 // the part of what is sent that arrives at most
-	proven        = 10 * time.Second
-	provenCoarse  = 30 * time.Second
-	provenAlone   = 12 * time.Second // where reports alone can tell
+	yieldAfter        = 400 * time.Millisecond
+	climberYieldAfter = 150 * time.Millisecond
+	farTooMuch        = 0.75 // the part of what is sent that arrives at most
+	proven            = 10 * time.Second
+	provenCoarse      = 30 * time.Second
+	provenAlone       = 12 * time.Second // where reports alone can tell
 )
 
 // The lowest moving picture is given up only if it does not get through. A cheap one
@@ -168,7 +168,7 @@ func (a *Adaptive) descend(v View, at int) Choice {
 	if a.over == 0 {
 		a.over = v.at
 	}
-	if !a.effectSeen(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v, at) || a.patient(v) {
+	if !a.effectSeen(v) && !a.tooLittle(v, at) || a.oldLoss(v, at) || a.prober.causedBy(v, at) || a.waitsForOthers(v) {
 		return Choice{Rung: at}
 	}
 	lowest := v.Ladder.Lowest()
@@ -258,11 +258,11 @@ func (a *Adaptive) climbing(v View) bool {
 	return a.climbed != 0 && v.at.Since(a.climbed) < long
 }
 
-// patient reports whether to wait a little yet, since others may yield.
-func (a *Adaptive) patient(v View) bool {
-	long := patience
+// waitsForOthers reports whether to wait a little yet, since others may step down.
+func (a *Adaptive) waitsForOthers(v View) bool {
+	long := yieldAfter
 	if a.climbing(v) || v.State.Alone { // what coarse reports tell has lasted for a while
-		long = climbPatience
+		long = climberYieldAfter
 	}
 	return v.State.Acknowledged > farTooMuch*v.State.Sent && v.at.Since(a.over) < long
 }

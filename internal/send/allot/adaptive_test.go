@@ -232,7 +232,7 @@ func TestOthersMayYield(t *testing.T) {
 	v.now = v.now.Add(20 * time.Second)
 	v.congest(2.4e6) // most gets through
 	_, after := v.pass(time.Second)
-	require.InDelta(t, patience, after, float64(60*ms))
+	require.InDelta(t, yieldAfter, after, float64(60*ms))
 	require.Equal(t, high, v.rung)
 }
 

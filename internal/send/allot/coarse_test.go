@@ -171,6 +171,6 @@ func TestReportsNeedLittlePatience(t *testing.T) {
 	v.now = v.now.Add(20 * time.Second)
 	v.congest(2.4e6) // most gets through
 	_, after := v.pass(time.Second)
-	require.InDelta(t, climbPatience, after, float64(60*ms))
+	require.InDelta(t, climberYieldAfter, after, float64(60*ms))
 	require.Equal(t, high, v.rung)
 }

@@ -34,7 +34,7 @@ func TestCongestionOfAProbe(t *testing.T) {
 			v.congest(c.arrives * cost)
 			v.state.Acknowledged, v.state.Sent = c.arrives*cost, 2*cost
 			v.state.Queue, v.state.RoundTrip = 60*ms, 160*ms
-			v.pass(patience)
+			v.pass(yieldAfter)
 			require.Equal(t, c.down, v.rung < mid)
 		})
 	}
