@@ -47,11 +47,11 @@ const (
 	// staleAge is how old a packet may be that is more than lateWindow behind.
 	staleAge = 30 * time.Second
 	// silentAfter is how long the present numbering has to be silent for packets
-	// that could just be late to be taken for a new one, and patience over how long
+	// that could just be late to be taken for a new one, and probation over how long
 	// they have to come, and how many.
-	silentAfter   = 500 * time.Millisecond
-	patience      = 200 * time.Millisecond
-	patienceCount = 5
+	silentAfter    = 500 * time.Millisecond
+	probation      = 200 * time.Millisecond
+	probationCount = 5
 	// fewLost is how many packets may be lost at any time, besides two of the largest
 	// frames, and lossFactor how many times as many as usually come in the time that
 	// has passed.
@@ -95,11 +95,11 @@ type mark struct {
 
 // A suspect is what may be a new numbering.
 type suspect struct {
-	mark         // of its last packet; number and timestamp are not extended
-	first   mark // likewise
-	n       int  // packets; 0: there is none
-	jump    Jump // what it is if it is confirmed
-	patient bool // only once the present numbering is silent
+	mark              // of its last packet; number and timestamp are not extended
+	first        mark // likewise
+	n            int  // packets; 0: there is none
+	jump         Jump // what it is if it is confirmed
+	afterSilence bool // only once the present numbering is silent
 }
 
 // NewLine returns a Line that has seen no packet.
@@ -139,7 +139,7 @@ func (l *Line) Step(now time.Time, seq uint16, ts uint32) (Step, Jump) {
 		l.begin(mark{seq: l.seq.Unwrap(seq), ts: anew(l.newest, ts), at: now})
 		return Jumps, Jump{Time: true, Gap: ahead > 1}
 	}
-	return l.doubt(now, seq, ts, Jump{Time: !fits, Gap: !fits, Held: true}, false)
+	return l.unexpected(now, seq, ts, Jump{Time: !fits, Gap: !fits, Held: true}, false)
 }
 
 // behind takes a packet whose number is not above the highest.
@@ -151,36 +151,36 @@ func (l *Line) behind(now time.Time, seq uint16, ts uint32, by uint64) (Step, Ju
 	case late && by < lateWindow && now.Sub(l.now.at) < silentAfter:
 		return Follows, Jump{}
 	case late && by < lateWindow:
-		return l.doubtPassedOn(now, seq, ts, true)
+		return l.passOn(now, seq, ts, true)
 	case l.isBefore(now, seq, ts):
 		return Stale, Jump{}
 	case by < lateWindow && fits && newer <= l.config.Back:
-		return l.doubtPassedOn(now, seq, ts, false) // it may be of an encoder with B-frames
+		return l.passOn(now, seq, ts, false) // it may be of an encoder with B-frames
 	}
-	return l.doubt(now, seq, ts, Jump{Time: !fits, Gap: !fits, Held: true}, late)
+	return l.unexpected(now, seq, ts, Jump{Time: !fits, Gap: !fits, Held: true}, late)
 }
 
-// doubtPassedOn takes a packet that is late, or the first of a new numbering. It is
-// not held back, but others that follow it may tell.
-func (l *Line) doubtPassedOn(now time.Time, seq uint16, ts uint32, patient bool) (Step, Jump) {
-	if step, jump := l.doubt(now, seq, ts, Jump{Time: patient, Gap: true}, patient); step == Jumps {
+// passOn takes a packet that is late, or the first of a new numbering. It is not held
+// back, but others that follow it may tell.
+func (l *Line) passOn(now time.Time, seq uint16, ts uint32, afterSilence bool) (Step, Jump) {
+	if step, jump := l.unexpected(now, seq, ts, Jump{Time: afterSilence, Gap: true}, afterSilence); step == Jumps {
 		return step, jump
 	}
 	return Follows, Jump{}
 }
 
-// doubt takes a packet that does not belong to the present numbering. A second
-// one that follows it shows that there is a new one. A patient doubt lasts until
-// the present numbering is silent.
-func (l *Line) doubt(now time.Time, seq uint16, ts uint32, j Jump, patient bool) (Step, Jump) {
+// unexpected takes a packet that does not belong to the present numbering. A second
+// one that follows it shows that there is a new one. With afterSilence, the present one
+// has to be silent for that.
+func (l *Line) unexpected(now time.Time, seq uint16, ts uint32, j Jump, afterSilence bool) (Step, Jump) {
 	s, m := &l.suspect, mark{seq: uint64(seq), ts: uint64(ts), at: now}
 	if !l.follows(s, m) {
-		*s = suspect{mark: m, first: m, n: 1, jump: j, patient: patient}
+		*s = suspect{mark: m, first: m, n: 1, jump: j, afterSilence: afterSilence}
 		return Suspect, Jump{}
 	}
 	s.n++
 	s.mark = m
-	if s.patient && (now.Sub(l.now.at) < silentAfter || now.Sub(s.first.at) < patience || s.n < patienceCount) {
+	if s.afterSilence && (now.Sub(l.now.at) < silentAfter || now.Sub(s.first.at) < probation || s.n < probationCount) {
 		return Stale, Jump{}
 	}
 	was := *s
@@ -199,7 +199,7 @@ func (l *Line) doubt(now time.Time, seq uint16, ts uint32, j Jump, patient bool)
 func (l *Line) follows(s *suspect, m mark) bool {
 	step := uint16(m.seq) - uint16(s.seq)
 	known := s.n > 0 && m.at.Sub(s.at) <= max(forgetAfter, 2*m.at.Sub(l.now.at))
-	if !s.jump.Held && !s.patient && m.ts == s.ts {
+	if !s.jump.Held && !s.afterSilence && m.ts == s.ts {
 		return false // it is of the same late frame
 	}
 	return known && step > 0 && step <= chain && l.fits(s.mark, m.at, uint32(m.ts))
