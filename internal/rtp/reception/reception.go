@@ -25,7 +25,7 @@ type Counter struct {
 	jitter   float64   // in ticks
 	reported time.Time // when the sender last reported
 	report   uint64    // the NTP time of that report
-	doubted  bool      // the last packet may have begun a new numbering
+	suspect  bool      // the last packet may have begun a new numbering
 	next     uint16    // then: the number that would confirm that
 }
 
@@ -39,14 +39,14 @@ const farAway = 3000
 func (c *Counter) Received(now time.Time, seq uint16, timestamp, rate uint32) {
 	anew := c.count == 0
 	if !anew && !c.IsNear(seq, farAway) {
-		if !c.doubted || seq != c.next {
-			c.doubted, c.next = true, seq+1
+		if !c.suspect || seq != c.next {
+			c.suspect, c.next = true, seq+1
 			return
 		}
 		c.restart(seq)
 		anew = true
 	}
-	c.doubted = false
+	c.suspect = false
 	ext := c.seq.Unwrap(seq)
 	if c.count == 0 {
 		c.first, c.begun = ext, now
