@@ -89,9 +89,9 @@ func (r *receiver) refuse(now time.Time, l *layer) {
 	s.waiting, s.refused = nil, now.Add(refusedFor)
 }
 
-// settle ends the contests that no packet ends, and those strays that nothing
+// endContests ends the contests that no packet ends, and those strays that nothing
 // explains.
-func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
+func (r *receiver) endContests(now time.Time, out *cdn.Arrivals) {
 	for _, in := range r.sections {
 		for _, l := range in.layers {
 			if c := l.contest; c != nil && c.quiet && now.Sub(c.begun) >= quietFor && l.source.silentFor(now, quietFor) {
@@ -100,7 +100,7 @@ func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
 		}
 	}
 	for _, s := range r.sources {
-		r.settleWaiting(now, s, out)
+		r.decideWaiting(now, s, out)
 	}
 	for len(r.strays) > 0 && now.Sub(r.strays[0].at) > maxHeldFor {
 		old := &r.strays[0].packet
@@ -109,8 +109,8 @@ func (r *receiver) settle(now time.Time, out *cdn.Arrivals) {
 	}
 }
 
-// settleWaiting decides about packets of a source that wait, where no packet does.
-func (r *receiver) settleWaiting(now time.Time, s *source, out *cdn.Arrivals) {
+// decideWaiting decides about packets of a source that wait, where no packet does.
+func (r *receiver) decideWaiting(now time.Time, s *source, out *cdn.Arrivals) {
 	if len(s.waiting) == 0 {
 		return
 	}

@@ -126,7 +126,7 @@ func (b *bench) send(p a) {
 // pass lets time pass, and the clock look.
 func (b *bench) pass(d time.Duration) {
 	b.now = b.now.Add(d)
-	b.r.settle(b.now, nil)
+	b.r.endContests(b.now, nil)
 }
 
 // packets is how many each layer has, as "video/l0:3 audio:1".
@@ -460,7 +460,7 @@ func FuzzPackets(f *testing.F) {
 			}
 		}
 		b.r.rtcp(b.now, compound)
-		b.r.settle(b.now, nil)
+		b.r.endContests(b.now, nil)
 		_ = b.r.feedback.transportDue(b.now, b.r.feedback.compound(b.r.feedback.reportDue(b.now, b.r.sources)...))
 		if len(b.r.sources) > maxSources+1 || len(b.r.strays) > maxStrays {
 			panic("unbounded")

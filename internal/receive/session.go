@@ -185,19 +185,19 @@ func (s *Session) Ending(err error) (goodbye []byte, ended func()) {
 	}
 }
 
-// settledAfter is how long after the last packet nothing is due any more: all that waited
+// doneAfter is how long after the last packet nothing is due any more: all that waited
 // has been decided on, and no source is reported on.
-const settledAfter = max(reportedFor, maxHeldFor) + 2*reportEvery
+const doneAfter = max(reportedFor, maxHeldFor) + 2*reportEvery
 
 // tick does what is due though no packet comes. It returns what is to be told of the
 // publisher's path, nil: nothing. A [Clock] calls it.
 func (s *Session) tick(now time.Time) (tell func()) {
-	if now.UnixNano()-s.heard.Load() > int64(settledAfter) {
+	if now.UnixNano()-s.heard.Load() > int64(doneAfter) {
 		return nil // what is silent costs a look
 	}
 	r := s.receiver
 	r.mu.Lock()
-	r.settle(now, nil)
+	r.endContests(now, nil)
 	reports := r.feedback.compound(r.feedback.reportDue(now, r.sources)...)
 	if compound := r.feedback.transportDue(now, reports); compound != nil {
 		s.SendRTCP(compound) // with the lock, since the next one uses its memory
