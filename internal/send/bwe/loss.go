@@ -35,17 +35,17 @@ type loss struct {
 	rose     time.Duration // when the loss became too high
 	high     bool
 	// While the window has packets in it that were sent before the estimate was lowered, those
-	// sent since are counted apart: the others say nothing of the present rate.
-	apart bool
-	since fates         // of them
-	begun time.Duration // when the first of them was counted
+	// sent since are counted separately: the others say nothing of the present rate.
+	separate bool
+	since    outcomes      // of them
+	begun    time.Duration // when the first of them was counted
 }
 
 func (l *loss) init() { *l = loss{} }
 
-// add counts packets whose fate became known at a time: all, and of them those that were sent
-// since the estimate was lowered.
-func (l *loss) add(at time.Duration, all, since fates) {
+// add counts packets whose outcome became known at a time: all, and of them those that were
+// sent since the estimate was lowered.
+func (l *loss) add(at time.Duration, all, since outcomes) {
 	if slot := int64(at / lossSlot); slot > l.slot {
 		for l.slot = max(l.slot, slot-lossSlots); l.slot < slot; {
 			l.slot++
@@ -58,18 +58,18 @@ func (l *loss) add(at time.Duration, all, since fates) {
 	l.lost[i] += uint16(all.lost)
 	l.total += all.total()
 	l.missing += all.lost
-	if !l.apart || l.since.total()+since.total() == 0 {
+	if !l.separate || l.since.total()+since.total() == 0 {
 		return
 	}
 	if l.since.total() == 0 {
 		l.begun = at
 	}
 	l.since.add(since)
-	l.apart = at-l.begun < lossSlots*lossSlot
+	l.separate = at-l.begun < lossSlots*lossSlot
 }
 
 // lowered notes that the estimate was lowered.
-func (l *loss) lowered() { l.apart, l.since = true, fates{} }
+func (l *loss) lowered() { l.separate, l.since = true, outcomes{} }
 
 // forget drops what is known of the present, but not what the path loses.
 func (l *loss) forget(at time.Duration) {
@@ -105,7 +105,7 @@ func (l *loss) ratio() float64 {
 // there is a queue: then the present teaches nothing of the path.
 func (l *loss) judge(at time.Duration, queued bool) bool {
 	total, lost := l.counts()
-	if l.apart {
+	if l.separate {
 		total, lost = l.since.total(), l.since.lost
 	}
 	n := float64(max(total, leastPackets))

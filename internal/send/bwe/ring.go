@@ -121,28 +121,29 @@ func (r *ring) report(base uint16, about int) {
 	}
 }
 
-// fates are how many packets arrived, and how many were lost.
-type fates struct{ arrived, lost int }
+// outcomes counts packets: how many arrived, and how many were lost.
+type outcomes struct{ arrived, lost int }
 
-func (f fates) total() int { return f.arrived + f.lost }
+func (o outcomes) total() int { return o.arrived + o.lost }
 
-func (f *fates) add(o fates) {
-	f.arrived += o.arrived
-	f.lost += o.lost
+func (o *outcomes) add(more outcomes) {
+	o.arrived += more.arrived
+	o.lost += more.lost
 }
 
-// resolve returns the fates of the packets whose fate has become known since the last call: of
-// all, and of those among them that were sent after the estimate was lowered. Packets below the newest acknowledged that were
-// sent more than the reordering window before it, and were reported as not received, are lost.
-// Of others the message was lost. Of those whose like were never acknowledged nothing is known.
-func (r *ring) resolve() (all, since fates) {
+// resolve returns the outcomes that have become known since the last call: of all packets, and
+// of those among them that were sent after the estimate was lowered. Packets below the newest
+// acknowledged that were sent more than the reordering window before it, and were reported as
+// not received, are lost. Of others the message was lost. Of those whose like were never
+// acknowledged nothing is known.
+func (r *ring) resolve() (all, since outcomes) {
 	if r.highest < r.resolved {
 		return all, since
 	}
 	newest := r.slot(r.highest).at
 	for ; r.resolved <= r.highest; r.resolved++ {
 		p := r.slot(r.resolved)
-		var one fates
+		var one outcomes
 		switch {
 		case p.size == 0: // never sent
 		case p.state == acknowledged:
