@@ -151,13 +151,13 @@ func (n *noise) update(at, queue time.Duration) {
 
 // slots hold the least delays of the slots of time of late.
 type slots struct {
-	number  int64
-	now     int64    // least delay in the present slot
-	count   int      // packets in it
-	sum     int64    // of their delays
-	last    [4]int64 // of the slots before, the newest first
-	excess  float64  // mean delay above a slot's least, smoothed
-	settled int
+	number int64
+	now    int64    // least delay in the present slot
+	count  int      // packets in it
+	sum    int64    // of their delays
+	last   [4]int64 // of the slots before, the newest first
+	excess float64  // mean delay above a slot's least, smoothed
+	filled int      // of last
 }
 
 func (s *slots) reset(arrival time.Duration) {
@@ -185,13 +185,13 @@ func (s *slots) next(number int64) {
 	copy(s.last[1:], s.last[:])
 	s.last[0] = s.now
 	s.excess += (float64(s.sum/int64(s.count)-s.now) - s.excess) / 8
-	s.settled = min(s.settled+1, len(s.last))
+	s.filled = min(s.filled+1, len(s.last))
 	s.count, s.sum = 0, 0
 }
 
 // standing returns the least delay of the last two slots, or of what there is.
 func (s *slots) standing() int64 {
-	switch s.settled {
+	switch s.filled {
 	case 0:
 		return s.now
 	case 1:
@@ -203,7 +203,7 @@ func (s *slots) standing() int64 {
 // falling reports whether the least delay is going down.
 func (s *slots) falling() bool {
 	const slack = 3000 // microseconds
-	if s.settled < len(s.last) {
+	if s.filled < len(s.last) {
 		return false
 	}
 	return min(s.last[0], s.last[1]) < min(s.last[2], s.last[3])-slack
