@@ -24,7 +24,7 @@ func (s *Sender) bindRedundancy() {
 	w := &s.wire
 	w.pt, w.red = s.line.PT, 0
 	if s.line.RED != 0 && (!s.line.OnLoss || w.need.On()) {
-		w.pt, w.red, w.varies = s.line.RED, s.line.PT, true
+		w.pt, w.red, w.wasRedundant = s.line.RED, s.line.PT, true
 	}
 }
 

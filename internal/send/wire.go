@@ -30,16 +30,16 @@ type Output struct {
 
 // wire is how the receiver wants packets, and the one that is sent.
 type wire struct {
-	header []byte
-	buffer [64]byte        // of most headers
-	named  uint64          // from this number on packets have no mid; 0: not known yet
-	pt     uint8           // the line's payload type
-	red    uint8           // that of the blocks, if pt is that of RED; 0: it is not
-	need   redundancy.Need // while that decides
-	varies bool            // packets were sent with redundancy: sent again, they might have other bytes
-	wide   bool            // some extensions have ids above 14, which only the two-byte form has
-	delays bool            // delay is written
-	delay  [3]byte
+	header       []byte
+	buffer       [64]byte        // of most headers
+	named        uint64          // from this number on packets have no mid; 0: not known yet
+	pt           uint8           // the line's payload type
+	red          uint8           // that of the blocks, if pt is that of RED; 0: it is not
+	need         redundancy.Need // while that decides
+	wasRedundant bool            // packets were sent with redundancy: sent again, they might have other bytes
+	wide         bool            // some extensions have ids above 14, which only the two-byte form has
+	delays       bool            // delay is written
+	delay        [3]byte
 	// stamped: packets are stamped, or will be.
 	stamped bool
 	stamp   stamp     // of the packet that is sent
@@ -101,7 +101,7 @@ func (w *wire) id(ours uint8) uint8 {
 
 // repeats reports whether a packet can be sent again: by RTX, or because it would have the
 // same bytes. With redundancy it might not: the packet ahead of it may be gone, or have come.
-func (w *wire) repeats() bool { return !w.varies && (w.out.RTX != 0 || !w.stamped) }
+func (w *wire) repeats() bool { return !w.wasRedundant && (w.out.RTX != 0 || !w.stamped) }
 
 // Unbind says that nothing can be sent any more.
 func (s *Sender) Unbind() {
