@@ -95,7 +95,7 @@ func (s *Sender) playoutDelay(published bool) (d PlayoutDelay, ok bool) {
 		d, ok = *p, true
 	}
 	a := s.set.adaptation
-	if !s.tellsPlayout() || a == nil || a.playout == nil || !a.playout.Told() {
+	if !s.tellsPlayout() || a == nil || a.playout == nil || !a.playout.Announced() {
 		return d, ok
 	}
 	if !ok {

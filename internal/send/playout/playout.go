@@ -33,23 +33,24 @@ const (
 // A Delay is the playout delay of one player. Its zero value is that of a path without losses.
 // It is not safe for concurrent use.
 type Delay struct {
-	part    float64       // of the packets that had to be sent again, smoothed
-	score   int           // looks with losses, less those without
-	min     time.Duration // that the player is told
-	enough  time.Duration // the most that was wanted since below
-	below   time.Time     // since when less is wanted; zero: it is not
-	told    bool          // min was not always 0
-	looked  time.Time     // when the last look was taken
-	packets uint64        // sent until then
-	repairs uint64        // likewise
+	part      float64       // of the packets that had to be sent again, smoothed
+	score     int           // looks with losses, less those without
+	min       time.Duration // that the player is told
+	enough    time.Duration // the most that was wanted since below
+	below     time.Time     // since when less is wanted; zero: it is not
+	announced bool          // min was not always 0
+	looked    time.Time     // when the last look was taken
+	packets   uint64        // sent until then
+	repairs   uint64        // likewise
 }
 
 // Min is how long the player is to hold pictures back at least, a multiple of 10 ms; 0: it may
 // show them at once.
 func (d *Delay) Min() time.Duration { return d.min }
 
-// Told reports whether the player was told anything, so that it has to be told of the end, too.
-func (d *Delay) Told() bool { return d.told }
+// Announced reports whether the player was ever told to wait, so that it has to be told of the
+// end, too.
+func (d *Delay) Announced() bool { return d.announced }
 
 // A View is what a look at a path finds.
 type View struct {
@@ -111,7 +112,7 @@ func (d *Delay) wanted(trip time.Duration) time.Duration {
 func (d *Delay) tell(now time.Time, wanted time.Duration) (changed bool) {
 	switch {
 	case wanted > d.min+2*step || wanted > d.min && d.min == 0:
-		d.min, d.below, d.told = wanted, time.Time{}, true
+		d.min, d.below, d.announced = wanted, time.Time{}, true
 		return true
 	case wanted >= d.min-2*step && wanted > 0 || d.min == 0:
 		d.below = time.Time{}
