@@ -61,20 +61,20 @@ func (s *Session) invite(ctx context.Context, exchange Exchange) error {
 	if s.plan, err = receive.Accept(answer, first); err != nil {
 		return err
 	}
-	s.codecs = newSettling(s.plan)
-	s.Go(s.settle)
+	s.codecs = newAnsweredCodecs(s.plan)
+	s.Go(s.startWhenKnown)
 	return s.Accept(ctx, answer)
 }
 
-// settle starts the input when the codecs are known.
-func (s *Session) settle() {
+// startWhenKnown starts the input when the codecs are known.
+func (s *Session) startWhenKnown() {
 	select {
-	case <-s.codecs.settled:
-	case <-s.codecs.heard:
-		late := time.NewTimer(settleWithin)
+	case <-s.codecs.known:
+	case <-s.codecs.arriving:
+		late := time.NewTimer(codecsWithin)
 		defer late.Stop()
 		select {
-		case <-s.codecs.settled:
+		case <-s.codecs.known:
 		case <-late.C:
 		case <-s.Stopping():
 			return
@@ -82,7 +82,7 @@ func (s *Session) settle() {
 	case <-s.Stopping():
 		return
 	}
-	s.codecs.freeze()
+	s.codecs.finish()
 	if err := s.config.Input.Start(s.plan.Tracks); err != nil {
 		s.End(err)
 		return

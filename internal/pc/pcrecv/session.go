@@ -45,7 +45,7 @@ type Session struct {
 	*pc.Session
 	config Config
 	plan   *receive.Plan
-	codecs *settling // of an answer to our offer; nil: they are known
+	codecs *answeredCodecs // of an answer to our offer; nil: they are known
 	got    counters
 
 	policing sync.Mutex
