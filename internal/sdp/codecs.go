@@ -9,6 +9,7 @@ import (
 	"github.com/pion/sdp/v3"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/sdp/format"
 )
 
 // auxiliary are the formats that carry no media of their own.
@@ -26,11 +27,11 @@ func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind, lines *formatLine
 	red := map[uint8]redundancy{}
 	all := make([]Codec, 0, min(len(section.MediaName.Formats), payloadTypes))
 	var seen [payloadTypes]bool
-	for _, format := range section.MediaName.Formats {
-		pt, ok := payloadType(format)
+	for _, number := range section.MediaName.Formats {
+		pt, ok := payloadType(number)
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("payload type %q", format)
+			return nil, fmt.Errorf("payload type %q", number)
 		case seen[pt]:
 			continue
 		}
@@ -47,7 +48,7 @@ func parseCodecs(section *sdp.MediaDescription, kind cdn.Kind, lines *formatLine
 		switch {
 		case pt >= 64 && pt < 96: // with the marker bit it looks like RTCP (RFC 5761 section 4)
 		case strings.EqualFold(name, "rtx"):
-			if apt, err := strconv.ParseUint(parameter(c.Fmtp, "apt"), 10, 7); err == nil {
+			if apt, err := strconv.ParseUint(format.Parameter(c.Fmtp, "apt"), 10, 7); err == nil {
 				rtx[uint8(apt)] = c.PT
 			}
 		case strings.EqualFold(name, "red") && kind == cdn.Audio:
@@ -207,14 +208,4 @@ func mimeType(kind cdn.Kind, name string) string {
 		}
 	}
 	return media + "/" + name
-}
-
-// parameter returns the value of one parameter of an a=fmtp line.
-func parameter(fmtp, name string) string {
-	for one := range strings.SplitSeq(fmtp, ";") {
-		if k, v, ok := strings.Cut(strings.TrimSpace(one), "="); ok && strings.EqualFold(k, name) {
-			return v
-		}
-	}
-	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pion/sdp/v3"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/sdp/format"
 )
 
 // FEC is what an m-section has of forward error correction, by payload types, 0: none.
@@ -32,8 +33,8 @@ const FlexFEC03 = "flexfec-03"
 // first of each kind counts.
 func parseFEC(section *sdp.MediaDescription, lines *formatLines) (f FEC) {
 	rtx := map[string]uint8{}
-	for _, format := range section.MediaName.Formats {
-		pt, ok := payloadType(format)
+	for _, number := range section.MediaName.Formats {
+		pt, ok := payloadType(number)
 		c, err := parseRtpmap(lines.rtpmap[pt], cdn.Video)
 		if !ok || err != nil || pt >= 64 && pt < 96 || c.ClockRate != videoRate {
 			continue
@@ -44,7 +45,7 @@ func parseFEC(section *sdp.MediaDescription, lines *formatLines) (f FEC) {
 		case name == "ulpfec" && f.ULP == 0:
 			f.ULP = pt
 		case name == "rtx":
-			rtx[parameter(lines.fmtp[pt], "apt")] = pt
+			rtx[format.Parameter(lines.fmtp[pt], "apt")] = pt
 		case (name == "flexfec" || name == FlexFEC03) && f.Flex == 0:
 			f.Flex, f.FlexName, f.FlexFmtp, f.FlexFeedback = pt, name, lines.fmtp[pt], lines.feedbackOf(pt)
 		}

@@ -3,6 +3,8 @@ package codec
 import (
 	"encoding/base64"
 	"strings"
+
+	"github.com/deltacdn/delta/internal/sdp/format"
 )
 
 // longestDeclared bounds a parameter set that is declared, in bytes: it has to fit into a
@@ -22,7 +24,7 @@ func DeclaredSets(mime, fmtp string) (payloads [][]byte, kinds []Sets) {
 		names = []string{"sprop-vps", "sprop-sps", "sprop-pps"}
 	}
 	for _, name := range names {
-		for one := range strings.SplitSeq(parameter(fmtp, name), ",") {
+		for one := range strings.SplitSeq(format.Parameter(fmtp, name), ",") {
 			set, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(one), "="))
 			if err != nil || len(set) > longestDeclared {
 				continue
@@ -33,14 +35,4 @@ func DeclaredSets(mime, fmtp string) (payloads [][]byte, kinds []Sets) {
 		}
 	}
 	return payloads, kinds
-}
-
-// parameter returns the value of one parameter, "" if there is none.
-func parameter(fmtp, name string) string {
-	for one := range strings.SplitSeq(fmtp, ";") {
-		if k, v, ok := strings.Cut(one, "="); ok && strings.EqualFold(strings.TrimSpace(k), name) {
-			return v
-		}
-	}
-	return ""
 }

@@ -178,6 +178,17 @@ func parameters(fmtp string) map[string]string {
 	return all
 }
 
+// Parameter returns the value of one parameter of an a=fmtp line as it is written, "" if
+// there is none.
+func Parameter(fmtp, name string) string {
+	for one := range strings.SplitSeq(fmtp, ";") {
+		if k, v, ok := strings.Cut(one, "="); ok && strings.EqualFold(strings.TrimSpace(k), name) {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
 func or(v, def string) string {
 	if v == "" {
 		return def

@@ -213,3 +213,19 @@ func TestAnAnswerKeepsTheProfileThatWasOffered(t *testing.T) {
 		assert.Equal(t, want, in(tc.offered).Answer(in(tc.sent)), "%s, %s", tc.offered, tc.sent)
 	}
 }
+
+// Values are given as they are written: base64 has capital letters.
+func TestParameter(t *testing.T) {
+	const fmtp = "profile-level-id=42e01f; sprop-parameter-sets=Z0LgH9o=,aM4G4g== ; APT = 96;mode"
+	for name, want := range map[string]string{
+		"profile-level-id":     "42e01f",
+		"sprop-parameter-sets": "Z0LgH9o=,aM4G4g==",
+		"apt":                  "96",
+		"mode":                 "",
+		"profile":              "",
+		"":                     "",
+	} {
+		assert.Equal(t, want, Parameter(fmtp, name), name)
+	}
+	assert.Empty(t, Parameter("", "apt"))
+}
