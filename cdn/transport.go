@@ -94,7 +94,7 @@ func (t *transportState) listenUDP(c Config) error {
 		return err
 	}
 	t.egress = egress.New(sock, c.Logger)
-	t.reply = t.egress.NewHastyBatch()
+	t.reply = t.egress.NewNonblockingBatch()
 	t.port = port.New(sock, t.drained, t.answerBinding)
 	return nil
 }

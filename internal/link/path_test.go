@@ -22,7 +22,7 @@ import (
 // arrive has a datagram arrive at a link as the port's reader does. What is answered
 // leaves at once, by a batch of its own, since the reader runs, too.
 func arrive(l *Link, packet []byte, from netip.AddrPort) {
-	own := egress.New(l.links.transport.Port, nil).NewHastyBatch()
+	own := egress.New(l.links.transport.Port, nil).NewNonblockingBatch()
 	was := l.conn.ReplyBy(own)
 	l.conn.Receive(time.Now(), time.Now(), packet, from)
 	_ = own.Flush()

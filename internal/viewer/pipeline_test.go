@@ -90,7 +90,7 @@ func newPipelineAt(tb testing.TB, viewers int, rate float64) *pipeline {
 		require.NoError(tb, err)
 		s.Assume(netip.MustParseAddrPort("127.0.0.1:9"), nil, out)
 		s.media, s.replies = s.Writer(), s.Writer()
-		s.ReplyBy(egress.New(&sink{}, nil).NewHastyBatch()) // the port's reader has the node's
+		s.ReplyBy(egress.New(&sink{}, nil).NewNonblockingBatch()) // the port's reader has the node's
 		s.set.Start()
 		p.viewers = append(p.viewers, s)
 	}

@@ -37,9 +37,9 @@ type Batch struct {
 // NewBatch returns an empty batch.
 func (s *Socket) NewBatch() *Batch { return s.newBatch(patience) }
 
-// NewHastyBatch returns an empty batch whose flushes do not wait for room in the
+// NewNonblockingBatch returns an empty batch whose flushes do not wait for room in the
 // socket's buffer, for goroutines that have better things to do.
-func (s *Socket) NewHastyBatch() *Batch { return s.newBatch(0) }
+func (s *Socket) NewNonblockingBatch() *Batch { return s.newBatch(0) }
 
 // patience is how long a flush waits for room in the socket's buffer: the network
 // card may take longer for a burst than we do.
@@ -120,7 +120,7 @@ func (b *Batch) Now() time.Time {
 }
 
 // Flush sends all that was added. When the socket's buffer is full and stays
-// so for some milliseconds (of a hasty batch: when it is full), the rest is
+// so for some milliseconds (of a nonblocking batch: when it is full), the rest is
 // dropped; in mode [Single] Flush waits as the connection does. What cannot be
 // sent is dropped, too, and harms nothing else. The only error is one that wraps
 // [net.ErrClosed], of this flush or one by Room: the socket is closed.

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patient is how long a test waits for what must come.
-const patient = 10 * time.Second
+// waitsFor is how long a test waits for what must come.
+const waitsFor = 10 * time.Second
 
 func listen(t testing.TB, host string) *net.UDPConn {
 	t.Helper()
@@ -64,7 +64,7 @@ func send(b *Batch, to netip.AddrPort, number, size int) []byte {
 
 func requireReceived(t *testing.T, c *net.UDPConn, want [][]byte) {
 	t.Helper()
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(patient)))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(waitsFor)))
 	buf := make([]byte, 1<<16)
 	for i, w := range want {
 		n, err := c.Read(buf)

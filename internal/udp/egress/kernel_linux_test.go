@@ -198,7 +198,7 @@ func TestFullSocketDropsTheRest(t *testing.T) {
 }
 
 func TestWaitForRoomIsBounded(t *testing.T) {
-	for name, batch := range map[string]func(*Socket) *Batch{"patient": (*Socket).NewBatch, "hasty": (*Socket).NewHastyBatch} {
+	for name, batch := range map[string]func(*Socket) *Batch{"blocking": (*Socket).NewBatch, "nonblocking": (*Socket).NewNonblockingBatch} {
 		t.Run(name, func(t *testing.T) {
 			conn := listen(t, "127.0.0.1")
 			s := forced(t, conn, Segments)
@@ -213,7 +213,7 @@ func TestWaitForRoomIsBounded(t *testing.T) {
 			}
 			first := send(b, addrOf(receiver), 1, 100)
 			require.NoError(t, b.Flush())
-			if name == "patient" {
+			if name == "blocking" {
 				requireReceived(t, receiver, [][]byte{first})
 				require.Equal(t, 3, tries)
 			} else {
