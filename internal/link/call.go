@@ -51,7 +51,7 @@ func (ls *Links) Connect(ctx context.Context, to cdn.Entry, by signal.LinkDialer
 		}
 		l.start()
 		select {
-		case <-l.greeted:
+		case <-l.gotHello:
 			return nil
 		case <-l.Done():
 		case <-ctx.Done():

@@ -145,7 +145,7 @@ func (l *Link) finish(err error) {
 	l.uncount()
 	l.links.remove(l)
 	select {
-	case <-l.greeted:
+	case <-l.gotHello:
 		l.logger().Debug("a link is over", "err", err) // which is an event
 		l.links.node.Emit(cdn.LinkDown{Node: l.Peer(), URL: l.to.URL, Lasted: time.Since(l.upSince), Err: err})
 	default:

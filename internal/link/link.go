@@ -36,17 +36,17 @@ import (
 // by itself when the other node is lost. Its methods may be called concurrently.
 type Link struct {
 	// static
-	links   *Links
-	dialed  bool      // by this node
-	to      cdn.Entry // that was dialled, with the address if there is one
-	dialer  signal.LinkDialer
-	begun   time.Time
-	up      chan struct{} // closed when the link is up
-	greeted chan struct{} // closed when the other node has said hello
-	starter sync.Once
-	work    sync.WaitGroup
-	slot    halfopen.Slot // of a link that was not dialled, while it is half-open
-	uncount func()        // takes the link from the node's totals
+	links    *Links
+	dialed   bool      // by this node
+	to       cdn.Entry // that was dialled, with the address if there is one
+	dialer   signal.LinkDialer
+	begun    time.Time
+	up       chan struct{} // closed when the link is up
+	gotHello chan struct{} // closed when the other node has said hello
+	starter  sync.Once
+	work     sync.WaitGroup
+	slot     halfopen.Slot // of a link that was not dialled, while it is half-open
+	uncount  func()        // takes the link from the node's totals
 
 	conn       endpoint.Endpoint
 	talk       talk
@@ -83,7 +83,7 @@ type subscriptions struct {
 func (ls *Links) newLink(to cdn.Entry, r remote) *Link {
 	now := time.Now()
 	l := &Link{
-		links: ls, dialed: to.URL != "", to: to, begun: now, up: make(chan struct{}), greeted: make(chan struct{}),
+		links: ls, dialed: to.URL != "", to: to, begun: now, up: make(chan struct{}), gotHello: make(chan struct{}),
 		subs:  subscriptions{in: make(map[uint64]*inbound), out: make(map[uint64]*outbound)},
 		calls: calls{ours: make(map[uint64]chan<- control.Replied), theirs: make(map[uint64]context.CancelFunc)},
 	}
@@ -241,7 +241,7 @@ func (l *Link) opened(e control.Opened) {
 		return
 	}
 	l.logger().Debug("a link is up", "dialed", l.dialed, "version", e.Version) // which is an event
-	close(l.greeted)
+	close(l.gotHello)
 	l.links.node.Emit(cdn.LinkUp{Node: l.Peer(), URL: l.to.URL})
 }
 
