@@ -276,13 +276,13 @@ func (s *outbound) tell(now time.Time) {
 		s.end(send.ErrOutgrown) // the other node asks anew
 		return
 	}
-	c, fed := s.stream.Input()
+	c, hasInput := s.stream.Input()
 	if slices.Contains(c.Path, s.link.Peer()) {
 		s.end(fmt.Errorf("%w: it comes from there", cdn.ErrLoop))
 		return
 	}
 	s.mu.Lock()
-	if !fed && s.last.config != nil {
+	if !hasInput && s.last.config != nil {
 		c = *s.last.config // the path that it took
 	}
 	c.Sender, _ = s.stream.Sender()

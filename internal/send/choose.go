@@ -50,9 +50,9 @@ func (c Config) within(now time.Time, t *cdn.Track, kept *cdn.Layer) []*cdn.Laye
 			fit = append(fit, l)
 		}
 	}
-	comes := func(l *cdn.Layer) bool { return hasMedia(now, l) }
-	switch i := slices.IndexFunc(all, comes); {
-	case slices.ContainsFunc(fit, comes) || i < 0 && fit != nil:
+	isLive := func(l *cdn.Layer) bool { return hasMedia(now, l) }
+	switch i := slices.IndexFunc(all, isLive); {
+	case slices.ContainsFunc(fit, isLive) || i < 0 && fit != nil:
 		return fit
 	case i >= 0:
 		return all[i : i+1]

@@ -275,14 +275,14 @@ func (s *Sender) within(now time.Time) []*cdn.Layer {
 	all = ranked(s.line.Track)
 	top := all[:max(a.sent.Layer, 0)+1]
 	var fit []*cdn.Layer
-	comes := false
+	anyLive := false
 	for _, l := range allowed {
 		if slices.Contains(top, l) {
 			fit = append(fit, l)
-			comes = comes || hasMedia(now, l)
+			anyLive = anyLive || hasMedia(now, l)
 		}
 	}
-	if comes {
+	if anyLive {
 		return fit
 	}
 	for i, l := range all {
