@@ -49,7 +49,7 @@ func (p *peers) of(links []relay.LinkStats, now time.Time) (all []web.Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range links {
-		p.meetLocked(l)
+		p.addLocked(l)
 	}
 	for _, k := range p.known {
 		if now.Sub(k.asked) >= askAgain && p.ctx.Err() == nil {
@@ -63,9 +63,9 @@ func (p *peers) of(links []relay.LinkStats, now time.Time) (all []web.Peer) {
 	return all
 }
 
-// meetLocked notes the node of a link. Until its page has been asked, one that was
+// addLocked adds the node of a link. Until its page has been asked, one that was
 // dialled serves nodes, and one that dials is as far from the publisher as can be.
-func (p *peers) meetLocked(l relay.LinkStats) {
+func (p *peers) addLocked(l relay.LinkStats) {
 	role, at := web.Relay, l.URL
 	if at == "" {
 		role, at = web.Edge, l.PeerURL
