@@ -128,7 +128,7 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	for _, snd := range s.senders {
 		snd.tellPlain(now)
 	}
-	s.clearDoubts()
+	s.measureRoundTrip()
 	state := a.path.estimator.State(now)
 	switch {
 	case a.dozing && !state.Trouble && (early || s.hasAll() && !a.isGuided()):
@@ -145,11 +145,11 @@ func (s *Set) adapt(now time.Time, heard bool) {
 	}
 }
 
-// clearDoubts sends sender reports at once if a viewer that has had no trouble for long estimates
-// that its path has become narrow. The round trip by them tells whether there is a queue, and by the
-// regular ones a second later.
-func (s *Set) clearDoubts() {
-	if a := s.adaptation; a.path.estimator.Doubts() && a.dozing {
+// measureRoundTrip sends sender reports at once if a viewer that has had no trouble for long
+// estimates that its path has become narrow. The round trip by them tells whether there is a
+// queue. Without them, the regular ones would tell a second later.
+func (s *Set) measureRoundTrip() {
+	if a := s.adaptation; a.path.estimator.EstimateFell() && a.dozing {
 		s.steady = false
 		for _, snd := range s.senders {
 			snd.reports.stale = true

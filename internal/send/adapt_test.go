@@ -231,7 +231,7 @@ func TestAProbeEndsWithItsAnswer(t *testing.T) {
 }
 
 // A viewer that dozes, and whose own estimate falls, is sent a sender report at once.
-func TestDoubtsAreCleared(t *testing.T) {
+func TestRoundTripIsMeasuredAtOnce(t *testing.T) {
 	for _, dozes := range []bool{true, false} {
 		onScript(t, true, func(a *adapting) {
 			says := func(rate float32) {

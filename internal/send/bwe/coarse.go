@@ -69,9 +69,9 @@ type coarse struct {
 	complains bool
 	// alone says that no transport-wide feedback can come, which would soon know better: then
 	// the first signs count.
-	alone   bool
-	doubted bool   // see [Estimator.Doubts]
-	rounds  uint16 // so far; wraps
+	alone     bool
+	fellBelow bool   // see [Estimator.EstimateFell]
+	rounds    uint16 // so far; wraps
 
 	past   uint16 // milliseconds between this round and the one before it
 	queued uint16 // and the queue in that, likewise
@@ -106,16 +106,16 @@ func (e *Estimator) Estimate(now time.Time, bitrate float64) {
 		sent = min(sent, bitrate)
 	}
 	e.coarse.remote(at, bitrate, sent, fell)
-	e.coarse.doubted = e.coarse.doubted || fell && e.coarse.alone && bitrate < below*sent
+	e.coarse.fellBelow = e.coarse.fellBelow || fell && e.coarse.alone && bitrate < below*sent
 	e.coarsely(at)
 }
 
-// Doubts reports whether the viewer's own estimate has fallen below what is sent, since Doubts was
-// called last, where only reports can tell whether there is a queue. Then the round trip should be
-// measured soon.
-func (e *Estimator) Doubts() bool {
-	yes := e.coarse.doubted
-	e.coarse.doubted = false
+// EstimateFell reports whether the viewer's own estimate has fallen below what is sent, since
+// EstimateFell was called last, where only reports can tell whether there is a queue. Then the
+// round trip should be measured soon.
+func (e *Estimator) EstimateFell() bool {
+	yes := e.coarse.fellBelow
+	e.coarse.fellBelow = false
 	return yes
 }
 

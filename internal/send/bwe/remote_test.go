@@ -82,7 +82,7 @@ func TestProbeIsRefusedAheadOfItsEnd(t *testing.T) {
 }
 
 // An estimate that has fallen below what is sent asks for a round trip, where nothing else can tell.
-func TestDoubts(t *testing.T) {
+func TestEstimateFell(t *testing.T) {
 	for name, c := range map[string]struct {
 		fine bool
 		to   float64
@@ -95,10 +95,10 @@ func TestDoubts(t *testing.T) {
 			e.SentPlain(now, 1, 1000) // 0.8 Mbit/s
 		}
 		e.Estimate(now, 0.9e6)
-		require.False(t, e.Doubts(), name)
+		require.False(t, e.EstimateFell(), name)
 		e.Estimate(now, c.to)
-		require.Equal(t, c.want, e.Doubts(), name)
-		require.False(t, e.Doubts(), "once")
+		require.Equal(t, c.want, e.EstimateFell(), name)
+		require.False(t, e.EstimateFell(), "once")
 	}
 }
 

@@ -129,7 +129,7 @@ func (m *remote) update() {
 	m.told, m.toldAt = rate, m.now
 	m.tell(func() {
 		m.from.estimator.Estimate(m.clock(), rate)
-		if m.from.estimator.Doubts() && m.from.dozes {
+		if m.from.estimator.EstimateFell() && m.from.dozes {
 			m.from.tellTime()
 		}
 		m.from.look()
