@@ -62,9 +62,9 @@ const (
 	wakesWithin = 700 * time.Millisecond
 	// mostRungs bounds the ladder: with many streams a step takes several layers.
 	mostRungs = 32
-	// restsAfter is how long nothing has to be sent until what is known of the path counts no
+	// idleAfter is how long nothing has to be sent until what is known of the path counts no
 	// more.
-	restsAfter = 10 * time.Second
+	idleAfter = 10 * time.Second
 )
 
 func (a *adaptation) init(now time.Time) { a.trunk = send.NewTrunk(now) }
@@ -85,13 +85,13 @@ func (l *Link) adapt(now time.Time) (next time.Time) {
 	case a.policy == nil:
 		a.trunk.Wake(now)
 		for _, s := range l.streams() {
-			s.set.Stir()
+			s.set.Kick()
 		}
 		a.woken, a.policy = now, allot.NewAdaptive(allot.Config{First: unlimited})
 	case !a.woken.IsZero() && now.Sub(a.woken) <= wakesWithin && (state.Source != bwe.TransportFeedback || state.Bitrate >= unlimited): // wait for the first estimate
 	case a.sent == before && (a.kept > 0 || len(a.shares) == 0): // nothing was sent: all stays as it is
-		if now.Sub(a.quiet) > restsAfter {
-			l.rest(now)
+		if now.Sub(a.quiet) > idleAfter {
+			l.stopAdapting(now)
 		}
 		return a.due
 	default:
@@ -102,8 +102,8 @@ func (l *Link) adapt(now time.Time) (next time.Time) {
 	return a.due
 }
 
-// rest ends watching the path, and holds nothing back.
-func (l *Link) rest(now time.Time) {
+// stopAdapting ends watching the path, and holds nothing back.
+func (l *Link) stopAdapting(now time.Time) {
 	a := &l.adaptation
 	changed := false
 	for _, s := range l.streams() {
@@ -134,7 +134,7 @@ func (l *Link) choose(now time.Time, state *bwe.State) {
 	case choice.Rung != rung:
 		l.keep(now, state, choice.Rung, choice.Reason)
 	case choice.Doze && !a.narrow:
-		l.rest(now)
+		l.stopAdapting(now)
 	case choice.Probe.Rate > 0 && !l.probe(now, choice.Probe): // nobody can: it is tried
 		l.keep(now, state, rung+1, allot.Room)
 		a.policy.Moved(a.ladder[rung+1])

@@ -193,7 +193,7 @@ func (t *Trunk) State(now time.Time) bwe.State {
 	return t.estimator.State(now)
 }
 
-// Wake has packets numbered. A set begins with that once [Set.Stir] is called.
+// Wake has packets numbered. A set begins with that once [Set.Kick] is called.
 func (t *Trunk) Wake(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -203,8 +203,8 @@ func (t *Trunk) Wake(now time.Time) {
 	t.awake.Store(true)
 }
 
-// Stir has a set notice that its trunk wakes. It would within checkEvery.
-func (s *Set) Stir() {
+// Kick has a set notice that its trunk wakes. It would within checkEvery.
+func (s *Set) Kick() {
 	s.change()
 	s.mu.Unlock()
 }

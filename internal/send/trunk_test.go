@@ -101,7 +101,7 @@ func TestATrunkHasOneSequence(t *testing.T) {
 		require.NotZero(t, plain)
 		n.trunk.Wake(time.Now())
 		for _, s := range n.sets {
-			s.Stir()
+			s.Kick()
 		}
 		n.Play(2 * time.Second)
 		numbers, plain = n.numbers()
