@@ -434,7 +434,7 @@ func TestRecheck(t *testing.T) {
 			}
 			return answerOf(r, `{"allow":true,"ttl":300}`), nil
 		})
-		time.Sleep(61 * time.Second) // the circuit's rest and the interval
+		time.Sleep(61 * time.Second) // the circuit's pause and the interval
 		for _, g := range []cdn.Grant{first, second} {
 			require.ErrorIs(t, context.Cause(g.Revoked), cdn.ErrUnauthorized)
 		}

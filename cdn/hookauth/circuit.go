@@ -4,8 +4,8 @@ import "time"
 
 const (
 	failuresToOpen = 5
-	firstRest      = time.Second
-	lastRest       = 30 * time.Second
+	firstPause     = time.Second
+	lastPause      = 30 * time.Second
 )
 
 // A circuit keeps requests from a hook that fails: after 5 failures in a row none is
@@ -13,7 +13,7 @@ const (
 // has no lock of its own.
 type circuit struct {
 	failures int // in a row
-	rest     time.Duration
+	pause    time.Duration
 	until    time.Time // no request before, but one after
 	probing  bool      // that one goes on
 }
@@ -41,7 +41,7 @@ func (c *circuit) done(now time.Time, ok bool) {
 	}
 	c.failures++
 	if c.open() && !now.Before(c.until) {
-		c.rest = min(max(2*c.rest, firstRest), lastRest)
-		c.until = now.Add(c.rest)
+		c.pause = min(max(2*c.pause, firstPause), lastPause)
+		c.until = now.Add(c.pause)
 	}
 }

@@ -1,7 +1,7 @@
 // Package fanout runs the consumers of streams on a fixed number of workers.
 // A producer wakes workers, not consumers: what a packet costs in hand-offs
 // does not grow with the number of viewers, and a worker that was woken drains
-// everything there is before it rests, so batches form by themselves. With next
+// everything there is before it waits, so batches form by themselves. With next
 // to no consumers there is nothing to gain from that: then the producer itself
 // serves them, and saves the hand-off.
 package fanout
@@ -109,7 +109,7 @@ func (w *worker[B]) run() {
 		next := w.appointments.next()
 		w.mu.Unlock()
 		if len(groups) == 0 && len(due) == 0 {
-			w.rest(timer, next)
+			w.wait(timer, next)
 			continue
 		}
 		w.serve(groups, due)
@@ -118,9 +118,9 @@ func (w *worker[B]) run() {
 	}
 }
 
-// rest waits until there is something new, or the time next has come; zero: there is
+// wait waits until there is something new, or the time next has come; zero: there is
 // none.
-func (w *worker[B]) rest(timer *time.Timer, next time.Time) {
+func (w *worker[B]) wait(timer *time.Timer, next time.Time) {
 	if next.IsZero() {
 		<-w.wake
 		return
