@@ -39,7 +39,7 @@ type inbound struct {
 	layers map[uint32]*cdn.LayerInput // by SSRC
 	known  bool                       // its sources are
 	waits  bool                       // for an answer
-	said   control.Subscribed         // the last answer
+	answer control.Subscribed         // the last answer
 	over   bool
 	err    error
 }
@@ -216,7 +216,7 @@ func (f *inbound) accepted(s control.Subscribed) {
 	f.link.links.breakLoops(f.stream.ID(), c.Path)
 	f.mu.Lock()
 	in, over := f.input, f.over
-	f.said = s
+	f.answer = s
 	f.mu.Unlock()
 	switch {
 	case over:
@@ -255,10 +255,10 @@ func milliseconds(ms float64) time.Duration {
 // measure tells the input how long media takes over the link.
 func (f *inbound) measure() {
 	f.mu.Lock()
-	in, said := f.input, f.said
+	in, answer := f.input, f.answer
 	f.mu.Unlock()
 	if _, ok := f.link.rtt(); ok && in != nil {
-		in.SetDelays(names[cdn.NodeID](said.Path), f.delays(said))
+		in.SetDelays(names[cdn.NodeID](answer.Path), f.delays(answer))
 	}
 }
 

@@ -43,12 +43,12 @@ func (c *Conn) probes(b []byte) []byte {
 
 // parts fills a datagram with what is due.
 func (c *Conn) parts(b []byte) []byte {
-	said, hello := false, false
+	sent, hello := false, false
 	for o := c.out.take(c.now, maxDatagram-len(b)); o != nil; o = c.out.take(c.now, maxDatagram-len(b)) {
 		b = appendFrame(b, framePart, o.marshal())
-		said, hello = true, hello || o.seq == 0
+		sent, hello = true, hello || o.seq == 0
 	}
-	if said && !hello {
+	if sent && !hello {
 		if o := c.out.opening(maxDatagram - len(b)); o != nil {
 			b = appendFrame(b, framePart, o.marshal())
 		}
@@ -61,13 +61,13 @@ type Stats struct {
 	RTT    time.Duration // 0 before it is known
 	Loss   float64       // share of probes that were not answered, of late
 	Load   float64       // the other side's, as it said last, 0 to 1
-	Said   uint64        // parts of messages
+	Sent   uint64        // parts of messages
 	Resent uint64        // how often one of them was sent again
 }
 
 // Stats returns a snapshot.
 func (c *Conn) Stats() Stats {
-	s := Stats{Loss: c.probe.loss, Load: c.probe.theirs, Said: c.out.next, Resent: c.out.resent}
+	s := Stats{Loss: c.probe.loss, Load: c.probe.theirs, Sent: c.out.next, Resent: c.out.resent}
 	if c.out.rtt.known {
 		s.RTT = c.out.rtt.smooth
 	}

@@ -164,7 +164,7 @@ func TestALongMessage(t *testing.T) {
 		s.end[0].Subscribe(s.now, Subscribe{Stream: "live"})
 		s.run(t, 5*time.Second)
 		require.Equal(t, []Accepted{{Subscribed: want}}, of[Accepted](s.events[0]))
-		require.Greater(t, s.end[1].Stats().Said, uint64(20), "parts")
+		require.Greater(t, s.end[1].Stats().Sent, uint64(20), "parts")
 		require.LessOrEqual(t, s.longest, maxDatagram)
 	}
 }
