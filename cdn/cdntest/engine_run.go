@@ -327,7 +327,7 @@ func (d *engineTest) findsNone(dir cdn.Directory, a *announcer) error {
 	for _, id := range a.streams {
 		entries, err := d.find(dir, id)
 		if err != nil || len(entries) > 0 {
-			return fmt.Errorf("of %q found %s, want none: its node has ended", id, said(entries, err))
+			return fmt.Errorf("of %q found %s, want none: its node has ended", id, described(entries, err))
 		}
 	}
 	if _, ok := dir.(cdn.NodeDirectory); ok && d.findsNodes(dir, a) == nil {
@@ -425,8 +425,8 @@ func stale(err error) error {
 	return nil
 }
 
-// said is what a question was answered, for messages.
-func said(answer any, err error) string {
+// described is what a question was answered, for messages.
+func described(answer any, err error) string {
 	if err != nil {
 		return fmt.Sprintf("the error %v", err)
 	}

@@ -17,7 +17,7 @@ func othersFind(d *engineTest) {
 	d.within(time.Now().Add(soon), "what one node puts, another finds", func() error {
 		entries, err := d.find(b, e.Stream)
 		if err != nil || len(entries) != 1 || !reflect.DeepEqual(plain(entries)[0], e) {
-			return fmt.Errorf("found %s, want %+v", said(entries, err), e)
+			return fmt.Errorf("found %s, want %+v", described(entries, err), e)
 		}
 		return nil
 	})
@@ -194,7 +194,7 @@ func oldValueReturns(d *engineTest) {
 		return func() error {
 			entries, err := d.find(dir, loaded.Stream)
 			if err != nil || len(entries) != 1 || entries[0].Load != loaded.Load {
-				return fmt.Errorf("found %s, want a load of %v", said(entries, err), loaded.Load)
+				return fmt.Errorf("found %s, want a load of %v", described(entries, err), loaded.Load)
 			}
 			if !recordsNodes {
 				return nil
@@ -205,7 +205,7 @@ func oldValueReturns(d *engineTest) {
 					return err
 				}
 			}
-			return fmt.Errorf("found %s, want node %s draining", said(all, err), node.Node)
+			return fmt.Errorf("found %s, want node %s draining", described(all, err), node.Node)
 		}
 	}
 	taken := all(d.has1(a, "taken", "b"), d.has1(b, "taken", "b"), d.has1(r, "taken", "b"))
@@ -277,7 +277,7 @@ func watchGap(d *engineTest) {
 			found[e.Node] = e.Load
 		}
 		if _, ok := found[added.Node]; !ok || found[changed.Node] != changed.Load {
-			return fmt.Errorf("found %s, want %s with a load of %v, and %s", said(entries, err), changed.Node, changed.Load, added.Node)
+			return fmt.Errorf("found %s, want %s with a load of %v, and %s", described(entries, err), changed.Node, changed.Load, added.Node)
 		}
 		return nil
 	})

@@ -29,7 +29,7 @@ type Kind int
 
 // The kinds.
 const (
-	Said    Kind = iota // what the node would do
+	Info    Kind = iota // what the node would do
 	Warning             // what can be known to go wrong
 	Error               // why it would not start
 )
