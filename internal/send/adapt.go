@@ -205,7 +205,7 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	if !anew {
 		choice = a.policy.Choose(s.view(now, &state))
 	}
-	a.probe.hear(state.Probe)
+	a.probe.note(state.Probe)
 	s.take(now, choice, &state)
 	if a.path.estimator == nil {
 		return // it is the first choice

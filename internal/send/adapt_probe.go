@@ -40,8 +40,8 @@ func (p *probing) answered(state *bwe.State) bool {
 	return p.trial == nil && state.Probe.Done && state.Probe.ID != p.told
 }
 
-// hear notes what the policy is told of a probe. One that is answered need not go on.
-func (p *probing) hear(result bwe.ProbeResult) {
+// note takes in what the policy is told of a probe. One that is answered need not go on.
+func (p *probing) note(result bwe.ProbeResult) {
 	if !result.Done {
 		return
 	}

@@ -36,7 +36,7 @@ const (
 type notifying struct {
 	*session
 	events *url.URL // where event streams are made
-	made   *url.URL // an event stream; owned by hear
+	made   *url.URL // an event stream; owned by followEvents
 
 	listen   sync.Once
 	ctx      context.Context // ends listening
@@ -86,7 +86,7 @@ func eventsLink(h http.Header) (target string, ok bool) {
 
 // Done implements [signal.NotifyingSession].
 func (n *notifying) Done() <-chan struct{} {
-	n.listen.Do(func() { n.listener.Go(n.hear) })
+	n.listen.Do(func() { n.listener.Go(n.followEvents) })
 	return n.done
 }
 
@@ -116,11 +116,11 @@ func (n *notifying) end(err error) {
 	})
 }
 
-// hear listens until the session has ended, and again where a stream breaks off.
-func (n *notifying) hear() {
+// followEvents listens until the session has ended, and again where a stream breaks off.
+func (n *notifying) followEvents() {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		begun := time.Now()
-		err := n.hearOnce()
+		err := n.readEvents()
 		if n.ctx.Err() != nil {
 			return
 		}
@@ -142,9 +142,9 @@ func (n *notifying) hear() {
 // errBroken says that the stream told nothing of the session's end, which may go on.
 var errBroken = errors.New("the event stream broke off")
 
-// hearOnce reads the event stream, which it makes if there is none yet. It returns
+// readEvents reads the event stream, which it makes if there is none yet. It returns
 // why the session ended, or errBroken.
-func (n *notifying) hearOnce() error {
+func (n *notifying) readEvents() error {
 	if n.made == nil {
 		names, _ := json.Marshal([]string{resource.EventEnded}) // strings always can be
 		resp, err := n.ask(n.ctx, http.MethodPost, n.events, string(names))
