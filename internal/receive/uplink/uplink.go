@@ -24,12 +24,12 @@ const (
 	// A layer is missing that has stopped for stoppedFor while a lower one of its track
 	// goes on. One that was never sent is not: the publisher may not want to send it.
 	stoppedFor = 1500 * time.Millisecond // two looks
-	// The path has recovered after calmFor without evidence if what comes is at least
-	// recovered of what came ahead of the trouble, and otherwise after longCalm: what
+	// The path has recovered after recoversAfter without evidence if what comes is at least
+	// recovered of what came ahead of the trouble, and otherwise after recoversAnyway: what
 	// the sender has to send may have become less.
-	calmFor   = 10 * time.Second
-	longCalm  = time.Minute
-	recovered = 0.75
+	recoversAfter  = 10 * time.Second
+	recoversAnyway = time.Minute
+	recovered      = 0.75
 	// remembered is the number of looks ahead of the trouble that say what came.
 	remembered = 8
 )
@@ -66,7 +66,7 @@ type Detector struct {
 	state  State
 	last   time.Time
 	bad    [recentLooks]bool // of the last looks, the newest first
-	calm   time.Time         // since when there was no evidence
+	clear  time.Time         // since when there was no evidence
 	before loss              // between the last two looks
 	rates  [remembered]float64
 	layers []history
@@ -115,9 +115,9 @@ func (d *Detector) Look(now time.Time, layers []Layer) (changed bool) {
 	d.bad[0] = bad
 	switch evidence := bad || len(d.state.Missing) > 0; {
 	case evidence:
-		d.calm = time.Time{}
-	case d.calm.IsZero():
-		d.calm = now
+		d.clear = time.Time{}
+	case d.clear.IsZero():
+		d.clear = now
 	}
 	switch {
 	case d.state.Narrow && d.hasRecovered(now):
@@ -213,9 +213,9 @@ func (d *Detector) isNarrow() bool {
 }
 
 func (d *Detector) hasRecovered(now time.Time) bool {
-	if d.calm.IsZero() {
+	if d.clear.IsZero() {
 		return false
 	}
-	calm := now.Sub(d.calm)
-	return calm >= longCalm || calm >= calmFor && d.state.Bitrate >= recovered*d.state.Before
+	long := now.Sub(d.clear)
+	return long >= recoversAnyway || long >= recoversAfter && d.state.Bitrate >= recovered*d.state.Before
 }
