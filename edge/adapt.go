@@ -12,7 +12,7 @@ import (
 	"github.com/deltacdn/delta/signal"
 )
 
-// A Strategy weighs the quality of the picture against calm.
+// A Strategy weighs the quality of the picture against its stability.
 type Strategy uint8
 
 // The strategies. All of them send less at once when a viewer's path is congested, and

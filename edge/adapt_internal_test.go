@@ -20,7 +20,7 @@ func TestWhatViewersAskForIsBounded(t *testing.T) {
 		{"any of an edge that says nothing", Adapt{}, signal.Adapt{Strategy: "quality", FirstBitrate: 9_000_000}, Adapt{Strategy: StrategyQuality, FirstBitrate: 9_000_000}},
 		{"careful", Adapt{}, signal.Adapt{Strategy: "careful"}, Adapt{Strategy: StrategyCareful}},
 		{"calmer", Adapt{Strategy: StrategyQuality}, signal.Adapt{Strategy: "balanced"}, Adapt{Strategy: StrategyBalanced}},
-		{"less calm", Adapt{Strategy: StrategyCareful}, signal.Adapt{Strategy: "quality"}, Adapt{Strategy: StrategyCareful}},
+		{"less stable", Adapt{Strategy: StrategyCareful}, signal.Adapt{Strategy: "quality"}, Adapt{Strategy: StrategyCareful}},
 		{"less at first", Adapt{FirstBitrate: 800_000}, signal.Adapt{FirstBitrate: 300_000}, Adapt{FirstBitrate: 300_000}},
 		{"more at first", Adapt{FirstBitrate: 800_000}, signal.Adapt{FirstBitrate: 900_000}, Adapt{FirstBitrate: 800_000}},
 		{"the lowest first", Adapt{FirstBitrate: 800_000}, signal.Adapt{FirstBitrate: -1}, Adapt{FirstBitrate: -1}},

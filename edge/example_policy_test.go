@@ -7,15 +7,15 @@ import (
 	"github.com/deltacdn/delta/edge"
 )
 
-// calm is a policy for viewers who mind changes more than a lower picture: after a congestion
+// stable is a policy for viewers who mind changes more than a lower picture: after a congestion
 // it wants nothing more for a minute. What fits meanwhile is the edge's business.
-type calm struct{ until time.Time }
+type stable struct{ until time.Time }
 
-func (c *calm) Choose(v edge.View) edge.Choice {
+func (s *stable) Choose(v edge.View) edge.Choice {
 	if v.Congested {
-		c.until = v.Now.Add(time.Minute)
+		s.until = v.Now.Add(time.Minute)
 	}
-	if v.Now.Before(c.until) {
+	if v.Now.Before(s.until) {
 		return edge.Choice{Most: v.Current}
 	}
 	return edge.Choice{Most: len(v.Options) - 1}
@@ -23,7 +23,7 @@ func (c *calm) Choose(v edge.View) edge.Choice {
 
 // A policy of one's own. The edge's Config.Adapt returns this Adapt for its streams.
 func ExamplePolicy() {
-	adapt := edge.Adapt{Policy: func() edge.Policy { return new(calm) }}
+	adapt := edge.Adapt{Policy: func() edge.Policy { return new(stable) }}
 	policy, now := adapt.Policy(), time.Now()
 	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Mode: edge.ModeFull}, {Layer: "h", Mode: edge.ModeFull}}
 	for _, second := range []int{0, 10, 30, 75} {

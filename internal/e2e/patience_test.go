@@ -76,7 +76,7 @@ func TestViewersOnBadPathsStay(t *testing.T) {
 		layers []int
 		path   []step
 		remb   func(time.Duration) float32
-		calm   bool // nothing is lost, so video is never paused
+		clean  bool // nothing is lost, so video is never paused
 	}{
 		{"50 ms of jitter with reordering", single, []step{{cdntest.Path{Delay: ms(20), Jitter: ms(50)}, 70 * time.Second}}, low, true},
 		{"200 ms of jitter with reordering", single, []step{{cdntest.Path{Delay: ms(20), Jitter: ms(200)}, 70 * time.Second}}, falls, true},
@@ -112,7 +112,7 @@ func TestViewersOnBadPathsStay(t *testing.T) {
 					}
 				}
 				t.Logf("%d frames, paused %d times", len(v.Report().Video().Frames), paused)
-				require.False(t, c.calm && paused > 0, "paused %d times", paused)
+				require.False(t, c.clean && paused > 0, "paused %d times", paused)
 			})
 		})
 	}

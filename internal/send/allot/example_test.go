@@ -8,29 +8,29 @@ import (
 	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
-// calm changes once a minute at most, and takes what fits in two thirds of the
+// stable changes once a minute at most, and takes what fits in two thirds of the
 // estimate.
-type calm struct{ changed time.Time }
+type stable struct{ changed time.Time }
 
-func (c *calm) Choose(v allot.View) allot.Choice {
+func (s *stable) Choose(v allot.View) allot.Choice {
 	to := max(v.Ladder.Lowest(), v.Ladder.Fitting(v.State.Bitrate*2/3))
 	switch {
-	case c.changed.IsZero():
-		c.changed = v.Now
+	case s.changed.IsZero():
+		s.changed = v.Now
 		return allot.Choice{Rung: to, Reason: allot.Start}
-	case to == v.Rung || v.Now.Sub(c.changed) < time.Minute && v.State.Verdict != bwe.Overuse:
+	case to == v.Rung || v.Now.Sub(s.changed) < time.Minute && v.State.Verdict != bwe.Overuse:
 		return allot.Choice{Rung: v.Rung}
 	case to < v.Rung:
-		c.changed = v.Now
+		s.changed = v.Now
 		return allot.Choice{Rung: to, Reason: allot.Congestion}
 	}
-	c.changed = v.Now
+	s.changed = v.Now
 	return allot.Choice{Rung: to, Reason: allot.Room}
 }
 
 // A policy of one's own.
 func ExamplePolicy() {
-	var policy allot.Policy = &calm{}
+	var policy allot.Policy = &stable{}
 	layers := []allot.Layer{{Height: 360, Bitrate: 500e3}, {Height: 720, Bitrate: 1500e3}}
 	ladder := allot.Build(nil, layers, 50e3, allot.Limits{})
 	now, rung := time.Unix(0, 0), 0

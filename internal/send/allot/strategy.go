@@ -2,7 +2,7 @@ package allot
 
 import "time"
 
-// A Strategy weighs quality against calm.
+// A Strategy weighs quality against stability.
 type Strategy uint8
 
 // The strategies.

@@ -11,7 +11,7 @@ const silentAfter = 600; // ms without a packet, then the server is asked
 const patientFor = 3000; // the same, where nothing need come but answers to the browser's own checks
 const answerWithin = 600; // ms
 const askAgain = 500; // ms, of a server that does not answer
-const calm = [1000, 1500, 2000]; // ms until the next question, while it does and nothing comes
+const pauses = [1000, 1500, 2000]; // ms until the next question, while it does and nothing comes
 const stalledAfter = 3000; // ms without a packet from a server that answers
 const giveUpAfter = 5000; // ms without a packet
 
@@ -25,7 +25,7 @@ export class Vigil {
   #heard = -1;
   #at = performance.now(); // of the newest sign of life
   #next = 0; // when the server may be asked again
-  #calm = 0; // how often it has answered since
+  #answers = 0; // how often it has answered since
   #silent = false;
 
   // probe resolves with null if the server has the session, and else with the problem: of
@@ -60,7 +60,7 @@ export class Vigil {
     if (heard !== this.#heard && this.#pc.connectionState !== 'failed') {
       this.#heard = heard;
       this.#at = now;
-      this.#calm = 0;
+      this.#answers = 0;
       this.#next = 0;
       this.#become(null);
       return;
@@ -81,7 +81,7 @@ export class Vigil {
       if (quiet >= giveUpAfter) this.#end({ code: 'lost' });
       else if (quiet >= silentAfter) this.#become({ code: 'silent' });
     } else {
-      this.#next = now + calm[Math.min(this.#calm++, calm.length - 1)];
+      this.#next = now + pauses[Math.min(this.#answers++, pauses.length - 1)];
       const broken = ['failed', 'closed'].includes(this.#pc.connectionState);
       if (broken || (quiet >= giveUpAfter && !this.patient())) this.#end({ code: 'lost' });
       else if (quiet >= stalledAfter && !this.patient()) this.#become({ code: 'stalled' });
