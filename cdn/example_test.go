@@ -44,14 +44,8 @@ func ExampleNewDNS() {
 	names.Set("edge.example.com", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"))
 	names.SetSRV("_delta._tcp.example.com", net.SRV{Target: "spare.example.com.", Port: 8443})
 	names.Set("spare.example.com", netip.MustParseAddr("192.0.2.2"))
-	dir, err := cdn.NewDNS(cdn.DNSConfig{
-		Names:    []string{"https://edge.example.com", "https://_delta._tcp.example.com"},
-		Resolver: names,
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	urls := []string{"https://edge.example.com", "https://_delta._tcp.example.com"}
+	dir, _ := cdn.NewDNS(cdn.DNSConfig{Names: urls, Resolver: names})
 	defer dir.Close()
 	entries, err := dir.Find(context.Background(), "live/camera1")
 	for _, e := range entries {
@@ -145,11 +139,7 @@ func ExampleTrack_Reader() {
 	node, live := publishing(ctx) // a stream "demo" of Opus
 	defer node.Close()
 
-	sub, err := live.Open(ctx, cdn.Request{Stream: "demo"})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	sub, _ := live.Open(ctx, cdn.Request{Stream: "demo"})
 	defer sub.Close()
 	r, _ := sub.Stream().Tracks()[0].Reader(cdn.ReaderConfig{Keyframe: true})
 	defer r.Close()

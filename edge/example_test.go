@@ -59,7 +59,6 @@ func ExampleEdge_SetLayer() {
 	defer cancel()
 	node, view, viewer := watching(ctx) // a viewer of a stream with the layers "l" and "h"
 	defer node.Close()
-
 	for _, v := range view.Stats().Sessions {
 		fmt.Println(v.Stream, view.SetLayer(v.Session, "l"))
 	}

@@ -64,14 +64,10 @@ func ExampleOrigin_Publish() {
 	defer node.Close()
 	live, _ := origin.New(node, origin.Config{})
 
-	pub, err := live.Publish(context.Background(), origin.PublishRequest{
+	pub, _ := live.Publish(context.Background(), origin.PublishRequest{
 		Stream: "demo",
 		Tracks: []cdn.TrackInfo{{Codec: cdn.Codec{MimeType: "audio/opus"}}},
 	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	silence := []byte{0xf8, 0xff, 0xfe} // 20 ms of Opus
 	for range 10 {
 		_ = pub.Track("audio").WriteSample(silence, 20*time.Millisecond) // fails once pub has ended

@@ -28,11 +28,7 @@ func ExampleNewPull() {
 		Directory: cdn.Static(server.URL + "/whep"),
 		Fetcher:   relay.NewPull(node, relay.PullConfig{}),
 	})
-	sub, err := up.Open(ctx, cdn.Request{Stream: "demo"}) // or edge.New(node, edge.Config{Source: up})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	sub, _ := up.Open(ctx, cdn.Request{Stream: "demo"}) // or edge.New(node, edge.Config{Source: up})
 	defer sub.Close()
 	fmt.Println(sub.Stream().Ready(ctx), sub.Stream().Tracks()[0].Info().Codec.MimeType)
 	// Output:

@@ -14,11 +14,7 @@ import (
 // A WHEP server is made of whatever turns offers into sessions, such as an
 // edge; here of one that follows a script.
 func Example() {
-	handler, err := whep.New(&cdntest.ScriptedHandler{}, whep.Config{})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	handler, _ := whep.New(&cdntest.ScriptedHandler{}, whep.Config{})
 	defer handler.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/whep/", handler)

@@ -14,11 +14,7 @@ import (
 // A WHIP server is made of whatever turns offers into sessions, such as an
 // origin; here of one that follows a script.
 func Example() {
-	handler, err := whip.New(&cdntest.ScriptedHandler{}, whip.Config{})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	handler, _ := whip.New(&cdntest.ScriptedHandler{}, whip.Config{})
 	defer handler.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/whip/", handler)
