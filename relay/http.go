@@ -22,7 +22,7 @@ func Handler(node *cdn.Node, source cdn.Source, proxies ...netip.Prefix) (http.H
 
 // Handler takes offers of links over HTTP, and requests of nodes that fetch stream by
 // stream. It must be mounted at [Prefix]. proxies are the networks of reverse proxies in
-// front of it, whose forwarded client addresses are believed; a node behind one is not on
+// front of it, whose forwarded client addresses are trusted; a node behind one is not on
 // this machine.
 func (s *Server) Handler(proxies ...netip.Prefix) (http.Handler, error) {
 	streams, err := whep.New(s, whep.Config{Prefix: Prefix, Proxies: proxies, Logger: s.node.Logger()})

@@ -76,7 +76,7 @@ const (
 //     finds everything within 1 s;
 //   - leases are judged by the reader: an entry is gone a lease after it was last renewed,
 //     though the engine keeps it, and to read it again is no renewal; a node that starts
-//     believes what it reads for a lease at most. Clocks may be an hour apart;
+//     trusts what it reads for a lease at most. Clocks may be an hour apart;
 //   - an old value that comes back does not stand against a newer one, and does not live
 //     longer than its lease;
 //   - a gap in what a node is told is made up for by the next renewals: within a third of

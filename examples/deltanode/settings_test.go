@@ -97,7 +97,7 @@ func TestIPv6(t *testing.T) {
 }
 
 // Behind a trusted proxy a client is who the proxy says, and other proxies are not
-// believed.
+// trusted.
 func TestProxies(t *testing.T) {
 	for proxies, want := range map[string]int{"127.0.0.0/8": http.StatusForbidden, "10.0.0.1": http.StatusBadRequest} {
 		list := write(t, "access.json", `{"rules": [{"effect": "deny", "address": "192.0.2.0/24"}]}`)

@@ -49,7 +49,7 @@ type Handler struct {
 }
 
 // New returns a Handler that lets h answer. A nil logger is allowed. proxies are the
-// networks of reverse proxies whose forwarded client addresses are believed.
+// networks of reverse proxies whose forwarded client addresses are trusted.
 func New(h signal.LinkHandler, logger *slog.Logger, proxies ...netip.Prefix) *Handler {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)

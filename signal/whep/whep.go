@@ -65,7 +65,7 @@ type Config struct {
 	// Proxies are the networks of the reverse proxies in front of the handler. The client's
 	// address of a request from one of them is taken from Forwarded (RFC 7239) or
 	// X-Forwarded-For; see [cdn.Limits] for its use. If empty, such headers are not
-	// believed.
+	// trusted.
 	Proxies []netip.Prefix
 	// Logger gets failures whose text clients are not told. If nil, they are not logged.
 	Logger *slog.Logger

@@ -211,7 +211,7 @@ func (r *report) http() {
 		for _, p := range c.HTTP.Proxies {
 			all = append(all, p.String())
 		}
-		r.say("It believes the client addresses that proxies at %s tell.", and(all))
+		r.say("It trusts the client addresses that proxies at %s tell.", and(all))
 	}
 }
 

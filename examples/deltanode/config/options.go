@@ -149,7 +149,7 @@ var nodeOptions = []Option{
 	},
 	{
 		Key: "proxies", flag: "proxy", Arg: "list",
-		Help:  "networks (10.0.0.0/8) and addresses of the reverse proxies in front of http, whose forwarded addresses are believed",
+		Help:  "networks (10.0.0.0/8) and addresses of the reverse proxies in front of http, whose forwarded addresses are trusted",
 		field: func(c *Config) any { return &c.HTTP.Proxies },
 	},
 	{

@@ -18,8 +18,8 @@ type Status struct {
 	// Network tells who is shown the whole network, at /api/v1/network, as package admin
 	// does it.
 	Network Audience `json:"network"`
-	// Private: whoever asks for the status may be a stranger. He is told what the node and
-	// its peers are, and of streams only of the one that he names in the query, by
+	// Private: whoever asks for the status may be a stranger. It is told what the node and
+	// its peers are, and of streams only of the one that it names in the query, by
 	// "stream": no links, fetches, sessions and totals.
 	Private bool `json:"-"`
 	// Site is the base URL of the node's pages for publishers and viewers, where this

@@ -65,8 +65,7 @@ type Opener struct {
 	slow    *srtp.Context // in place of control, for profiles without GCM
 }
 
-// Opener returns a new one, which believes so many SSRCs: it keeps something of
-// each.
+// Opener returns a new one, which accepts so many SSRCs: it keeps something of each.
 func (k Keys) Opener(sources int) (*Opener, error) {
 	return NewOpener(k.profile, k.keys.RemoteMasterKey, k.keys.RemoteMasterSalt, sources)
 }
@@ -85,7 +84,7 @@ func NewOpener(profile srtp.ProtectionProfile, key, salt []byte, sources int) (o
 
 // Open returns the RTCP in an SRTCP packet, which it writes over. The error is
 // [ErrNotAuthentic]. Packets that are not encrypted, as browsers' all are (RFC 8827
-// section 6.5), are not believed.
+// section 6.5), are not accepted.
 func (o *Opener) Open(packet []byte) (compound []byte, err error) {
 	word, ok := o.word(packet)
 	if !ok || word&encrypted == 0 {
@@ -146,7 +145,7 @@ func (o *Opener) window(ssrc uint32) *window {
 	return nil
 }
 
-// A window is which of an SSRC's packets have come, so that none is believed twice
+// A window is which of an SSRC's packets have come, so that none is accepted twice
 // (RFC 3711 section 3.3.2).
 type window struct {
 	ssrc  uint32

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxHeight is the largest height that is believed, in pixels.
+// maxHeight is the largest height that is accepted, in pixels.
 const maxHeight = 1 << 14
 
 // Height returns the height of the picture, in pixels, by a payload that [Info] says begins a

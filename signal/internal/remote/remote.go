@@ -19,7 +19,7 @@ type Resolver struct {
 	wrong   *trouble.Reporter
 }
 
-// New returns a Resolver that believes the client addresses that proxies forward. A nil
+// New returns a Resolver that trusts the client addresses that proxies forward. A nil
 // logger is allowed.
 func New(proxies []netip.Prefix, log *slog.Logger) *Resolver {
 	if log == nil {
@@ -86,7 +86,7 @@ func (x *Resolver) isProxy(addr netip.Addr) bool {
 
 // forwarded returns the client that the headers name, the zero Addr if none. A proxy
 // may write one of the two headers and pass the other through as the client made it up:
-// where they differ, neither is believed.
+// where they differ, neither is trusted.
 func (x *Resolver) forwarded(h http.Header) netip.Addr {
 	standard, legacy := h.Values("Forwarded"), h.Values("X-Forwarded-For")
 	switch {

@@ -83,7 +83,7 @@ func TestNode(t *testing.T) {
 	require.Equal(t, "192.0.2.1:0", New(prefixes("127.0.0.0/8"), nil).Node(request("127.0.0.1:7", "X-Forwarded-For: 192.0.2.1")))
 }
 
-// One line of the log tells that forwarded addresses are not believed, however
+// One line of the log tells that forwarded addresses are not trusted, however
 // many come.
 func TestAForwardedAddressOfAStrangerIsWarnedOfOnce(t *testing.T) {
 	var log bytes.Buffer

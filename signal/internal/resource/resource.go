@@ -43,7 +43,7 @@ type Config struct {
 	Links    []string          // values of Link headers
 	Servers  signal.ICEServers // for each client, beside Links; nil: none
 	Origin   string            // for Access-Control-Allow-Origin; "": "*"
-	Proxies  []netip.Prefix    // reverse proxies, whose forwarded client addresses are believed
+	Proxies  []netip.Prefix    // reverse proxies, whose forwarded client addresses are trusted
 	Logger   *slog.Logger
 	Limits   guard.Limits
 }
