@@ -80,14 +80,14 @@ export class WhepSession {
     this.#transport = transport;
     transport.addEventListener('statechange', () => {
       if (transport.state !== 'closed') return;
-      this.#goodbye = setTimeout(() => this.#doubt(), this.options.events ? 300 : 0);
+      this.#goodbye = setTimeout(() => this.#diagnose(), this.options.events ? 300 : 0);
     });
   }
 
   #changed() {
     switch (this.pc.connectionState) {
       case 'connected': this.#watch(); break;
-      case 'failed': case 'closed': this.#doubt();
+      case 'failed': case 'closed': this.#diagnose();
     }
   }
 
@@ -100,8 +100,8 @@ export class WhepSession {
     });
   }
 
-  // doubt finds out how a session is over whose connection has ended.
-  #doubt() {
+  // diagnose finds out how a session is over whose connection has ended.
+  #diagnose() {
     if (this.#vigil) this.#vigil.ask();
     else this.#end({ code: 'not-connected', detail: whyNoConnection(this.pc) });
   }
