@@ -169,7 +169,7 @@ func (s *foreignSession) play(mime string, connected chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		s.work.Go(func() { s.hear(sender) })
+		s.work.Go(func() { s.countRequests(sender) })
 		s.work.Go(func() {
 			select {
 			case <-connected:
@@ -181,8 +181,8 @@ func (s *foreignSession) play(mime string, connected chan struct{}) error {
 	return nil
 }
 
-// hear counts requests for keyframes.
-func (s *foreignSession) hear(sender *webrtc.RTPSender) {
+// countRequests counts requests for keyframes.
+func (s *foreignSession) countRequests(sender *webrtc.RTPSender) {
 	for {
 		packets, _, err := sender.ReadRTCP()
 		if err != nil {

@@ -148,11 +148,11 @@ func BenchmarkConsume(b *testing.B) {
 // newSteadyPipeline is a pipeline whose viewers have begun a while ago.
 func newSteadyPipeline(b *testing.B, viewers int) *pipeline {
 	p := newPipeline(b, viewers)
-	p.settle()
+	p.warmUp()
 	return p
 }
 
-func (p *pipeline) settle() {
+func (p *pipeline) warmUp() {
 	for range 30 {
 		time.Sleep(50 * time.Millisecond)
 		p.publish(3) // 64 packets are not as all the others
@@ -224,7 +224,7 @@ func BenchmarkPacing(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			paced, unpaced := newPipelineAt(b, 100, 1e12), newPipelineAt(b, 100, -1)
 			for _, p := range []*pipeline{paced, unpaced} {
-				p.settle()
+				p.warmUp()
 				p.payload = p.payload[:frame.size]
 			}
 			var caches caches

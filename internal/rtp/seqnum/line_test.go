@@ -62,8 +62,8 @@ func (s *sender) run(n int) {
 	}
 }
 
-// settle sends until the new numbering is found, and returns what is said of it.
-func (s *sender) settle() Jump {
+// awaitJump sends until the new numbering is found, and returns what is said of it.
+func (s *sender) awaitJump() Jump {
 	s.Helper()
 	for range 3 {
 		if step, jump := s.send(); step == Jumps {
@@ -205,7 +205,7 @@ func TestJumps(t *testing.T) {
 			s.pass(33 * ms)
 			s.seq += uint16(tc.seq)
 			s.ts += uint32(tc.ts)
-			require.Equal(t, tc.want, s.settle())
+			require.Equal(t, tc.want, s.awaitJump())
 			require.Greater(t, s.last, before)
 			require.Greater(t, s.time, time)
 			require.Less(t, s.line.Expected(1<<16|65001), expected+20, "what was never sent is not expected")
@@ -227,7 +227,7 @@ func TestLatePacketsDoNotLeadBack(t *testing.T) {
 		s.seq += uint16(jump.seq)
 		s.ts += uint32(jump.ts)
 		s.pass(33 * ms)
-		s.settle()
+		s.awaitJump()
 		for i := range uint16(10) {
 			step, _ := s.line.Step(s.now, old-10+i, ts-uint32(10-i)*2970)
 			require.Contains(t, []Step{Follows, Stale}, step, "%+v", jump)
