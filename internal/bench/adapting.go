@@ -178,11 +178,11 @@ func (v variant) warm(ctx context.Context, pubs publishers, all viewers, least t
 		return err
 	}
 	for begun := time.Now(); ; {
-		heard, packets := all.heard(), all.packets()
+		counted, packets := all.counted(), all.packets()
 		if err := wait(ctx, time.Second); err != nil {
 			return err
 		}
-		err := v.check(float64(all.heard().numbered-heard.numbered) / float64(max(all.packets()-packets, 1)))
+		err := v.check(float64(all.counted().numbered-counted.numbered) / float64(max(all.packets()-packets, 1)))
 		if err == nil {
 			break
 		}

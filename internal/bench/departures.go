@@ -69,7 +69,7 @@ func (d *departed) from(n int, all []departure, delays []time.Duration) bool {
 // forgetSound has jitter be about what comes from now on.
 func (all viewers) forgetSound() {
 	for _, v := range all {
-		v.hears.left()
+		v.reception.left()
 	}
 }
 
@@ -79,7 +79,7 @@ func (all viewers) forgetSound() {
 func (all viewers) jitter(pubs publishers) time.Duration {
 	var late []time.Duration
 	for i, v := range all {
-		delays := pubs[i%len(pubs)].sounds.delays(v.hears.left())
+		delays := pubs[i%len(pubs)].sounds.delays(v.reception.left())
 		if len(delays) == 0 {
 			continue
 		}

@@ -163,7 +163,7 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 	if err != nil {
 		return err
 	}
-	before, heard := all.packets(), all.heard()
+	before, counted := all.packets(), all.counted()
 	if err := wait(ctx, l.window); err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (r *result) fanOut(ctx context.Context, server *process, pubs publishers, a
 		return err
 	}
 	after, latency := all.packets(), all.late()
-	r.told(heard, all.heard(), after-before, l.window)
+	r.countReception(counted, all.counted(), after-before, l.window)
 	if err := pubs.pause(ctx); err != nil {
 		return err
 	}
@@ -210,8 +210,8 @@ func (r *result) between(first, last reading, delivered uint64) {
 	r.memory = last.memory
 }
 
-// told notes what the viewers heard and told in the window.
-func (r *result) told(first, last heard, packets uint64, window time.Duration) {
+// countReception notes what the viewers counted in the window.
+func (r *result) countReception(first, last receptionCount, packets uint64, window time.Duration) {
 	r.numbered = float64(last.numbered-first.numbered) / float64(max(packets, 1))
 	r.messages = float64(last.messages-first.messages) / window.Seconds() / float64(r.viewers)
 }
@@ -259,10 +259,10 @@ func (all viewers) packets() (n uint64) {
 	return n
 }
 
-// heard returns what all of them have heard and told.
-func (all viewers) heard() (sum heard) {
+// counted returns what all of them have counted.
+func (all viewers) counted() (sum receptionCount) {
 	for _, v := range all {
-		one := v.hears.heard()
+		one := v.reception.counted()
 		sum.numbered += one.numbered
 		sum.messages += one.messages
 	}

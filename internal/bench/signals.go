@@ -49,7 +49,7 @@ func (s signals) register(m *webrtc.MediaEngine) error {
 	return nil
 }
 
-// interval is how often hearing.report is called.
+// interval is how often reception.report is called.
 func (s signals) interval() time.Duration {
 	if s.chromium {
 		return estimateEvery
@@ -57,16 +57,16 @@ func (s signals) interval() time.Duration {
 	return reportEvery
 }
 
-// hearing is what a viewer knows of the packets that come to it, by their clear headers, and
+// reception is what a viewer knows of the packets that come to it, by their clear headers, and
 // has to tell of them.
-type hearing struct {
+type reception struct {
 	signals signals
 	id      uint8 // of the header extension with transport-wide numbers; 0: none; static while connected
 	sounds  bool  // what comes of sound is noted
 
 	mu         sync.Mutex
 	streams    [2]received // video and sound
-	count      heard
+	count      receptionCount
 	bytes      int // since the last report
 	reported   time.Time
 	reports    int
@@ -76,8 +76,8 @@ type hearing struct {
 	departures []departure
 }
 
-// heard counts.
-type heard struct {
+// A receptionCount is what was counted so far.
+type receptionCount struct {
 	numbered uint64 // packets with a transport-wide number
 	messages uint64 // of RTCP, sent
 }
@@ -97,12 +97,12 @@ func (r *received) note(ssrc uint32, seq uint16) {
 	}
 }
 
-func newHearing(l load) hearing {
-	return hearing{signals: l.signals, sounds: l.stamps, arrivals: arrivals{every: feedbackFirst}}
+func newReception(l load) reception {
+	return reception{signals: l.signals, sounds: l.stamps, arrivals: arrivals{every: feedbackFirst}}
 }
 
 // negotiated takes the answer.
-func (h *hearing) negotiated(answer string) {
+func (h *reception) negotiated(answer string) {
 	if h.signals.chromium {
 		h.id = extensionID(answer, sdp.URITransportCC)
 	}
@@ -127,7 +127,7 @@ func extensionID(description, uri string) uint8 {
 
 // note takes a packet that came at a time (zero: now), and returns the feedback that is due
 // then; nil: none is.
-func (h *hearing) note(b []byte, at time.Time) rtcp.Packet {
+func (h *reception) note(b []byte, at time.Time) rtcp.Packet {
 	if at.IsZero() && (h.id != 0 || h.sounds) {
 		at = time.Now()
 	}
@@ -187,7 +187,7 @@ func number(b []byte, id uint8) (n uint16, ok bool) {
 
 // report returns what is told besides feedback: of what came a second, and an estimate if
 // the packets that come have no transport-wide numbers.
-func (h *hearing) report(now time.Time) (packets []rtcp.Packet) {
+func (h *reception) report(now time.Time) (packets []rtcp.Packet) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if past := now.Sub(h.reported); past >= reportEvery-estimateEvery/2 {
@@ -210,7 +210,7 @@ func (h *hearing) report(now time.Time) (packets []rtcp.Packet) {
 }
 
 // blocks returns a receiver report.
-func (h *hearing) blocks() rtcp.Packet {
+func (h *reception) blocks() rtcp.Packet {
 	r := &rtcp.ReceiverReport{}
 	for i, s := range h.streams {
 		if !s.known {
@@ -225,15 +225,15 @@ func (h *hearing) blocks() rtcp.Packet {
 	return r
 }
 
-// heard returns what was counted so far.
-func (h *hearing) heard() heard {
+// counted returns what was counted so far.
+func (h *reception) counted() receptionCount {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.count
 }
 
 // left returns the packets of sound that were noted since it was last called.
-func (h *hearing) left() []departure {
+func (h *reception) left() []departure {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := h.departures

@@ -21,13 +21,13 @@ import (
 // something out may close the gap: what is missing shows beside the publisher's
 // own count.
 type viewer struct {
-	pc      *webrtc.PeerConnection
-	session session
-	full    bool
-	flow    *flow // nil: nobody asks for it
-	hears   hearing
-	quit    chan struct{}
-	wg      sync.WaitGroup
+	pc        *webrtc.PeerConnection
+	session   session
+	full      bool
+	flow      *flow // nil: nobody asks for it
+	reception reception
+	quit      chan struct{}
+	wg        sync.WaitGroup
 
 	connected atomic.Bool
 	got       atomic.Uint64 // packets
@@ -60,7 +60,7 @@ func view(ctx context.Context, url string, full bool, l load) (*viewer, error) {
 // newViewer makes a viewer that has still to connect. What comes to it is noted in f,
 // unless that is nil.
 func newViewer(full bool, f *flow, l load) (*viewer, error) {
-	v := &viewer{full: full, flow: f, hears: newHearing(l), quit: make(chan struct{}), keyframe: make(chan time.Time, 1), whole: make(chan time.Time, 1)}
+	v := &viewer{full: full, flow: f, reception: newReception(l), quit: make(chan struct{}), keyframe: make(chan time.Time, 1), whole: make(chan time.Time, 1)}
 	base, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
@@ -86,17 +86,17 @@ func newViewer(full bool, f *flow, l load) (*viewer, error) {
 
 // plays says that the viewer is connected.
 func (v *viewer) plays() {
-	v.hears.negotiated(v.pc.RemoteDescription().SDP)
+	v.reception.negotiated(v.pc.RemoteDescription().SDP)
 	v.connected.Store(true)
 	v.wg.Go(v.report)
 }
 
 // report tells the server what is heard, as players do.
 func (v *viewer) report() {
-	tick := time.NewTicker(v.hears.signals.interval())
+	tick := time.NewTicker(v.reception.signals.interval())
 	defer tick.Stop()
 	for {
-		if packets := v.hears.report(time.Now()); len(packets) > 0 {
+		if packets := v.reception.report(time.Now()); len(packets) > 0 {
 			_ = v.pc.WriteRTCP(packets)
 		}
 		select {
@@ -171,7 +171,7 @@ func (v *viewer) count(b []byte, at time.Time) (taken bool) {
 	if !v.connected.Load() {
 		return false
 	}
-	if feedback := v.hears.note(b, at); feedback != nil {
+	if feedback := v.reception.note(b, at); feedback != nil {
 		_ = v.pc.WriteRTCP([]rtcp.Packet{feedback})
 	}
 	return !v.full
