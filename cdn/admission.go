@@ -40,19 +40,19 @@ type Admission struct {
 	counted bool
 	asked   error       // why the session was asked to end; nil: it was not
 	end     func(error) // ends the session, or the making of it
-	told    telling
+	emitted emittedEvents
 	life    lifetime
 	over    bool
 	err     error // why it is over
 }
 
-// telling says which of a session's events were emitted.
-type telling int
+// emittedEvents says which of a session's events were emitted.
+type emittedEvents int
 
 const (
-	toldNothing telling = iota
-	tellingStart
-	toldStart
+	emittedNone emittedEvents = iota
+	emittingStart
+	emittedStart
 )
 
 // Authorize asks the node's [Authorizer] whether a client or another node may do
@@ -159,7 +159,7 @@ func (a *Admission) Start(end func(error)) {
 	all := &a.node.admissions
 	all.mu.Lock()
 	asked, made := a.asked, a.end
-	a.told = tellingStart
+	a.emitted = emittingStart
 	if !a.over {
 		a.end = end
 	}
@@ -172,12 +172,12 @@ func (a *Admission) Start(end func(error)) {
 		Subject: a.grant.Subject, Grant: a.grant.ID, Tag: a.grant.Tag, RemoteAddr: a.request.RemoteAddr,
 	})
 	all.mu.Lock()
-	a.told = toldStart
+	a.emitted = emittedStart
 	over := a.over
 	all.mu.Unlock()
 	switch {
 	case over:
-		a.tellEnd()
+		a.emitEnd()
 	case asked != nil:
 		end(asked)
 	}
@@ -212,7 +212,7 @@ func (a *Admission) Leave(err error) {
 		close(all.gone)
 		all.gone = nil
 	}
-	told, made, entered := a.told, a.end, a.name != ""
+	emitted, made, entered := a.emitted, a.end, a.name != ""
 	a.end = nil
 	life := a.life
 	all.mu.Unlock()
@@ -221,20 +221,20 @@ func (a *Admission) Leave(err error) {
 		a.node.throughput.leaves(a.begun)
 	}
 	a.node.noteLoad()
-	switch told {
-	case toldStart:
-		a.tellEnd()
-	case toldNothing:
+	switch emitted {
+	case emittedStart:
+		a.emitEnd()
+	case emittedNone:
 		a.node.totals.refused(a.request.Action, err)
 		if made != nil {
 			made(err)
 		}
-	case tellingStart: // Start tells of the end
+	case emittingStart: // Start emits the end
 	}
 }
 
-// tellEnd emits SessionEnded. It is called once, after SessionStarted was emitted.
-func (a *Admission) tellEnd() {
+// emitEnd emits SessionEnded. It is called once, after SessionStarted was emitted.
+func (a *Admission) emitEnd() {
 	a.node.Emit(SessionEnded{
 		Stream: a.request.Stream, Action: a.request.Action, Session: a.name,
 		Subject: a.grant.Subject, Grant: a.grant.ID, Tag: a.grant.Tag, Lasted: time.Since(a.begun), Err: a.err,
