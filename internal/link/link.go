@@ -253,13 +253,13 @@ func (l *Link) closed(e control.Closed) error {
 	case errors.Is(e.Err, control.ErrVersion):
 		return fmt.Errorf("%w: %w", cdn.ErrUnsupported, e.Err)
 	case e.Err == nil:
-		return l.told(reason.Error(e.Reason.Code), e.Reason.Text)
+		return l.remoteError(reason.Error(e.Reason.Code), e.Reason.Text)
 	}
 	return e.Err
 }
 
-// told is an error that the other node has told of.
-func (l *Link) told(err error, text string) error {
+// remoteError is an error that the other node has reported.
+func (l *Link) remoteError(err error, text string) error {
 	if text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
@@ -271,7 +271,7 @@ const maxInstead = 3
 
 // refused is the error for a stream that the other node does not give, or not any more.
 func (l *Link) refused(r control.Reason) error {
-	err := l.told(reason.Error(r.Code), r.Text).(*cdn.Error) //nolint:forcetypeassert,errorlint // it is one
+	err := l.remoteError(reason.Error(r.Code), r.Text).(*cdn.Error) //nolint:forcetypeassert,errorlint // it is one
 	for _, o := range r.Instead[:min(len(r.Instead), maxInstead)] {
 		if _, bad := cdn.ParseNodeID(o.Node); bad == nil && o.URL != "" {
 			err.Instead = append(err.Instead, cdn.Entry{Node: cdn.NodeID(o.Node), URL: o.URL})

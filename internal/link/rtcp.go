@@ -29,7 +29,7 @@ func (m *media) receiveRTCP(now time.Time, compound []byte) {
 		case feedback.SenderReport:
 			m.senderReport(now, f)
 		case feedback.Arrivals:
-			m.arrivalsTold(now, f.Packet)
+			m.transportFeedback(now, f.Packet)
 		default:
 			reported = reported || f.Kind == feedback.Report
 			asked = asked || f.Kind == feedback.Nack
@@ -46,8 +46,8 @@ func (m *media) receiveRTCP(now time.Time, compound []byte) {
 	}
 }
 
-// arrivalsTold takes transport-wide feedback, which is about the link as a whole.
-func (m *media) arrivalsTold(now time.Time, packet []byte) {
+// transportFeedback takes transport-wide feedback, which is about the link as a whole.
+func (m *media) transportFeedback(now time.Time, packet []byte) {
 	m.wakeIf(m.link.adaptation.trunk.Feedback(now, packet))
 }
 
