@@ -63,7 +63,7 @@ type Port struct {
 	read     []socket.Datagram // and not looked at yet
 	batches  int               // read since drained was called
 	readAt   time.Time
-	rested   time.Time // when it last found all read, or let others run
+	yielded  time.Time // when it last found all read, or let others run
 	failures int       // in a row
 
 	mu     sync.RWMutex
@@ -376,7 +376,7 @@ func (p *Port) fetch() (err error) {
 		switch {
 		case err == nil && len(p.read) > 0:
 			p.failures = 0
-			p.rest(more)
+			p.yield(more)
 			p.moderate.woke(p.readAt, len(p.read))
 			return nil
 		case err == nil:
@@ -390,15 +390,15 @@ func (p *Port) fetch() (err error) {
 	}
 }
 
-// rest lets others run if it is time. more says that the reader may not have waited since
-// rest was last called.
-func (p *Port) rest(more bool) {
-	busy := more && p.readAt.Sub(p.rested) >= mostBusy
+// yield lets others run if it is time. more says that the reader may not have waited since
+// yield was last called.
+func (p *Port) yield(more bool) {
+	busy := more && p.readAt.Sub(p.yielded) >= mostBusy
 	if busy {
 		p.socket.Yield()
 	}
 	if busy || !more {
-		p.rested = p.readAt
+		p.yielded = p.readAt
 	}
 }
 
