@@ -40,13 +40,13 @@ func startAiortc(t *testing.T) *server {
 	s := &server{}
 	lines := bufio.NewScanner(out)
 	require.True(t, lines.Scan(), "it says where it is")
-	s.hear(lines.Bytes())
+	s.take(lines.Bytes())
 	s.url = s.said.URL
 	t.Log(s.said.Version)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for lines.Scan() {
-			s.hear(lines.Bytes())
+			s.take(lines.Bytes())
 		}
 	})
 	t.Cleanup(func() {
@@ -59,7 +59,7 @@ func startAiortc(t *testing.T) *server {
 	return s
 }
 
-func (s *server) hear(line []byte) {
+func (s *server) take(line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = json.Unmarshal(line, &s.said)
