@@ -64,16 +64,16 @@ func (k *keyframeSizes) add(ts uint64, begins bool, size int) {
 // A measuredCost is what was measured of a layer.
 type measuredCost struct {
 	LayerCost
-	settled bool // for long enough to count alone
+	conclusive bool // for long enough to count alone
 }
 
 // same reports whether two are the same but for temporal layers.
 func (m *measuredCost) same(o *measuredCost) bool {
-	return m.settled == o.settled && m.Bitrate == o.Bitrate && m.Height == o.Height && m.Keyframe == o.Keyframe
+	return m.conclusive == o.conclusive && m.Bitrate == o.Bitrate && m.Height == o.Height && m.Keyframe == o.Keyframe
 }
 
-// settledAfter is how long a layer has to be measured until that counts alone.
-const settledAfter = 5 * time.Second
+// conclusiveAfter is how long a layer has to be measured until that counts alone.
+const conclusiveAfter = 5 * time.Second
 
 // add counts a packet of a track with a clock rate.
 func (c *costs) add(now time.Time, ts uint64, rate uint32, temporal uint8, size int) {
@@ -83,7 +83,7 @@ func (c *costs) add(now time.Time, ts uint64, rate uint32, temporal uint8, size 
 	// While a node catches up, media come faster than they are sent on.
 	byMedia := time.Duration(float64(int64(ts-c.ts)) / float64(rate) * float64(time.Second))
 	since := max(c.since, now.Sub(c.at), byMedia)
-	if since-c.since >= settledAfter {
+	if since-c.since >= conclusiveAfter {
 		c.resumed = since
 	}
 	c.since = since
@@ -100,8 +100,8 @@ func (c *costs) publish() {
 		n = 0
 	}
 	next := measuredCost{
-		LayerCost: LayerCost{Bitrate: b.Whole(), Height: c.height, Keyframe: max(c.keyframes.last, c.keyframes.before)},
-		settled:   c.since-c.resumed >= settledAfter,
+		LayerCost:  LayerCost{Bitrate: b.Whole(), Height: c.height, Keyframe: max(c.keyframes.last, c.keyframes.before)},
+		conclusive: c.since-c.resumed >= conclusiveAfter,
 	}
 	if old := c.published.Load(); old != nil && old.same(&next) && slices.Equal(old.Temporal, b[:n]) {
 		return
@@ -143,15 +143,15 @@ const fromPayload = 1.3
 // that sends it says. If nothing comes, the bitrate is 0. Cost takes no lock that whoever
 // writes the layer needs.
 func (l *Layer) Cost() (c LayerCost) {
-	settled := false
+	conclusive := false
 	if m := l.costs.published.Load(); m != nil {
 		if p := l.Newest(); time.Since(p.Arrival) <= 2*bitrateWindow {
-			c, settled = m.LayerCost, m.settled
+			c, conclusive = m.LayerCost, m.conclusive
 		}
 		c.Height = m.Height
 	}
 	advertised := l.AdvertisedBitrate()
-	if settled || c.Bitrate == 0 && advertised == 0 {
+	if conclusive || c.Bitrate == 0 && advertised == 0 {
 		return c
 	}
 	if told := l.costs.told.Load(); told != nil {
