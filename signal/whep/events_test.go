@@ -199,6 +199,35 @@ func TestEventStreamIsReadByOne(t *testing.T) {
 	require.Empty(t, first.next())
 	h.Sessions()[0].SetStatus(signal.Status{})
 	require.Equal(t, "inactive {}", second.next())
+	// The event may have been lost with the request that it was sent to.
+	third := listen(t, stream)
+	require.Equal(t, "inactive {}", third.next())
+	h.Sessions()[0].SetStatus(signal.Status{Active: true})
+	require.Equal(t, "active {}", third.next())
+}
+
+// A publisher may come or go while no request reads the stream.
+func TestEventStreamTellsThePresent(t *testing.T) {
+	h := &cdntest.ScriptedHandler{}
+	s := serve(t, h)
+	_, events := play(t, s)
+	session := h.Sessions()[0]
+	session.SetStatus(signal.Status{Active: true})
+	stream := subscribe(t, s, events, `["active","inactive","ended"]`)
+	session.SetStatus(signal.Status{})
+	first := listen(t, stream)
+	session.SetStatus(signal.Status{Active: true})
+	require.Equal(t, "active {}", first.next(), "that nobody publishes is never told first")
+	for range 2 {
+		first.end()
+		session.SetStatus(signal.Status{})
+		first = listen(t, stream)
+		require.Equal(t, "inactive {}", first.next())
+		first.end()
+		session.SetStatus(signal.Status{Active: true})
+		first = listen(t, stream)
+		require.Equal(t, "active {}", first.next())
+	}
 }
 
 // "The WHEP player MAY destroy the event stream at anytime by sending a HTTP

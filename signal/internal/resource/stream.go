@@ -29,6 +29,7 @@ type subscription struct {
 	reader context.CancelFunc // ends the request that reads; nil: none does
 	turn   sync.Mutex         // held by that request
 	told   signal.Status      // guarded by turn
+	active bool               // whether the event of that name was ever sent; guarded by turn
 }
 
 func (sub *subscription) wants(name string) bool { return slices.Contains(sub.names, name) }
@@ -101,8 +102,8 @@ func (sub *subscription) tell(ctx context.Context, e *entry, send func(string) e
 	session := e.Session
 	status, _ := session.(signal.StatusSession)
 	// Everything is sent again, since earlier events may not have arrived. That nobody
-	// publishes is sent only where somebody did.
-	sub.told = signal.Status{Active: sub.told.Active}
+	// publishes is sent only where somebody did: the extension forbids it as the first event.
+	sub.told = signal.Status{Active: sub.active}
 	first := true
 	quiet := time.Now()
 	for {
@@ -167,6 +168,7 @@ func (sub *subscription) changes(now signal.Status, first bool, endpoint string)
 	nothing := struct{}{}
 	switch {
 	case now.Active && (first || !before.Active):
+		sub.active = true
 		add(eventActive, nothing)
 	case !now.Active && before.Active:
 		add(eventInactive, nothing)
