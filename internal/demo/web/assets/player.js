@@ -202,6 +202,8 @@ export class Player {
       this.set('unplayable', 'Cannot be played here', 'bad', unplayable(codec, offered));
     } else if (name === 'inactive' && this.report.state !== 'playing') {
       this.set('waiting', 'Waiting for the publisher', 'busy', states.waitingForPublisher);
+    } else if (name === 'active' && this.report.message === states.waitingForPublisher) {
+      this.set('waiting', 'Waiting for pictures', 'busy', states.noPictures);
     } else if (name === 'silent') {
       this.#clear();
       this.set('reconnecting', 'No answer', 'bad', this.#sentence(mine.silent));

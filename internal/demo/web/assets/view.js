@@ -3,6 +3,9 @@
 import { Follower } from './frames.js';
 import { WhepSession } from './whep.js';
 
+// A browser may show pictures for so many ms after the server has sent the last one.
+const heldBack = 2500;
+
 export class View {
   over = null; // when the session ended (performance.now()); null: it has not
   away = false; // the publisher is gone
@@ -15,6 +18,7 @@ export class View {
   moved = false; // it has taken another one's place
   frames = new Follower();
   #sent;
+  #awaySince = 0; // when the server told that the publisher is gone
 
   // url, token and events are those of a WhepSession; told is called with the view when
   // the server has told something.
@@ -33,8 +37,17 @@ export class View {
     } else if (name === 'codec') this.mismatch = data;
     else if (name === 'adaptation') this.adaptation = data;
     else if (name === 'silent' || name === 'heard') this.silent = name === 'silent' ? data : null;
-    else if (name === 'active' || name === 'inactive') this.away = name === 'inactive';
+    else if (name === 'active' || name === 'inactive') {
+      this.away = name === 'inactive';
+      this.#awaySince = performance.now();
+    }
     told(this, name);
+  }
+
+  // played notes that video has just come. The publisher is back if it comes long after the
+  // server told that it is gone: the event of its return may be late, or lost.
+  played() {
+    if (performance.now() - this.#awaySince > heldBack) this.away = false;
   }
 
   // open resolves once the server has answered; pictures follow.

@@ -16,6 +16,7 @@ export class Watch {
   #reader = new Reader();
   #ages = []; // [when, latency] of the last 5 s
   #lastFrame = performance.now();
+  #decoded = 0; // frames, at the last tick
   #timer;
   #over = false;
 
@@ -36,7 +37,9 @@ export class Watch {
   #frame() {
     this.frames += 1;
     this.#lastFrame = performance.now();
-    if (this.#isShown) this.#show(this.#lastFrame);
+    if (!this.#isShown) return;
+    this.#show(this.#lastFrame);
+    this.#plays();
   }
 
   #show(at) {
@@ -54,17 +57,37 @@ export class Watch {
       report.firstFrame = at - this.#view.session.posted;
       this.#player.tell('first', report.firstFrame);
     }
+  }
+
+  // plays has the page say that the video plays.
+  #plays() {
+    const { report } = this.#player;
+    this.#view.played();
+    report.away = this.#view.away;
     if (report.state !== 'playing' && !this.#view.silent) this.#player.set('playing', 'Playing', 'good', '');
   }
 
   async #tick() {
     const now = await this.#reading.take(this.#view.session.pc);
-    if (this.#over || !this.#isShown || this.#view.silent) return;
+    if (this.#over || this.#view.closed || !this.#isShown || this.#view.silent) return;
     const { report } = this.#player;
     this.#tellLatency();
     report.stats = read(now);
     this.#player.tell('stats', report.stats);
-    if (report.state === 'playing' && performance.now() - this.#lastFrame > noFrameFor) {
+    this.#follow(report.stats.decoded ?? 0);
+  }
+
+  // follow judges by the number of decoded frames whether the video plays, once none was
+  // shown for a while: browsers tell a page in a hidden tab of no frame.
+  #follow(decoded) {
+    const goesOn = decoded > this.#decoded;
+    this.#decoded = decoded;
+    if (performance.now() - this.#lastFrame <= noFrameFor) return;
+    const { report } = this.#player;
+    if (goesOn) {
+      this.#lastFrame = performance.now();
+      this.#plays();
+    } else if (report.state === 'playing') {
       this.#player.set('waiting', 'Waiting for pictures', 'busy', report.away ? states.waitingForPublisher : states.noPictures);
     }
   }
