@@ -33,6 +33,9 @@ import (
 
 const coturnSecret = "north"
 
+// patience bounds every wait. It is not asserted: a slow machine only waits.
+const patience = time.Minute
+
 // startCoturn starts a TURN server with the secret, and returns its URL.
 func startCoturn(t *testing.T) string {
 	t.Helper()
@@ -67,7 +70,7 @@ func startCoturn(t *testing.T) string {
 			return false
 		}
 		return conn.Close() == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	return fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", port)
 }
 
@@ -88,8 +91,9 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// serveStream returns the WHEP endpoint of a stream that a publisher sends, whose
-// handler tells clients of the servers.
+// serveStream returns the WHEP endpoint of a stream of sound that a publisher sends, whose
+// handler tells clients of the servers. (Video is paused for a viewer whose path seems
+// narrow, as every path does on a machine that has too much to do.)
 func serveStream(t *testing.T, servers signal.ICEServers) string {
 	t.Helper()
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
@@ -105,8 +109,8 @@ func serveStream(t *testing.T, servers signal.ICEServers) string {
 	t.Cleanup(server.Close)
 	dialer := inproc.New(inproc.Config{})
 	dialer.Handle("http://a.test", live)
-	p := cdntest.Publish(t, cdntest.PublisherConfig{Dialer: dialer, URL: "http://a.test/live", Stream: "live", Video: &cdntest.Video{}})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	p := cdntest.Publish(t, cdntest.PublisherConfig{Dialer: dialer, URL: "http://a.test/live", Stream: "live", Audio: &cdntest.Audio{}})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, p.WaitConnected(ctx))
 	return server.URL + "/whep/live"
@@ -129,11 +133,11 @@ func playRelayed(t *testing.T, url string, change func(*webrtc.ICEServer)) *rela
 	v.pc, err = webrtc.NewPeerConnection(webrtc.Configuration{ICETransportPolicy: webrtc.ICETransportPolicyRelay})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = v.pc.GracefulClose() })
-	_, err = v.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+	_, err = v.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeAudio, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
 	require.NoError(t, err)
 	var once sync.Once
 	v.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		for range 100 {
+		for range 50 {
 			if _, _, err := track.ReadRTP(); err != nil {
 				return
 			}
@@ -169,7 +173,7 @@ func playRelayed(t *testing.T, url string, change func(*webrtc.ICEServer)) *rela
 	require.NoError(t, v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}))
 	select {
 	case <-gathered:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("candidates are gathered for ever")
 	}
 	return v
@@ -185,7 +189,7 @@ func TestPlayOverCoturn(t *testing.T) {
 	v := playRelayed(t, serveStream(t, servers), nil)
 	select {
 	case <-v.received:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no media over the TURN server")
 	}
 	pair, err := v.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
