@@ -205,10 +205,8 @@ func TestStartRefuses(t *testing.T) {
 		require.Nil(t, s, name)
 	}
 	a := begin(t, embedded.Config{})
-	begun := time.Now()
 	_, err := embedded.Start(embedded.Config{Listen: a.Addr().String()})
-	require.ErrorContains(t, err, "address already in use")
-	assert.Less(t, time.Since(begun), 5*time.Second)
+	require.ErrorContains(t, err, "address already in use", "and not that the server is not ready in time")
 }
 
 func TestClose(t *testing.T) {
