@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -37,13 +38,12 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { _ = c.Close() }()
 			require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
-			_, err = io.WriteString(c, sent)
-			require.NoError(t, err)
+			_, _ = io.WriteString(c, sent) // on a busy machine the server may have hung up
 			all = append(all, c)
 		}
 	}
 	for _, c := range all {
-		_, err := io.ReadAll(c)
-		require.NoError(t, err, "the server hangs up")
+		_, err := io.ReadAll(c) // a reset, if there was more than the server has read
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server hangs up")
 	}
 }

@@ -50,7 +50,7 @@ func TestHTTP2(t *testing.T) {
 	_ = drip.Close()
 	require.Equal(t, http.StatusRequestTimeout, resp.StatusCode)
 	for range 3 { // each on a connection of its own
-		resp, err := c.Post(s.URL+"/", "", strings.NewReader("hi"))
+		resp, err := c.Post(s.URL+"/patient", "", strings.NewReader("hi"))
 		require.NoError(t, err)
 		_ = resp.Body.Close()
 		require.Equal(t, http.StatusOK, resp.StatusCode)
