@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,10 +83,11 @@ func TestARelayLeaves(t *testing.T) {
 		viewers = append(viewers, e.view(ctx, t))
 	}
 	used := e.upstream(t)
-	require.Equal(t, entry[0], used)
+	require.Contains(t, entry, used)
+	other := entry[1-slices.Index(entry, used)]                      // on a busy machine either may seem nearer
 	require.NoError(t, relays[used].Process.Signal(syscall.SIGTERM)) // it may be gone ahead of a question
 	require.Less(t, relays[used].exit(t), time.Minute, "it does not wait for the deadline")
-	require.Equal(t, entry[1], e.upstream(t))
+	require.Equal(t, other, e.upstream(t))
 	var shown []int // since it has gone
 	for _, v := range viewers {
 		shown = append(shown, len(v.Report().Video().Frames))

@@ -223,14 +223,14 @@ func TestStatus(t *testing.T) {
 	var st web.Status
 	require.Eventually(t, func() bool {
 		st = e.page(t)
-		return slices.ContainsFunc(st.Links, func(l web.Link) bool {
-			return l.Peer == "r" && l.BitrateIn > 100_000 && l.RTTMillis > 0 && slices.Equal(l.Fetched, []string{"live"})
-		}) && len(st.Fetches) == 1 && st.Fetches[0].Standby != ""
+		return len(st.Fetches) == 1 && st.Fetches[0].Standby != "" && slices.ContainsFunc(st.Links, func(l web.Link) bool {
+			return l.Peer == st.Fetches[0].Node && l.BitrateIn > 100_000 && l.RTTMillis > 0 && slices.Equal(l.Fetched, []string{"live"})
+		})
 	}, patience, 100*time.Millisecond, "%+v", &st)
 	require.False(t, st.Node.Since.IsZero())
-	require.Equal(t, "r", st.Fetches[0].Node)
-	require.Equal(t, "o", st.Fetches[0].Standby)
-	require.Equal(t, []string{"o", "r"}, st.Streams[0].Path)
+	// It is the relay, unless that seems to be more than 20 ms farther: on a busy machine it may.
+	require.ElementsMatch(t, []string{"o", "r"}, []string{st.Fetches[0].Node, st.Fetches[0].Standby})
+	require.Equal(t, map[string][]string{"r": {"o", "r"}, "o": {"o"}}[st.Fetches[0].Node], st.Streams[0].Path)
 	require.Equal(t, 1, st.Sessions.Viewers)
 }
 
