@@ -36,3 +36,41 @@ func ExamplePolicy() {
 	// 30 l
 	// 75 h
 }
+
+// thrifty is a policy that chooses by itself: the highest option that takes at most 70 % of
+// the estimate, so that a part of the path stays free for others.
+type thrifty struct{}
+
+func (thrifty) Choose(v edge.View) edge.Choice {
+	fits := 0
+	for i, o := range v.Options {
+		if o.Bitrate <= v.Estimate*7/10 {
+			fits = i
+		}
+	}
+	switch {
+	case fits >= v.Current && !v.Silent: // the edge probes for the next one: the estimate does not show that it fits
+		return edge.Choice{Most: max(fits, v.Current+1)}
+	case v.Congested:
+		return edge.Choice{Most: fits}
+	}
+	return edge.Choice{Most: v.Current}
+}
+
+// A policy that replaces the edge's own choice. It goes down at once, by its own rule and not
+// by the edge's, and says how far up the edge may go.
+func ExamplePolicy_replaced() {
+	adapt := edge.Adapt{Policy: func() edge.Policy { return thrifty{} }}
+	policy, current := adapt.Policy(), 0
+	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Bitrate: 200e3}, {Layer: "m", Bitrate: 550e3}, {Layer: "h", Bitrate: 1650e3}}
+	for _, estimate := range []int{3_000_000, 1_700_000, 500_000, 900_000} {
+		v := edge.View{Options: options, Current: current, Estimate: estimate, Congested: estimate < options[current].Bitrate}
+		current = min(policy.Choose(v).Most, len(options)-1)
+		fmt.Println(estimate, options[current].Layer)
+	}
+	// Output:
+	// 3000000 h
+	// 1700000 h
+	// 500000 l
+	// 900000 m
+}
