@@ -473,6 +473,7 @@ func TestPublishersRestartICE(t *testing.T) {
 		offer := offerOf(t, p.pc, true)
 		fragment, err := p.remote.Patch(t.Context(), "a=ice-ufrag:"+attr(offer, "ice-ufrag")+"\r\na=ice-pwd:"+attr(offer, "ice-pwd")+"\r\n")
 		require.NoError(t, err)
+		requireOneComponent(t, p.answer, fragment)
 		answer := strings.NewReplacer(
 			"a=ice-ufrag:"+attr(p.answer, "ice-ufrag"), "a=ice-ufrag:"+attr(fragment, "ice-ufrag"),
 			"a=ice-pwd:"+attr(p.answer, "ice-pwd"), "a=ice-pwd:"+attr(fragment, "ice-pwd"),

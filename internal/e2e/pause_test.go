@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
@@ -116,6 +118,63 @@ func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Nor does it matter that a publisher of pictures alone goes on reporting on its clock
+// while it is silent (str0m PR 624, libjitsi PR 181, livekit PR 2757: phones that mute,
+// and pages that are shared and do not change).
+func TestSilentPublishersThatReport(t *testing.T) {
+	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
+		for _, lasts := range []time.Duration{14 * time.Second, 30 * time.Second, 2 * time.Minute} {
+			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { testSilentReports(t, place, lasts) })
+			})
+		}
+	}
+}
+
+func testSilentReports(t *testing.T, place string, lasts time.Duration) {
+	w := newWorld(t)
+	path := cdntest.Path{Delay: ms(5)}
+	o := w.origin("origin", path, origin.Config{})
+	at, _ := places[place](w, o)
+	video := videoTrack(webrtc.MimeTypeVP8)
+	p, err := rawPublish(t, w, o, "live", w.network.Host("publisher", path), nil, nil, video)
+	require.NoError(t, err)
+	begun, n := time.Now(), 0
+	clock := func() uint32 { return uint32(time.Since(begun).Seconds() * 90000) }
+	send := func(pictures int) {
+		for range pictures {
+			_ = video.send(rtp.Header{SequenceNumber: uint16(n), Timestamp: clock(), Marker: true}, vp8Picture(n%30 == 0, n))
+			n++
+			time.Sleep(time.Second / 30)
+		}
+	}
+	send(20)
+	v, err := rawView(t, w, at, "live", w.network.Host("viewer", path), nil, nil, webrtc.RTPCodecTypeVideo)
+	require.NoError(t, err)
+	send(70)
+
+	for silent := time.Now(); time.Since(silent) < lasts; time.Sleep(time.Second) {
+		p.report(video, ntpOf(time.Now()), clock())
+	}
+	select {
+	case <-v.ended:
+		t.Fatal("the viewer's session has ended")
+	default:
+	}
+	require.Equal(t, 1, at.edge.Stats().Viewers["live"])
+	before := len(v.packets("video"))
+	require.Greater(t, before, 60)
+
+	resumed := time.Now()
+	send(60)
+	got := v.packets("video")
+	require.Greater(t, len(got), before+50)
+	require.Less(t, got[before].at.Sub(resumed), ms(500))
+	for i := 1; i < len(got); i++ {
+		require.Equal(t, got[i-1].h.SequenceNumber+1, got[i].h.SequenceNumber, "packet %d", i)
 	}
 }
 

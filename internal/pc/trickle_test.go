@@ -1,6 +1,7 @@
 package pc
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,6 +22,14 @@ func TestLocalFragment(t *testing.T) {
 	f, err := sdp.ParseFragment(localFragment(desc))
 	require.NoError(t, err)
 	require.Equal(t, "EsAw", f.Ufrag)
+}
+
+// Where RTP and RTCP share a component, the candidates of RTCP's own are nothing to
+// offer: whip-whep 1.2.0 makes two addresses of them.
+func TestCandidatesOfRTCPAreLeftOut(t *testing.T) {
+	const desc = "v=0\r\nm=audio 9 X 0\r\na=candidate:7 1 udp 1 192.0.2.1 9 typ host\r\n%sa=end-of-candidates\r\na=mid:0\r\n"
+	const ofRTCP = "a=candidate:7 2 udp 1 192.0.2.1 9 typ host\r\n"
+	require.Equal(t, fmt.Sprintf(desc, ""), withoutRTCP(fmt.Sprintf(desc, ofRTCP)))
 }
 
 func TestRestartsAreSpread(t *testing.T) {

@@ -106,6 +106,8 @@ func TestRefusedRequests(t *testing.T) {
 		{name: "reserved", method: "POST", path: "/whip/a/-", body: "v=0", header: []string{sdp}, status: 400},
 		{name: "escaped slash", method: "POST", path: "/whip/a%2F%2Fb", body: "v=0", header: []string{sdp}, status: 400},
 		{name: "method", method: "PUT", path: "/whip/live", status: 405, allow: "GET, HEAD, POST, OPTIONS"},
+		{name: "PATCH of the endpoint", method: "PATCH", path: "/whip/live", body: "a=mid:0", header: []string{fragment}, status: 405, allow: "GET, HEAD, POST, OPTIONS"},
+		{name: "DELETE of the endpoint", method: "DELETE", path: "/whip/live", status: 405, allow: "GET, HEAD, POST, OPTIONS"},
 		{name: "unknown session", method: "PATCH", path: "/whip/live/one/-/nobody", status: 404},
 		{name: "other stream's session", method: "DELETE", path: "/whip/live/two/-/session-0", status: 404},
 		{name: "session method", method: "PUT", path: session, status: 405, allow: "GET, HEAD, PATCH, DELETE, OPTIONS"},
@@ -140,6 +142,8 @@ func TestPatch(t *testing.T) {
 	resp := request(t, "PATCH", session, "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n", fragment, "If-Match: "+etag)
 	require.Equal(t, http.StatusNoContent, resp.StatusCode)
 	require.Empty(t, resp.Header.Get("ETag"), "the ICE session is the same")
+	resp = request(t, "PATCH", session, "a=mid:0\r\n", fragment+"; charset=utf-8", "If-Match: *")
+	require.Equal(t, http.StatusNoContent, resp.StatusCode)
 	resp = request(t, "PATCH", session, "a=ice-ufrag:new0\r\na=ice-pwd:x\r\n", fragment, `If-Match: "*"`)
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Equal(t, "application/trickle-ice-sdpfrag", resp.Header.Get("Content-Type"))
