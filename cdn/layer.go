@@ -89,11 +89,9 @@ func (l *Layer) Lookup(seq uint64) *Packet {
 	if p := l.ring.Lookup(seq); p != nil {
 		return (*Packet)(p)
 	}
-	if sets := l.parameters.Load(); sets != nil {
-		for _, p := range sets.packets {
-			if p.Seq == seq {
-				return p
-			}
+	for _, s := range l.knownSets() {
+		if s.packet.Seq == seq {
+			return s.packet
 		}
 	}
 	return nil

@@ -12,46 +12,42 @@ import (
 // maxParameters bounds the packets with parameter sets that are kept of a layer.
 const maxParameters = 8
 
-// parameters are packets with nothing but parameter sets (H.264, H.265, AV1), in
-// the order of their numbers, and what kinds of them each has. They are not
-// changed.
-type parameters struct {
-	packets []*Packet
-	kinds   []codec.Sets
+// parameters are packets with nothing but parameter sets (H.264, H.265, AV1), in the
+// order in which they came. They are not changed.
+type parameters []parameterPacket
+
+type parameterPacket struct {
+	packet *Packet
+	kinds  codec.Sets
+	place  uint64 // number of the packet that the sets came in, by which they are ordered
 }
 
 // with returns the sets with a newer packet, which replaces those of its kinds
 // that came with an older timestamp. The sets of one frame may come in several
 // packets.
-func (old *parameters) with(p *Packet, kinds codec.Sets) *parameters {
-	now := &parameters{packets: []*Packet{p}, kinds: []codec.Sets{kinds}}
-	if old == nil {
-		return now
-	}
-	covered := kinds
-	for i, q := range old.packets {
-		if q.Timestamp == p.Timestamp {
-			covered |= old.kinds[i]
+func (old parameters) with(p parameterPacket) parameters {
+	now, covered := parameters{p}, p.kinds
+	for _, q := range old {
+		if q.packet.Timestamp == p.packet.Timestamp {
+			covered |= q.kinds
 		}
 	}
-	for i := len(old.packets) - 1; i >= 0 && len(now.packets) < maxParameters; i-- {
-		q := old.packets[i]
-		if q.Seq == p.Seq || q.Timestamp != p.Timestamp && old.kinds[i]&^covered == 0 {
+	for i := len(old) - 1; i >= 0 && len(now) < maxParameters; i-- {
+		q := old[i]
+		if q.place == p.place || q.packet.Timestamp != p.packet.Timestamp && q.kinds&^covered == 0 {
 			continue
 		}
-		now.packets, now.kinds = append(now.packets, q), append(now.kinds, old.kinds[i])
+		now = append(now, q)
 	}
-	order := make([]int, len(now.packets))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(now.packets[a].Seq, now.packets[b].Seq) })
-	sorted := &parameters{}
-	for _, i := range order {
-		sorted.packets, sorted.kinds = append(sorted.packets, now.packets[i]), append(sorted.kinds, now.kinds[i])
-	}
-	return sorted
+	slices.SortFunc(now, func(a, b parameterPacket) int { return cmp.Compare(a.place, b.place) })
+	return now
 }
+
+// cutOut is set in the numbers of packets that were cut out of others, and in no number of
+// media. If a cut-out packet had the number of the whole one, a receiver that asks for either
+// again might be sent the other. Without RTX these would be two payloads under one number,
+// which gives away the keys (RFC 3711 section 9.1).
+const cutOut = 1 << 63
 
 // keepParameters notes the parameter sets of a packet that was stored.
 func (l *Layer) keepParameters(p *Packet, info codec.Info) {
@@ -59,39 +55,46 @@ func (l *Layer) keepParameters(p *Packet, info codec.Info) {
 	if sets == nil {
 		return
 	}
+	newest := parameterPacket{packet: p, kinds: info.Parameters, place: p.Seq}
 	if info.Mixed {
 		only := *p
-		only.Payload, only.Marker = sets, false
-		p = &only
+		only.Seq, only.Payload, only.Marker, only.Keyframe = cutOut|p.Seq, sets, false, false
+		newest.packet = &only
 	}
-	l.parameters.Store(l.parameters.Load().with(p, info.Parameters))
+	all := l.knownSets().with(newest)
+	l.parameters.Store(&all)
+}
+
+// knownSets returns the newest parameter sets.
+func (l *Layer) knownSets() parameters {
+	if sets := l.parameters.Load(); sets != nil {
+		return *sets
+	}
+	return nil
 }
 
 // parametersAhead returns the parameter sets that a decoder needs for a frame
 // that came without: its first packet is given. They are to be sent ahead of it,
 // with its timestamp.
 func (l *Layer) parametersAhead(first *Packet) (ahead []*Packet) {
-	sets := l.parameters.Load()
-	if sets == nil {
-		return nil
-	}
+	all := l.knownSets()
 	var own codec.Sets // that the frame brings
-	for i, p := range sets.packets {
-		if p.Timestamp == first.Timestamp {
-			own |= sets.kinds[i]
+	for _, s := range all {
+		if s.packet.Timestamp == first.Timestamp {
+			own |= s.kinds
 		}
 	}
-	for i, p := range sets.packets {
-		if p.Seq < first.Seq && p.Timestamp != first.Timestamp && sets.kinds[i]&^own != 0 {
-			ahead = append(ahead, p)
+	for _, s := range all {
+		if s.place < first.Seq && s.packet.Timestamp != first.Timestamp && s.kinds&^own != 0 {
+			ahead = append(ahead, s.packet)
 		}
 	}
 	return ahead
 }
 
 // Prefix returns what a receiver that begins at keyframe p needs ahead of it, in
-// the order of their numbers: parameter sets that the frame came without, and
-// the frame's own packets ahead of p. All go with the timestamp of p.
+// that order: parameter sets that the frame came without, and the frame's own packets
+// ahead of p. All go with the timestamp of p.
 func (l *Layer) Prefix(p *Packet) (all []*Packet) {
 	first := p
 	for q := l.ring.Lookup(first.Seq - 1); q != nil && q.Timestamp == p.Timestamp; q = l.ring.Lookup(first.Seq - 1) {
@@ -137,13 +140,15 @@ func (s parameterSets) parameters(now time.Time, splices uint64) *parameters {
 	if len(s.kinds) == 0 {
 		return nil
 	}
-	all := &parameters{kinds: s.kinds}
+	var all parameters
 	next := splices % declaredRounds * maxParameters
-	for _, payload := range s.payloads {
+	for i, payload := range s.payloads {
 		next++
-		all.packets = append(all.packets, &Packet{Seq: next, Arrival: now, Payload: payload})
+		all = append(all, parameterPacket{
+			packet: &Packet{Seq: next, Arrival: now, Payload: payload}, kinds: s.kinds[i], place: next,
+		})
 	}
-	return all
+	return &all
 }
 
 // keepSets notes the parameter sets of a packet that is not stored.

@@ -11,9 +11,11 @@ import (
 // Tag is how many bytes longer a packet is when it is sealed.
 const Tag = 16
 
-// A Receiver records what it is sent.
+// A Receiver records what it is sent. It panics if two different packets come under one number:
+// see [Sealed].
 type Receiver struct {
 	Packets []Packet
+	Sealed  Sealed
 	// Cost is how long a packet takes to be sent, as on a slow processor; Stall is how
 	// much longer the next one takes.
 	Cost, Stall time.Duration
@@ -36,6 +38,7 @@ func (p Packet) Frame() int {
 func (r *Receiver) WriteRTP(header, payload []byte) (int, error) {
 	time.Sleep(r.Cost + r.Stall)
 	r.Stall = 0
+	r.Sealed.Add(header, payload)
 	r.Packets = append(r.Packets, Packet{ReadHeader(header), time.Now(), slices.Clone(payload)})
 	return len(header) + len(payload) + Tag, nil
 }
