@@ -13,12 +13,20 @@ import (
 //
 // [runtime.NumGoroutine] counts those of earlier tests, too, and one that has ended a moment
 // ago: [synctest.Wait] no longer waits for it then, and the runtime still has it.
-func Goroutines() int {
+func Goroutines() int { return len(Stacks()) }
+
+// Stacks is Goroutines, and returns the stack of each, the caller's first.
+func Stacks() (own []string) {
 	synctest.Wait()
 	all := stacks()
-	_, own, _ := strings.Cut(all, "synctest bubble ") // the caller comes first
-	name, _, _ := strings.Cut(own, "]")
-	return strings.Count(all, "synctest bubble "+name+"]")
+	_, first, _ := strings.Cut(all, "synctest bubble ") // the caller comes first
+	name, _, _ := strings.Cut(first, "]")
+	for one := range strings.SplitSeq(all, "\n\n") {
+		if strings.Contains(one, "synctest bubble "+name+"]") {
+			own = append(own, one)
+		}
+	}
+	return own
 }
 
 // room is how large a buffer was enough the last time. A buffer that is too small costs as
