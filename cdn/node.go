@@ -40,6 +40,9 @@ type Node struct {
 	streams  map[*Stream]struct{}
 	services []io.Closer
 	closed   bool
+
+	over     chan struct{} // closed when Close has done its work
+	closeErr error         // of that; is set before
 }
 
 // Listen opens the node's UDP port. The node must be closed.
@@ -56,7 +59,7 @@ func Listen(c Config) (*Node, error) {
 		config: c, started: time.Now(), transport: t,
 		log:     c.Logger.With("node", string(c.ID)),
 		pool:    fanout.New(c.Workers, t.egress.NewBatch),
-		streams: make(map[*Stream]struct{}), admissions: newAdmissions(),
+		streams: make(map[*Stream]struct{}), admissions: newAdmissions(), over: make(chan struct{}),
 	}
 	n.runtime = n.newRuntime()
 	n.limits.Store(&c.Limits)
@@ -137,16 +140,24 @@ func (n *Node) closeService(c io.Closer) {
 }
 
 // Close ends the node's services, streams and sessions now, waits for their
-// goroutines, and frees the port. It is idempotent.
+// goroutines, and frees the port. It is idempotent: each call returns once that is done,
+// with the same error. What Close waits for must not call it: neither [Config].OnEvent, nor
+// the Close of what the node owns.
 func (n *Node) Close() error {
 	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return nil
-	}
+	first := !n.closed
 	n.closed = true
 	services := n.services
 	n.mu.Unlock()
+	if first {
+		n.closeErr = n.shutDown(services)
+		close(n.over)
+	}
+	<-n.over
+	return n.closeErr
+}
+
+func (n *Node) shutDown(services []io.Closer) error {
 	n.presence.close()
 	n.admissions.close()
 	for i := len(services) - 1; i >= 0; i-- {

@@ -2,11 +2,13 @@ package cdn_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/cdn/cdntest"
 )
 
 type closer struct{ closed int }
@@ -26,6 +28,30 @@ func TestWhatAClosedNodeOwns(t *testing.T) {
 		n.Own(after)
 		require.NoError(t, n.Close())
 		require.Equal(t, []int{1, 1}, []int{before.closed, after.closed})
+	})
+}
+
+// A slowCloser takes a second to close.
+type slowCloser struct{}
+
+func (slowCloser) Close() error {
+	time.Sleep(time.Second)
+	return nil
+}
+
+// Whoever closes a node waits until it is closed, though somebody else began to close it.
+func TestEveryCloseOfANodeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := cdntest.NewNetwork(t, cdntest.NetworkConfig{}).Host("node", cdntest.Path{})
+		n, err := cdn.Listen(cdn.Config{Addr: host.IP().String() + ":7000", Net: host.Net()})
+		require.NoError(t, err)
+		n.Own(slowCloser{})
+		first, began := make(chan error, 1), time.Now()
+		go func() { first <- n.Close() }()
+		synctest.Wait()
+		require.NoError(t, n.Close())
+		require.Equal(t, time.Second, time.Since(began))
+		require.NoError(t, <-first)
 	})
 }
 

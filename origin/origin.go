@@ -87,6 +87,7 @@ type Origin struct {
 
 	watch endpoint.Watch // over sessions of Delta's own
 	clock receive.Clock
+	work  sync.WaitGroup // sessions of all streams, those that have ended too, and timers
 
 	mu       sync.Mutex
 	streams  map[cdn.StreamID]*published
@@ -308,7 +309,7 @@ func (o *Origin) Close() error {
 	o.mu.Unlock()
 	for _, p := range all {
 		p.end(cdn.ErrClosed)
-		p.work.Wait()
 	}
+	o.work.Wait()
 	return nil
 }

@@ -183,7 +183,7 @@ func (p *Publication) End(err error) {
 func (p *Publication) endLocked(err error) {
 	if p.err == nil {
 		p.err = err
-		go p.finish(err) // published.work waits for it
+		go p.finish(err) // Origin.work waits for it
 	}
 }
 

@@ -18,7 +18,6 @@ type published struct {
 	origin *Origin
 	stream *cdn.Stream
 	own    string         // the publication's name, unless the publisher names it
-	work   sync.WaitGroup // sessions and timers
 	ending sync.Once
 
 	mu      sync.Mutex
@@ -74,7 +73,7 @@ func (p *published) newInput(subject, publication string, tracks []cdn.TrackInfo
 	p.publication, p.shared = publication, publication != p.own
 	p.ingests = append(p.ingests, ingest{input, subject, publication})
 	p.subject = subject
-	p.work.Add(1)
+	p.origin.work.Add(1)
 	p.stopGraceLocked()
 	p.announceLocked()
 	return input, nil
@@ -100,7 +99,7 @@ func (p *published) announceLocked() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if !p.ended { // not on the announcer's goroutine, which end calls
-			p.work.Go(func() { p.end(fmt.Errorf("%w: it is published elsewhere", cdn.ErrStale)) })
+			p.origin.work.Go(func() { p.end(fmt.Errorf("%w: it is published elsewhere", cdn.ErrStale)) })
 		}
 	})
 }
@@ -109,7 +108,7 @@ func (p *published) announceLocked() {
 // never connected is not kept for it: strangers could fill the node with such streams. Nor
 // is that of a publisher that may not publish any more.
 func (p *published) leave(input *cdn.Input, connected bool, err error) {
-	defer p.work.Done()
+	defer p.origin.work.Done()
 	p.mu.Lock()
 	p.removeLocked(input)
 	if len(p.ingests) > 0 || p.grace != nil || p.ended {
@@ -175,10 +174,10 @@ func (p *published) removeLocked(input *cdn.Input) {
 
 // startGraceLocked ends the stream unless a publisher comes in time.
 func (p *published) startGraceLocked(wait time.Duration, err error) {
-	p.work.Add(1)
+	p.origin.work.Add(1)
 	var timer *time.Timer
 	timer = time.AfterFunc(wait, func() {
-		defer p.work.Done()
+		defer p.origin.work.Done()
 		p.mu.Lock()
 		waiting := p.grace == timer
 		p.mu.Unlock()
@@ -191,7 +190,7 @@ func (p *published) startGraceLocked(wait time.Duration, err error) {
 
 func (p *published) stopGraceLocked() {
 	if p.grace != nil && p.grace.Stop() {
-		p.work.Done()
+		p.origin.work.Done()
 	}
 	p.grace = nil
 }
@@ -257,7 +256,7 @@ func (s *session) begin() {
 
 // ended is called when the session is over. While something is told of the session, its end
 // is told after that, and ended does not wait: a handler may wait for the session's end.
-// published.work waits for both.
+// Origin.work waits for both.
 func (s *session) ended(err error) {
 	s.turns.take(func() {
 		s.admission.Leave(err)
@@ -287,7 +286,7 @@ func (s *session) uplink(path cdn.Uplink, changed bool) {
 	if path.Narrow {
 		e = cdn.UplinkNarrow{Stream: id, Session: name, Subject: g.Subject, Grant: g.ID, Tag: g.Tag, Uplink: path}
 	}
-	s.turns.spawn(&s.published.work, func() { s.published.origin.node.Emit(e) })
+	s.turns.spawn(&s.published.origin.work, func() { s.published.origin.node.Emit(e) })
 }
 
 // stats returns what a session of Delta's own has received; false while there is none.

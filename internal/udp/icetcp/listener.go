@@ -244,6 +244,7 @@ func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
+		l.work.Wait()
 		return net.ErrClosed
 	}
 	l.closed = true

@@ -256,6 +256,25 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// Whoever closes a listener waits, though somebody else began to close it.
+func TestEveryCloseWaits(t *testing.T) {
+	inWorld(t, true, func(t *testing.T, w *world) {
+		deaf := w.dial("deaf")
+		deaf.send("k")
+		for range 200 {
+			w.Send(make([]byte, 1000), w.from[0])
+		}
+		first, began := make(chan error, 1), time.Now()
+		go func() { first <- w.Close() }()
+		synctest.Wait()
+		require.ErrorIs(t, w.Close(), net.ErrClosed)
+		require.Positive(t, time.Since(began), "a client is waited for")
+		require.NoError(t, <-first)
+		_ = deaf.Close()
+		w.Listener = icetcp.Listen(nothing{}, w.receive) // for the end of the test
+	})
+}
+
 type nothing struct{}
 
 func (nothing) Accept() (net.Conn, error) { return nil, net.ErrClosed }

@@ -24,6 +24,9 @@ type table struct {
 	ended    map[string]memory
 	sweeper  *time.Timer // runs while there is something to sweep
 	closed   bool
+
+	over     chan struct{} // closed when close has done its work
+	closeErr error         // of that; is set before
 }
 
 type memory struct {
@@ -35,7 +38,7 @@ type memory struct {
 const sweepEvery = 10 * time.Second
 
 func newTable() table {
-	return table{sessions: make(map[string]*entry), ended: make(map[string]memory)}
+	return table{sessions: make(map[string]*entry), ended: make(map[string]memory), over: make(chan struct{})}
 }
 
 // add returns the path of a new session. It is false when the table is closed.
@@ -113,8 +116,10 @@ func (t *table) drop(path string) bool {
 	return ok
 }
 
+// close ends the sessions and waits for that. Each call does, and returns the same error.
 func (t *table) close() error {
 	t.mu.Lock()
+	first := !t.closed
 	t.closed = true
 	if t.sweeper != nil {
 		t.sweeper.Stop()
@@ -125,6 +130,15 @@ func (t *table) close() error {
 	}
 	clear(t.sessions)
 	t.mu.Unlock()
+	if first {
+		t.closeErr = closeAll(all)
+		close(t.over)
+	}
+	<-t.over
+	return t.closeErr
+}
+
+func closeAll(all []*entry) error {
 	var g errgroup.Group
 	g.SetLimit(closeAtOnce)
 	for _, s := range all {

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,5 +43,32 @@ func TestEndedSessionsAreLetGo(t *testing.T) {
 		require.NoError(t, table.close())
 		_, ok = table.add("/whip/live/-/", &entry{Session: over{}})
 		require.False(t, ok)
+	})
+}
+
+// A slow session takes a second to close, and fails.
+type slow struct{ signal.Session }
+
+var errSlow = errors.New("slow")
+
+func (slow) ID() string { return "slow" }
+func (slow) Close() error {
+	time.Sleep(time.Second)
+	return errSlow
+}
+
+// Whoever closes a server hears how that went once its sessions have ended, though somebody
+// else began to close it.
+func TestEveryCloseOfATableWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable()
+		_, ok := table.add("/whip/live/-/", &entry{Session: slow{}})
+		require.True(t, ok)
+		first, began := make(chan error, 1), time.Now()
+		go func() { first <- table.close() }()
+		synctest.Wait()
+		require.ErrorIs(t, table.close(), errSlow)
+		require.Equal(t, time.Second, time.Since(began))
+		require.ErrorIs(t, <-first, errSlow)
 	})
 }
