@@ -37,7 +37,7 @@ func TestOpenWhileThePublisherArrives(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sub.Stream().Ready(ctx))
 	require.True(t, sub.Stream().Stats().Live)
-	p.leave(input, false, cdn.ErrEnded)
+	p.leave(input, false, cdn.ErrEnded, nil)
 }
 
 // Whoever waits for the stream of a publisher that is then refused is told that nobody

@@ -192,7 +192,7 @@ func (o *Origin) publish(ctx context.Context, id cdn.StreamID, a *cdn.Admission,
 	if err != nil {
 		return nil, err
 	}
-	s := &session{published: p, input: input, admission: a}
+	s := &session{published: p, input: input, admission: a, parting: &parting{origin: o, stream: id}}
 	if s.transport, err = o.receive(ctx, s, plan); err != nil {
 		p.abandon(input, err)
 		return nil, &cdn.Error{Op: "publish", Stream: id, Err: err}

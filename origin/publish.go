@@ -200,7 +200,7 @@ func (p *Publication) finish(err error) {
 	p.input.Close(err)
 	p.count()
 	p.admission.Leave(err)
-	p.published.leave(p.input, true, err)
+	p.published.leave(p.input, true, err, nil)
 	close(p.done)
 }
 

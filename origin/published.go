@@ -17,7 +17,7 @@ import (
 type published struct {
 	origin *Origin
 	stream *cdn.Stream
-	own    string         // the publication's name, unless the publisher names it
+	own    string // the publication's name, unless the publisher names it
 	ending sync.Once
 
 	mu      sync.Mutex
@@ -29,6 +29,7 @@ type published struct {
 	publication string
 	shared      bool
 	grace       *time.Timer // runs while the stream waits for its publisher
+	lost        *parting    // of the publisher that is waited for; nil: it says no goodbye
 	retract     func()      // withdraws the announcement
 	ended       bool
 }
@@ -106,8 +107,8 @@ func (p *published) announceLocked() {
 
 // leave notes that the publisher of input is gone, and why. A stream whose only publisher
 // never connected is not kept for it: strangers could fill the node with such streams. Nor
-// is that of a publisher that may not publish any more.
-func (p *published) leave(input *cdn.Input, connected bool, err error) {
+// is that of a publisher that may not publish any more, or has said goodbye (nil: it cannot).
+func (p *published) leave(input *cdn.Input, connected bool, err error, from *parting) {
 	defer p.origin.work.Done()
 	p.mu.Lock()
 	p.removeLocked(input)
@@ -116,9 +117,13 @@ func (p *published) leave(input *cdn.Input, connected bool, err error) {
 		return // another has taken over, or was never replaced
 	}
 	goodbye := errors.Is(err, cdn.ErrClosed) || errors.Is(err, cdn.ErrEnded)
+	if from != nil && from.said.Load() {
+		goodbye, err = true, cdn.ErrLeft
+	}
 	final := goodbye || errors.Is(err, cdn.ErrForbidden) || errors.Is(err, cdn.ErrUnauthorized) && !errors.Is(err, cdn.ErrExpired)
 	err = endOf(err)
 	if wait := p.origin.config.Grace; wait > 0 && !final && (connected || p.epoch > 1) {
+		p.lost = from
 		p.startGraceLocked(wait, err)
 		p.mu.Unlock()
 		return
@@ -148,7 +153,7 @@ func (p *published) abandon(input *cdn.Input, err error) {
 	if first {
 		p.end(errRefused)
 	}
-	p.leave(input, false, cdn.ErrPeerLost)
+	p.leave(input, false, cdn.ErrPeerLost, nil)
 }
 
 // removeLocked removes the ingest of input (nil: of none), and those that have ended without
@@ -242,12 +247,26 @@ type session struct {
 	published *published
 	input     *cdn.Input
 	admission *cdn.Admission
+	parting   *parting
 	own       atomic.Pointer[receive.Session] // nil: a PeerConnection, or not there yet
 	received  atomic.Pointer[receive.Stats]   // at the end; nil: it is not over
 	count     func()                          // measures for the last time
 	narrowed  time.Time                       // Since of what was seen last of its path; uplink's own
 	turns     turns                           // of what is told of the session
 }
+
+// Close ends the session for a publisher that says goodbye. The stream then waits for it no
+// more, also where the session was over already.
+func (s *session) Close() error {
+	s.parting.said.Store(true)
+	err := s.transport.Close()
+	s.parting.say()
+	return err
+}
+
+// Farewell returns what to call if the publisher says goodbye once the session is over. It
+// holds none of what the session has.
+func (s *session) Farewell() (goodbye func()) { return s.parting.say }
 
 // begin tells that the session has started.
 func (s *session) begin() {
@@ -260,7 +279,7 @@ func (s *session) begin() {
 func (s *session) ended(err error) {
 	s.turns.take(func() {
 		s.admission.Leave(err)
-		s.published.leave(s.input, s.admission.HasProved(), err)
+		s.published.leave(s.input, s.admission.HasProved(), err, s.parting)
 	})
 }
 
@@ -307,4 +326,30 @@ func (s *session) measure(t *cdn.Totals) {
 	for _, n := range got.Dropped {
 		t.Publishers.Received.Dropped += n
 	}
+}
+
+// A parting is a publisher's goodbye. It counts also if the session is over by then: OBS closes
+// its connection first, which looks like any loss of it, and sends its DELETE afterwards.
+type parting struct {
+	origin *Origin
+	stream cdn.StreamID
+	said   atomic.Bool
+}
+
+// say ends the stream if that waits for the publisher.
+func (g *parting) say() {
+	g.said.Store(true)
+	g.origin.mu.Lock()
+	p := g.origin.streams[g.stream]
+	g.origin.mu.Unlock()
+	if p != nil && p.awaits(g) {
+		p.end(cdn.ErrEnded)
+	}
+}
+
+// awaits reports whether the stream waits for the publisher whose parting it is.
+func (p *published) awaits(who *parting) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.grace != nil && p.lost == who
 }

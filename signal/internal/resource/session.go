@@ -57,6 +57,9 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, stream cdn
 		s.options(w, methods)
 		return
 	}
+	if r.Method == http.MethodDelete {
+		s.table.sayGoodbye(path)
+	}
 	e := s.find(w, path)
 	if e == nil {
 		return

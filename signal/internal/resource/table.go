@@ -30,9 +30,14 @@ type table struct {
 }
 
 type memory struct {
-	err   error
-	until time.Time
+	err     error
+	until   time.Time
+	goodbye func() // see farewell; nil: nothing is to be done
 }
+
+// A farewell is a session whose client may say goodbye once the session is over. Farewell
+// returns what to call then, which outlives the session.
+type farewell interface{ Farewell() (goodbye func()) }
 
 // sweepEvery bounds how long an ended session stays in memory.
 const sweepEvery = 10 * time.Second
@@ -90,8 +95,25 @@ func (t *table) endedLocked(path string, s *entry) bool {
 	if err == nil {
 		err = cdn.ErrClosed
 	}
-	t.ended[path] = memory{err: err, until: time.Now().Add(remember)}
+	m := memory{err: err, until: time.Now().Add(remember)}
+	if f, ok := s.Session.(farewell); ok {
+		m.goodbye = f.Farewell()
+	}
+	t.ended[path] = m
 	return true
+}
+
+// sayGoodbye passes the goodbye of a client on whose session at path is over.
+func (t *table) sayGoodbye(path string) {
+	t.mu.Lock()
+	if s := t.sessions[path]; s != nil {
+		t.endedLocked(path, s)
+	}
+	goodbye := t.ended[path].goodbye
+	t.mu.Unlock()
+	if goodbye != nil {
+		goodbye()
+	}
 }
 
 // find returns the session at path, or why it ended if that is remembered.
