@@ -20,12 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publicPackages are those that users import.
-var publicPackages = []string{
-	"cdn", "cdn/cdntest", "origin", "relay", "edge",
-	"signal", "signal/whip", "signal/whep", "signal/link", "signal/inproc",
-}
-
 // allowedTypes are the types of other modules that may appear in the exported
 // API, each for a reason. A new major version of their module is a new major
 // version of Delta's API. So none of pion's transport, ice, dtls, or stun is
@@ -42,7 +36,7 @@ var allowedTypes = map[string]string{
 // TestExportedTypes fails when a type of another module appears in the exported
 // API that is not known to be wanted there.
 func TestExportedTypes(t *testing.T) {
-	found := foreignTypes(t, publicPackages...)
+	found := foreignTypes(t, listPublic(t)...)
 	for name, where := range found {
 		if allowedTypes[name] == "" {
 			t.Errorf("%s is in the exported API: %s", name, strings.Join(where, ", "))
@@ -91,6 +85,21 @@ func (i sourceImporter) Import(path string) (*types.Package, error) {
 	}
 	return (&types.Config{Importer: i}).Check(path, fset, []*ast.File{f}, nil)
 }
+
+// listPublic returns the packages of the module that users can import, relative to it.
+func listPublic(t *testing.T) (public []string) {
+	t.Helper()
+	out := string(runGo(t, "list", "-f", "{{if ne .Name \"main\"}}{{.ImportPath}}{{end}}", "./..."))
+	for p := range strings.FieldsSeq(out) {
+		if !isInternal(p) && p != module {
+			public = append(public, strings.TrimPrefix(p, module+"/"))
+		}
+	}
+	require.NotEmpty(t, public)
+	return public
+}
+
+func isInternal(path string) bool { return slices.Contains(strings.Split(path, "/"), "internal") }
 
 // foreignTypes returns the named types of other modules that the exported API of
 // the packages has, and where.

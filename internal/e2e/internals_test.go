@@ -57,21 +57,6 @@ func TestExportedInternals(t *testing.T) {
 	}, slices.Sorted(maps.Keys(s.signatures)))
 }
 
-// listPublic returns the packages of the module that users can import, relative to it.
-func listPublic(t *testing.T) (public []string) {
-	t.Helper()
-	out := string(runGo(t, "list", "-f", "{{if ne .Name \"main\"}}{{.ImportPath}}{{end}}", "./..."))
-	for p := range strings.FieldsSeq(out) {
-		if !isInternal(p) && p != module {
-			public = append(public, strings.TrimPrefix(p, module+"/"))
-		}
-	}
-	require.NotEmpty(t, public)
-	return public
-}
-
-func isInternal(path string) bool { return slices.Contains(strings.Split(path, "/"), "internal") }
-
 // exportedInternals returns the exported names for what is internal, and what is
 // exported with an internal type in it.
 func exportedInternals(t *testing.T, packages ...string) (aliases, signatures []string) {
