@@ -128,6 +128,27 @@ func TestHopSummary(t *testing.T) {
 	}
 }
 
+// Few viewers are full, however many there are, and whether they join at once or not.
+func TestFullViewers(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 100; n++ {
+		for first := range n {
+			var which []int
+			for k := range n - first {
+				if isFull(first, k, n) {
+					which = append(which, first+k)
+				}
+			}
+			if got, want := len(which), min(n, full)-min(first, full); got != want {
+				t.Fatalf("%d full viewers of %d behind %d, and not %d: %v", got, n, first, want, which)
+			}
+			if first == 0 && n > full && which[full-1]-which[0] < n/2 {
+				t.Fatalf("full viewers of %d: %v", n, which)
+			}
+		}
+	}
+}
+
 func TestNext(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -315,10 +315,18 @@ func join(ctx context.Context, url string, first, n int, l load) (viewers, error
 	for k := range all {
 		g.Go(func() (err error) {
 			i := first + k
-			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), i%max(1, n/full) == 0, l)
+			all[k], err = view(ctx, url+"/whep/"+stream(i%l.streams), isFull(first, k, n), l)
 			return err
 		})
 	}
 	err := g.Wait()
 	return slices.DeleteFunc(all, func(v *viewer) bool { return v == nil }), err
+}
+
+// isFull reports whether the viewer that joins as number k behind the first ones, of n in all,
+// is a full one. So there are as many as there can be up to full, also where the first ones
+// joined earlier, and those that join together are spread evenly.
+func isFull(first, k, n int) bool {
+	missing := min(n, full) - min(first, full)
+	return k*missing%(n-first) < missing
 }
