@@ -38,6 +38,7 @@ const (
 	mostWait       = 2 * time.Minute
 	harmless       = 6 * time.Second  // the longest wait after probes that did no harm
 	harmlessCoarse = 15 * time.Second // the same, while better feedback is missing
+	mostVain       = 10               // empty probes in a row; then the wait is harmless
 	unanswered     = 5 * time.Second
 	succeeded      = 0.95 // of the rate that was asked for
 )
@@ -58,6 +59,7 @@ type prober struct {
 	last      bwe.Probe
 	asked     instant.T // when the last began; 0: there was none
 	open      bool      // it has not been answered
+	vain      uint8     // how many of the last, in a row, were nearly empty
 	reports   reports   // since then
 	carried   float64   // what the last did that was a step on the way, in bits a second
 	answered  instant.T // when that was known
@@ -76,7 +78,7 @@ func (p *prober) watch(v View, congested bool) {
 func (p *prober) putOff(now instant.T, by time.Duration) { p.next = now.Add(by) }
 
 // reset forgets failures.
-func (p *prober) reset() { p.wait = p.temper.hold }
+func (p *prober) reset() { p.wait, p.vain = p.temper.hold, 0 }
 
 // restart forgets failures, and probes soon.
 func (p *prober) restart(now instant.T) {
@@ -140,6 +142,9 @@ func (p *prober) answer(v View, at int) int {
 		return at
 	}
 	p.open = false
+	if !r.Unknown {
+		p.vain = 0
+	}
 	to := at
 	if !r.Harm {
 		to = max(at, v.Ladder.Fitting(r.Rate/p.need(v)))
@@ -150,7 +155,7 @@ func (p *prober) answer(v View, at int) int {
 	case to > at:
 		p.putOff(v.at, p.temper.hold)
 	case r.Unknown: // it says nothing against what the one before it has carried
-		p.putOff(v.at, quiet)
+		p.toldNothing(v.at, r.Empty)
 		if p.asked.Since(p.answered) < harmlessCoarse { // that was a probe or two ago
 			p.answered = v.at
 		}
@@ -160,6 +165,20 @@ func (p *prober) answer(v View, at int) int {
 		p.refused(v)
 	}
 	return to
+}
+
+// toldNothing puts off the next probe after one of which nothing is known. If the messages about it
+// were lost, the next is made soon. If it was empty, since there was hardly anything to repeat, the
+// next is likely to be empty, too, and waits the longer the more of them there were.
+func (p *prober) toldNothing(now instant.T, empty bool) {
+	wait := quiet
+	if empty {
+		for range p.vain {
+			wait = min(time.Duration(backoff*float64(wait)), harmless)
+		}
+		p.vain = min(p.vain+1, mostVain)
+	}
+	p.putOff(now, wait)
 }
 
 // refused puts off the next probe after one that failed.

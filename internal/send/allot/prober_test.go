@@ -54,3 +54,24 @@ func TestNoProbeIntoLosses(t *testing.T) {
 		})
 	}
 }
+
+// Probes that are nearly empty, since there is hardly anything to repeat, come more and more seldom,
+// until one tells something. Those whose answers were lost do not.
+func TestEmptyProbesBackOff(t *testing.T) {
+	v := newViewer(t, Config{})
+	v.pass(time.Second)
+	nothing := func(empty bool) time.Duration {
+		v.state.Probe = bwe.ProbeResult{ID: v.probes[len(v.probes)-1].ID, Done: true, Unknown: true, Empty: empty}
+		_, after := v.pass(time.Minute)
+		return after
+	}
+	for range 10 {
+		require.InDelta(t, 500*ms, nothing(false), float64(100*ms), "it is known to be full")
+	}
+	for i, want := range []time.Duration{500 * ms, 750 * ms, 1125 * ms, 1687 * ms, 2531 * ms, 3796 * ms, 5695 * ms, 6 * time.Second, 6 * time.Second} {
+		require.InDelta(t, want, nothing(true), float64(100*ms), "wait %d", i)
+	}
+	v.answer(1e9, false)
+	v.await(time.Minute)
+	require.InDelta(t, 500*ms, nothing(true), float64(100*ms), "that was another one")
+}

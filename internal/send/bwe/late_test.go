@@ -69,6 +69,21 @@ func TestProbeThatWasNearlyEmpty(t *testing.T) {
 			p := v.state().Probe
 			require.True(t, p.Done)
 			require.Equal(t, c.unknown, p.Unknown, "%+v", p)
+			require.Equal(t, c.sent < 2e6, p.Empty)
 		})
 	}
+}
+
+// A probe whose packets the viewer says nothing of was not empty for that.
+func TestProbeThatWasNotHeardOf(t *testing.T) {
+	v := newViewer(Config{}, home)
+	v.mute = Padding
+	v.run(5*time.Second, 200e3, 1)
+	v.StartProbe(v.time(), Probe{ID: 1, Rate: 1e6, Duration: 300 * ms})
+	v.flags = Padding
+	v.run(300*ms, 1e6, 1)
+	v.flags = Media
+	v.run(2*time.Second, 200e3, 1)
+	p := v.state().Probe
+	require.True(t, p.Done && p.Unknown && !p.Empty, "%+v", p)
 }

@@ -19,6 +19,7 @@ type ProbeResult struct {
 	// Unknown is set if too little was heard of its packets to tell, or far less was sent than
 	// the probe asked for, and all of that was carried.
 	Unknown bool
+	Empty   bool // far less was sent in its time than the probe asked for
 }
 
 const (
@@ -117,6 +118,7 @@ func (e *Estimator) finishProbe() {
 	r.Done = true
 	lost, known := e.fine.ring.outcome(e.probe.from, e.probe.to)
 	r.Harm = float64(lost) > (e.fine.loss.inherent+harmfulLoss)*float64(known)+1
+	r.Empty = float64(8*m.bytes) < offersLittle*e.probe.plan.Rate*e.probe.plan.Duration.Seconds()
 	sent, arrived := m.last.sent-m.first.sent, m.last.arrived-m.first.arrived
 	if m.packets < leastProbe || sent < e.probe.plan.Duration/2 || arrived <= 0 {
 		r.Unknown = !r.Harm
