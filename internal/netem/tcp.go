@@ -23,6 +23,16 @@ type flows struct {
 
 func (f *flows) running() bool { return len(f.all) > 0 }
 
+// Transfers returns how many TCP-like flows were not in a pause when the last packet entered.
+func (l *Link) Transfers() (n int) {
+	for i := range l.flows.all {
+		if l.flows.all[i].window > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // advance lets the flows do, in order of time, what they do until now.
 func (f *flows) advance(l *Link, now time.Time) {
 	f.resize(l, now)

@@ -111,3 +111,23 @@ func TestFlowSurvivesAnOutage(t *testing.T) {
 	l.flows.advance(l, epoch.Add(25*time.Second))
 	require.Greater(t, l.flows.all[0].sent, sent+500)
 }
+
+// Flows that pause do not count as transfers.
+func TestTransfers(t *testing.T) {
+	p := Path{Rate: 2_000_000, Delay: 50 * ms, Queue: 300 * ms, TCP: 3}
+	l := newLink(p, 1)
+	require.Zero(t, l.Transfers())
+	_, _ = share(l, 200_000, time.Second)
+	require.Equal(t, 3, l.Transfers(), "these never end")
+
+	p.TCPBytes, p.TCPPause = 15_000, time.Second
+	l = newLink(p, 1)
+	var seen [4]int
+	for at := time.Second; at < time.Minute; at += 20 * ms {
+		_, _ = l.Carry(epoch.Add(at), 100)
+		seen[l.Transfers()]++
+	}
+	require.NotZero(t, seen[0])
+	require.NotZero(t, seen[1])
+	require.Greater(t, seen[0]+seen[1], seen[2]+seen[3], "they pause most of the time")
+}

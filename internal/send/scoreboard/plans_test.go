@@ -48,6 +48,7 @@ func allPlans() []plan {
 			add(plan{Plan: plans.Grid(delay, queue), long: true, bars: func(c *check, o *outcome) {
 				c.falls(o, trips*sec)
 				c.rises(o, trips*8*sec)
+				c.switches(o, 2)
 			}})
 		}
 	}
@@ -89,8 +90,8 @@ func shared(common map[string]plans.Plan) []plan {
 			Plan: home("three viewers", 3500, 120*sec), starts: []time.Duration{0, 20 * sec, 40 * sec},
 			bars: func(c *check, o *outcome) { c.together(o, 1); c.sum(o, 0.7) },
 		},
-		{Plan: common["beside TCP"], bars: func(c *check, o *outcome) { c.never(o, -1); c.share(o, 0.2*1e6) }},
-		{Plan: common["beside short TCP"], bars: func(c *check, o *outcome) { c.never(o, -1) }},
+		{Plan: common["beside TCP"], bars: func(c *check, o *outcome) { c.never(o, -1); c.share(o, 0.2) }},
+		{Plan: common["beside short TCP"], bars: func(c *check, o *outcome) { c.never(o, -1); c.share(o, 0.2) }},
 	}
 }
 
@@ -104,6 +105,10 @@ func interrupted(common map[string]plans.Plan) []plan {
 			{40 * sec, func(w *world) { w.viewers[0].hold() }},
 			{60 * sec, func(w *world) { w.viewers[0].resume() }},
 		}},
+		{ // of the sound less than half gets through
+			Plan: home("sound lost", 20_000, 60*sec, plans.Step{At: 20 * sec, Change: func(path, _ *netem.Path) { path.Loss = 0.7 }}),
+			ends: true, bars: func(c *check, o *outcome) { c.ends(o, 50*sec, 53*sec) },
+		},
 	}
 }
 

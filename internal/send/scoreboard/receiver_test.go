@@ -26,6 +26,7 @@ const (
 	noPicture   = 700 * time.Millisecond // then a keyframe is asked for
 	askEvery    = time.Second
 	tooLate     = 400 * time.Millisecond
+	givenUp     = 2 * time.Second // after it is too late, a frame is not waited for any more
 	freezeFrom  = 300 * time.Millisecond
 )
 
@@ -182,7 +183,6 @@ type assembled struct {
 	have    map[int]bool
 	due     time.Duration // until when it is playable
 	decoded bool
-	dead    bool
 }
 
 func (a *assembly) init(r *receiver) {
@@ -197,7 +197,7 @@ func (r *receiver) expect(f frame) {
 	r.assembly.frames[id] = g
 	r.board.frames++
 	r.at(g.due, func() { r.assembly.expire(id, g) })
-	r.at(g.due+2*time.Second, func() { delete(r.assembly.frames, id) })
+	r.at(g.due+givenUp, func() { r.assembly.forget(id, g) })
 }
 
 func (a *assembly) add(p packet) {
@@ -214,7 +214,7 @@ func (a *assembly) add(p packet) {
 
 // decode shows a frame that is complete, and those that waited for it.
 func (a *assembly) decode(g *assembled) {
-	if len(g.have) < g.packets || g.decoded || g.dead {
+	if len(g.have) < g.packets || g.decoded {
 		return
 	}
 	if g.needs >= 0 {
@@ -242,11 +242,16 @@ func (a *assembly) decode(g *assembled) {
 // expire gives up a frame that has not come in time. It may be shown yet, but a
 // keyframe is asked for.
 func (a *assembly) expire(id frameID, g *assembled) {
-	if g.decoded {
-		return
-	}
-	a.board.undecoded++
-	if id.layer == a.from.playing && a.now-a.board.lastShown > noPicture {
+	if !g.decoded && id.layer == a.from.playing && a.now-a.board.lastShown > noPicture {
 		a.requestKeyframe()
+	}
+}
+
+// forget ends the wait for a frame. One that is whole by then, and was not decoded, refers to a
+// frame that never was.
+func (a *assembly) forget(id frameID, g *assembled) {
+	delete(a.frames, id)
+	if !g.decoded && len(g.have) == g.packets {
+		a.board.undecodable++
 	}
 }

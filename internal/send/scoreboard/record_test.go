@@ -41,17 +41,18 @@ type record struct {
 	dropped int       // of them, by the queue
 	drops   int       // all packets that the queue dropped
 
-	frames, playable, undecoded int
-	lastShown                   time.Duration
-	frozen                      time.Duration
-	paused                      bool
-	lateness                    []float32 // ms
+	frames, playable, undecodable int
+	lastShown                     time.Duration
+	frozen                        time.Duration
+	paused                        bool
+	lateness                      []float32 // ms
 
 	lastAudio    time.Duration
 	lastAudioSeq int
 	audioGap     time.Duration
 	audioLost    int
 
+	ended                  time.Duration // when the session was, for slowness; 0: it was not
 	returned               time.Duration // when the path came back
 	firstShown, firstSound time.Duration // after that
 

@@ -64,15 +64,23 @@ func (p plan) score(k kind) string {
 	var all []*outcome
 	for seed := range uint64(seeds) {
 		o := p.run(k, seed+1)
-		p.bars(c, o)
+		p.judge(c, o)
 		all = append(all, o)
 	}
 	return line(k, p, all) + c.missed()
 }
 
+// judge notes the bars that an outcome misses: those of the plan, and that of all plans.
+func (p plan) judge(c *check, o *outcome) {
+	p.bars(c, o)
+	if !p.ends {
+		c.stays(o)
+	}
+}
+
 // line sums up a plan over all seeds and viewers: means of shares, the worst of times.
 func line(k kind, p plan, all []*outcome) string {
-	var use, frozen, playable, probes, repeats, loss float64
+	var use, frozen, playable, undecodable, probes, repeats, loss float64
 	var rise, fall time.Duration
 	var queue float64
 	var switches, viewers int
@@ -89,6 +97,7 @@ func line(k kind, p plan, all []*outcome) string {
 			loss = max(loss, part(v.dropped, v.counted))
 			frozen = max(frozen, v.frozen.Seconds())
 			playable += part(v.playable, v.frames)
+			undecodable += float64(v.undecodable)
 			probes += part(v.probes, v.media)
 			repeats += part(v.repeats, v.media)
 			for l, d := range v.held {
@@ -103,8 +112,8 @@ func line(k kind, p plan, all []*outcome) string {
 	for l := -1; l < 4; l++ {
 		layers += fmt.Sprintf(" %3.0f", 100*float64(held[l])/float64(total))
 	}
-	return fmt.Sprintf("%-8s %-24s use %3.0f%% layers%s fall %4.1fs rise %4.1fs queue %3.0fms loss %4.1f%% frozen %4.1fs playable %5.1f%% probes %4.1f%% repeats %4.1f%% switches %4.1f",
-		k, p.Name, 100*use, layers, fall.Seconds(), rise.Seconds(), queue, 100*loss, frozen, 100*playable/n, 100*probes/n, 100*repeats/n, float64(switches)/n)
+	return fmt.Sprintf("%-8s %-24s use %3.0f%% layers%s fall %4.1fs rise %4.1fs queue %3.0fms loss %4.1f%% frozen %4.1fs playable %5.1f%% undecodable %4.1f probes %4.1f%% repeats %4.1f%% switches %4.1f",
+		k, p.Name, 100*use, layers, fall.Seconds(), rise.Seconds(), queue, 100*loss, frozen, 100*playable/n, undecodable/n, 100*probes/n, 100*repeats/n, float64(switches)/n)
 }
 
 func part(a, b int) float64 { return float64(a) / float64(max(b, 1)) }
@@ -233,11 +242,26 @@ func (c *check) sum(o *outcome, least float64) {
 	c.want(got >= least, "sum %.0f%%", 100*got)
 }
 
-// share is what has to get through, in bits a second.
+// share is which part of its fair share a viewer has to get.
 func (c *check) share(o *outcome, least float64) {
 	for _, v := range o.viewers {
-		got := float64(8*v.arrived) / o.length.Seconds()
-		c.want(got >= least, "%.0f kbit/s", got/1000)
+		got := float64(8*v.arrived) / o.fair
+		c.want(got >= least, "share %.0f%%", 100*got)
+	}
+}
+
+// stays says that no session may end.
+func (c *check) stays(o *outcome) {
+	for _, v := range o.viewers {
+		c.want(v.ended == 0, "ended %.1fs", (v.ended - lead).Seconds())
+	}
+}
+
+// ends says between which times of the plan each session must end.
+func (c *check) ends(o *outcome, least, most time.Duration) {
+	for _, v := range o.viewers {
+		at := v.ended - lead
+		c.want(at >= least && at <= most, "ended %.1fs", at.Seconds())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/deltacdn/delta/internal/netem"
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/slow"
 )
 
 // A stream is one RTP stream of a viewer.
@@ -49,6 +50,7 @@ type sender struct {
 	to        *receiver
 	estimator *bwe.Estimator
 	policy    allot.Policy
+	breaker   slow.Breaker
 	limits    allot.Limits
 	board     *record
 
@@ -268,6 +270,12 @@ func (s *sender) report(blocks []bwe.Report) {
 			s.reported[i] = s.seqs[i]
 		}
 		s.estimator.Report(s.clock(), b)
+		if stream(b.SSRC-100) == audio {
+			s.breaker.Report(s.clock(), float64(b.Lost)/256)
+		}
+	}
+	if s.breaker.Tripped() && !s.held {
+		s.end()
 	}
 	s.look()
 }
@@ -303,6 +311,13 @@ func (s *sender) keyframe() {
 	if s.playing >= 0 {
 		s.source.request(s.playing)
 	}
+}
+
+// end ends the session, since it is of no use any more.
+func (s *sender) end() {
+	s.held, s.probe = true, bwe.Probe{}
+	s.board.ended = s.now
+	s.board.shows(s.now, -1)
 }
 
 // hold stops all that is sent, as a viewer's pause does.

@@ -27,7 +27,7 @@ func TestTrace(t *testing.T) {
 			if strings.HasPrefix(p.Name, want) {
 				c := &check{plan: p.Name, kind: k}
 				o := p.run(k, seed)
-				p.bars(c, o)
+				p.judge(c, o)
 				t.Log(line(k, p, []*outcome{o}) + c.missed())
 			}
 		}

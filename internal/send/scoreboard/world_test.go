@@ -10,6 +10,7 @@ import (
 	"github.com/deltacdn/delta/internal/netem/plans"
 	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/send/bwe"
+	"github.com/deltacdn/delta/internal/send/slow"
 )
 
 // A plan is what happens to viewers and their path. A rate in its steps is the capacity
@@ -24,6 +25,8 @@ type plan struct {
 	events   []happening
 	strategy allot.Strategy
 	bars     func(*check, *outcome)
+	// ends says that the plan is one of those that must end the session, and its bars say when.
+	ends bool
 	// long plans do not run with every change, and of viewers without
 	// transport-wide feedback only those that run everywhere do.
 	long, everywhere bool
@@ -43,6 +46,7 @@ type world struct {
 	source  *publisher
 	viewers []*sender
 	carried float64 // bits that the path could have carried
+	fair    float64 // of them, what is a viewer's share beside the flows that transfer
 	since   time.Duration
 }
 
@@ -77,6 +81,9 @@ func newWorld(p plan, k kind, seed uint64) *world {
 	for _, c := range p.Steps {
 		w.at(lead+c.At, func() { w.change(c) })
 	}
+	if p.Path.TCP > 0 {
+		w.every(shareEvery, w.share)
+	}
 	for _, h := range p.events {
 		w.at(lead+h.at, func() { h.do(w) })
 	}
@@ -97,6 +104,7 @@ func (w *world) view(k kind, i int, rng *rand.Rand) {
 		loop: &w.loop, source: w.source, link: w.link, to: r, board: board,
 		estimator: bwe.New(bwe.Config{TransportFeedback: k == chromium, ReceiverEstimate: k != reportsOnly}, w.clock()),
 		policy:    allot.NewAdaptive(allot.Config{Strategy: w.plan.strategy}),
+		breaker:   slow.NewBreaker(0),
 	}
 	r.from = s
 	w.viewers = append(w.viewers, s)
@@ -133,6 +141,15 @@ func (w *world) account() {
 	w.since = w.now
 }
 
+const shareEvery = 20 * time.Millisecond
+
+// share counts what is a viewer's fair share at present: as much as each flow's that transfers.
+func (w *world) share() {
+	if len(w.viewers) > 0 {
+		w.fair += float64(w.link.Path().Rate) * shareEvery.Seconds() / float64(len(w.viewers)+w.link.Transfers())
+	}
+}
+
 // fitting returns the layer that takes at most 80 % of a capacity.
 func (w *world) fitting(capacity int) int {
 	ladder := allot.Build(nil, w.source.layers(nil), soundsCost, allot.Limits{})
@@ -143,6 +160,7 @@ func (w *world) fitting(capacity int) int {
 type outcome struct {
 	viewers []*record
 	carried float64
+	fair    float64 // bits
 	length  time.Duration
 }
 
@@ -150,7 +168,7 @@ func (p plan) run(k kind, seed uint64) *outcome {
 	w := newWorld(p, k, seed)
 	w.run(lead + p.Length)
 	w.account()
-	o := &outcome{carried: w.carried, length: p.Length}
+	o := &outcome{carried: w.carried, fair: w.fair, length: p.Length}
 	for _, v := range w.viewers {
 		v.board.finish(w.now)
 		o.viewers = append(o.viewers, v.board)
