@@ -162,6 +162,7 @@ type outcome struct {
 	carried float64
 	fair    float64 // bits
 	length  time.Duration
+	changes int // of the path, from when switches count
 }
 
 func (p plan) run(k kind, seed uint64) *outcome {
@@ -169,6 +170,11 @@ func (p plan) run(k kind, seed uint64) *outcome {
 	w.run(lead + p.Length)
 	w.account()
 	o := &outcome{carried: w.carried, fair: w.fair, length: p.Length}
+	for _, s := range p.Steps {
+		if s.At >= warm {
+			o.changes++
+		}
+	}
 	for _, v := range w.viewers {
 		v.board.finish(w.now)
 		o.viewers = append(o.viewers, v.board)
