@@ -40,9 +40,13 @@ type Node struct {
 	streams  map[*Stream]struct{}
 	services []io.Closer
 	closed   bool
+	end      ending
+}
 
-	over     chan struct{} // closed when Close has done its work
-	closeErr error         // of that; is set before
+// An ending is what Close has come to.
+type ending struct {
+	over chan struct{} // closed when Close has done its work
+	err  error         // of that; is set before
 }
 
 // Listen opens the node's UDP port. The node must be closed.
@@ -59,7 +63,7 @@ func Listen(c Config) (*Node, error) {
 		config: c, started: time.Now(), transport: t,
 		log:     c.Logger.With("node", string(c.ID)),
 		pool:    fanout.New(c.Workers, t.egress.NewBatch),
-		streams: make(map[*Stream]struct{}), admissions: newAdmissions(), over: make(chan struct{}),
+		streams: make(map[*Stream]struct{}), admissions: newAdmissions(), end: ending{over: make(chan struct{})},
 	}
 	n.runtime = n.newRuntime()
 	n.limits.Store(&c.Limits)
@@ -150,11 +154,11 @@ func (n *Node) Close() error {
 	services := n.services
 	n.mu.Unlock()
 	if first {
-		n.closeErr = n.shutDown(services)
-		close(n.over)
+		n.end.err = n.shutDown(services)
+		close(n.end.over)
 	}
-	<-n.over
-	return n.closeErr
+	<-n.end.over
+	return n.end.err
 }
 
 func (n *Node) shutDown(services []io.Closer) error {
