@@ -15,7 +15,7 @@ const hidden = `(async () => {
 	const videos = [1, 2].map(() => document.body.appendChild(Object.assign(document.createElement("video"), {muted: true})));
 	const player = new Player({stage: new Stage(...videos), stream: "demo", events: false, show() {}, endpoint: () => location.origin + "/whep/demo"});
 	const real = RTCPeerConnection.prototype.getStats;
-	window.delta = player.report;
+	window.hidden = player.report;
 	window.say = (name) => player.current.session.options.tell(name, {});
 	window.freeze = () => { RTCPeerConnection.prototype.getStats = async function () {
 		return new Map([...await real.call(this)].filter(([, r]) => r.type !== "inbound-rtp"));
@@ -32,24 +32,24 @@ func TestAHiddenPageFollowsTheVideo(t *testing.T) {
 	n := startThreenode(t)
 	p := newBrowser(t).open(n.edge1 + "/")
 	require.True(t, eval[bool](p, hidden))
-	p.wait(`delta.state === "playing"`)
-	require.Zero(t, eval[float64](p, `delta.frames`))
+	p.wait(`hidden.state === "playing"`)
+	require.Zero(t, eval[float64](p, `hidden.frames`))
 
 	eval[any](p, `freeze()`)
-	p.wait(`delta.state === "waiting" && delta.message.startsWith("Connected")`)
+	p.wait(`hidden.state === "waiting" && hidden.message.startsWith("Connected")`)
 	eval[any](p, `say("inactive")`)
-	require.Equal(t, "The publisher is gone. Playback continues when it comes back.", eval[string](p, `delta.message`))
-	require.True(t, eval[bool](p, `delta.away`))
+	require.Equal(t, "The publisher is gone. Playback continues when it comes back.", eval[string](p, `hidden.message`))
+	require.True(t, eval[bool](p, `hidden.away`))
 	eval[any](p, `say("active")`)
-	require.False(t, eval[bool](p, `delta.away`))
-	require.Contains(t, eval[string](p, `delta.message`), "Connected, but no video arrives.")
+	require.False(t, eval[bool](p, `hidden.away`))
+	require.Contains(t, eval[string](p, `hidden.message`), "Connected, but no video arrives.")
 	eval[any](p, `thaw()`)
-	p.wait(`delta.state === "playing" && delta.message === ""`)
+	p.wait(`hidden.state === "playing" && hidden.message === ""`)
 
 	// The event of its return is lost.
 	eval[any](p, `freeze()`)
-	p.wait(`delta.state === "waiting"`)
+	p.wait(`hidden.state === "waiting"`)
 	eval[any](p, `say("inactive")`)
 	eval[any](p, `thaw()`)
-	p.wait(`delta.state === "playing" && delta.message === "" && !delta.away`)
+	p.wait(`hidden.state === "playing" && hidden.message === "" && !hidden.away`)
 }
