@@ -1,11 +1,18 @@
 package browser
 
 import (
+	"context"
 	"math"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/deltacdn/delta/cdn"
+	"github.com/deltacdn/delta/internal/demo/web/webtest"
+	"github.com/deltacdn/delta/origin"
 )
 
 // grab returns the picture that a player shows, 32 x 18 grey values.
@@ -181,6 +188,47 @@ func TestRefusalIsShown(t *testing.T) {
 	second.waitState("failed")
 	second.wait(`/already/i.test(document.getElementById("reason").innerText)`)
 	second.shoot("refused")
+}
+
+// Where a browser can play the sound of a stream alone, its page says which codec the
+// picture has and which ones the browser plays, and stays at that. The sound plays.
+func TestAMismatchIsShown(t *testing.T) {
+	chromium(t)
+	n := webtest.New(t, "127.0.0.1:0")
+	o, e := n.Origin("origin"), n.Viewing("edge")
+	pub, err := o.Live.Publish(t.Context(), origin.PublishRequest{Stream: "odd", Tracks: []cdn.TrackInfo{
+		{Codec: cdn.Codec{MimeType: "audio/opus"}},
+		{Codec: cdn.Codec{MimeType: "video/H265", Fmtp: "profile-id=4"}}, // that of no browser
+	}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var sound sync.WaitGroup
+	sound.Go(func() {
+		for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+			_ = pub.Track("audio").WriteSample([]byte{0xf8, 0xff, 0xfe}, 20*time.Millisecond) // silence
+		}
+	})
+	defer func() {
+		cancel()
+		sound.Wait()
+		_ = pub.Close()
+	}()
+
+	b := newBrowser(t)
+	b.errors.allow(refused) // the first session is answered ahead of the stream, and over at once
+	begun := time.Now()
+	p := b.open(e.URL + "/play?stream=odd")
+	p.waitState("unplayable")
+	t.Logf("told after %.1f s", time.Since(begun).Seconds())
+	require.NotEqual(t, "not-connected", eval[string](p, `delta.problem?.code ?? ""`), "the page waits for a session that is over")
+	for range 2 { // nor does it change its mind
+		message := eval[string](p, `document.getElementById("message").innerText`)
+		require.Regexp(t, `^The stream's video is video/H265[^.]*\. This browser plays .*video/VP8.*\. Use another browser,`, message)
+		heard := eval[float64](p, `delta.stats?.audioPackets ?? 0`)
+		p.wait(`delta.stats?.audioPackets > ` + format(heard+150))
+		require.Equal(t, "unplayable", eval[string](p, `document.body.dataset.state`))
+	}
+	p.shoot("unplayable")
 }
 
 func format(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

@@ -87,7 +87,7 @@ export class Resource {
 
   // subscribe asks for the session's events of those names and returns the URL of
   // their stream; null if the server has none. Those that it does not announce are
-  // left out.
+  // left out. It throws a SignalingError if the session is over.
   async subscribe(names, signal) {
     const links = [coreEvents, ownEvents].map((rel) => findLink(this.#links, rel)).filter((link) => link);
     if (links.length === 0) return null;
@@ -97,6 +97,7 @@ export class Resource {
       method: 'POST', body: JSON.stringify(names.filter((n) => known.includes(n))), signal,
       headers: { ...this.#headers, 'Content-Type': 'application/json' },
     });
+    if (response.status === 410) throw await refusal(response);
     const location = response.headers.get('Location');
     return response.ok && location ? new URL(location, url).href : null;
   }

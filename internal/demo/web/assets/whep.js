@@ -59,7 +59,10 @@ export class WhepSession {
   async #listen() {
     if (!this.options.events) return;
     const names = ['ended', 'adaptation', 'codec', 'active', 'inactive', 'reconnect'];
-    const url = await this.#resource.subscribe(names, this.#abort.signal).catch(() => null);
+    const url = await this.#resource.subscribe(names, this.#abort.signal).catch(({ problem }) => {
+      if (problem) this.#end(problem); // no connection would tell of it for a long time
+      return null;
+    });
     if (!url || this.#abort.signal.aborted) return;
     const source = new EventSource(url);
     this.#events = source;

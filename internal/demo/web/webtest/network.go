@@ -77,13 +77,19 @@ func (n *Network) Authorize(_ context.Context, r cdn.AuthRequest) (cdn.Grant, er
 type Node struct {
 	*cdn.Node
 	URL  string
-	Edge *edge.Edge // nil: it serves no viewers
+	Edge *edge.Edge     // nil: it serves no viewers
+	Live *origin.Origin // nil: it takes no publishers
 	// Refuse is how many more offers of viewers are refused.
 	Refuse atomic.Int32
 
-	mux    *http.ServeMux
-	server *httptest.Server
+	server server
 	known  console.Node // what its services are, for the pages
+}
+
+// A server is what answers HTTP for a node.
+type server struct {
+	*httptest.Server
+	mux *http.ServeMux
 }
 
 // Stop has the node vanish for those who ask it by HTTP.
@@ -104,8 +110,8 @@ func (n *Network) check(err error) {
 
 // node starts a node with a web server, which stops before the node does.
 func (n *Network) node(name string) *Node {
-	node := &Node{mux: http.NewServeMux()}
-	node.server = httptest.NewServer(n.log(node.mux))
+	mux := http.NewServeMux()
+	node := &Node{server: server{httptest.NewServer(n.log(mux)), mux}}
 	node.URL = node.server.URL
 	var err error
 	node.Node, err = cdn.Listen(cdn.Config{
@@ -119,7 +125,7 @@ func (n *Network) node(name string) *Node {
 		}
 		node.Stop() // event streams, too
 	})
-	node.mux.Handle("/", web.Handler(func() web.Status {
+	node.server.mux.Handle("/", web.Handler(func() web.Status {
 		known := node.known
 		known.CDN, known.Name, known.URL, known.Edge, known.Network = node.Node, name, node.URL, node.Edge, web.Operators
 		status := known.Status()
@@ -137,7 +143,7 @@ func (n *Network) tell(node *Node, c admin.Config) {
 	}
 	api, err := admin.New(c)
 	n.check(err)
-	node.mux.Handle(admin.Prefix+"/", api)
+	node.server.mux.Handle(admin.Prefix+"/", api)
 }
 
 // siblings returns the URLs of the nodes that serve viewers.
@@ -159,14 +165,15 @@ func (n *Network) Origin(name string) *Node {
 	node := n.node(name)
 	live, err := origin.New(node.Node, origin.Config{})
 	n.check(err)
+	node.Live = live
 	publishers, err := whip.New(live, whip.Config{ICEServers: n.ICEServers})
 	n.check(err)
-	node.mux.Handle("/whip/", publishers)
+	node.server.mux.Handle("/whip/", publishers)
 	server, err := relay.NewServer(node.Node, live)
 	n.check(err)
 	nodes, err := server.Handler()
 	n.check(err)
-	node.mux.Handle(relay.Prefix, nodes)
+	node.server.mux.Handle(relay.Prefix, nodes)
 	node.known = console.Node{Role: web.Origin, CanPublish: true, Server: server}
 	n.tell(node, admin.Config{Origin: live, Server: server})
 	return node
@@ -189,7 +196,7 @@ func (n *Network) Viewing(name string) *Node {
 			n.t.Error(err)
 		}
 	})
-	node.mux.HandleFunc("/whep/", func(w http.ResponseWriter, r *http.Request) {
+	node.server.mux.HandleFunc("/whep/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.Header.Get("Content-Type") == "application/sdp" && node.Refuse.Add(-1) >= 0 {
 			w.Header().Set("Access-Control-Allow-Origin", "*")
 			http.Error(w, "not now", http.StatusServiceUnavailable)
