@@ -37,8 +37,8 @@ func ExamplePolicy() {
 	// 75 h
 }
 
-// thrifty is a policy that chooses by itself: the highest option that takes at most 70 % of
-// the estimate, so that a part of the path stays free for others.
+// thrifty is a policy that chooses by the estimate: the highest option that takes at most 70 %
+// of it, so that a part of the path stays free for others.
 type thrifty struct{}
 
 func (thrifty) Choose(v edge.View) edge.Choice {
@@ -57,9 +57,9 @@ func (thrifty) Choose(v edge.View) edge.Choice {
 	return edge.Choice{Most: v.Current}
 }
 
-// A policy that replaces the edge's own choice. It goes down at once, by its own rule and not
-// by the edge's, and says how far up the edge may go.
-func ExamplePolicy_replaced() {
+// A policy that follows the estimate. It bounds what the edge chooses: the edge still probes
+// ahead of each step up, and goes lower by itself when the path is congested.
+func ExamplePolicy_byEstimate() {
 	adapt := edge.Adapt{Policy: func() edge.Policy { return thrifty{} }}
 	policy, current := adapt.Policy(), 0
 	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Bitrate: 200e3}, {Layer: "m", Bitrate: 550e3}, {Layer: "h", Bitrate: 1650e3}}
