@@ -31,7 +31,7 @@ func TestDirectoryEngine(t *testing.T) {
 	}
 	cdntest.TestDirectoryEngine(t, func(*testing.T) cdntest.Engine {
 		e := newBus(noFault).engine()
-		e.Lease, e.Away, e.Streams = 1500*time.Millisecond, 2*time.Second, 40
+		e.Lease, e.Away, e.Streams = 5*time.Second, 6*time.Second, 40
 		return e
 	})
 }
