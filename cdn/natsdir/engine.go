@@ -169,8 +169,8 @@ func (d *Directory) away() error {
 	return nil
 }
 
-// suspect has nothing announced until the engine has answered again: what is sent to one
-// that is frozen is delivered all at once when it runs again.
+// suspect stops announcements until the engine has answered again. A server that is frozen
+// would deliver them all at once when it resumes.
 func (d *Directory) suspect() {
 	d.mu.Lock()
 	d.state.suspected = true

@@ -66,8 +66,8 @@ func (d *Directory) nextProbe(last time.Time, more bool) time.Time {
 	return next
 }
 
-// suspect has nothing asked of Redis until it has answered a PING: what is sent to one that
-// is frozen is carried out all at once when it runs again.
+// suspect stops all commands to Redis until it has answered a PING. A server that is frozen
+// would carry them all out at once when it resumes.
 func (d *Directory) suspect() {
 	d.mu.Lock()
 	d.state.suspected = true

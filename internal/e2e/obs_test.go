@@ -90,7 +90,7 @@ func (w *world) watchLayer(n *node, layer string, first int) (got *watch, done c
 			}
 			number := obsFrame(f.Data)
 			if number < first {
-				continue // the edge catches up with what was there ahead of it
+				continue // it was published before the watch began
 			}
 			if missing := number - last - 1; last >= 0 && missing > 0 {
 				got.broken++
@@ -115,10 +115,10 @@ func obsFrame(annexB []byte) int {
 	return -1
 }
 
-// OBS publishes, over a path that loses packets, and its stream is read behind a hop. What
-// is lost of the highest layer is sent again. What is lost of the others is not: they go on
-// with the next keyframe, and nobody's session ends for it. The stream ends with OBS's
-// DELETE, though it comes when DTLS is closed already.
+// OBS publishes over a path that loses packets, and its stream is read behind a hop. OBS
+// retransmits lost packets of the highest layer only. The other layers continue with the next
+// keyframe, and no session ends. OBS closes DTLS before it sends its DELETE, and that still
+// ends the stream at once.
 func TestOBS(t *testing.T) {
 	for offer, layers := range map[string][]string{"obs": {""}, "obs-simulcast": {"0", "1", "2"}} {
 		t.Run(offer, func(t *testing.T) {

@@ -49,7 +49,7 @@ const (
 	onShown                 // the snapshot was shown as often as it is
 	onKeyframe              // a keyframe was begun with, of this layer or of another
 	onPause                 // packets were lost, the receiver is slow, or the node is behind
-	onSkip                  // a newer keyframe came: what is left ahead of it is skipped
+	onSkip                  // a newer keyframe came, and the packets until then are skipped
 	onEnd                   // nothing is left to catch up with
 	onGap                   // the source's timestamps jumped
 	onBurst                 // packets came ahead of their time

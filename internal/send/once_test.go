@@ -177,8 +177,8 @@ func (c *chaos) sound(l *sendtest.Layer) func(key bool) []func() {
 	}
 }
 
-// join binds the receiver, mostly without RTX: what is repeated then has the number that it
-// had.
+// join binds the receiver, mostly without RTX. Retransmitted packets then keep their sequence
+// number.
 func (c *chaos) join() {
 	config := Config{
 		Policy: func() allot.Policy { return c }, StartRate: -1, Node: c.oneIn(8),

@@ -100,7 +100,7 @@ type Track struct {
 	first     time.Time
 	agreed    int  // of those like it
 	refused   int  // in a row
-	proved    int  // reports in a row that agreed with what was known
+	proved    int  // consecutive reports that agreed with those before them
 	erratic   bool // reports that were accepted have been wrong
 }
 
@@ -159,8 +159,8 @@ func (t *Track) giveUp(w *Wall) {
 	t.proved = 0
 }
 
-// deviation returns by how much a report deviates from what was known, and whether
-// that is explained.
+// deviation returns how far a report is from what earlier reports and arrivals predict, and
+// whether that is explained.
 func (t *Track) deviation(w *Wall, p point) (d time.Duration, explained bool) {
 	byArrival := p.ntp.Sub(t.byArrival(w, p.rtp))
 	if !t.known {

@@ -180,8 +180,8 @@ func (c *check) fits(o *outcome, least float64, layer int) {
 	}
 }
 
-// switches bounds the changes a minute after the start. One for each change of the path is
-// not counted: that the layer changes then is what is wanted.
+// switches bounds how often the layer changes in a minute, after the start. Each change of the
+// path calls for one change of the layer, which is not counted.
 func (c *check) switches(o *outcome, most float64) {
 	for _, v := range o.viewers {
 		needless := max(0, v.switches(v.began+warm)-o.changes)
