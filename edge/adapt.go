@@ -67,12 +67,12 @@ type Adapt struct {
 	// only play leave out most pictures behind a long path. If zero, 500 ms. If negative,
 	// players are not told. [Config].Playout bounds what they are told.
 	RepairDelay time.Duration
-	// Policy makes what says which of the layers, and how much of them, a viewer is to be
-	// sent. It may be called concurrently, once for each offer, also for one that is refused
-	// then. It must not block. If nil, or if it returns nil or panics, which is logged, that is
-	// as much as the path carries. Strategy and FirstBitrate say how that is reached all the
-	// same, and MaxHeight and what the viewer asks for are bounds of what a policy can choose
-	// from.
+	// Policy makes what decides which of the layers, and how much of them, a viewer is sent.
+	// It may be called concurrently, once for each offer, also for one that is refused then. It
+	// must not block. If nil, or if it returns nil or panics, which is logged, the edge decides:
+	// as much as the path carries. Strategy and FirstBitrate say how that is reached, also
+	// [Within] a range. MaxHeight and what the viewer asks for are bounds of what a policy can
+	// choose from.
 	Policy func() Policy
 }
 
@@ -183,5 +183,5 @@ func (a Adapt) policies(log *slog.Logger) func() allot.Policy {
 		return func() allot.Policy { return allot.NewAdaptive(c) }
 	}
 	g := &guide{policy: own, log: log}
-	return func() allot.Policy { return allot.NewGuided(c, g.want) }
+	return func() allot.Policy { return allot.NewGuided(c, g.decide) }
 }

@@ -7,6 +7,61 @@ import (
 	"github.com/deltacdn/delta/edge"
 )
 
+// A climber is a policy in place of the edge's: down to what the estimate carries, and up one
+// option at a time, once a probe has found room for it. It asks for a probe ten seconds after a
+// step, or half a minute after a congestion.
+type climber struct{ next time.Time }
+
+func (c *climber) Choose(v edge.View) edge.Choice {
+	fits := 0
+	for i, o := range v.Options {
+		if o.Bitrate <= v.Estimate {
+			fits = i
+		}
+	}
+	wait, choice := 10*time.Second, edge.Choice{Send: v.Current}
+	switch {
+	case c.next.IsZero(): // the first choice
+		choice.Send = min(fits, 3)
+	case v.Congested:
+		wait, choice.Send = 30*time.Second, min(fits, v.Current)
+	case v.Room > v.Current:
+		choice.Send++
+	case v.Now.After(c.next):
+		choice.Probe = v.Current + 1
+	default:
+		return choice
+	}
+	c.next = v.Now.Add(wait)
+	return choice
+}
+
+// A policy of one's own that replaces the edge's. The edge's Config.Adapt returns this Adapt for
+// its streams.
+func ExamplePolicy() {
+	adapt := edge.Adapt{Policy: func() edge.Policy { return new(climber) }}
+	policy, now := adapt.Policy(), time.Now()
+	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Bitrate: 200e3}, {Layer: "m", Bitrate: 550e3}, {Layer: "h", Bitrate: 1650e3}}
+	for _, v := range []edge.View{
+		{Estimate: 1_000_000},
+		{Estimate: 1_100_000, Current: 2, Room: 2, Now: now.Add(15 * time.Second)},
+		{Estimate: 1_900_000, Current: 2, Room: 3, Now: now.Add(16 * time.Second)},
+		{Estimate: 400_000, Current: 3, Room: 3, Now: now.Add(60 * time.Second), Congested: true},
+	} {
+		v.Options = options
+		if v.Now.IsZero() {
+			v.Now = now
+		}
+		c := policy.Choose(v)
+		fmt.Printf("send %q, probe for %q\n", options[c.Send].Layer, options[c.Probe].Layer)
+	}
+	// Output:
+	// send "m", probe for ""
+	// send "m", probe for "h"
+	// send "h", probe for ""
+	// send "l", probe for ""
+}
+
 // stable is a policy for viewers who mind changes more than a lower picture: after a congestion
 // it wants nothing more for a minute. What fits meanwhile is the edge's business.
 type stable struct{ until time.Time }
@@ -16,61 +71,24 @@ func (s *stable) Choose(v edge.View) edge.Choice {
 		s.until = v.Now.Add(time.Minute)
 	}
 	if v.Now.Before(s.until) {
-		return edge.Choice{Most: v.Current}
+		return edge.Within(0, v.Current)
 	}
-	return edge.Choice{Most: len(v.Options) - 1}
+	return edge.Within(0, len(v.Options)-1)
 }
 
-// A policy of one's own. The edge's Config.Adapt returns this Adapt for its streams.
-func ExamplePolicy() {
+// A policy that bounds what the edge chooses. The edge still goes lower by itself when the path
+// is congested, and makes a probe ahead of each step up.
+func ExampleWithin() {
 	adapt := edge.Adapt{Policy: func() edge.Policy { return new(stable) }}
 	policy, now := adapt.Policy(), time.Now()
-	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Mode: edge.ModeFull}, {Layer: "h", Mode: edge.ModeFull}}
+	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l"}, {Layer: "h"}}
 	for _, second := range []int{0, 10, 30, 75} {
 		v := edge.View{Now: now.Add(time.Duration(second) * time.Second), Options: options, Current: 1, Congested: second == 10}
-		fmt.Println(second, options[policy.Choose(v).Most].Layer)
+		fmt.Println(second, policy.Choose(v) == edge.Within(0, 2))
 	}
 	// Output:
-	// 0 h
-	// 10 l
-	// 30 l
-	// 75 h
-}
-
-// thrifty is a policy that chooses by the estimate: the highest option that takes at most 70 %
-// of it, so that a part of the path stays free for others.
-type thrifty struct{}
-
-func (thrifty) Choose(v edge.View) edge.Choice {
-	fits := 0
-	for i, o := range v.Options {
-		if o.Bitrate <= v.Estimate*7/10 {
-			fits = i
-		}
-	}
-	switch {
-	case fits >= v.Current && !v.Silent: // the edge probes for the next one: the estimate does not show that it fits
-		return edge.Choice{Most: max(fits, v.Current+1)}
-	case v.Congested:
-		return edge.Choice{Most: fits}
-	}
-	return edge.Choice{Most: v.Current}
-}
-
-// A policy that follows the estimate. It bounds what the edge chooses: the edge still probes
-// ahead of each step up, and goes lower by itself when the path is congested.
-func ExamplePolicy_byEstimate() {
-	adapt := edge.Adapt{Policy: func() edge.Policy { return thrifty{} }}
-	policy, current := adapt.Policy(), 0
-	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Bitrate: 200e3}, {Layer: "m", Bitrate: 550e3}, {Layer: "h", Bitrate: 1650e3}}
-	for _, estimate := range []int{3_000_000, 1_700_000, 500_000, 900_000} {
-		v := edge.View{Options: options, Current: current, Estimate: estimate, Congested: estimate < options[current].Bitrate}
-		current = min(policy.Choose(v).Most, len(options)-1)
-		fmt.Println(estimate, options[current].Layer)
-	}
-	// Output:
-	// 3000000 h
-	// 1700000 h
-	// 500000 l
-	// 900000 m
+	// 0 true
+	// 10 false
+	// 30 false
+	// 75 true
 }

@@ -9,14 +9,12 @@ import (
 	"github.com/deltacdn/delta/internal/send/bwe"
 )
 
-// A Policy says what one viewer is to be sent of what there is. An edge still fits that to
-// the viewer's path: whatever a policy says, less is sent when the path is congested, and more
-// only after a probe has shown that there is room. The lowest moving picture that is wanted
-// comes again without a probe if it takes less than 400 kbit/s. So a policy decides what is
-// wanted, and need not know what the path carries. See [Adapt] for how to set one.
+// A Policy decides what one viewer is sent of what there is. It replaces the edge's own, or
+// bounds it: see [Choice] and [Within], and [Adapt] for how to set one. Whatever it decides, what
+// is sent is paced and repaired, and a session ends where not even sound gets through.
 //
 // Choose is called for the first choice, then about ten times a second, more often while the
-// path is congested, and once a second while the viewer has all that is wanted and its path is
+// path is congested, and once a second while the viewer is sent the last option and its path is
 // clean. There is one call at a time, by a goroutine that serves other viewers too, and with
 // locks of the session held: Choose must return within some microseconds, must not block, and
 // must not call the edge or the session. If it panics, the edge logs that and decides alone
@@ -41,8 +39,14 @@ type View struct {
 	Current int
 	// Estimate is what the path is believed to carry, in bits a second with all headers. It
 	// grows little above what is sent, so a low estimate does not mean that more would not
-	// fit: only a probe can tell, and the edge makes those.
+	// fit: only a probe can tell.
 	Estimate int
+	// Room is the index of the highest option for which the last probe that the policy has asked
+	// for has found room so far, until the path is congested or less is sent. It is at least
+	// Current.
+	Room int
+	// Probing: the probe that the policy has asked for goes on.
+	Probing bool
 	// Congested: more is sent than the path carries.
 	Congested bool
 	// Silent: the viewer reports nothing, so the other figures are old.
@@ -79,15 +83,33 @@ const (
 	ModeFull      Mode = "full"
 )
 
-// A Choice is what a [Policy] wants. Indices are those of the view's Options. One that is too
+// A Choice is what a [Policy] decides. Indices are those of the view's Options. One that is too
 // high counts as the last, and one that is too low as the first.
 type Choice struct {
-	// Most is the most that the viewer is to be sent. What is above it is given up at once,
-	// and not probed for.
-	Most int
-	// Least is the least video that is worth sending. Where the path does not carry that, no
-	// video is sent. With 0 or 1, any video is better than none.
-	Least int
+	// Send is what the viewer is sent. It holds at once, also while the path is congested: it
+	// is the policy that has to go lower then.
+	Send int
+	// Probe asks whether there is room for this option, if it is above Send. The edge repeats
+	// recent packets for that, or where the viewer has not negotiated RTX, sends the option for a
+	// moment. That is done several times, at higher and higher rates, where the option takes far
+	// more than what is known to get through, so [View].Room may be an option in between for
+	// some time. One probe goes on at a time, and it need be asked for only once. It waits until
+	// the path has shown no congestion for half a second, and until what is sent now has had
+	// time to show. It ends when it has found room for the option, or none for more than Room;
+	// when the path is congested; and when less is sent.
+	Probe int
+
+	fit    bool // the edge chooses, from least to most
+	bounds allot.Range
+}
+
+// Within lets the edge itself choose among the options from least to most. Less is sent when the
+// path is congested, and more after a probe that the edge makes when it finds it right; the
+// lowest moving picture comes again without a probe if it takes less than 400 kbit/s. What is
+// above most is given up at once. Least is the least video that is worth sending: where the path
+// does not carry that, no video is sent. With 0 or 1, any video is better than none.
+func Within(least, most int) Choice {
+	return Choice{fit: true, bounds: allot.Range{Least: least, Most: most}}
 }
 
 // A guide asks a viewer's policy. The lock of the viewer's set guards it.
@@ -97,11 +119,11 @@ type guide struct {
 	options []Option
 }
 
-// want returns what the policy wants.
-func (g *guide) want(v allot.View) (r allot.Range) {
-	r = allot.Range{Most: len(v.Ladder) - 1}
+// decide returns what the policy decides.
+func (g *guide) decide(v allot.View) (d allot.Decision) {
+	d = allot.Decision{Fit: true, Range: allot.Range{Most: len(v.Ladder) - 1}}
 	if g.policy == nil {
-		return r
+		return d
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -110,7 +132,7 @@ func (g *guide) want(v allot.View) (r allot.Range) {
 		}
 	}()
 	c := g.policy.Choose(g.view(v))
-	return allot.Range{Least: c.Least, Most: c.Most}
+	return allot.Decision{Fit: c.fit, Range: c.bounds, Send: c.Send, Probe: c.Probe}
 }
 
 // guarded calls a function of the embedder's for one viewer. If that panics, guarded logs it and
@@ -136,7 +158,8 @@ func (g *guide) view(v allot.View) View {
 	}
 	s := &v.State
 	return View{
-		Now: v.Now, Options: g.options, Current: v.Rung, Estimate: int(s.Bitrate), Congested: s.Verdict == bwe.Overuse,
+		Now: v.Now, Options: g.options, Current: v.Rung, Room: v.Room, Probing: v.Probing,
+		Estimate: int(s.Bitrate), Congested: s.Verdict == bwe.Overuse,
 		Silent: s.Source == bwe.Nothing, RoundTrip: s.RoundTrip, Queue: s.Queue, Loss: s.Loss,
 	}
 }

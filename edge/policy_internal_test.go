@@ -29,10 +29,14 @@ func policyView() allot.View {
 // A policy is told what can be sent, and what is known of the path.
 func TestPolicyView(t *testing.T) {
 	var seen View
-	g := &guide{policy: policyFunc(func(v View) Choice { seen = v; return Choice{Most: 4, Least: 2} })}
-	require.Equal(t, allot.Range{Most: 4, Least: 2}, g.want(policyView()))
+	g := &guide{policy: policyFunc(func(v View) Choice { seen = v; return Within(2, 4) })}
+	v := policyView()
+	v.Room, v.Probing = 4, true
+	require.Equal(t, allot.Decision{Fit: true, Range: allot.Range{Least: 2, Most: 4}}, g.decide(v))
+	g.policy = policyFunc(func(v View) Choice { seen = v; return Choice{Send: 1, Probe: 3} })
+	require.Equal(t, allot.Decision{Send: 1, Probe: 3}, g.decide(v))
 	require.Equal(t, View{
-		Now: time.Unix(1000, 0), Current: 3, Estimate: 2_000_000, Congested: true, Silent: true,
+		Now: time.Unix(1000, 0), Current: 3, Room: 4, Probing: true, Estimate: 2_000_000, Congested: true, Silent: true,
 		RoundTrip: 100 * time.Millisecond, Queue: 30 * time.Millisecond, Loss: 0.1,
 		Options: []Option{
 			{Mode: ModePaused, Bitrate: 50_000},
@@ -50,10 +54,10 @@ func TestPolicyPanics(t *testing.T) {
 	asked := 0
 	g := &guide{log: slog.New(slog.NewTextHandler(&log, nil)), policy: policyFunc(func(v View) Choice {
 		asked++
-		return Choice{Most: v.Options[99].Bitrate}
+		return Choice{Send: v.Options[99].Bitrate}
 	})}
 	for range 3 {
-		require.Equal(t, allot.Range{Most: 4}, g.want(policyView()))
+		require.Equal(t, allot.Decision{Fit: true, Range: allot.Range{Most: 4}}, g.decide(policyView()))
 	}
 	require.Equal(t, 1, asked)
 	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=ERROR")))

@@ -20,16 +20,16 @@ import (
 type lecture struct{ most *atomic.Int64 }
 
 func (p lecture) Choose(v edge.View) edge.Choice {
-	c := edge.Choice{Least: len(v.Options) - 1}
+	least, most := len(v.Options)-1, 0
 	for i, o := range v.Options {
 		if o.Mode == edge.ModeFull && o.Height >= 300 {
-			c.Least = min(c.Least, i)
+			least = min(least, i)
 		}
 		if o.Height <= int(p.most.Load()) {
-			c.Most = i
+			most = i
 		}
 	}
-	return c
+	return edge.Within(least, most)
 }
 
 // A policy of the user's decides what its viewer gets: no more and no less than it wants, by a
@@ -113,5 +113,103 @@ func TestAPolicyDecides(t *testing.T) {
 type broken struct{}
 
 func (broken) Choose(v edge.View) edge.Choice {
-	return edge.Choice{Most: v.Options[len(v.Options)].Bitrate}
+	return edge.Choice{Send: v.Options[len(v.Options)].Bitrate}
+}
+
+// A stubborn policy sends the layer that it is told to, and asks for a probe for the best one
+// when it is told to.
+type stubborn struct {
+	layer           atomic.Int64
+	ask             atomic.Bool
+	probing         atomic.Bool
+	congested, room atomic.Bool // were seen
+}
+
+func (p *stubborn) Choose(v edge.View) edge.Choice {
+	c := edge.Choice{}
+	for i, o := range v.Options {
+		if o.Mode == edge.ModeFull && int64(o.Layer[0]-'a') <= p.layer.Load() {
+			c.Send = i
+		}
+	}
+	p.probing.Store(v.Probing)
+	if v.Congested {
+		p.congested.Store(true)
+	}
+	if v.Room > v.Current && v.Options[v.Room].Layer == "d" {
+		p.room.Store(true)
+	}
+	if p.ask.Swap(false) {
+		c.Probe = len(v.Options) - 1
+	}
+	return c
+}
+
+// A policy of the user's replaces the edge's: what it says is sent, also through a path that does
+// not carry that, and what it does not ask for is not probed for. A probe that it asks for finds
+// room where there is some, with RTX and without.
+func TestAPolicyReplacesTheEdges(t *testing.T) {
+	skipPeerConnections(t)
+	for name, noRTX := range map[string]bool{"RTX": false, "no RTX": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := asChromium()
+				c.NoRTX = noRTX
+				policyReplaces(t, c)
+			})
+		})
+	}
+}
+
+func policyReplaces(t *testing.T, config cdntest.ViewerConfig) {
+	w, policy := newWorld(t), new(stubborn)
+	policy.layer.Store(1)
+	o := w.origin("origin", cdntest.Path{}, origin.Config{})
+	policies := make(chan edge.Policy, 2)
+	policies <- nil
+	policies <- policy
+	adapt := edge.Adapt{Policy: func() edge.Policy { return <-policies }}
+	e := w.edge("edge", cdntest.Path{}, edge.Config{Adapt: func(cdn.StreamID) edge.Adapt { return adapt }}, o)
+	video := &cdntest.Video{KeyframeInterval: 2 * time.Second}
+	for i, bits := range rungs {
+		video.Layers = append(video.Layers, cdntest.VideoLayer{RID: string(rune('a' + i)), Bitrate: bits})
+	}
+	p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: video, Audio: &cdntest.Audio{}})
+	require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
+	wide := cdntest.Path{Delay: ms(20)}
+	other := w.view(e, "live", "other", wide, asChromium()) // the edge knows all layers for the next
+	time.Sleep(5 * time.Second)
+	require.NoError(t, other.Close())
+	a := &adapted{world: w, node: e, viewer: w.view(e, "live", "viewer", wide, config), host: w.network.Host("viewer", wide)}
+	shown := func(long time.Duration) map[int]bool {
+		begun, seen := time.Now(), map[int]bool{}
+		time.Sleep(long)
+		for _, f := range a.layers() {
+			if f.Sent.After(begun) {
+				seen[f.Layer] = true
+			}
+		}
+		return seen
+	}
+	time.Sleep(5 * time.Second)
+	require.Equal(t, map[int]bool{1: true}, shown(20*time.Second), "not more, though there is room")
+	require.False(t, policy.room.Load())
+	require.False(t, policy.probing.Load())
+
+	a.host.SetDownlink(narrow(400_000))
+	shown(8 * time.Second)
+	require.True(t, policy.congested.Load())
+	require.Equal(t, "b", e.edge.Stats().Sessions[0].Layer, "not less, though the path does not carry it")
+	a.host.SetDownlink(wide)
+	time.Sleep(5 * time.Second)
+	require.False(t, policy.room.Load())
+
+	policy.ask.Store(true)
+	time.Sleep(10 * time.Second)
+	require.True(t, policy.room.Load())
+	require.False(t, policy.probing.Load())
+	require.Equal(t, map[int]bool{1: true}, shown(5*time.Second), "the policy has yet to take it")
+	policy.layer.Store(3)
+	time.Sleep(4 * time.Second)
+	require.Equal(t, map[int]bool{3: true}, shown(5*time.Second))
 }

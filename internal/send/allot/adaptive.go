@@ -334,7 +334,7 @@ func (a *Adaptive) climb(v View, at int) Choice {
 	top := len(v.Ladder) - 1
 	if at == top {
 		a.prober.open = false // what it was for is wanted no more
-		return Choice{Rung: at, Doze: v.at.Since(a.clean) > dozeAfter && v.at.Since(a.changed) > dozeAfter}
+		return Choice{Rung: at, Doze: a.isClean(v)}
 	}
 	if !a.prober.ready(v, a.changed) {
 		return Choice{Rung: at}
@@ -344,4 +344,9 @@ func (a *Adaptive) climb(v View, at int) Choice {
 		return a.step(v, lowest, Room)
 	}
 	return Choice{Rung: at, Probe: a.prober.plan(v, at)}
+}
+
+// isClean reports whether nothing has happened for long.
+func (a *Adaptive) isClean(v View) bool {
+	return v.at.Since(a.clean) > dozeAfter && v.at.Since(a.changed) > dozeAfter
 }

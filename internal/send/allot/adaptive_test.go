@@ -607,7 +607,7 @@ func TestSilenceThinsNothingOut(t *testing.T) {
 	}
 	for most, mode := range map[int]Mode{1: Keyframes, 2: Partial} { // where no more is wanted
 		want := Range{Most: most}
-		g := NewGuided(Config{First: 1e9}, func(View) Range { return want })
+		g := NewGuided(Config{First: 1e9}, func(View) Decision { return Decision{Fit: true, Range: want} })
 		for range 600 {
 			now = now.Add(100 * ms)
 			at = g.Choose(View{Now: now, Ladder: ladder, Rung: at, State: bwe.State{Source: bwe.Nothing, Trouble: true}}).Rung

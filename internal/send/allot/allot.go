@@ -180,7 +180,7 @@ const (
 	Loss              // packets are lost because of the rate
 	Silence           // the viewer reports nothing
 	Room              // a probe found room
-	Limited           // the layers or limits have changed
+	Limited           // the layers, the limits, or what the user's policy wants have changed
 	Backlog           // a connection by TCP takes less than there is
 )
 
@@ -195,6 +195,9 @@ type View struct {
 	Ladder Ladder  // not empty; not to be kept
 	Layers []Layer // that rungs are of, for a [Guided]: their names and heights
 	Rung   int     // what is sent now, as an index in Ladder; before the first choice 0
+
+	Room    int  // of a [Guided]: the highest rung that its search has found room for, or Rung
+	Probing bool // of a [Guided]: its search goes on
 
 	at instant.T // Now, as the policy keeps times
 }

@@ -2,37 +2,64 @@ package allot
 
 import "github.com/deltacdn/delta/internal/send/bwe"
 
-// A Range is what a policy of the user's wants its viewer to be sent, as indices in a ladder.
-// What lies outside the ladder is brought into it.
+// A Range is a part of a ladder, as indices. What lies outside the ladder is brought into it.
 type Range struct {
 	Least int // of video; less is none at all. Up to 1: any is better than none
 	Most  int
 }
 
-// Guided is the [Policy] where the user's says what is wanted. Within that it is an
-// [Adaptive]: less is sent when the path is congested, and more only after a probe has
-// carried it, or as the first choice. So what is wanted may be nonsense, and may change at
-// any time.
-type Guided struct {
-	own    *Adaptive
-	want   func(View) Range
-	ladder Ladder // of what is wanted
+// A Decision is what a policy of the user's decides for one viewer. An index that lies outside
+// the ladder is brought into it.
+type Decision struct {
+	Fit   bool  // an [Adaptive] chooses, within Range
+	Range Range // of Fit
+	Send  int   // without Fit: the rung that is sent
+	Probe int   // without Fit: room is looked for up to this rung; up to Send: it is not
 }
 
-// NewGuided returns the policy of one viewer. Each time that it chooses it calls want with the
+// Guided is the [Policy] where the user's decides. It does what the user's says, or, within the
+// range that the user's names, what an [Adaptive] chooses. What the user's says may be nonsense,
+// and may change at any time.
+type Guided struct {
+	own    *Adaptive
+	decide func(View) Decision
+	ladder Ladder // of the range
+	search search
+}
+
+// NewGuided returns the policy of one viewer. Each time that it chooses it calls decide with the
 // whole ladder, and the rung that is sent.
-func NewGuided(c Config, want func(View) Range) *Guided {
-	return &Guided{own: NewAdaptive(c), want: want}
+func NewGuided(c Config, decide func(View) Decision) *Guided {
+	return &Guided{own: NewAdaptive(c), decide: decide}
 }
 
 // Choose implements [Policy].
 func (g *Guided) Choose(v View) Choice {
-	least, most := g.wanted(v)
+	v.Rung = min(v.Rung, len(v.Ladder)-1)
+	g.search.follow(g.own, v)
+	v.Probing = g.search.open()
+	if v.Room = v.Rung; g.search.found.Mode != Paused {
+		v.Room = max(v.Rung, v.Ladder.Find(g.search.found))
+	}
+	d := g.decide(v)
+	if d.Fit {
+		g.search.end(g.own)
+		return g.fit(v, d.Range)
+	}
+	top := len(v.Ladder) - 1
+	return g.send(v, min(max(d.Send, 0), top), min(max(d.Probe, 0), top))
+}
+
+// fit chooses within a range.
+func (g *Guided) fit(v View, r Range) Choice {
+	top := len(v.Ladder) - 1
+	most := min(max(r.Most, 0), top)
+	least := min(max(r.Least, 1), max(most, 1))
 	g.ladder = append(g.ladder[:0], v.Ladder[0])
 	if most > 0 {
 		g.ladder = append(g.ladder, v.Ladder[least:most+1]...)
 	}
-	v.Ladder, v.Rung = g.ladder, g.ladder.Find(v.Ladder[min(v.Rung, len(v.Ladder)-1)])
+	v.Ladder, v.Rung = g.ladder, g.ladder.Find(v.Ladder[v.Rung])
 	c := g.own.within(v)
 	c.Wanted = Range{Least: least, Most: most}
 	switch {
@@ -44,12 +71,74 @@ func (g *Guided) Choose(v View) Choice {
 	return c
 }
 
-// wanted returns the lowest and the highest rung that the user's policy wants. If it wants no
-// video, most is 0.
-func (g *Guided) wanted(v View) (least, most int) {
-	r, top := g.want(v), len(v.Ladder)-1
-	most = min(max(r.Most, 0), top)
-	return min(max(r.Least, 1), max(most, 1)), most
+// send chooses what the user's policy has decided.
+func (g *Guided) send(v View, to, probe int) Choice {
+	a := g.own
+	if a.epoch.IsZero() {
+		a.epoch = v.Now
+		v = a.timed(v)
+		a.clean = v.at
+		c := a.step(v, to, Start)
+		a.changed = 0
+		return c
+	}
+	v = a.timed(v)
+	a.overseen(v)
+	c := Choice{Rung: to}
+	if !v.Ladder[to].shows(a.rung) {
+		less := v.Ladder.Find(a.rung) >= to
+		c = a.step(v, to, g.why(v, to, less))
+		if less {
+			g.search.end(a)
+		}
+	}
+	c.Doze = to == len(v.Ladder)-1 && a.isClean(v)
+	return g.probe(v, c, probe)
+}
+
+// why returns why the user's policy may have taken a step.
+func (g *Guided) why(v View, to int, less bool) Reason {
+	s := &v.State
+	switch {
+	case less && s.Verdict == bwe.Overuse && s.LimitedBy == bwe.ByLoss:
+		return Loss
+	case less && s.Verdict == bwe.Overuse:
+		return Congestion
+	case !less && to <= v.Room:
+		return Room
+	}
+	return Limited
+}
+
+// probe adds the next probe of a search to a choice, and begins a search if room for rung to is
+// to be looked for.
+func (g *Guided) probe(v View, c Choice, to int) Choice {
+	p := &g.own.prober
+	if to > c.Rung && !g.search.open() && v.State.Verdict != bwe.Overuse {
+		p.open = false // what the Adaptive has asked for is not wanted any more
+		g.search = search{wanted: v.Ladder[to]}
+	}
+	if !g.search.open() {
+		p.open = false
+		c.Wanted.Most = c.Rung
+		return c
+	}
+	c.Wanted.Most = len(v.Ladder) - 1
+	if to = v.Ladder.Find(g.search.wanted); to > c.Rung && !p.open && p.free(v, g.own.changed) {
+		c.Probe, c.Try = p.planFor(v, c.Rung, to), to
+	}
+	return c
+}
+
+// overseen takes in what happens while another chooses.
+func (a *Adaptive) overseen(v View) {
+	congested := v.State.Verdict == bwe.Overuse
+	a.reports.watch(v, a.changed, 0)
+	a.prober.watch(v, congested)
+	if v.State.Trouble || congested {
+		a.clean = v.at
+	}
+	a.climbed, a.over, a.starved, a.silent, a.spoiled = 0, 0, 0, 0, spoiled{at: v.at}
 }
 
 // within chooses from a ladder that may not have what was chosen last, since less than that is
@@ -67,4 +156,46 @@ func (a *Adaptive) within(v View) Choice {
 	a.prober.watch(v, true)
 	a.prober.again(v.at)
 	return a.step(v, at, Congestion)
+}
+
+// A search is for the room that a policy of the user's has asked for. It may take several
+// probes.
+type search struct {
+	wanted Rung // it is for; [Paused]: there is none
+	found  Rung // the highest that it has found room for; [Paused]: none
+}
+
+func (s *search) open() bool { return s.wanted.Mode != Paused }
+
+// follow takes in what is known of the last probe.
+func (s *search) follow(a *Adaptive, v View) {
+	if !s.open() {
+		return
+	}
+	v = a.timed(v)
+	p, congested := &a.prober, v.State.Verdict == bwe.Overuse
+	asked := p.open
+	p.watch(v, congested)
+	if congested {
+		s.end(a)
+		return
+	}
+	at := v.Ladder.Find(a.rung)
+	switch to := p.answer(v, at); {
+	case to > at:
+		s.found = v.Ladder[to]
+		if p.carried, p.answered = v.State.Probe.Rate, v.at; to >= v.Ladder.Find(s.wanted) {
+			s.wanted = Rung{}
+		}
+	case asked && !p.open && p.answered != v.at: // it was not a step on the way
+		s.wanted = Rung{}
+	}
+}
+
+// end gives the search up, and forgets what it has found.
+func (s *search) end(a *Adaptive) {
+	if s.open() {
+		a.prober.open = false
+	}
+	*s = search{}
 }

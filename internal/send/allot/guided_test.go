@@ -12,7 +12,7 @@ import (
 
 // newGuided returns a viewer whose policy wants what is at want.
 func newGuided(t *testing.T, c Config, want *Range) *viewer {
-	v := &viewer{t: t, policy: NewGuided(c, func(View) Range { return *want }), now: time.Unix(1000, 0), layers: full}
+	v := &viewer{t: t, policy: NewGuided(c, func(View) Decision { return Decision{Fit: true, Range: *want} }), now: time.Unix(1000, 0), layers: full}
 	v.state = bwe.State{Source: bwe.TransportFeedback, RoundTrip: 100 * ms, Bitrate: 5e6}
 	v.look()
 	return v
@@ -194,5 +194,156 @@ func TestGuidedByNonsense(t *testing.T) {
 		v.now = v.now.Add(3 * time.Minute)
 		v.answers(40)
 		require.Equal(t, top, v.rung, "seed %d", seed)
+	}
+}
+
+// A decider is a policy of the user's that a test writes down.
+type decider struct {
+	*viewer
+	next Decision
+	seen View
+}
+
+func newDecider(t *testing.T, first int) *decider {
+	d := &decider{next: Decision{Send: first}}
+	d.viewer = &viewer{t: t, now: time.Unix(1000, 0), layers: full}
+	d.policy = NewGuided(Config{}, func(v View) Decision {
+		d.seen = v
+		return d.next
+	})
+	d.state = bwe.State{Source: bwe.TransportFeedback, RoundTrip: 100 * ms, Bitrate: 5e6}
+	d.look()
+	require.Equal(t, Start, d.last.Reason)
+	return d
+}
+
+// What is sent is what the user's policy says, whatever the path is like. Nothing is probed for
+// that it does not ask for.
+func TestGuidedSends(t *testing.T) {
+	d := newDecider(t, low)
+	d.pass(30 * time.Second)
+	require.Equal(t, low, d.rung)
+	require.Empty(t, d.probes)
+	require.False(t, d.last.Doze, "more could be asked for")
+	for _, step := range []struct {
+		send      int
+		congested bool
+		why       Reason
+	}{{top, false, Limited}, {mid, true, Congestion}, {mid, true, Stay}, {high, true, Limited}, {pausedRung, false, Limited}, {99, false, Limited}} {
+		d.next.Send = step.send
+		if d.clear(); step.congested {
+			d.congest(100e3)
+		}
+		d.now = d.now.Add(50 * ms)
+		d.look()
+		require.Equal(t, min(step.send, top), d.rung)
+		require.Equal(t, step.why, d.last.Reason, "%+v", step)
+	}
+	d.clear()
+	d.now = d.now.Add(dozeAfter + time.Second)
+	d.look()
+	require.True(t, d.last.Doze, "there is nothing more")
+	require.Empty(t, d.probes)
+}
+
+// The policy asks for room once. As many probes are made as it takes, also for a rung that is
+// far away, and the policy is told.
+func TestGuidedSearches(t *testing.T) {
+	d := newDecider(t, low)
+	d.now = d.now.Add(5 * time.Second)
+	d.next.Probe = top
+	d.look()
+	d.next.Probe = 0
+	for range 8 {
+		if d.seen.Room == top {
+			break
+		}
+		if d.last.Probe.Rate == 0 {
+			d.pass(2 * time.Second)
+		}
+		require.Equal(t, low, d.rung)
+		d.state.Probe = bwe.ProbeResult{}
+		d.look()
+		require.True(t, d.seen.Probing)
+		d.answer(1e9, false)
+	}
+	require.Greater(t, len(d.probes), 1)
+	require.Equal(t, top, d.seen.Room)
+	require.False(t, d.seen.Probing)
+	d.pass(time.Minute)
+	require.Equal(t, top, d.seen.Room, "it is known until something changes")
+	d.next.Send = mid
+	d.look()
+	require.Equal(t, Room, d.last.Reason)
+	d.look()
+	require.Equal(t, top, d.seen.Room)
+	d.next.Send = low
+	d.look()
+	d.look()
+	require.Equal(t, low, d.seen.Room)
+}
+
+// A search ends where there is no room, when the path is congested, when less is sent, and when
+// the edge is to choose. Then another can begin.
+func TestGuidedSearchesInVain(t *testing.T) {
+	for name, end := range map[string]func(*decider){
+		"harm":      func(d *decider) { d.answer(600e3, true) },
+		"no room":   func(d *decider) { d.answer(300e3, false) },
+		"congested": func(d *decider) { d.congest(300e3) },
+		"less":      func(d *decider) { d.next.Send = low },
+		"fit":       func(d *decider) { d.next = Decision{Fit: true, Range: Range{Most: mid}} },
+		"no answer": func(d *decider) { d.now = d.now.Add(unanswered + time.Second) },
+	} {
+		d := newDecider(t, mid)
+		d.now = d.now.Add(5 * time.Second)
+		d.next.Probe = high
+		d.look()
+		require.Len(t, d.probes, 1, name)
+		d.next.Probe = 0
+		end(d)
+		d.look()
+		d.now = d.now.Add(50 * ms)
+		d.look()
+		require.False(t, d.seen.Probing, name)
+		require.Equal(t, d.seen.Rung, d.seen.Room, name)
+		d.clear()
+		d.now = d.now.Add(10 * time.Second)
+		d.next = Decision{Send: d.rung, Probe: top}
+		d.look()
+		require.Len(t, d.probes, 2, name)
+		d.answer(1e9, false)
+	}
+}
+
+// Nothing that a policy decides, in whatever order, gives a choice that cannot be.
+func TestGuidedDecidesNonsense(t *testing.T) {
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 8))
+		d := newDecider(t, rnd.IntN(8)-1)
+		for range 2000 {
+			if rnd.IntN(5) == 0 {
+				d.next = Decision{rnd.IntN(3) == 0, Range{rnd.IntN(20) - 8, rnd.IntN(20) - 8}, rnd.IntN(20) - 8, rnd.IntN(20) - 8}
+			}
+			switch rnd.IntN(20) {
+			case 0:
+				d.congest(3e6 * rnd.Float64())
+			case 1:
+				d.clear()
+			case 2:
+				d.state.Source = bwe.Source(rnd.IntN(4))
+			case 3:
+				d.layers = full[:rnd.IntN(len(full)+1)]
+			case 4:
+				if len(d.probes) > 0 {
+					d.answer(4e6*rnd.Float64(), rnd.IntN(4) == 0)
+				}
+			}
+			d.pass(50 * ms)
+			if top := len(d.ladder) - 1; !d.next.Fit {
+				require.Equal(t, min(max(d.next.Send, 0), top), d.rung)
+				require.Less(t, d.last.Try, len(d.ladder))
+				require.False(t, d.last.Probe.Rate > 0 && d.state.Verdict == bwe.Overuse, "a congested path is not probed")
+			}
+		}
 	}
 }

@@ -103,11 +103,16 @@ func (p *prober) again(now instant.T) {
 	p.putOff(now, p.wait)
 }
 
-// ready reports whether a probe may begin. changed is when the last step was taken. Losses tell of
-// congestion somewhat ahead of the verdict; coarse reports of losses are of the past.
+// ready reports whether it is time for a probe. changed is when the last step was taken.
 func (p *prober) ready(v View, changed instant.T) bool {
+	return !p.open && v.at >= p.next && p.free(v, changed)
+}
+
+// free reports whether the path shows no congestion. Losses tell of that somewhat ahead of the
+// verdict; coarse reports of losses are of the past.
+func (p *prober) free(v View, changed instant.T) bool {
 	s := &v.State
-	return !p.open && v.at >= p.next && v.at.Since(p.congested) > quiet &&
+	return v.at.Since(p.congested) > quiet &&
 		v.at.Since(changed) > max(quiet, 2*s.RoundTrip) &&
 		(s.Source != bwe.TransportFeedback || s.Loss <= s.Inherent+losesMuch)
 }
@@ -204,8 +209,12 @@ func (p *prober) refused(v View) {
 
 // plan begins a probe for the highest rung within reach.
 func (p *prober) plan(v View, at int) bwe.Probe {
+	return p.planFor(v, at, max(at+1, v.Ladder.Fitting(mostTarget*max(v.State.Acknowledged, v.Ladder[at].Cost)/p.need(v))))
+}
+
+// planFor begins a probe for a rung. It goes no further than what is within reach.
+func (p *prober) planFor(v View, at, to int) bwe.Probe {
 	s := &v.State
-	to := max(at+1, v.Ladder.Fitting(mostTarget*max(s.Acknowledged, v.Ladder[at].Cost)/p.need(v)))
 	rate := min(p.need(v)*over*v.Ladder[to].Cost, p.further(v, at)*p.reached(v, at))
 	long := max(probeTime, time.Duration(probeBits/rate*float64(time.Second)))
 	if s.Source == bwe.TransportFeedback {
