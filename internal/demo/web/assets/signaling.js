@@ -87,7 +87,8 @@ export class Resource {
 
   // subscribe asks for the session's events of those names and returns the URL of
   // their stream; null if the server has none. Those that it does not announce are
-  // left out. It throws a SignalingError if the session is over.
+  // left out. It throws a SignalingError where that fails: of status 404 or 410 if the
+  // session is over.
   async subscribe(names, signal) {
     const links = [coreEvents, ownEvents].map((rel) => findLink(this.#links, rel)).filter((link) => link);
     if (links.length === 0) return null;
@@ -96,10 +97,16 @@ export class Resource {
     const response = await fetch(url, {
       method: 'POST', body: JSON.stringify(names.filter((n) => known.includes(n))), signal,
       headers: { ...this.#headers, 'Content-Type': 'application/json' },
-    });
-    if (response.status === 410) throw await refusal(response);
+    }).catch(() => { throw new SignalingError(unreachable); });
+    if (!response.ok) throw await refusal(response);
     const location = response.headers.get('Location');
-    return response.ok && location ? new URL(location, url).href : null;
+    return location ? new URL(location, url).href : null;
+  }
+
+  // isGone asks whether the server says that it does not have the event stream at url.
+  async isGone(url, signal) {
+    const response = await fetch(url, { method: 'HEAD', cache: 'no-store', signal }).catch(() => null);
+    return [404, 410].includes(response?.status);
   }
 
   // flush sends the candidates that are there, one request at a time.

@@ -1,9 +1,15 @@
 // A WHEP client: one session that receives a stream from a node. Whoever uses
 // it decides about trying again.
 
+import { backoff, delay } from './patience.js';
 import { whyNoConnection } from './sentences.js';
 import { Resource, withOpusParameters, withRoundTrip } from './signaling.js';
 import { Vigil } from './vigil.js';
+
+// The events that are heard, and the pauses between attempts to hear them: a page that
+// plays can do without for a while.
+const names = ['ended', 'adaptation', 'codec', 'active', 'inactive', 'reconnect'];
+const pauses = { first: 1000, last: 30000 }; // ms
 
 export class WhepSession {
   #resource;
@@ -28,6 +34,10 @@ export class WhepSession {
     // or "lost" if the connection broke, "not-connected" if there never was one, or "left"
     // after close.
     this.ended = new Promise((resolve) => { this.#end = resolve; });
+    this.ended.then(() => {
+      this.#abort.abort();
+      this.#events?.close();
+    });
   }
 
   get location() { return this.#resource.location; }
@@ -55,15 +65,33 @@ export class WhepSession {
   }
 
   // listen lets the server tell at once, and why, when the session ends, and what
-  // happens until then. It resolves when the server tells, or does not.
+  // happens until then. It resolves when the session is over, or has no events.
   async #listen() {
     if (!this.options.events) return;
-    const names = ['ended', 'adaptation', 'codec', 'active', 'inactive', 'reconnect'];
-    const url = await this.#resource.subscribe(names, this.#abort.signal).catch(({ problem }) => {
-      if (problem) this.#end(problem); // no connection would tell of it for a long time
-      return null;
-    });
-    if (!url || this.#abort.signal.aborted) return;
+    const { signal } = this.#abort;
+    let url = null;
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      let retryAfter;
+      try {
+        url ??= await this.#resource.subscribe(names, signal);
+        if (!url || signal.aborted) return;
+        if (await this.#hear(url)) failures = 0;
+        if (await this.#resource.isGone(url, signal)) url = null; // asking for another shows whether the session is
+      } catch (error) {
+        const status = error.problem?.status ?? 0;
+        // No connection would tell of the end for a long time.
+        if ([404, 410].includes(status)) this.#end(error.problem);
+        if (status >= 400 && status < 500 && status !== 429) return;
+        ({ retryAfter } = error);
+      }
+      await delay(backoff(failures, retryAfter, pauses));
+    }
+  }
+
+  // hear passes on the events of a stream. It resolves when the browser gives the stream up
+  // for good, as it does at any answer but 200, with whether it was ever open. When only the
+  // connection breaks, the browser opens the stream again by itself.
+  #hear(url) {
     const source = new EventSource(url);
     this.#events = source;
     for (const name of names) {
@@ -74,6 +102,11 @@ export class WhepSession {
         else this.options.tell(name, told);
       });
     }
+    return new Promise((resolve) => {
+      let opened = false;
+      source.addEventListener('open', () => { opened = true; });
+      source.addEventListener('error', () => { if (source.readyState === EventSource.CLOSED) resolve(opened); });
+    });
   }
 
   // follow hears of the server's goodbye on the connection itself, of which its state
@@ -115,7 +148,6 @@ export class WhepSession {
     clearTimeout(this.#goodbye);
     this.#vigil?.stop();
     this.#abort.abort();
-    this.#events?.close();
     const deleted = this.#resource.close();
     this.pc.close();
     this.#end({ code: 'left', detail: '' });
