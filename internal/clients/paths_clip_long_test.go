@@ -78,7 +78,10 @@ func newClip(t *testing.T, rates []float64) *clip {
 		cmd.Dir = making
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "ffmpeg %s\n%s", strings.Join(args, " "), out)
-		require.NoError(t, os.Rename(making, dir))
+		if err := os.Rename(making, dir); err != nil { // another run has made it meanwhile
+			require.DirExists(t, dir, "%v", err)
+			require.NoError(t, os.RemoveAll(making))
+		}
 	}
 	c := &clip{rates: rates, sound: readOgg(t, filepath.Join(dir, "sound.ogg"))}
 	for _, rate := range rates {
