@@ -1,6 +1,9 @@
 package delta_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -66,4 +69,72 @@ func matchesEnd(pattern, path string) bool {
 	}
 	ok, err := filepath.Match(pattern, strings.Join(elements[len(elements)-n:], "/"))
 	return ok && err == nil
+}
+
+// TestArchitectureNames fails when ARCHITECTURE.md names something in code that is not declared:
+// `Set.handle`, `link.inbound`, `hasMedia`. Where there is a dot, each part must be declared, or
+// be a package.
+func TestArchitectureNames(t *testing.T) {
+	const root = "../.."
+	text, err := os.ReadFile(filepath.Join(root, "ARCHITECTURE.md"))
+	require.NoError(t, err)
+	known := declared(t, root)
+	known["traceparent"] = true // of HTTP
+	isName := regexp.MustCompile(`^[A-Za-z]\w*(\.[A-Za-z]\w*)*(\(\))?$`)
+	named := 0
+	for _, quoted := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(string(text), -1) {
+		if isPath.MatchString(quoted[1]) || !isName.MatchString(quoted[1]) {
+			continue
+		}
+		named++
+		for part := range strings.SplitSeq(strings.TrimSuffix(quoted[1], "()"), ".") {
+			assert.True(t, known[part], "ARCHITECTURE.md names %s, but no %s is declared", quoted[1], part)
+		}
+	}
+	require.Greater(t, named, 100, "the names were not found")
+}
+
+// declared returns what the Go files below root declare (packages, functions, types, fields and
+// values), and the functions of pages.
+func declared(t *testing.T, root string) map[string]bool {
+	known, files := map[string]bool{}, token.NewFileSet()
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".js"):
+			script, err := os.ReadFile(path)
+			for _, f := range regexp.MustCompile(`function (\w+)`).FindAllStringSubmatch(string(script), -1) {
+				known[f[1]] = true
+			}
+			return err
+		case d.IsDir() || !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		known[file.Name.Name] = true
+		for n := range ast.Preorder(file) {
+			var names []*ast.Ident
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				names = append(names, n.Name)
+			case *ast.TypeSpec:
+				names = append(names, n.Name)
+			case *ast.Field: // of interfaces, too
+				names = n.Names
+			case *ast.ValueSpec:
+				names = n.Names
+			}
+			for _, name := range names {
+				known[name.Name] = true
+			}
+		}
+		return nil
+	}))
+	return known
 }
