@@ -17,6 +17,7 @@ import (
 	"github.com/deltacdn/delta/cdn/cdntest"
 	"github.com/deltacdn/delta/cdn/natsdir"
 	"github.com/deltacdn/delta/cdn/natsdir/embedded"
+	"github.com/deltacdn/delta/internal/runqueue"
 	"github.com/deltacdn/delta/origin"
 	"github.com/deltacdn/delta/relay"
 	"github.com/deltacdn/delta/signal/inproc"
@@ -234,13 +235,19 @@ func TestNetworkOnEmbeddedServers(t *testing.T) {
 		last[i] = came(s)
 	}
 	w.kill(victim)
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	killed, kept := time.Now(), runqueue.Waited()
+	back := func() bool {
+		return !slices.ContainsFunc(last[:len(watched)], func(at time.Time) bool { return time.Since(at) > networkGap })
+	}
+	for time.Since(killed) < 6*time.Second || !back() && time.Since(killed) < time.Minute {
+		time.Sleep(10 * time.Millisecond)
 		for i, s := range all {
 			if at := came(s); at.After(last[i]) {
 				gaps[i], last[i] = max(gaps[i], at.Sub(last[i])), at
 			}
 		}
 	}
+	kept = runqueue.Waited() - kept
 	for i, at := range last {
 		gaps[i] = max(gaps[i], time.Since(at))
 	}
@@ -253,7 +260,8 @@ func TestNetworkOnEmbeddedServers(t *testing.T) {
 	slices.Sort(gaps)
 	t.Logf("a relay was killed: %d streams came by it; gaps of 100 ms streams: median %v, p99 %v, longest %v",
 		len(gaps), gaps[len(gaps)/2], gaps[len(gaps)*99/100], gaps[len(gaps)-1])
-	t.Logf("the longest gap of the %d others: %v", len(others), machine)
-	require.Less(t, machine, 2*networkGap, "streams of other relays must not stall")
-	require.Less(t, gaps[len(gaps)*99/100]-machine, networkGap)
+	t.Logf("the longest gap of the %d others: %v; threads waited for a CPU for %v", len(others), machine, kept)
+	require.Less(t, machine-kept, 2*networkGap, "streams of other relays must not stall")
+	require.Less(t, gaps[len(gaps)*99/100]-machine-kept, networkGap)
+	require.True(t, back(), "streams that do not come any more")
 }
