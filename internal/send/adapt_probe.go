@@ -66,6 +66,10 @@ func (s *Set) startProbe(now time.Time, choice allot.Choice) {
 	}
 	s.path.estimator.StartProbe(now, plan)
 	p.plan, p.began, p.base = plan, now, s.wireBytes()
+	if s.adaptation.sent.Mode < allot.Full { // there, sound must not wait for long
+		p.base -= s.pace.onItsWay(now) // a burst that has just left is part of the rate
+	}
+	s.repace(now)
 	s.steady = false
 	s.wakeAt(now)
 }

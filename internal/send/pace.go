@@ -131,6 +131,14 @@ func (p *pacer) hold(now time.Time, d time.Duration) {
 	}
 }
 
+// onItsWay returns how many bytes of what was sent the path has yet to take.
+func (p *pacer) onItsWay(now time.Time) uint64 {
+	if ahead := p.until - now.Sub(p.epoch); p.perByte > 0 && ahead > 0 {
+		return uint64(float32(ahead) / p.perByte)
+	}
+	return 0
+}
+
 // dueAt returns when the next group may leave.
 func (p *pacer) dueAt() time.Time { return p.epoch.Add(p.due) }
 
@@ -154,8 +162,11 @@ func (s *Set) repace(now time.Time) {
 	case s.config.Node && s.rate(now) == 0:
 		s.pace.perByte = 0
 	case a != nil && a.path.estimator != nil && (a.sent.Mode == allot.Keyframes || a.sent.Mode == allot.Partial):
-		rate := a.partRate(now)
-		s.pace.setRate(now, rate, atOnce(rate, partBurst, 1))
+		rate, most := a.partRate(now), 1
+		if !a.probes() { // sound would wait behind padding and a burst
+			most = atOnce(rate, partBurst, 1)
+		}
+		s.pace.setRate(now, rate, most)
 	case s.near:
 		s.pace.perByte = 0
 	case s.config.Node || s.config.StartRate > 0:

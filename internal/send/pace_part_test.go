@@ -91,3 +91,27 @@ func TestNothingWaitsForAPacerThatEnds(t *testing.T) {
 		require.Len(t, v.of(v.video), 12)
 	})
 }
+
+// Sound must not wait behind the padding of a probe and a burst at once. A part of a layer leaves
+// packet by packet meanwhile, and a burst that has left ahead of the probe is part of the probe's rate.
+func TestAPartLeavesNoBurstBesidePadding(t *testing.T) {
+	withPart(t, func(v *narrowViewer, _ *script) {
+		v.set.change()
+		v.set.path.estimator = bwe.New(bwe.Config{Start: 5e6}, time.Now())
+		v.set.mu.Unlock()
+		v.layered(2 * time.Second)
+		cost := v.set.adaptation.sent.Cost
+		v.set.change()
+		defer v.set.mu.Unlock()
+		now := time.Now()
+		v.set.adaptation.sent.Cost = 2e6
+		v.set.repace(now)
+		require.Greater(t, v.set.pace.most, uint8(1))
+		v.set.pace.sent(now, 5000, false)
+		onItsWay := v.set.pace.onItsWay(now)
+		require.InDelta(t, 5000+lowerHeaders, onItsWay, 100)
+		v.set.startProbe(now, allot.Choice{Probe: bwe.Probe{ID: 1, Rate: 2 * cost, Duration: 400 * ms}})
+		require.Equal(t, uint8(1), v.set.pace.most)
+		require.Equal(t, onItsWay, v.set.wireBytes()-v.set.adaptation.probe.base)
+	})
+}

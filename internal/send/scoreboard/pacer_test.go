@@ -66,6 +66,11 @@ func (p *pacer) sent(now time.Duration, s packet) {
 	}
 }
 
+// onItsWay returns how many bytes of what was sent the path has yet to take.
+func (p *pacer) onItsWay(now time.Duration) int {
+	return int(p.rate / 8 * max(0, p.until-now).Seconds())
+}
+
 // repace sets the rate at which video leaves.
 func (s *sender) repace() {
 	state := s.estimator.State(s.clock())
@@ -83,7 +88,10 @@ func (s *sender) repace() {
 	default:
 		rate = max(rate, s.rung.Cost)
 	}
-	s.pacer.rate, s.pacer.most = rate, atOnce(rate, partBurst, 1)
+	s.pacer.rate, s.pacer.most = rate, 1
+	if s.probe.Rate == 0 {
+		s.pacer.most = atOnce(rate, partBurst, 1)
+	}
 }
 
 func atOnce(rate float64, takes time.Duration, least int) int {

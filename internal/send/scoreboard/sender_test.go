@@ -123,6 +123,9 @@ func (s *sender) look() {
 			fmt.Printf("%s %7.2fs probe %.0f for %v, estimate %.0f\n", s.board.name, s.now.Seconds(), choice.Probe.Rate/1e3, choice.Probe.Duration, state.Bitrate/1e3)
 		}
 		s.probe, s.probing, s.probed = choice.Probe, s.now, 0
+		if s.rung.Mode < allot.Full {
+			s.probed = s.pacer.onItsWay(s.now)
+		}
 		s.estimator.StartProbe(now, choice.Probe)
 		s.pad()
 	}
