@@ -119,3 +119,22 @@ func TestICEServersAreUsed(t *testing.T) {
 		p.wait(`delta.stats?.bitrate > 0`)
 	}
 }
+
+// A page that takes long to draw its clock misses ticks. They once queued up, and on a busy
+// machine the page did nothing but draw.
+func TestTicksDoNotQueueUp(t *testing.T) {
+	chromium(t)
+	n := webtest.New(t, "127.0.0.1:0")
+	p := newBrowser(t).open(n.Origin("origin").URL + "/publish")
+	eval[any](p, `void (() => {
+		window.ticks = 0;
+		window.ticker = new Worker("/assets/ticker.js");
+		ticker.onmessage = () => { ticks++; };
+		ticker.postMessage(30);
+	})()`)
+	p.wait(`ticks > 0`)
+	eval[any](p, `new Promise((resolve) => { setTimeout(resolve, 500); })`) // fifteen ticks
+	require.Equal(t, 1, eval[int](p, `ticks`), "ticks that came while the page drew")
+	eval[any](p, `ticker.postMessage("drawn")`)
+	p.wait(`ticks === 2`)
+}

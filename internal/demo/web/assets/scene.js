@@ -35,6 +35,7 @@ export class Scene {
       paint(context, ++this.#frame);
       request();
       this.#tick();
+      this.#worker?.postMessage('drawn');
     };
     this.#worker.postMessage(fps);
     media.addTrack(this.#startSound());
