@@ -98,10 +98,21 @@ func (b *browser) open(url string) *page {
 // wait waits until the JavaScript expression is true.
 func (p *page) wait(expression string) {
 	p.t.Helper()
-	_, err := chromedp.Run(p.ctx, chromedp.Poll[chromedp.Void]("("+expression+")",
+	p.waitFor(patience, expression)
+}
+
+// waitFor is wait with a patience of its own. The page keeps it, and we do where the page
+// does not come to that.
+func (p *page) waitFor(patience time.Duration, expression string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void]("("+expression+")",
 		chromedp.WithPollingInterval(100*time.Millisecond), chromedp.WithPollingTimeout(patience)))
 	if err != nil {
-		state, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body.dataset.state + " " + document.body.innerText + JSON.stringify(window.delta && delta.stats)`))
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer cancel()
+		state, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.dataset.state + " " + document.body.innerText + JSON.stringify(window.delta && delta.stats)`))
 		p.shoot("failed")
 		require.NoError(p.t, err, "waiting for %s; the page says: %s", expression, state)
 	}
@@ -115,14 +126,18 @@ func (p *page) waitState(state string) {
 // eval returns the value of a JavaScript expression, or of its promise.
 func eval[T any](p *page, expression string) T {
 	p.t.Helper()
-	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	ctx, cancel := context.WithTimeout(p.ctx, 2*patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(p.t, err, expression)
 	return v
 }
 
 // shoot keeps a screenshot.
 func (p *page) shoot(name string) {
-	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	p.keep(name, png, err)
 }
 
