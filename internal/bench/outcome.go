@@ -18,6 +18,7 @@ type outcome struct {
 	latency     []time.Duration // sorted
 	refused     int64
 	failures    map[string]int
+	stalled     time.Duration // for which the machine did something else, at most
 }
 
 const (
@@ -65,6 +66,7 @@ func (r *outcome) String() string {
 		fmt.Fprintf(&b, "Latency p50 / p99: %.0f / %.0f ms.\n", ms(quantile(r.latency, 50)), ms(quantile(r.latency, 99)))
 	}
 	fmt.Fprintf(&b, "%.0f viewers played in the mean.\n", r.playing)
+	fmt.Fprintf(&b, "The machine did something else for %.0f ms at most.\n", ms(r.stalled))
 	for _, v := range r.visits {
 		if !isKept(v) {
 			fmt.Fprintf(&b, "- %s was shed %d times, the first time %.0f s after it came: the edge was behind\n", v.name, v.shed, v.shedAt.Sub(v.begun).Seconds())
@@ -80,7 +82,13 @@ func (r *outcome) String() string {
 type bars struct {
 	kept    float64 // share of the sessions
 	playing float64 // viewers, in the mean
+	// stalled is for how long the machine may do something else. An edge that could not run
+	// for longer leaves things out, and learns from that to let fewer in: how many it let in
+	// and kept is not judged then. Zero: it always is.
+	stalled time.Duration
 }
+
+func (b bars) judges(r *outcome) bool { return b.stalled == 0 || r.stalled <= b.stalled }
 
 // check returns what is not as it should be.
 func (r *outcome) check(b bars) error {
@@ -96,7 +104,7 @@ func (r *outcome) check(b bars) error {
 	fail(r.refused == 0, "nobody was refused, though there were twice as many as fit")
 	fail(len(r.failures) > 0, "not all were served or refused: %v", r.failures)
 	fail(kept.missing+kept.duplicates+kept.jumps > 0, "viewers that were kept lost something: %+v", kept.flowCount)
-	fail(r.playing < b.playing, "only %.0f viewers played in the mean, and there was room for %.0f at least", r.playing, b.playing)
-	fail(float64(kept.visits) < float64(len(r.visits))*b.kept, "only %d of %d sessions were kept", kept.visits, len(r.visits))
+	fail(b.judges(r) && r.playing < b.playing, "only %.0f viewers played in the mean, and there was room for %.0f at least", r.playing, b.playing)
+	fail(b.judges(r) && float64(kept.visits) < float64(len(r.visits))*b.kept, "only %d of %d sessions were kept", kept.visits, len(r.visits))
 	return errors.Join(all...)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // An edge on a very small machine has twice as many viewers as fit: it refuses some,
@@ -72,5 +73,21 @@ func TestSmallBars(t *testing.T) {
 		if err := r.check(bars{kept: 0.9, playing: 10}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+	// An edge that could not run for a while may have room for fewer.
+	r = good()
+	r.stalled, r.playing = time.Second, 9
+	r.visits[0].shed, r.visits[1].shed, r.visits[2].shed = 1, 1, 1
+	b := bars{kept: 0.9, playing: 10, stalled: time.Second}
+	if err := r.check(b); err == nil {
+		t.Error("a stall that is short enough excuses nothing")
+	}
+	r.stalled++
+	if err := r.check(b); err != nil {
+		t.Error(err)
+	}
+	r.visits[3].got.missing = 1
+	if err := r.check(b); err == nil {
+		t.Error("viewers that are kept lose nothing, however busy the machine is")
 	}
 }
