@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -167,7 +170,34 @@ func (b *bench) adapts(ctx context.Context, binary string, v variant, n int) (ad
 	}
 	r.kib = float64(int64(full.Bytes-empty.Bytes)) / 1024 / float64(n)
 	r.goroutines = full.Goroutines - empty.Goroutines
+	if err := b.profile(ctx, server, pubs, v.name, l.window); err != nil {
+		return r, err
+	}
 	return r, v.check(r.numbered)
+}
+
+// profile has the paused publishers publish for a while, and appends a CPU profile of the server
+// to the files of -profiles. It is no part of what is measured: to take it costs time, too.
+func (b *bench) profile(ctx context.Context, server *process, pubs publishers, name string, window time.Duration) error {
+	if b.profiles == "" {
+		return nil
+	}
+	pubs.resume()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", server.url, max(1, int(window.Seconds()))), http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	f, err := os.CreateTemp(b.profiles, name+"-*.pprof")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, resp.Body)
+	return errors.Join(err, f.Close())
 }
 
 // warm has the viewers play for so long at least, and until the estimators do what the

@@ -48,11 +48,12 @@ func main() {
 	key := flag.Int("key", 0, "packets of a keyframe (default as many as other frames have)")
 	against := flag.String("against", "", "instead of the table: a commit whose server is measured in turn with this tree's")
 	pairs := flag.Int("pairs", 9, "with -against: how many pairs")
+	profiles := flag.String("profiles", "", "with -adapting: a directory for a CPU profile of the server of each variant and round, which is taken after the variant was measured")
 	pinned := flag.Bool("pinned", false, "set by the command itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, smallFor: *smallFor, core: *core, against: *against, pairs: *pairs, hops: *hops, adapting: *adapting, load: load{
+	b := bench{out: os.Stdout, kinds: strings.Split(*kinds, ","), joins: *joins, publishers: *publishers, full: *saturate, smallFor: *smallFor, core: *core, against: *against, pairs: *pairs, hops: *hops, adapting: *adapting, profiles: *profiles, load: load{
 		window: *window, settle: min(*window, 2*time.Second), warm: dozesAfter,
 		spread: *spread, hogs: *busy, streams: *streams, sound: *sound, gro: *gro, key: *key,
 	}}
@@ -123,6 +124,7 @@ type bench struct {
 	hops    int // rounds; 0: that is not what is measured
 	// adapting is rounds; 0: that is not what is measured.
 	adapting int
+	profiles string // directory; "": there are none
 	load     load
 }
 

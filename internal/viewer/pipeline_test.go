@@ -20,6 +20,7 @@ import (
 	"github.com/deltacdn/delta/cdn"
 	"github.com/deltacdn/delta/internal/endpoint/dtlssrtp"
 	"github.com/deltacdn/delta/internal/send"
+	"github.com/deltacdn/delta/internal/send/allot"
 	"github.com/deltacdn/delta/internal/udp/egress"
 )
 
@@ -63,6 +64,18 @@ func newPipeline(tb testing.TB, viewers int) *pipeline {
 // newPipelineAt is a pipeline whose bursts leave at a rate, in bits a second; negative: at
 // once.
 func newPipelineAt(tb testing.TB, viewers int, rate float64) *pipeline {
+	return newPipelineOf(tb, pipelineConfig{viewers: viewers, rate: rate, offer: offerOfOneVideo})
+}
+
+// A pipelineConfig is so many viewers, whose bursts leave at a rate, as newPipelineAt has it.
+type pipelineConfig struct {
+	viewers int
+	rate    float64
+	offer   string
+	policy  func() allot.Policy // nil: the default
+}
+
+func newPipelineOf(tb testing.TB, of pipelineConfig) *pipeline {
 	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, node.Close()) })
@@ -81,9 +94,9 @@ func newPipelineAt(tb testing.TB, viewers int, rate float64) *pipeline {
 	require.NoError(tb, err)
 	p.publish(1) // a keyframe
 	p.payload[1] = 1
-	c := send.Config{StartRate: rate}
-	for range viewers {
-		s, err := Answer(Config{Config: c, Stream: stream, Transport: node.Internal(), Log: node.Internal().PionLog}, offerOfOneVideo)
+	c := send.Config{StartRate: of.rate, Policy: of.policy}
+	for range of.viewers {
+		s, err := Answer(Config{Config: c, Stream: stream, Transport: node.Internal(), Log: node.Internal().PionLog}, of.offer)
 		require.NoError(tb, err)
 		tb.Cleanup(func() { s.End(cdn.ErrClosed); <-s.Done() })
 		out, err := dtlssrtp.NewSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, 12))
@@ -99,14 +112,16 @@ func newPipelineAt(tb testing.TB, viewers int, rate float64) *pipeline {
 }
 
 // publish writes packets of one frame.
-func (p *pipeline) publish(n int) {
+func (p *pipeline) publish(n int) { p.publishAt(time.Now(), n) }
+
+func (p *pipeline) publishAt(now time.Time, n int) {
 	for i := range n {
 		p.seq++
 		packet := rtp.Packet{
-			Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(time.Since(p.began) * 9 / 100_000), Marker: i == n-1},
+			Header:  rtp.Header{Version: 2, SequenceNumber: p.seq, Timestamp: uint32(now.Sub(p.began) * 9 / 100_000), Marker: i == n-1},
 			Payload: p.payload,
 		}
-		p.input.Write(time.Now(), &packet, []cdn.Ext{{ID: 1, Data: p.payload[2:5]}})
+		p.input.Write(now, &packet, []cdn.Ext{{ID: 1, Data: p.payload[2:5]}})
 	}
 }
 
