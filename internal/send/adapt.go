@@ -129,14 +129,16 @@ func (s *Set) adapt(now time.Time, heard bool) {
 		snd.tellPlain(now)
 	}
 	s.measureRoundTrip()
+	if early && !a.dozing { // feedback comes more often than the policy has to be asked
+		if verdict, probe := a.path.estimator.Answer(now); verdict != bwe.Overuse && !a.probe.answered(&probe) {
+			return
+		}
+	}
 	state := a.path.estimator.State(now)
-	switch {
-	case a.dozing && !state.Trouble && (early || s.hasAll() && !a.isGuided()):
+	if a.dozing && !state.Trouble && (early || s.hasAll() && !a.isGuided()) {
 		if !early {
 			a.due = now.Add(dozeEvery)
 		}
-		return
-	case early && !a.dozing && state.Verdict != bwe.Overuse && !a.probe.answered(&state):
 		return
 	}
 	a.due = now.Add(lookEvery)

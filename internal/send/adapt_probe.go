@@ -35,9 +35,9 @@ type padding struct {
 	kept *repair // is repeated after a step down, until there is something newer; nil: none
 }
 
-// answered reports whether the policy waits for what state says of a probe.
-func (p *probing) answered(state *bwe.State) bool {
-	return p.trial == nil && state.Probe.Done && state.Probe.ID != p.told
+// answered reports whether the policy waits for what came of a probe.
+func (p *probing) answered(result *bwe.ProbeResult) bool {
+	return p.trial == nil && result.Done && result.ID != p.told
 }
 
 // note takes in what the policy is told of a probe. One that is answered need not go on.

@@ -109,9 +109,10 @@ func nearest(now time.Time, t *cdn.Track, named *cdn.Layer, allowed []*cdn.Layer
 }
 
 // ranked returns a track's layers, the lowest first. That is the order in which they
-// were declared, or the reverse: the bitrates of those that are known tell which.
+// were declared, or the reverse: the bitrates of those that are known tell which. The caller must
+// not change them.
 func ranked(t *cdn.Track) []*cdn.Layer {
-	all := slices.Clone(t.Layers())
+	all := t.Layers()
 	rising, falling := 0, 0
 	for i, low := range all {
 		for _, high := range all[i+1:] {
@@ -125,6 +126,7 @@ func ranked(t *cdn.Track) []*cdn.Layer {
 		}
 	}
 	if falling > rising {
+		all = slices.Clone(all)
 		slices.Reverse(all)
 	}
 	return all

@@ -81,8 +81,11 @@ func (s *Set) handleNow(now time.Time, messages []feedback.Message, only *Sender
 // one, or about the path. Of all packets that are asked for again, those that were repaired
 // already come last.
 func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Sender) (concerned bool) {
+	if s.path != nil && ofPath(messages) {
+		return s.handleOfPath(now, messages)
+	}
 	if s.steady {
-		s.steady = s.adaptation != nil && ofPath(messages)
+		s.steady = false
 		for _, snd := range s.senders {
 			snd.account(now)
 		}
@@ -98,6 +101,22 @@ func (s *Set) handle(now time.Time, messages []feedback.Message, senders []*Send
 			snd.repairs.repeats = false
 			snd.handleRepeats(now, messages)
 		}
+	}
+	return concerned
+}
+
+// handleOfPath handles messages of which ofPath is true. They leave the fast path alone, and need
+// nothing of the senders but how much was sent without numbers: the memory of all else stays where
+// it is.
+func (s *Set) handleOfPath(now time.Time, messages []feedback.Message) (concerned bool) {
+	if s.steady {
+		s.steady = s.adaptation != nil
+		for _, snd := range s.senders {
+			snd.tellPlain(now)
+		}
+	}
+	for i := range messages {
+		concerned = s.path.handle(now, &messages[i]) || concerned
 	}
 	return concerned
 }

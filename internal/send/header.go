@@ -42,9 +42,19 @@ func (s *Sender) fill(p *cdn.Packet, src *source, seq uint64, ts uint32, again b
 	if seq < s.numbers.Highest() {
 		again = true // late, which changes as little as a repair does
 	}
-	if len(p.Extensions) > 0 || w.delays || named || w.stamp.id != 0 {
+	switch {
+	case len(p.Extensions) > 0 || w.delays || named || w.stamp.id != 0 && w.wide:
 		s.extend(p, src, named, again)
+	case w.stamp.id != 0:
+		w.header = w.stamp.extend(w.header)
 	}
+}
+
+// extend adds a stamp as the only extension, in the one-byte form: most packets have no other.
+func (st *stamp) extend(header []byte) []byte {
+	header[0] |= hasExtension
+	d := &st.data // of a number the last byte is zero, which is padding
+	return append(header, oneByteProfile>>8, oneByteProfile&0xff, 0, 1, st.id<<4|(st.n-1), d[0], d[1], d[2])
 }
 
 // extend adds the header extensions. Their form is the one-byte form, which every receiver

@@ -166,3 +166,19 @@ func TestFrameNumbersGoOnFromTheNewest(t *testing.T) {
 	s.pictureID.pending = true // another layer begins
 	require.Equal(t, uint16(9), frame(5, &source{}, 1000))
 }
+
+// A stamp by itself is written as it is among other extensions.
+func TestAStampAlone(t *testing.T) {
+	for name, st := range map[string]stamp{
+		"number": {id: 1, n: 2, data: [3]byte{0xab, 0xcd}},
+		"time":   {id: 14, n: 3, data: [3]byte{1, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plain := make([]byte, rtpHeader, 64)
+			plain[0] = rtpVersion
+			e := extensions{header: slices.Clone(plain)}
+			e.add(st.id, st.data[:st.n])
+			require.Equal(t, e.close(), st.extend(plain))
+		})
+	}
+}

@@ -32,6 +32,10 @@ func (s *Set) countLayers() (n int) {
 	return n
 }
 
+// fewLayers is how many layers a track has mostly, at most: the ladder of so many is made without
+// an allocation.
+const fewLayers = 4
+
 // buildLadder makes the ladder of what there is now.
 func (s *Set) buildLadder(now time.Time) {
 	a := s.adaptation
@@ -48,7 +52,8 @@ func (s *Set) buildLadder(now time.Time) {
 			}
 		}
 	}
-	layers := make([]rungLayer, most)
+	var few [fewLayers]rungLayer
+	layers := slices.Grow(few[:0], most)[:most]
 	for _, snd := range s.senders {
 		switch {
 		case !snd.adapts():
@@ -58,7 +63,8 @@ func (s *Set) buildLadder(now time.Time) {
 			s.addCosts(now, layers, snd)
 		}
 	}
-	known := make([]allot.Layer, most)
+	var fewKnown [fewLayers]allot.Layer
+	known := slices.Grow(fewKnown[:0], most)[:most]
 	a.costs = slices.Grow(a.costs, most)[:most]
 	for i, l := range layers {
 		if l.there {
@@ -106,8 +112,8 @@ func layerOf(t *cdn.Track, i int) *cdn.Layer {
 // the viewer has stays, as layers do: while nothing comes, it is not known how many there are.
 func (s *Set) temporalCosts(i int, whole float64) []float64 {
 	a := s.adaptation
-	var costs []cdn.LayerCost
-	n := 0
+	var few [2]cdn.LayerCost
+	costs, n := few[:0], 0
 	for _, snd := range s.senders {
 		if snd.adapts() {
 			c := layerOf(snd.line.Track, i).Cost()

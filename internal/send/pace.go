@@ -149,7 +149,7 @@ func (s *Set) rate(now time.Time) float64 {
 		return t.rate(now)
 	}
 	if s.path != nil {
-		return s.path.estimator.State(now).Bitrate
+		return s.path.estimator.Bitrate(now)
 	}
 	return 0
 }

@@ -12,8 +12,9 @@ import (
 // (draft-holmer-rmcat-transport-wide-cc-extensions-01): one sequence over all RTP streams
 // that have negotiated them, repairs and probes included.
 type wideNumbers struct {
-	on   bool // packets are numbered: the estimator is awake
-	last uint16
+	on      bool // packets are numbered: the estimator is awake
+	byTrunk bool // static: they are those of a Trunk
+	last    uint16
 }
 
 func (w *wideNumbers) next() uint16 {
@@ -156,18 +157,19 @@ type stamp struct {
 //
 // size is that of the packet's payload, in bytes.
 func (s *Sender) nextStamp(now time.Time, size int, what bwe.Flag) (st stamp) {
-	w := &s.wire
+	out, wide := &s.wire.out, &s.set.wide
 	switch {
-	case s.set.config.Trunk != nil:
-		if s.set.wide.on && w.out.number != 0 {
-			st.id, st.n = w.out.number, 2
-			binary.BigEndian.PutUint16(st.data[:], s.set.config.Trunk.number(now, size, what))
+	case wide.on && out.number != 0:
+		var n uint16
+		if wide.byTrunk {
+			n = s.set.config.Trunk.number(now, size, what)
+		} else {
+			n = wide.next()
 		}
-	case s.set.wide.on && w.out.number != 0:
-		st.id, st.n = w.out.number, 2
-		binary.BigEndian.PutUint16(st.data[:], s.set.wide.next())
-	case !s.set.wide.on && w.out.time != 0:
-		st.id, st.n = w.out.time, 3
+		st.id, st.n = out.number, 2
+		binary.BigEndian.PutUint16(st.data[:], n)
+	case !wide.on && !wide.byTrunk && out.time != 0:
+		st.id, st.n = out.time, 3
 		t := absSendTime(now)
 		st.data = [3]byte{byte(t >> 16), byte(t >> 8), byte(t)}
 	}

@@ -147,6 +147,7 @@ func New(c Config) *Set {
 	}
 	c.Start = c.Start.withDefaults()
 	s := &Set{config: c}
+	s.wide.byTrunk = c.Trunk != nil
 	if !c.Node {
 		s.breaker = slow.NewBreaker(c.Patience)
 	}

@@ -107,6 +107,7 @@ func (s *State) Full() bool { return s.Verdict == Overuse || s.Queue > fullQueue
 // times that it is given must not go back.
 type Estimator struct {
 	epoch    time.Time
+	fine     *fine // nil while the estimator dozes
 	cap      float64
 	start    float64
 	bitrate  float64
@@ -123,11 +124,11 @@ type Estimator struct {
 	heard  watchdog
 	coarse coarse
 	probe  *probe // the last; nil: there was none since the estimator dozed
-	fine   *fine  // nil while the estimator dozes
 }
 
 // fine is what transport-wide feedback needs. It is allocated on waking.
 type fine struct {
+	sent    departures // that are not counted yet
 	ring    ring
 	read    reader
 	arrived rates
@@ -179,6 +180,7 @@ func (e *Estimator) Wake(now time.Time) {
 
 // Doze releases what [Estimator.Wake] has allocated.
 func (e *Estimator) Doze() {
+	e.countSent()
 	e.fine = nil
 	e.overused, e.underuse = false, false
 	e.probe = nil
@@ -205,9 +207,12 @@ const flagSets = 2 * int(Sound)
 // transport-wide sequence number.
 func (e *Estimator) Sent(seq uint16, now time.Time, size int, flags Flag) {
 	at := e.at(now)
-	e.count(at, 1, size)
-	if e.fine != nil {
-		e.fine.ring.add(seq, at, size, flags)
+	switch f := e.fine; {
+	case f == nil:
+		e.count(at, 1, size)
+	case !f.sent.add(at, seq, size, flags):
+		e.countSent()
+		f.sent.add(at, seq, size, flags)
 	}
 }
 
@@ -215,23 +220,56 @@ func (e *Estimator) Sent(seq uint16, now time.Time, size int, flags Flag) {
 // without transport-wide sequence numbers since the last call.
 func (e *Estimator) SentPlain(now time.Time, packets, size int) {
 	at := e.at(now)
+	e.countSent()
 	e.count(at, packets, size)
 	if e.fine != nil {
 		e.fine.ring.plain += size
+		if e.probe.during(at) {
+			e.fine.measure.sent(at, size)
+		}
 	}
 }
 
 func (e *Estimator) count(at time.Duration, packets, size int) {
 	e.sent.add(at, size)
 	e.heard.sent += uint64(packets)
-	if e.fine != nil && e.probe.during(at) {
-		e.fine.measure.sent(at, size)
+}
+
+// Bitrate returns the estimate, as State does, for less.
+func (e *Estimator) Bitrate(now time.Time) float64 {
+	if e.probe.running() {
+		e.countSent()
+		e.probe.expire(e.at(now), e)
 	}
+	return e.bitrate
+}
+
+// Answer returns the verdict, and what came of the last probe, as State does, for less.
+func (e *Estimator) Answer(now time.Time) (Verdict, ProbeResult) {
+	e.countSent()
+	if e.fine == nil || e.heard.source(e.at(now), true) != TransportFeedback {
+		s := e.State(now)
+		return s.Verdict, s.Probe
+	}
+	e.Bitrate(now) // a probe may be over
+	return e.verdict(), e.probe.outcome()
+}
+
+// verdict returns that of transport-wide feedback.
+func (e *Estimator) verdict() Verdict {
+	switch {
+	case e.overused:
+		return Overuse
+	case e.underuse:
+		return Underuse
+	}
+	return Normal
 }
 
 // State returns what is known now.
 func (e *Estimator) State(now time.Time) State {
 	at := e.at(now)
+	e.countSent()
 	source := e.heard.source(at, e.fine != nil)
 	e.probe.expire(at, e)
 	s := State{
@@ -253,12 +291,7 @@ func (e *Estimator) State(now time.Time) State {
 
 // tell adds what transport-wide feedback says.
 func (f *fine) tell(s *State, e *Estimator) {
-	switch {
-	case e.overused:
-		s.Verdict = Overuse
-	case e.underuse:
-		s.Verdict = Underuse
-	}
+	s.Verdict = e.verdict()
 	s.Acknowledged = e.plausible(f.arrived.complete(longWindow))
 	s.Queue, s.Jitter = f.delay.standing(), f.delay.jitter()
 	s.Loss, s.Inherent = f.loss.ratio(), f.loss.inherent

@@ -85,6 +85,7 @@ type coarse struct {
 // Report takes a reception report block.
 func (e *Estimator) Report(now time.Time, r Report) {
 	at := e.at(now)
+	e.countSent()
 	e.heard.report(at)
 	e.coarse.report(at, r, e.heard.sent)
 	if r.RoundTrip > 0 && e.fine == nil {
@@ -99,6 +100,7 @@ func (e *Estimator) Estimate(now time.Time, bitrate float64) {
 		return
 	}
 	at := e.at(now)
+	e.countSent()
 	e.heard.remoteEstimate(at)
 	sent := e.sent.until(at, longWindow)
 	fell := e.coarse.falls(at, bitrate)

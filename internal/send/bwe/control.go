@@ -24,6 +24,7 @@ func (e *Estimator) Feedback(now time.Time, packet []byte) error {
 		return nil
 	}
 	at := e.at(now)
+	e.countSent()
 	before := f.ring.highest
 	base, about, err := f.read.read(packet, func(seq uint16, arrival time.Duration) { e.arrived(at, seq, arrival) })
 	if err != nil {

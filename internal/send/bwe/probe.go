@@ -44,6 +44,7 @@ type probe struct {
 // probe that is under way is given up.
 func (e *Estimator) StartProbe(now time.Time, p Probe) {
 	at := e.at(now)
+	e.countSent()
 	if e.probe == nil {
 		e.probe = new(probe)
 	}

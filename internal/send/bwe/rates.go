@@ -58,9 +58,11 @@ func (r *rates) until(at time.Duration, slots int64) float64 {
 
 func (r *rates) over(first, slots int64) float64 {
 	var sum uint64
-	for slot := first; slot < first+slots; slot++ {
-		if slot > 0 && slot <= r.newest && slot > r.newest-rateSlots {
-			sum += uint64(r.bytes[index(slot)])
+	slot, last := max(first, r.newest-rateSlots+1, 1), min(first+slots-1, r.newest)
+	for i := index(slot); slot <= last; slot++ {
+		sum += uint64(r.bytes[i])
+		if i++; i == rateSlots {
+			i = 0
 		}
 	}
 	return float64(sum*8) / (time.Duration(slots) * rateSlot).Seconds()
