@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,6 +86,30 @@ func TestAnswersOfTheCorpus(t *testing.T) {
 			checkAnswer(t, plan, &o, &a)
 		})
 	}
+}
+
+// Whatever is offered is refused with a reason, or gets an answer with as many m-sections.
+func FuzzAnswer(f *testing.F) {
+	node, err := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0"})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, node.Close()) })
+	for _, offer := range offers(f) {
+		f.Add(offer)
+	}
+	f.Fuzz(func(t *testing.T, offer string) {
+		_, answer, err := answerOffer(t, node, offer)
+		for _, reason := range []error{cdn.ErrInvalid, cdn.ErrNoCommonCodec, cdn.ErrUnsupported} {
+			if errors.Is(err, reason) {
+				return
+			}
+		}
+		require.NoError(t, err)
+		var o, a pionsdp.SessionDescription
+		require.NoError(t, a.UnmarshalString(answer), answer)
+		if o.UnmarshalString(offer) == nil { // we also read what a strict reader refuses
+			require.Len(t, a.MediaDescriptions, len(o.MediaDescriptions))
+		}
+	})
 }
 
 func checkAnswer(t *testing.T, plan *Plan, o, a *pionsdp.SessionDescription) {

@@ -218,6 +218,9 @@ func TestUnknownAndStaticCodecs(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	for _, offer := range recorded(f) {
+		f.Add(offer)
+	}
 	f.Add(read(f, "chromium.sdp"))
 	f.Add("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=extmap:0 x\r\na=simulcast:send\r\na=rid:\r\n")
 	f.Fuzz(func(t *testing.T, sdp string) {

@@ -80,7 +80,25 @@ func TestTidyIsLinear(t *testing.T) {
 	}
 }
 
+// recorded returns the offers of clients in the field: viewers' and publishers'.
+func recorded(t testing.TB) (all []string) {
+	for _, pattern := range []string{"../viewer/testdata/offers/*.sdp", "../receive/testdata/offers/*.sdp"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			all = append(all, string(text))
+		}
+	}
+	return all
+}
+
 func FuzzTidy(f *testing.F) {
+	for _, offer := range recorded(f) {
+		f.Add(offer)
+	}
 	f.Add("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 X 0\r\n")
 	f.Add("\ufeffo=\n\nm= \ta=\n")
 	f.Fuzz(func(t *testing.T, desc string) {

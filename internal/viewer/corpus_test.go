@@ -168,9 +168,12 @@ func answerTo(node *cdn.Node, stream *cdn.Stream, offer string) (string, error) 
 	return s.SDP(), s.Close()
 }
 
-func readOffers(t testing.TB) map[string]string {
-	files, err := filepath.Glob(filepath.Join("testdata", "offers", "*.sdp"))
+func readOffers(t testing.TB) map[string]string { return readOffersOf(t, "testdata/offers") }
+
+func readOffersOf(t testing.TB, dir string) map[string]string {
+	files, err := filepath.Glob(filepath.Join(dir, "*.sdp"))
 	require.NoError(t, err)
+	require.NotEmpty(t, files)
 	all := map[string]string{}
 	for _, name := range files {
 		b, err := os.ReadFile(name)
@@ -336,6 +339,10 @@ func FuzzAnswer(f *testing.F) {
 		for i := range 2 * len(ids) {
 			f.Add(offer, uint8(i))
 		}
+	}
+	for _, offer := range readOffersOf(f, "../receive/testdata/offers") { // of publishers that come to the wrong URL
+		f.Add(offer, uint8(0))
+		f.Add(strings.ReplaceAll(offer, "a=sendonly", "a=recvonly"), uint8(len(ids)))
 	}
 	f.Fuzz(func(t *testing.T, offer string, i uint8) {
 		stream := all[ids[int(i)%len(ids)]]
@@ -515,11 +522,29 @@ func requireBundle(t *testing.T, o, a *pionsdp.SessionDescription, mids, address
 	}), "what was not offered as a bundle is none")
 }
 
+// requireRole checks that we wait for the other side's DTLS unless it waits for ours (RFC 8842
+// section 5.3).
+func requireRole(t *testing.T, o *pionsdp.SessionDescription, theirs, ours *pionsdp.MediaDescription) {
+	offered := values(theirs.Attributes, "setup", "")
+	if len(offered) == 0 {
+		offered = values(o.Attributes, "setup", "")
+	}
+	role := values(ours.Attributes, "setup", "")
+	require.Len(t, role, 1)
+	switch role[0] {
+	case "active":
+		require.Contains(t, offered, "passive")
+	case "passive":
+		require.False(t, len(offered) > 0 && offered[len(offered)-1] == "passive", "nobody begins")
+	default:
+		require.Fail(t, "no role of an answer", role[0])
+	}
+}
+
 // requireOpen checks an m-section that is not rejected.
 func requireOpen(t *testing.T, o *pionsdp.SessionDescription, theirs, ours *pionsdp.MediaDescription) {
 	require.True(t, theirs.MediaName.Port.Value != 0 || has(theirs.Attributes, "bundle-only"))
-	require.Equal(t, []string{"passive"}, values(ours.Attributes, "setup", ""))
-	require.NotContains(t, append(values(theirs.Attributes, "setup", ""), values(o.Attributes, "setup", "")...), "passive")
+	requireRole(t, o, theirs, ours)
 	require.True(t, has(ours.Attributes, "rtcp-mux"))
 	require.Equal(t, has(theirs.Attributes, "rtcp-rsize"), has(ours.Attributes, "rtcp-rsize"))
 	for _, no := range []string{"sendrecv", "recvonly"} {
