@@ -64,6 +64,9 @@ type Change struct {
 const (
 	// lookEvery is how often the policy is asked, though nothing is heard.
 	lookEvery = 100 * time.Millisecond
+	// settledEvery is how often it is while the viewer has the best there is, nothing is wrong,
+	// and transport-wide feedback comes.
+	settledEvery = 500 * time.Millisecond
 	// dozeEvery is how often it is checked that nothing is wrong, while no estimate is
 	// needed.
 	dozeEvery = time.Second
@@ -206,6 +209,9 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	}
 	if !anew {
 		choice = a.policy.Choose(s.view(now, &state))
+	}
+	if choice.Settled && state.Source == bwe.TransportFeedback && !a.isGuided() { // a user's policy is promised more
+		a.due = now.Add(settledEvery)
 	}
 	a.probe.note(state.Probe)
 	s.take(now, choice, &state)

@@ -25,10 +25,14 @@ var offerOfSignals = offerOfOneVideo +
 // A dozes lets its viewer doze at once, or never.
 type dozes struct {
 	allot.Policy
-	yes bool
+	yes   bool
+	asked *int // how often; nil: nobody counts
 }
 
 func (p dozes) Choose(v allot.View) allot.Choice {
+	if p.asked != nil {
+		*p.asked++
+	}
 	c := p.Policy.Choose(v)
 	c.Doze = p.yes
 	return c
@@ -40,6 +44,7 @@ type way struct {
 	dozes    bool
 	feedback bool // each turn
 	estimate bool // (REMB) each fourth turn
+	asked    *int // see dozes
 }
 
 var (
@@ -115,7 +120,7 @@ type turns struct {
 
 func newTurns(tb testing.TB, w way, viewers int) *turns {
 	t := &turns{way: w, pipeline: newPipelineOf(tb, pipelineConfig{viewers: viewers, rate: 1e12, offer: w.offer, policy: func() allot.Policy {
-		return dozes{allot.NewAdaptive(allot.Config{First: 1e12}), w.dozes}
+		return dozes{allot.NewAdaptive(allot.Config{First: 1e12}), w.dozes, w.asked}
 	}})}
 	for _, s := range t.viewers {
 		t.theirs = append(t.theirs, viewerOf(tb, s))
@@ -230,4 +235,20 @@ func TestAdaptingDoesNotAllocate(t *testing.T) {
 	})
 	all.require(t)
 	require.LessOrEqual(t, allocs, publishing) // a sender report each second is less than one a round
+}
+
+// The policy of a viewer that has the best there is, without trouble, is asked twice a second, and
+// not ten times.
+func TestASettledPolicyIsAskedSeldom(t *testing.T) {
+	asked := 0
+	w := adapting
+	w.asked = &asked
+	all := newTurns(t, w, 1)
+	asked = 0
+	const seconds = 5
+	for range seconds * int(time.Second/turnLasts) {
+		all.take(t)
+	}
+	all.require(t)
+	require.InDelta(t, 2*seconds, asked, 2)
 }

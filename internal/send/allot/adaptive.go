@@ -334,7 +334,7 @@ func (a *Adaptive) climb(v View, at int) Choice {
 	top := len(v.Ladder) - 1
 	if at == top {
 		a.prober.open = false // what it was for is wanted no more
-		return Choice{Rung: at, Doze: a.isClean(v)}
+		return Choice{Rung: at, Doze: a.isClean(v), Settled: !v.State.Trouble}
 	}
 	if !a.prober.ready(v, a.changed) {
 		return Choice{Rung: at}

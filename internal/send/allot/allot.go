@@ -217,10 +217,15 @@ type Choice struct {
 	// Doze says that no estimate is needed: [bwe.Estimator.Doze] may be called, and
 	// [bwe.Estimator.Wake] when it is not set.
 	Doze bool
+	// Settled says that the viewer has all that there is, and nothing is wrong. While
+	// transport-wide feedback would tell at once if something were, the policy need be asked only
+	// twice a second.
+	Settled bool
 }
 
-// A Policy chooses for one viewer. Choose is called when feedback has come, and at
-// least every 200 ms. It must not block.
+// A Policy chooses for one viewer. Choose is called when feedback has come that says that
+// something is wrong, and at least every 200 ms unless its last choice was Settled. It must not
+// block.
 type Policy interface {
 	Choose(View) Choice
 }
