@@ -100,6 +100,8 @@ func TestAnEdgeDrainsUnheard(t *testing.T) {
 	p := b.open(e1.URL + "/play?stream=demo&events=0#token=" + token)
 	requireMoving(t, p)
 	require.True(t, eval[bool](p, webtest.Record))
+	time.Sleep(time.Second)
+	before := len(eval[webtest.Recording](p, `seen`).Frames) // how many the machine has time for
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	over := make(chan error, 1)
@@ -108,7 +110,7 @@ func TestAnEdgeDrainsUnheard(t *testing.T) {
 	seen := eval[webtest.Recording](p, `seen`)
 	require.Empty(t, seen.States)
 	require.NoError(t, seen.Forward())
-	require.Greater(t, len(seen.Frames), 45, "it plays on")
+	require.Greater(t, len(seen.Frames)-before, before, "it plays on")
 	require.ErrorIs(t, <-over, context.DeadlineExceeded)
 	begun := time.Now()
 	p.wait(`delta.reconnects === 1`)
