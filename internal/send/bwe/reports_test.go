@@ -168,3 +168,52 @@ func TestProbeThatNobodyTellsOf(t *testing.T) {
 		}
 	}
 }
+
+// A queue of a second takes what is sent, and nothing is lost. Round trips will tell of it with the
+// next report, since the sender report that they are measured by has left ahead of it. That few of the
+// packets have arrived tells at once. Where far more was sent than before, they are on their way.
+func TestFewPacketsArrive(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrive, sent uint32 // of each 230 packets, in one report
+		over         bool
+	}{
+		"few":                   {77, 230, true},
+		"most":                  {170, 230, false},
+		"all":                   {230, 230, false},
+		"a burst is on its way": {230, 690, false},
+		"few of somewhat more":  {100, 300, true},
+		"of an unknown number":  {77, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newReporter()
+			for range 5 {
+				e.second(0, 100*ms)
+			}
+			for range 230 {
+				e.now = e.now.Add(time.Second / 230)
+				e.SentPlain(e.now, 1, 1200)
+			}
+			e.Report(e.now, Report{SSRC: 1, Highest: e.highest + c.arrive, Sent: c.sent, RoundTrip: 100 * ms})
+			s := e.State(e.now)
+			require.Equal(t, c.over, s.Verdict == Overuse)
+			if c.over {
+				require.Greater(t, s.Queue, 500*ms)
+				require.InEpsilon(t, decrease*0.2*230*1200*8, s.Bitrate, 0.05, "a third has arrived, since the path fell at some time")
+			} else {
+				require.Zero(t, s.Queue)
+				require.False(t, s.Trouble)
+			}
+		})
+	}
+}
+
+// At the start most packets of the first report may be on their way.
+func TestFewPacketsArriveAtFirst(t *testing.T) {
+	e := New(Config{}, epoch)
+	for range 50 {
+		e.SentPlain(epoch, 1, 1200)
+	}
+	e.Report(epoch.Add(100*ms), Report{SSRC: 1, Highest: 5, Sent: 50})
+	e.Report(epoch.Add(100*ms), Report{SSRC: 1, Highest: 10, Sent: 40})
+	require.False(t, e.State(epoch.Add(100*ms)).Trouble)
+}
