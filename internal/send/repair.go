@@ -148,6 +148,15 @@ func (s *Sender) findAsked(seq uint64) (r repair, ok bool) {
 	return repair{source: from.source, segment: from.segment, from: source, seq: seq}, ok
 }
 
+// isUnread reports whether the cursor has yet to come to a packet of its layer, which came late.
+// Then it is sent as any other, or left out: as an empty packet, which must not have the number
+// of a repair that was sent ahead of it.
+func (s *Sender) isUnread(p *cdn.Packet) bool {
+	c := s.feed.cursor
+	next := c.Next()
+	return next != nil && p.Index >= next.Index
+}
+
 // findRepair finds the packet of r, and reports whether it can be sent now. A packet that
 // is not here will be sent when it comes, as any other.
 func (s *Sender) findRepair(now time.Time, r *repair) bool {
@@ -157,6 +166,9 @@ func (s *Sender) findRepair(now time.Time, r *repair) bool {
 			s.repairs.owed = new(owed)
 		}
 		s.repairs.owed.add(r.from)
+		return false
+	}
+	if r.source == s.feed.source && s.isUnread(p) {
 		return false
 	}
 	ts, ok := s.timeline.Sent(r.segment, p.Timestamp)
