@@ -248,10 +248,10 @@ func TestAdaptToBadPathsThatCarryAll(t *testing.T) {
 // soon.
 func TestAdaptWithoutFeedback(t *testing.T) {
 	skipPeerConnections(t)
-	for name, c := range map[string]struct {
+	for name, c := range someIn(map[string]struct {
 		loss float64
 		long time.Duration
-	}{"half": {0.5, 40 * time.Second}, "all": {1, 3 * time.Second}} {
+	}{"half": {0.5, 40 * time.Second}, "all": {1, 3 * time.Second}}) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newWorld(t).adapt(rungs, asChromium(), stretch{narrow(3_500_000), 15 * time.Second, 3})
@@ -291,7 +291,7 @@ func TestAdaptToAnOutage(t *testing.T) {
 // temporal layers the picture moves; without, there are keyframes or none.
 func TestAdaptASingleLayerToANarrowPath(t *testing.T) {
 	skipPeerConnections(t)
-	for name, temporal := range map[string]bool{"plain": false, "temporal layers": true} {
+	for name, temporal := range someIn(map[string]bool{"plain": false, "temporal layers": true}) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				video := &cdntest.Video{Bitrate: 2_500_000, KeyframeInterval: 4 * time.Second, Temporal: temporal}

@@ -30,7 +30,7 @@ func grants(g cdn.Grant) func(*cdn.Config) {
 // A publisher that keeps sending more than a quarter beyond its bound is sent away after
 // ten seconds, and the error names the bound. One that strays less stays.
 func TestPublishersAreHeldToTheirBitrate(t *testing.T) {
-	for _, tc := range []struct {
+	for _, tc := range someOf([]struct {
 		name    string
 		grant   int
 		limits  cdn.Limits
@@ -46,7 +46,7 @@ func TestPublishersAreHeldToTheirBitrate(t *testing.T) {
 		{"the node's", 2_000_000, cdn.Limits{PublisherBitrate: 600_000}, nil, true, 10 * time.Second, cdn.LimitError{Name: "publisher_bitrate", Limit: 600_000}},
 		{"the node's, later", 0, cdn.Limits{}, &cdn.Limits{PublisherBitrate: 600_000}, true, 30 * time.Second, cdn.LimitError{Name: "publisher_bitrate", Limit: 600_000}},
 		{"of viewers, not of it", 0, cdn.Limits{ViewerBitrate: 1000}, nil, false, 0, cdn.LimitError{}},
-	} {
+	}) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -187,7 +187,7 @@ func TestViewersGetLayersWithinTheirBitrate(t *testing.T) {
 		_, free := view("", "")
 		settled()
 		require.Equal(t, 2, free())
-		for _, tc := range []struct {
+		for _, tc := range someOf([]struct {
 			bound, layer string
 			want         int
 		}{
@@ -198,7 +198,7 @@ func TestViewersGetLayersWithinTheirBitrate(t *testing.T) {
 			{"700000", "h", 1},
 			{"700000", "l", 0},
 			{"1000", "h", 0},
-		} {
+		}) {
 			v, layer := view(tc.bound, tc.layer)
 			for _, f := range v.Report().Video().Frames {
 				require.LessOrEqual(t, f.Layer, tc.want, "%v: not even at first", tc)

@@ -145,7 +145,11 @@ func sparse() cdntest.PublisherConfig {
 // configured but a directory.
 func TestRelaysAreFound(t *testing.T) {
 	needLinks(t)
-	synctest.Test(t, func(t *testing.T) { testRelaysAreFound(t, 12) })
+	streams := 12
+	if raceEnabled {
+		streams = 6
+	}
+	synctest.Test(t, func(t *testing.T) { testRelaysAreFound(t, streams) })
 }
 
 func testRelaysAreFound(t *testing.T, streams int) {
@@ -244,14 +248,14 @@ func testRelaysAreFound(t *testing.T, streams int) {
 // missing, and when it comes back, the same again.
 func TestARelayDrains(t *testing.T) {
 	needLinks(t)
-	for name, tc := range map[string]struct {
+	for name, tc := range someIn(map[string]struct {
 		delays [3]time.Duration // of the origin and the relays
 		to     cdn.NodeID
 	}{
 		"alike":            {[3]time.Duration{ms(1), ms(1), ms(1)}, "relay2"},
 		"to a longer path": {[3]time.Duration{ms(1), ms(1), ms(30)}, "origin"}, // which is nearer
 		"to a shorter one": {[3]time.Duration{ms(40), ms(15), ms(1)}, "relay2"},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { testDrain(t, tc.delays, 4, tc.to) })
 		})
@@ -269,7 +273,7 @@ func testDrain(t *testing.T, delays [3]time.Duration, each int, to cdn.NodeID) {
 		edges = append(edges, w.edgeAt(fmt.Sprintf("edge%d", i), cdntest.Path{Delay: ms(1)}))
 	}
 	time.Sleep(6 * time.Second)
-	p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{})
+	p := w.publish(o, "live", cdntest.Path{}, calm())
 	require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 	var viewers []*cdntest.Viewer
 	for i, e := range edges {

@@ -33,11 +33,11 @@ func requireForward(t *testing.T, r cdntest.TrackReport) {
 // in a group of pictures it happens, and the viewer plays on soon.
 func TestNothingOlderIsShownAfterAFailover(t *testing.T) {
 	needLinks(t)
-	for name, video := range map[string]cdntest.Video{
-		"keyframes every 2 s":  {KeyframeInterval: 2 * time.Second},
-		"keyframes every 10 s": {KeyframeInterval: 10 * time.Second},
-		"requests are ignored": {KeyframeInterval: 3 * time.Second, NoRequestedKeyframes: true},
-	} {
+	for name, video := range someIn(map[string]cdntest.Video{
+		"keyframes every 2 s":  {Bitrate: 400_000, KeyframeInterval: 2 * time.Second},
+		"keyframes every 10 s": {Bitrate: 400_000, KeyframeInterval: 10 * time.Second},
+		"requests are ignored": {Bitrate: 400_000, KeyframeInterval: 3 * time.Second, NoRequestedKeyframes: true},
+	}) {
 		t.Run(name, func(t *testing.T) {
 			for i := range fewer(6) {
 				synctest.Test(t, func(t *testing.T) { testRestoredRelay(t, video, time.Duration(i)*370*time.Millisecond) })

@@ -126,7 +126,7 @@ func (w *watcher) BindRemoteStream(_ *interceptor.StreamInfo, r interceptor.RTPR
 // viewers, there and behind a hop. Without it, the losses show.
 func TestForwardErrorCorrection(t *testing.T) {
 	skipPeerConnections(t)
-	for name, c := range map[string]struct {
+	for name, c := range someIn(map[string]struct {
 		tune        func(*webrtc.SettingEngine, *webrtc.MediaEngine, *interceptor.Registry) error
 		origin      origin.Config
 		nack        bool
@@ -137,7 +137,7 @@ func TestForwardErrorCorrection(t *testing.T) {
 		"without":             {least: 0.5, most: 0.9},
 		"not asked for":       {tune: withFlexFEC, origin: origin.Config{FEC: origin.FECNever}, least: 0.5, most: 0.9},
 		"beside NACK, always": {tune: withFlexFEC, origin: origin.Config{FEC: origin.FECAlways}, nack: true, least: 0.99, most: 1},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)

@@ -103,7 +103,7 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 			require.NoError(g.t, err)
 		}},
 	}
-	const lasts = 30 * time.Second
+	const lasts = 15 * time.Second
 	for _, way := range someOf(slices.Collect(maps.Keys(ways))) {
 		how := ways[way]
 		for _, action := range []cdn.Action{cdn.ActionPublish, cdn.ActionPlay, cdn.ActionFetch} {
@@ -119,7 +119,7 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 							g.expires[action] = due
 						}
 						path := cdntest.Path{Delay: ms(5)}
-						p := g.publish(g.origin, "live", path, cdntest.PublisherConfig{})
+						p := g.publish(g.origin, "live", path, calm())
 						require.NoError(t, p.WaitConnected(g.within(5*time.Second)))
 						v := g.view(g.origin, "live", "viewer", path, cdntest.ViewerConfig{})
 						at := g.edge("edge", path, edge.Config{}, g.origin)
@@ -128,7 +128,9 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 						require.NoError(t, far.WaitFrames(g.within(5*time.Second), 5))
 						if anew {
 							host := g.network.Host("another publisher", path)
-							next := g.publishFrom(g.origin, "live", cdntest.PublisherConfig{Net: host.Net()})
+							another := calm()
+							another.Net = host.Net()
+							next := g.publishFrom(g.origin, "live", another)
 							require.NoError(t, next.WaitConnected(g.within(5*time.Second)))
 							time.Sleep(time.Second)
 							for range 50 { // until the one that was superseded is told of

@@ -138,7 +138,7 @@ func noSSRC(s string) string { return dropLines(s, "a=ssrc:", "a=ssrc-group:") }
 // mid does, or a payload type of one m-section.
 func TestPublishersWithoutSSRCs(t *testing.T) {
 	needOwnIngest(t)
-	for name, c := range map[string]struct {
+	for name, c := range someIn(map[string]struct {
 		audio, mid bool
 		edit       func(string) string
 	}{
@@ -158,7 +158,7 @@ func TestPublishersWithoutSSRCs(t *testing.T) {
 		"DTLS passive": {audio: true, edit: func(s string) string { return strings.ReplaceAll(s, "a=setup:actpass", "a=setup:passive") }},
 		"DTLS active":  {audio: true, edit: func(s string) string { return strings.ReplaceAll(s, "a=setup:actpass", "a=setup:active") }},
 		"no feedback":  {audio: true, edit: func(s string) string { return dropLines(s, "a=rtcp-fb:", "a=rtcp-rsize") }},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			runIngest(t, ingestConfig{audio: c.audio, mid: c.mid, edit: c.edit, each: func(in *ingest, n int) {
 				if n == 0 && c.mid {

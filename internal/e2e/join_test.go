@@ -177,7 +177,7 @@ func TestViewersConnectWhileTheStreamIsFetched(t *testing.T) {
 // any codec that was offered.
 func TestAnsweredBeforeTheStreamIsReady(t *testing.T) {
 	skipPeerConnections(t)
-	for _, codec := range []string{"video/VP8", "video/VP9", "video/H264", "video/H265", "video/AV1"} {
+	for _, codec := range someOf([]string{"video/VP8", "video/VP9", "video/H264", "video/H265", "video/AV1"}) {
 		t.Run(codec, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -332,7 +332,7 @@ func (d *recordingDialer) Dial(_ context.Context, _ string, o signal.Offer) (sig
 func TestColdCrowd(t *testing.T) {
 	skipPeerConnections(t)
 	synctest.Test(t, func(t *testing.T) {
-		const viewers = 100
+		viewers := fewer(100)
 		w := newWorld(t)
 		path := cdntest.Path{Delay: ms(5)}
 		o := w.origin("origin", path, origin.Config{})

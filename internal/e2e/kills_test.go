@@ -141,5 +141,9 @@ func testKills(t *testing.T, kills int, seed uint64) {
 // its tier is left. soak_long_test.go does it a hundred times.
 func TestKills(t *testing.T) {
 	needLinks(t)
-	testKills(t, 8, 1)
+	kills := 8
+	if raceEnabled {
+		kills = 5
+	}
+	testKills(t, kills, 1)
 }

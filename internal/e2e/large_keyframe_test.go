@@ -18,8 +18,8 @@ import (
 // followed than a node keeps, and the publisher makes no keyframe when it is asked.
 // (Glimesh/janus-ftl-plugin issue 101: such keyframes are never whole.)
 func TestLargeKeyframes(t *testing.T) {
-	for _, bitrate := range []int{6_000_000, 25_000_000} {
-		for _, hop := range []bool{false, true} {
+	for _, bitrate := range someOf([]int{6_000_000, 25_000_000}) {
+		for _, hop := range someOf([]bool{false, true}) {
 			t.Run(fmt.Sprint(bitrate, " hop ", hop), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)

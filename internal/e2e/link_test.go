@@ -146,7 +146,7 @@ func testFailover(t *testing.T, lose func(*world, *node), after time.Duration) t
 		w.network.Between(o.host, r.host, hop)
 		w.network.Between(r.host, e.host, hop)
 	}
-	p := w.publish(o, "live", cdntest.Path{Delay: ms(5)}, cdntest.PublisherConfig{Video: &cdntest.Video{KeyframeInterval: 2 * time.Second}})
+	p := w.publish(o, "live", cdntest.Path{Delay: ms(5)}, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 400_000, KeyframeInterval: 2 * time.Second}})
 	require.NoError(t, p.WaitConnected(w.within(5*time.Second)))
 	v := w.view(e, "live", "viewer", cdntest.Path{Delay: ms(5)}, cdntest.ViewerConfig{})
 	require.NoError(t, v.WaitFrames(w.within(10*time.Second), 90))

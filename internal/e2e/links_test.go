@@ -84,6 +84,10 @@ func TestManyStreamsOnOneLink(t *testing.T) {
 // it: neither is it asked for packets again, nor for pictures.
 func TestThePublisherHearsNothingOfAHopsLoss(t *testing.T) {
 	needLinks(t)
+	frames := 1800
+	if raceEnabled {
+		frames = 900
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.origin("origin", cdntest.Path{}, origin.Config{})
@@ -94,7 +98,7 @@ func TestThePublisherHearsNothingOfAHopsLoss(t *testing.T) {
 		v := w.view(e, "live", "viewer", cdntest.Path{Delay: ms(5)}, cdntest.ViewerConfig{})
 		require.NoError(t, v.WaitFrames(w.within(10*time.Second), 60))
 		asked := p.Report().Video[0].KeyframeRequests() // for the beginning, perhaps
-		require.NoError(t, v.WaitFrames(w.within(3*time.Minute), 1800))
+		require.NoError(t, v.WaitFrames(w.within(3*time.Minute), frames))
 		require.Equal(t, asked, p.Report().Video[0].KeyframeRequests())
 		for _, s := range o.Node.Stats().Streams {
 			for _, tr := range s.Tracks {

@@ -37,7 +37,11 @@ func testLossAndJitter(t *testing.T, delay time.Duration, seed uint64) float64 {
 	p := w.publish(o, "live", cdntest.Path{}, cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 2_000_000}})
 	require.NoError(t, p.WaitConnected(w.within(20*time.Second)))
 	v := w.view(e, "live", "viewer", cdntest.Path{}, cdntest.ViewerConfig{})
-	require.NoError(t, v.WaitFrames(w.within(3*time.Minute), 3000))
+	frames, least := 3000, 0.99
+	if raceEnabled { // of fewer frames, a few are a larger share
+		frames, least = 600, 0.97
+	}
+	require.NoError(t, v.WaitFrames(w.within(3*time.Minute), frames))
 
 	r := v.Report().Video()
 	require.Zero(t, r.FaultCount, r.Faults)
@@ -74,7 +78,7 @@ func testLossAndJitter(t *testing.T, delay time.Duration, seed uint64) float64 {
 			t.Logf("frame %d never came whole", n)
 		}
 	}
-	require.GreaterOrEqual(t, whole(bound), 0.99)
+	require.GreaterOrEqual(t, whole(bound), least)
 	return whole(time.Second)
 }
 

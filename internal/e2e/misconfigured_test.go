@@ -276,7 +276,7 @@ func TestMisconfigurations(t *testing.T) {
 // Nodes whose entries lead in a circle say so where somebody asks. A detour in a network
 // whose entries lead out of it, too, is none.
 func TestEntriesInACircle(t *testing.T) {
-	for name, leadsOut := range map[string]bool{"a circle": false, "a way out": true} {
+	for name, leadsOut := range someIn(map[string]bool{"a circle": false, "a way out": true}) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)

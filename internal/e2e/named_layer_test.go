@@ -51,7 +51,7 @@ func (s *named) requests() map[string]int {
 // publisher for what does not come, and those who watch the others notice nothing.
 func TestNamedLayers(t *testing.T) {
 	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
-		for name, c := range map[string]struct {
+		for name, c := range someIn(map[string]struct {
 			declared []string // in this order
 			asked    string
 			off      []string // are not sent at first
@@ -65,7 +65,7 @@ func TestNamedLayers(t *testing.T) {
 			"lowest, not sent":                  {[]string{"l", "m", "h"}, "l", []string{"l"}, "m"},
 			"lowest, only the best one is sent": {[]string{"l", "m", "h"}, "l", []string{"l", "m"}, "h"},
 			"best, sent":                        {[]string{"l", "m", "h"}, "h", nil, "h"},
-		} {
+		}) {
 			t.Run(fmt.Sprint(place, " ", name), func(t *testing.T) {
 				needLinks(t)
 				synctest.Test(t, func(t *testing.T) {

@@ -148,6 +148,12 @@ func (w *world) publish(n *node, stream cdn.StreamID, path cdntest.Path, c cdnte
 	return w.publishFrom(n, stream, c)
 }
 
+// calm is a publisher for tests that look at no bitrate: two packets a frame, and six a
+// keyframe. Each more costs processor time at every node that it passes.
+func calm() cdntest.PublisherConfig {
+	return cdntest.PublisherConfig{Video: &cdntest.Video{Bitrate: 400_000}, Audio: &cdntest.Audio{}}
+}
+
 func (w *world) publishFrom(n *node, stream cdn.StreamID, c cdntest.PublisherConfig) *cdntest.Publisher {
 	c.Dialer, c.URL, c.Stream = w.dialer, n.url()+"/whip/"+string(stream), stream
 	return cdntest.Publish(w.t, c)

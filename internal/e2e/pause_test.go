@@ -96,7 +96,7 @@ func (s *pause) resume(viewers ...*cdntest.Viewer) {
 // those at the origin, however long that lasts.
 func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
 	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
-		for _, lasts := range []time.Duration{10 * time.Second, 30 * time.Second, 10 * time.Minute} {
+		for _, lasts := range someOf([]time.Duration{10 * time.Second, 30 * time.Second, 10 * time.Minute}) {
 			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newPause(t, place)
@@ -126,7 +126,7 @@ func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
 // and pages that are shared and do not change).
 func TestSilentPublishersThatReport(t *testing.T) {
 	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
-		for _, lasts := range []time.Duration{14 * time.Second, 30 * time.Second, 2 * time.Minute} {
+		for _, lasts := range someOf([]time.Duration{14 * time.Second, 30 * time.Second, 2 * time.Minute}) {
 			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { testSilentReports(t, place, lasts) })
 			})
@@ -182,7 +182,7 @@ func testSilentReports(t *testing.T, place string, lasts time.Duration) {
 // comes next, at a node that has the stream and at one that has yet to fetch it.
 func TestJoiningWhileThePublisherIsSilent(t *testing.T) {
 	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
-		for _, after := range []time.Duration{ms(300), 2 * time.Second, 30 * time.Second, 5 * time.Minute} {
+		for _, after := range someOf([]time.Duration{ms(300), 2 * time.Second, 30 * time.Second, 5 * time.Minute}) {
 			for _, cold := range []bool{false, true} {
 				t.Run(fmt.Sprint(place, " ", after, " cold ", cold), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {

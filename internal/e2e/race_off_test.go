@@ -11,4 +11,6 @@ func fewer(n int) int { return n }
 
 func someOf[T any](rows []T) []T { return rows }
 
+func someIn[T any](rows map[string]T) map[string]T { return rows }
+
 const raceEnabled = false

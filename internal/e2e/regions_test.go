@@ -57,19 +57,19 @@ func region(id cdn.NodeID) byte { return id[0] }
 // border once, nobody waits for long, and the same seed makes the same tree.
 func TestRegions(t *testing.T) {
 	needLinks(t)
-	seeds := 2
+	seeds, each := 2, 10
 	if raceEnabled {
-		seeds = 1
+		seeds, each = 1, 6
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			if raceEnabled {
-				synctest.Test(t, func(t *testing.T) { testRegions(t, 10, seed) })
+				synctest.Test(t, func(t *testing.T) { testRegions(t, each, seed) })
 				return
 			}
 			var trees [2]map[cdn.NodeID]cdn.NodeID
 			for i := range trees {
-				synctest.Test(t, func(t *testing.T) { trees[i] = testRegions(t, 10, seed) })
+				synctest.Test(t, func(t *testing.T) { trees[i] = testRegions(t, each, seed) })
 			}
 			// Goroutines that wake at one instant of virtual time run in any order: a leaf may
 			// hang on another node of the same depth.
