@@ -69,8 +69,8 @@ type costs struct {
 	rounds  [][]adapted
 }
 
-const adaptingHeader = "| round | viewers | CPU µs a packet | packets a message | KiB a viewer | goroutines | packets with numbers, % | RTCP messages of a viewer a second | jitter of sound p99 ms | latency p50 / p99 ms | loss % | shed | % of a core | % of the generator's |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+const adaptingHeader = "| round | viewers | CPU µs a packet | packets a message | wakes a second | KiB a viewer | goroutines | packets with numbers, % | RTCP messages of a viewer a second | jitter of sound p99 ms | latency p50 / p99 ms | loss % | shed | % of a core | % of the generator's |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // adaptingTable prints what it costs to estimate viewers' paths, in so many rounds. Each
 // round measures all variants, one after the other, in an order that changes.
@@ -237,8 +237,8 @@ func (v variant) check(numbered float64) error {
 }
 
 func (r adapted) row(round int) string {
-	return fmt.Sprintf("| %d | %d %s | %.3f | %.1f | %.2f | %d | %.1f | %.1f | %.2f | %.2f / %.2f | %.3f | %d | %.1f | %.1f |",
-		round+1, r.viewers, r.kind, r.cpu, r.batch, r.kib, r.goroutines, 100*r.numbered, r.messages,
+	return fmt.Sprintf("| %d | %d %s | %.3f | %.1f | %.0f | %.2f | %d | %.1f | %.1f | %.2f | %.2f / %.2f | %.3f | %d | %.1f | %.1f |",
+		round+1, r.viewers, r.kind, r.cpu, r.batch, r.wakes, r.kib, r.goroutines, 100*r.numbered, r.messages,
 		ms(r.jitter), ms(r.p50), ms(r.p99), 100*r.loss, r.shed, 100*r.load, 100*r.own)
 }
 
