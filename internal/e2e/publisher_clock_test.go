@@ -309,7 +309,7 @@ func (t *rawTrack) wanted() bool {
 // Neither mutes, over which timestamps go on or stand still, nor jumps in the
 // timestamps of one track part sound and picture for longer than it takes to see it.
 func TestSoundAndPictureStayTogetherAcrossMutesAndJumps(t *testing.T) {
-	for _, reports := range []bool{false, true} {
+	for _, reports := range someOf([]bool{false, true}) {
 		t.Run(fmt.Sprintf("reports: %v", reports), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStudio(t)

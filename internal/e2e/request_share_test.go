@@ -79,7 +79,7 @@ func TestAViewersShareOfKeyframes(t *testing.T) {
 // is asked no more often for that.
 func TestRequestsThatAreLostBetweenNodes(t *testing.T) {
 	needLinks(t)
-	for _, loss := range []float64{0, 0.3} {
+	for _, loss := range someOf([]float64{0, 0.3}) {
 		t.Run(fmt.Sprint(loss), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
