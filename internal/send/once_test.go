@@ -263,7 +263,8 @@ func (c *chaos) meddle() {
 	case 1, 2:
 		c.change(func(s *Sender) { s.thin(thin.Level(c.rnd.IntN(5) - 1)) })
 	case 3:
-		c.switchTo(c.Layers[c.rnd.IntN(len(c.Layers))])
+		to := c.Layers[c.rnd.IntN(len(c.Layers))].Layer
+		c.change(func(s *Sender) { s.goOver(time.Now(), to) })
 	case 4:
 		c.Stall = 400 * ms // the node is behind
 	case 5:
