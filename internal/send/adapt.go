@@ -64,8 +64,8 @@ type Change struct {
 const (
 	// lookEvery is how often the policy is asked, though nothing is heard.
 	lookEvery = 100 * time.Millisecond
-	// settledEvery is how often it is while the viewer has the best there is, nothing is wrong,
-	// and transport-wide feedback comes.
+	// settledEvery is how often the policy is asked while the viewer has the best there is,
+	// nothing is wrong, and transport-wide feedback comes.
 	settledEvery = 500 * time.Millisecond
 	// dozeEvery is how often it is checked that nothing is wrong, while no estimate is
 	// needed.

@@ -93,7 +93,7 @@ func TestNothingWaitsForAPacerThatEnds(t *testing.T) {
 }
 
 // Sound must not wait behind the padding of a probe and a burst at once. A part of a layer leaves
-// packet by packet meanwhile, and a burst that has left ahead of the probe is part of the probe's rate.
+// packet by packet meanwhile, and a burst that left before the probe is part of the probe's rate.
 func TestAPartLeavesNoBurstBesidePadding(t *testing.T) {
 	withPart(t, func(v *narrowViewer, _ *script) {
 		v.set.change()

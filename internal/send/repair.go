@@ -148,9 +148,9 @@ func (s *Sender) findAsked(seq uint64) (r repair, ok bool) {
 	return repair{source: from.source, segment: from.segment, from: source, seq: seq}, ok
 }
 
-// isUnread reports whether the cursor has yet to come to a packet of its layer, which came late.
-// Then it is sent as any other, or left out: as an empty packet, which must not have the number
-// of a repair that was sent ahead of it.
+// isUnread reports whether the cursor has yet to reach p, a packet of its layer that came late.
+// The cursor will send it or leave it out. If it leaves it out, an empty packet takes its number,
+// so a repair must not have used that number before.
 func (s *Sender) isUnread(p *cdn.Packet) bool {
 	c := s.feed.cursor
 	next := c.Next()

@@ -108,8 +108,8 @@ func (p *prober) ready(v View, changed instant.T) bool {
 	return !p.open && v.at >= p.next && p.free(v, changed)
 }
 
-// free reports whether the path shows no congestion. Losses tell of that somewhat ahead of the
-// verdict; coarse reports of losses are of the past.
+// free reports whether the path shows no congestion. Losses show before the verdict does; coarse
+// reports of losses are of the past.
 func (p *prober) free(v View, changed instant.T) bool {
 	s := &v.State
 	return v.at.Since(p.congested) > quiet &&

@@ -235,7 +235,7 @@ func (e *Estimator) count(at time.Duration, packets, size int) {
 	e.heard.sent += uint64(packets)
 }
 
-// Bitrate returns the estimate, as State does, for less.
+// Bitrate returns the Bitrate of State, without computing the rest.
 func (e *Estimator) Bitrate(now time.Time) float64 {
 	if e.probe.running() {
 		e.countSent()
@@ -244,7 +244,7 @@ func (e *Estimator) Bitrate(now time.Time) float64 {
 	return e.bitrate
 }
 
-// Answer returns the verdict, and what came of the last probe, as State does, for less.
+// Answer returns the Verdict and Probe of State, without computing the rest.
 func (e *Estimator) Answer(now time.Time) (Verdict, ProbeResult) {
 	e.countSent()
 	if e.fine == nil || e.heard.source(e.at(now), true) != TransportFeedback {

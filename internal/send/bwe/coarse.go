@@ -280,7 +280,7 @@ func (f *flow) add(sent, reached uint32) {
 
 // stuck returns the part of what was sent since the last round that waits in a queue which has
 // grown; 0: no more than is usual. Round trips tell of such a queue a report later, since the
-// sender report that they are measured by has left ahead of it. Where far more was sent than before,
+// sender report that they are measured by left before it. Where far more was sent than before,
 // some of it is on its way.
 func (c *coarse) stuck() float64 {
 	f := c.flow

@@ -27,7 +27,7 @@ func (d *departures) add(at time.Duration, seq uint16, size int, flags Flag) boo
 		return false
 	}
 	last := int(d.bursts) - 1
-	if last < 0 || !d.burst[last].goesOn(at, seq, flags) {
+	if last < 0 || !d.burst[last].continues(at, seq, flags) {
 		if last++; last == len(d.burst) {
 			return false
 		}
@@ -40,7 +40,7 @@ func (d *departures) add(at time.Duration, seq uint16, size int, flags Flag) boo
 	return true
 }
 
-func (b *burst) goesOn(at time.Duration, seq uint16, flags Flag) bool {
+func (b *burst) continues(at time.Duration, seq uint16, flags Flag) bool {
 	return b.at == at && b.first+uint16(b.packets) == seq && b.flags == flags
 }
 

@@ -62,7 +62,7 @@ func TestWhenPacketsAreCounted(t *testing.T) {
 	}
 }
 
-// What is asked for less is the same.
+// The cheaper calls return what State does.
 func TestStateForLess(t *testing.T) {
 	v := newViewer(Config{TransportFeedback: true}, home)
 	v.Wake(v.time())

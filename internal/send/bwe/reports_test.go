@@ -170,7 +170,7 @@ func TestProbeThatNobodyTellsOf(t *testing.T) {
 }
 
 // A queue of a second takes what is sent, and nothing is lost. Round trips will tell of it with the
-// next report, since the sender report that they are measured by has left ahead of it. That few of the
+// next report, since the sender report that they are measured by left before it. That few of the
 // packets have arrived tells at once. Where far more was sent than before, they are on their way.
 func TestFewPacketsArrive(t *testing.T) {
 	for name, c := range map[string]struct {
