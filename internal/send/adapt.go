@@ -168,6 +168,13 @@ func (a *adaptation) isGuided() bool {
 	return ok
 }
 
+// isDecided reports whether a policy of the user's has decided what is sent. It goes on deciding
+// when there are other layers.
+func (a *adaptation) isDecided() bool {
+	g, ok := a.policy.(*allot.Guided)
+	return ok && g.Decides()
+}
+
 // wakes reports whether better signs are awaited than those that something is wrong: what
 // a receiver estimates by itself is low with jitter, too. Transport-wide feedback on packets
 // that are numbered from now on will tell.
@@ -200,7 +207,7 @@ func (s *Set) choose(now time.Time, state bwe.State) {
 	s.steady = false
 	a := s.adaptation
 	a.rouse(now)
-	grown := s.grown() && a.clean
+	grown := s.grown() && a.clean && !a.isDecided()
 	s.buildLadder(now)
 	s.judgeTrial(now, &state)
 	choice, anew := allot.Choice{}, false

@@ -17,14 +17,15 @@ type Decision struct {
 	Probe int   // without Fit: room is looked for up to this rung; up to Send: it is not
 }
 
-// Guided is the [Policy] where the user's decides. It does what the user's says, or, within the
-// range that the user's names, what an [Adaptive] chooses. What the user's says may be nonsense,
-// and may change at any time.
+// Guided is the [Policy] that follows a policy of the user's. It sends what that decides, or what
+// an [Adaptive] chooses within the range that it names. The decisions may be nonsense, and may
+// change at any time.
 type Guided struct {
-	own    *Adaptive
-	decide func(View) Decision
-	ladder Ladder // of the range
-	search search
+	own     *Adaptive
+	decide  func(View) Decision
+	ladder  Ladder // of the range
+	search  search
+	decides bool // the last decision was not to fit
 }
 
 // NewGuided returns the policy of one viewer. Each time that it chooses it calls decide with the
@@ -42,13 +43,16 @@ func (g *Guided) Choose(v View) Choice {
 		v.Room = max(v.Rung, v.Ladder.Find(g.search.found))
 	}
 	d := g.decide(v)
-	if d.Fit {
+	if g.decides = !d.Fit; d.Fit {
 		g.search.end(g.own)
 		return g.fit(v, d.Range)
 	}
 	top := len(v.Ladder) - 1
 	return g.send(v, min(max(d.Send, 0), top), min(max(d.Probe, 0), top))
 }
+
+// Decides reports whether the user's policy has itself decided, when it was last asked, what is sent.
+func (g *Guided) Decides() bool { return g.decides }
 
 // fit chooses within a range.
 func (g *Guided) fit(v View, r Range) Choice {
@@ -79,7 +83,9 @@ func (g *Guided) send(v View, to, probe int) Choice {
 		v = a.timed(v)
 		a.clean = v.at
 		c := a.step(v, to, Start)
-		a.changed = 0
+		if a.changed = 0; probe > to {
+			g.search.begin(a, v.Ladder[probe])
+		}
 		return c
 	}
 	v = a.timed(v)
@@ -96,7 +102,7 @@ func (g *Guided) send(v View, to, probe int) Choice {
 	return g.probe(v, c, probe)
 }
 
-// why returns why the user's policy may have taken a step.
+// why returns the reason that is told for a step of the user's policy.
 func (g *Guided) why(v View, to int, less bool) Reason {
 	s := &v.State
 	switch {
@@ -113,24 +119,26 @@ func (g *Guided) why(v View, to int, less bool) Reason {
 // probe adds the next probe of a search to a choice, and begins a search if room for rung to is
 // to be looked for.
 func (g *Guided) probe(v View, c Choice, to int) Choice {
-	p := &g.own.prober
-	if to > c.Rung && !g.search.open() && v.State.Verdict != bwe.Overuse {
-		p.open = false // what the Adaptive has asked for is not wanted any more
-		g.search = search{wanted: v.Ladder[to]}
+	a, s := g.own, &g.search
+	if s.open() && v.Ladder.Find(s.wanted) <= c.Rung { // it is sent, or does not come any more
+		s.end(a)
 	}
-	if !g.search.open() {
-		p.open = false
-		c.Wanted.Most = c.Rung
+	if to > c.Rung && !s.open() && v.State.Verdict != bwe.Overuse {
+		s.begin(a, v.Ladder[to])
+	}
+	if !s.open() {
+		a.prober.open = false // what the Adaptive has asked for is not wanted any more
+		c.Wanted = Range{Least: 1, Most: c.Rung}
 		return c
 	}
-	c.Wanted.Most = len(v.Ladder) - 1
-	if to = v.Ladder.Find(g.search.wanted); to > c.Rung && !p.open && p.free(v, g.own.changed) {
-		c.Probe, c.Try = p.planFor(v, c.Rung, to), to
+	c.Wanted = Range{Least: 1, Most: len(v.Ladder) - 1}
+	if to = v.Ladder.Find(s.wanted); a.prober.ready(v, a.changed) {
+		c.Probe, c.Try = a.prober.planFor(v, c.Rung, to), to
 	}
 	return c
 }
 
-// overseen takes in what happens while another chooses.
+// overseen keeps an Adaptive up to date while the user's policy chooses.
 func (a *Adaptive) overseen(v View) {
 	congested := v.State.Verdict == bwe.Overuse
 	a.reports.watch(v, a.changed, 0)
@@ -158,44 +166,57 @@ func (a *Adaptive) within(v View) Choice {
 	return a.step(v, at, Congestion)
 }
 
-// A search is for the room that a policy of the user's has asked for. It may take several
-// probes.
+// A search is for room that a policy of the user's has asked for. It may take several probes. The
+// prober's back-off holds for it, too: after a search that has failed the next one waits.
 type search struct {
 	wanted Rung // it is for; [Paused]: there is none
-	found  Rung // the highest that it has found room for; [Paused]: none
+	found  Rung // the highest that the last one has found room for; [Paused]: none
+	failed bool // the last one has not found what was wanted
 }
 
 func (s *search) open() bool { return s.wanted.Mode != Paused }
 
-// follow takes in what is known of the last probe.
-func (s *search) follow(a *Adaptive, v View) {
-	if !s.open() {
-		return
+// begin begins a search.
+func (s *search) begin(a *Adaptive, wanted Rung) {
+	a.prober.open = false // what the Adaptive has asked for is not wanted any more
+	if !s.failed {
+		a.prober.next = 0
 	}
+	s.wanted = wanted
+}
+
+// follow reads the answer of the last probe.
+func (s *search) follow(a *Adaptive, v View) {
 	v = a.timed(v)
-	p, congested := &a.prober, v.State.Verdict == bwe.Overuse
-	asked := p.open
-	p.watch(v, congested)
-	if congested {
+	p := &a.prober
+	if v.State.Verdict == bwe.Overuse {
+		if s.open() && p.open {
+			p.refused(v)
+			s.failed = true
+		}
 		s.end(a)
 		return
 	}
-	at := v.Ladder.Find(a.rung)
-	switch to := p.answer(v, at); {
-	case to > at:
+	if !s.open() {
+		return
+	}
+	asked := p.open
+	p.watch(v, false)
+	switch to := p.answer(v, v.Ladder.Find(a.rung)); {
+	case to > v.Ladder.Find(a.rung):
 		s.found = v.Ladder[to]
 		if p.carried, p.answered = v.State.Probe.Rate, v.at; to >= v.Ladder.Find(s.wanted) {
-			s.wanted = Rung{}
+			s.wanted, s.failed = Rung{}, false
 		}
-	case asked && !p.open && p.answered != v.at: // it was not a step on the way
-		s.wanted = Rung{}
+	case asked && !p.open && (v.State.Probe.Unknown || p.answered != v.at): // it has not even shown a higher rate
+		s.wanted, s.failed = Rung{}, true
 	}
 }
 
-// end gives the search up, and forgets what it has found.
+// end gives the search up, and forgets what the last one has found.
 func (s *search) end(a *Adaptive) {
 	if s.open() {
 		a.prober.open = false
 	}
-	*s = search{}
+	s.wanted, s.found = Rung{}, Rung{}
 }

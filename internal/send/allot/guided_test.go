@@ -272,6 +272,12 @@ func TestGuidedSearches(t *testing.T) {
 	require.False(t, d.seen.Probing)
 	d.pass(time.Minute)
 	require.Equal(t, top, d.seen.Room, "it is known until something changes")
+	again := *d.policy.(*Guided)
+	d.congest(300e3)
+	d.look()
+	require.Equal(t, low, d.seen.Room, "a congestion has shown otherwise")
+	d.clear()
+	*d.policy.(*Guided) = again
 	d.next.Send = mid
 	d.look()
 	require.Equal(t, Room, d.last.Reason)
@@ -313,6 +319,66 @@ func TestGuidedSearchesInVain(t *testing.T) {
 		require.Len(t, d.probes, 2, name)
 		d.answer(1e9, false)
 	}
+}
+
+// A policy that asks all the time is not served all the time: after a failure there is a pause,
+// which grows.
+func TestGuidedSearchesBackOff(t *testing.T) {
+	for name, result := range map[string]bwe.ProbeResult{
+		"harm": {Done: true, Rate: 600e3, Harm: true}, "no room": {Done: true, Rate: 300e3}, "empty": {Done: true, Unknown: true, Empty: true},
+	} {
+		d := newDecider(t, mid)
+		d.next = Decision{Send: mid, Probe: top}
+		for range 60 * 20 {
+			d.now = d.now.Add(50 * ms)
+			if d.look(); d.last.Probe.Rate > 0 {
+				result.ID = d.last.Probe.ID
+				d.state.Probe = result
+			}
+		}
+		require.Greater(t, len(d.probes), 3, name)
+		require.Less(t, len(d.probes), 20, name)
+	}
+}
+
+// A search is over when what it is for is sent, or does not come any more. Then another can begin.
+func TestGuidedSearchesForWhatIsThere(t *testing.T) {
+	for name, change := range map[string]func(*decider){
+		"sent": func(d *decider) { d.next.Send = high },
+		"gone": func(d *decider) { d.layers = full[:2] },
+	} {
+		d := newDecider(t, mid)
+		d.now = d.now.Add(5 * time.Second)
+		d.next.Probe = high
+		d.look()
+		require.Len(t, d.probes, 1, name)
+		d.next.Probe = 0
+		change(d)
+		for range 3 {
+			d.now = d.now.Add(time.Second)
+			d.look()
+		}
+		require.False(t, d.seen.Probing, name)
+		d.layers = full
+		d.now = d.now.Add(5 * time.Second)
+		d.next.Probe = top
+		d.look()
+		require.Len(t, d.probes, 2, name)
+	}
+}
+
+// Room can be asked for with the first choice. Where nothing is asked for, nothing is probed for.
+func TestGuidedSearchesFromTheStart(t *testing.T) {
+	d := &decider{next: Decision{Send: low, Probe: mid}}
+	d.viewer = &viewer{t: t, now: time.Unix(1000, 0), layers: full, state: bwe.State{Source: bwe.TransportFeedback, Bitrate: 5e6}}
+	d.policy = NewGuided(Config{}, func(View) Decision { return d.next })
+	d.look()
+	d.next.Probe = 0
+	d.pass(5 * time.Second)
+	require.Len(t, d.probes, 1)
+	d.next.Send = pausedRung
+	d.look()
+	require.Equal(t, Range{Least: 1}, d.last.Wanted, "not even what is tried")
 }
 
 // Nothing that a policy decides, in whatever order, gives a choice that cannot be.
