@@ -70,8 +70,8 @@ type Adapt struct {
 	// Policy makes what decides which of the layers, and how much of them, a viewer is sent.
 	// It may be called concurrently, once for each offer, also for one that is refused then. It
 	// must not block. If nil, or if it returns nil or panics, which is logged, the edge decides:
-	// as much as the path carries. Strategy and FirstBitrate say how that is reached, also
-	// [Within] a range. MaxHeight and what the viewer asks for are bounds of what a policy can
+	// as much as the path carries. Strategy and FirstBitrate count for the edge's choice, and
+	// for [Within]. MaxHeight and what the viewer asks for are bounds of what a policy can
 	// choose from.
 	Policy func() Policy
 }

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/deltacdn/delta/edge"
@@ -22,7 +23,7 @@ func (c *climber) Choose(v edge.View) edge.Choice {
 	wait, choice := 10*time.Second, edge.Choice{Send: v.Current}
 	switch {
 	case c.next.IsZero(): // the first choice
-		choice.Send = min(fits, 3)
+		choice.Send = fits
 	case v.Congested:
 		wait, choice.Send = 30*time.Second, min(fits, v.Current)
 	case v.Room > v.Current:
@@ -62,8 +63,8 @@ func ExamplePolicy() {
 	// send "l", probe for ""
 }
 
-// stable is a policy for viewers who mind changes more than a lower picture: after a congestion
-// it wants nothing more for a minute. What fits meanwhile is the edge's business.
+// stable is a policy for viewers who mind changes more than a lower picture: for a minute after a
+// congestion it wants nothing more than is sent. Meanwhile the edge chooses what fits.
 type stable struct{ until time.Time }
 
 func (s *stable) Choose(v edge.View) edge.Choice {
@@ -71,17 +72,18 @@ func (s *stable) Choose(v edge.View) edge.Choice {
 		s.until = v.Now.Add(time.Minute)
 	}
 	if v.Now.Before(s.until) {
-		return edge.Within(0, v.Current)
+		lowest := slices.IndexFunc(v.Options, func(o edge.Option) bool { return o.Mode == edge.ModeFull })
+		return edge.Within(0, max(v.Current, lowest)) // the lowest layer comes again as soon as it can
 	}
 	return edge.Within(0, len(v.Options)-1)
 }
 
 // A policy that bounds what the edge chooses. The edge still goes lower by itself when the path
-// is congested, and makes a probe ahead of each step up.
+// is congested, and probes before each step up.
 func ExampleWithin() {
 	adapt := edge.Adapt{Policy: func() edge.Policy { return new(stable) }}
 	policy, now := adapt.Policy(), time.Now()
-	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l"}, {Layer: "h"}}
+	options := []edge.Option{{Mode: edge.ModePaused}, {Layer: "l", Mode: edge.ModeFull}, {Layer: "h", Mode: edge.ModeFull}}
 	for _, second := range []int{0, 10, 30, 75} {
 		v := edge.View{Now: now.Add(time.Duration(second) * time.Second), Options: options, Current: 1, Congested: second == 10}
 		fmt.Println(second, policy.Choose(v) == edge.Within(0, 2))

@@ -13,9 +13,10 @@ import (
 // bounds it: see [Choice] and [Within], and [Adapt] for how to set one. Whatever it decides, what
 // is sent is paced and repaired, and a session ends where not even sound gets through.
 //
-// Choose is called for the first choice, then about ten times a second, more often while the
-// path is congested, and once a second while the viewer is sent the last option and its path is
-// clean. There is one call at a time, by a goroutine that serves other viewers too, and with
+// Choose is called for the first choice, and then about ten times a second while media arrives:
+// more often while the path is congested, and once a second while the viewer is sent the last
+// option, or the last that [Within] allows, and its path is clean. A policy that bounds is called
+// anew, as for the first choice, when the stream gains layers. There is one call at a time, by a goroutine that serves other viewers too, and with
 // locks of the session held: Choose must return within some microseconds, must not block, and
 // must not call the edge or the session. If it panics, the edge logs that and decides alone
 // from then on.
@@ -34,18 +35,17 @@ type View struct {
 	// little is known. Until one that is wanted arrives, the viewer is sent a lower one that
 	// does. The slice is valid until Choose returns.
 	Options []Option
-	// Current is the index in Options of what is sent now, but for what a probe adds. Ahead of
+	// Current is the index in Options of what is sent now, but for what a probe adds. Before
 	// the first choice it is 0.
 	Current int
 	// Estimate is what the path is believed to carry, in bits a second with all headers. It
 	// grows little above what is sent, so a low estimate does not mean that more would not
 	// fit: only a probe can tell.
 	Estimate int
-	// Room is the index of the highest option for which the last probe that the policy has asked
-	// for has found room so far, until the path is congested or less is sent. It is at least
-	// Current.
+	// Room is the index of the highest option that the last probe which the policy has asked for
+	// has found room for. It is Current again when the path is congested or less is sent.
 	Room int
-	// Probing: the probe that the policy has asked for goes on.
+	// Probing: a probe that the policy has asked for is under way, or waits.
 	Probing bool
 	// Congested: more is sent than the path carries.
 	Congested bool
@@ -86,17 +86,20 @@ const (
 // A Choice is what a [Policy] decides. Indices are those of the view's Options. One that is too
 // high counts as the last, and one that is too low as the first.
 type Choice struct {
-	// Send is what the viewer is sent. It holds at once, also while the path is congested: it
-	// is the policy that has to go lower then.
+	// Send is the option that the viewer is sent. It takes effect at once. The edge does not
+	// lower it when the path is congested: the policy must.
 	Send int
-	// Probe asks whether there is room for this option, if it is above Send. The edge repeats
-	// recent packets for that, or where the viewer has not negotiated RTX, sends the option for a
-	// moment. That is done several times, at higher and higher rates, where the option takes far
-	// more than what is known to get through, so [View].Room may be an option in between for
-	// some time. One probe goes on at a time, and it need be asked for only once. It waits until
-	// the path has shown no congestion for half a second, and until what is sent now has had
-	// time to show. It ends when it has found room for the option, or none for more than Room;
-	// when the path is congested; and when less is sent.
+	// Probe asks for a probe for this option, if it is above Send. The edge repeats recent
+	// packets for that, or, where the viewer has not negotiated RTX, sends the option for a
+	// moment. It does so several times, at higher and higher rates, where the option takes far
+	// more than what is known to get through; meanwhile [View].Room may be an option in between.
+	//
+	// One probe is under way at a time. A request that is made meanwhile, or while the path is
+	// congested, is ignored. A probe waits until the path has shown no congestion for half a
+	// second and what is sent has had time to show and, after one that has failed, for a pause
+	// that grows to seconds, or to two minutes where probes did harm. It ends when it has found
+	// room for the option, or none for more than Room; when the path is congested; and when less
+	// than before, or the option itself, is sent.
 	Probe int
 
 	fit    bool // the edge chooses, from least to most
