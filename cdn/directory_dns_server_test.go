@@ -222,7 +222,7 @@ func TestDNSServer(t *testing.T) {
 		asked := false
 		for begun := time.Now(); time.Since(begun) < 1500*time.Millisecond || !asked; time.Sleep(100 * time.Millisecond) {
 			require.Equal(t, second, d.places(), what)
-			require.Less(t, time.Since(begun), 20*time.Second, "%s: not all is asked for", what)
+			require.Less(t, time.Since(begun), time.Minute, "%s: not all is asked for", what)
 			s.set(func() {
 				asked = s.asked[dnsmessage.TypeA] > 0 && s.asked[dnsmessage.TypeAAAA] > 0 && s.asked[dnsmessage.TypeSRV] > 0
 			})
@@ -240,7 +240,7 @@ func TestDNSServer(t *testing.T) {
 		s.hosts["far.delta.test"] = many
 	})
 	for begun := time.Now(); len(d.places()) != 16; time.Sleep(100 * time.Millisecond) {
-		require.Less(t, time.Since(begun), 20*time.Second, "%v", d.places())
+		require.Less(t, time.Since(begun), time.Minute, "%v", d.places())
 	}
 	assert.Equal(t, second[:2], d.places()[:2])
 	s.set(func() { assert.NotZero(t, s.byTCP) })
@@ -249,6 +249,6 @@ func TestDNSServer(t *testing.T) {
 func (d *dnsTest) eventually(want []string) {
 	d.t.Helper()
 	for begun := time.Now(); !assert.ObjectsAreEqual(want, d.places()); time.Sleep(50 * time.Millisecond) {
-		require.Less(d.t, time.Since(begun), 20*time.Second, "%v, want %v", d.places(), want)
+		require.Less(d.t, time.Since(begun), time.Minute, "%v, want %v", d.places(), want)
 	}
 }
