@@ -160,6 +160,29 @@ func TestVideoIsPausedAndGoesOn(t *testing.T) {
 	})
 }
 
+// A bound or a layer that changes is the policy's to know at once, though it would not be asked for
+// a second.
+func TestAChangeOfBoundsDoesNotWait(t *testing.T) {
+	for name, change := range map[string]func(a *adapting){
+		"bound": func(a *adapting) { a.set.BoundChanged() },
+		"layer": func(a *adapting) { require.NoError(a, a.set.SetLayer("h")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onScript(t, true, func(a *adapting) {
+				a.script.next = allot.Choice{Rung: a.at(0), Reason: allot.Congestion, Doze: true}
+				a.Play(lookEvery + 30*ms)
+				require.True(t, a.set.adaptation.dozing)
+				a.script.view = allot.View{}
+				a.Play(lookEvery + 30*ms)
+				require.Empty(t, a.script.view.Ladder)
+				change(a)
+				a.Play(20 * ms)
+				require.NotEmpty(t, a.script.view.Ladder)
+			})
+		})
+	}
+}
+
 // A probe repeats packets on the RTX stream until media and padding have its rate, and
 // ends with a sender report. That is so while video is paused, too, or no keyframe comes of
 // those that are sent alone, however long that is.

@@ -35,8 +35,11 @@ func (s *Set) BoundChanged() {
 	s.chooseNow()
 }
 
-// chooseNow has the next Consume choose, and has that come soon.
+// chooseNow has the next Consume choose, and ask the policy, and has that come soon.
 func (s *Set) chooseNow() {
+	if s.adaptation != nil {
+		s.adaptation.due = time.Time{}
+	}
 	for _, snd := range s.senders {
 		if snd.video {
 			snd.next.check = time.Time{}

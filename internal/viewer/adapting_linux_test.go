@@ -238,7 +238,7 @@ func TestAdaptingDoesNotAllocate(t *testing.T) {
 }
 
 // The policy of a viewer that has the best there is, without trouble, is asked twice a second, and
-// not ten times.
+// not ten times. What the viewer may have at most can change at once all the same.
 func TestASettledPolicyIsAskedSeldom(t *testing.T) {
 	asked := 0
 	w := adapting
@@ -251,4 +251,11 @@ func TestASettledPolicyIsAskedSeldom(t *testing.T) {
 	}
 	all.require(t)
 	require.InDelta(t, 2*seconds, asked, 2)
+	before := asked
+	for asked == before {
+		all.take(t)
+	}
+	all.viewers[0].set.BoundChanged()
+	all.take(t)
+	require.Equal(t, before+2, asked)
 }
