@@ -77,6 +77,7 @@ type coarse struct {
 
 	last struct {
 		past   uint16 // milliseconds from it to this round
+		took   uint16 // milliseconds to it from the round before; 0: it was the first
 		queued uint16 // the queue in it, likewise
 		sent   uint16 // packets, in it
 	}
@@ -232,7 +233,8 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 	if c.expected < leastPackets { // so little is sent that nothing is known any more
 		c.bad, c.loss = 0, 0
 	}
-	c.last.past, c.last.queued, c.last.sent = milliseconds(at-c.round), milliseconds(c.queue()), c.flow.sent
+	c.last.took, c.last.past = c.last.past, milliseconds(at-c.round)
+	c.last.queued, c.last.sent = milliseconds(c.queue()), c.flow.sent
 	c.round, c.badBefore = at, c.bad
 	if c.rounds++; c.rounds == 0 { // it tells one round from another
 		c.rounds = firstRounds + 1
@@ -280,17 +282,27 @@ func (f *flow) add(sent, reached uint32) {
 
 // stuck returns the part of what was sent since the last round that waits in a queue which has
 // grown; 0: no more than is usual. Round trips tell of such a queue a report later, since the
-// sender report that they are measured by left before it. Where far more was sent than before,
-// some of it is on its way.
+// sender report that they are measured by left before it. What a keyframe or a step up adds to
+// the usual rate is no sign of a queue: all of it may be on its way.
 func (c *coarse) stuck() float64 {
 	f := c.flow
-	if !c.alone || f.sent < leastPackets || f.reached >= f.sent || f.sent/2 > c.last.sent {
+	if !c.alone || f.sent < leastPackets || f.reached >= f.sent {
 		return 0
 	}
-	if part := 1 - float64(f.reached)/float64(f.sent); part > mostOnItsWay {
-		return part
+	sent, reached := float64(f.sent), float64(f.reached)
+	if min(sent, c.usual())-reached > mostOnItsWay*sent {
+		return 1 - reached/sent
 	}
 	return 0
+}
+
+// usual returns how many packets would have been sent since the last round at the rate at which
+// they were sent until then. Viewers vary the time from one report to the next.
+func (c *coarse) usual() float64 {
+	if c.last.took == 0 {
+		return float64(c.last.sent)
+	}
+	return float64(c.last.sent) * float64(c.last.past) / float64(c.last.took)
 }
 
 // certainLoss returns the loss, above the inherent, that needs no confirmation.

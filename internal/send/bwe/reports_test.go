@@ -171,7 +171,7 @@ func TestProbeThatNobodyTellsOf(t *testing.T) {
 
 // A queue of a second takes what is sent, and nothing is lost. Round trips will tell of it with the
 // next report, since the sender report that they are measured by left before it. That few of the
-// packets have arrived tells at once. Where far more was sent than before, they are on their way.
+// packets have arrived tells at once. Where more was sent than before, they may be on their way.
 func TestFewPacketsArrive(t *testing.T) {
 	for name, c := range map[string]struct {
 		arrive, sent uint32 // of each 230 packets, in one report
@@ -181,6 +181,7 @@ func TestFewPacketsArrive(t *testing.T) {
 		"most":                  {170, 230, false},
 		"all":                   {230, 230, false},
 		"a burst is on its way": {230, 690, false},
+		"a keyframe is, too":    {230, 430, false},
 		"few of somewhat more":  {100, 300, true},
 		"of an unknown number":  {77, 0, false},
 	} {
@@ -204,6 +205,29 @@ func TestFewPacketsArrive(t *testing.T) {
 				require.False(t, s.Trouble)
 			}
 		})
+	}
+}
+
+// Viewers vary the time from one report to the next. More packets are sent in a longer time.
+func TestFewPacketsArriveInLongerTime(t *testing.T) {
+	for _, few := range []bool{true, false} {
+		e := newReporter()
+		for range 5 {
+			e.second(0, 100*ms)
+		}
+		report := func(sent, arrive uint32) {
+			e.highest += arrive
+			e.now = e.now.Add(time.Duration(sent) * time.Second / 230)
+			e.SentPlain(e.now, int(sent), int(sent)*1200)
+			e.Report(e.now, Report{SSRC: 1, Highest: e.highest, Sent: sent, RoundTrip: 100 * ms})
+		}
+		report(138, 138)
+		if few {
+			report(345, 130)
+		} else {
+			report(345, 345)
+		}
+		require.Equal(t, few, e.State(e.now).Verdict == Overuse)
 	}
 }
 
