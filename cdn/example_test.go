@@ -111,11 +111,17 @@ func ExampleAuthorizer() {
 	})
 	node, _ := cdn.Listen(cdn.Config{Addr: "127.0.0.1:0", Trust: cdn.Trust{Secret: "0123456789abcdef0123456789abcdef"}, Authorizer: authorizer})
 	defer node.Close()
-	for _, credential := range []string{"token", "other"} {
-		_, err := node.Authorize(context.Background(), cdn.AuthRequest{Action: cdn.ActionPlay, Stream: "live/camera1", Credential: credential})
+	for _, r := range []cdn.AuthRequest{
+		{Action: cdn.ActionFetch, Trusted: true}, // a node has shown the secret
+		{Action: cdn.ActionPlay, Credential: "token"},
+		{Action: cdn.ActionPlay, Credential: "other"},
+	} {
+		r.Stream = "live/camera1"
+		_, err := node.Authorize(context.Background(), r)
 		fmt.Println(err)
 	}
 	// Output:
+	// <nil>
 	// <nil>
 	// play live/camera1: unauthorized
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // An operator keeps an address out, and blocks a stream while the node runs. A list around an
-// Authorizer asks that who somebody is; this one lets everybody in.
+// Authorizer asks it who a client is. This list has none, and lets everybody else in.
 func Example() {
 	list, _ := access.New(nil, access.Policy{
 		Rules: []access.Rule{{Effect: access.Deny, Address: "192.0.2.0/24", Reason: "a scraper"}},

@@ -66,7 +66,7 @@ func (r *outcome) String() string {
 		fmt.Fprintf(&b, "Latency p50 / p99: %.0f / %.0f ms.\n", ms(quantile(r.latency, 50)), ms(quantile(r.latency, 99)))
 	}
 	fmt.Fprintf(&b, "%.0f viewers played in the mean.\n", r.playing)
-	fmt.Fprintf(&b, "The machine did something else for %.0f ms at most.\n", ms(r.stalled))
+	fmt.Fprintf(&b, "The edge's core was busy with something else for %.0f ms at a time, at most.\n", ms(r.stalled))
 	for _, v := range r.visits {
 		if !isKept(v) {
 			fmt.Fprintf(&b, "- %s was shed %d times, the first time %.0f s after it came: the edge was behind\n", v.name, v.shed, v.shedAt.Sub(v.begun).Seconds())

@@ -80,7 +80,7 @@ func TestSmallBars(t *testing.T) {
 	r.visits[0].shed, r.visits[1].shed, r.visits[2].shed = 1, 1, 1
 	b := bars{kept: 0.9, playing: 10, stalled: time.Second}
 	if err := r.check(b); err == nil {
-		t.Error("a stall that is short enough excuses nothing")
+		t.Error("a stall of up to the bar excuses no miss")
 	}
 	r.stalled++
 	if err := r.check(b); err != nil {

@@ -1,5 +1,5 @@
-// Package runqueue says how long other processes have kept this one from running, so that a
-// test with a bar in real time does not take a busy machine for a fault.
+// Package runqueue says how long the threads of this process have waited for a CPU, whoever
+// had it. With that a test with a bar in real time does not take a busy machine for a fault.
 package runqueue
 
 import (

@@ -19,8 +19,8 @@ import (
 // The worlds of tests are small and are soon gone, so that a collector that runs for each
 // few megabytes takes a tenth of their time, and up to a third. The few that are large, with
 // hundreds of viewers, are not to grow to nine times what they use. The race detector keeps
-// twice as much beside each word of the heap, and begins anew with all of it every few million
-// operations: there a small heap is cheaper than a collector that seldom runs.
+// two words for each word of the heap, and zeroes them all from time to time. A small heap
+// costs less there than a collector that seldom runs.
 func Run(m *testing.M) {
 	if raceEnabled {
 		debug.SetGCPercent(100)
