@@ -15,11 +15,11 @@ type fitted struct {
 	step signal.Adaptation
 }
 
-// take notes a step.
-func (f *fitted) take(step signal.Adaptation, lower bool) {
+// take notes a step: down, to as much as before the first step down, or to something between.
+func (f *fitted) take(step signal.Adaptation, lower, restored bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	step.Limited = lower || f.step.Limited
+	step.Limited = lower || f.step.Limited && !restored
 	f.step = step
 }
 
@@ -46,7 +46,7 @@ func (v *playSession) adapted(c send.Change) {
 		cost := l.Cost()
 		step.Height, step.Bitrate = cost.Height, int(cost.Bitrate)
 	}
-	v.fitted.take(step, slow)
+	v.fitted.take(step, slow, c.Restored)
 	v.changes.tell()
 	if !slow {
 		return

@@ -143,6 +143,37 @@ func TestAdaptationIsTold(t *testing.T) {
 	})
 }
 
+// ceiling is a policy that leaves out the best layer.
+type ceiling struct{}
+
+func (ceiling) Choose(v edge.View) edge.Choice { return edge.Within(0, min(3, len(v.Options)-1)) }
+
+// A path limits no more when a viewer has again what it had, though its policy keeps it from
+// better layers.
+func TestALimitEndsBelowTheBestLayer(t *testing.T) {
+	layers := []cdntest.VideoLayer{
+		{RID: "l", Bitrate: 150_000, Width: 320, Height: 180}, {RID: "m", Bitrate: 1_500_000, Width: 640, Height: 360}, {RID: "h", Bitrate: 2_500_000, Width: 1280, Height: 720},
+	}
+	wide := cdntest.Path{Delay: 50 * time.Millisecond}
+	in := inside{log: slog.DiscardHandler, Config: edge.Config{Adapt: func(cdn.StreamID) edge.Adapt {
+		return edge.Adapt{Policy: func() edge.Policy { return ceiling{} }}
+	}}}
+	in.edge(t, signal.Adapt{}, wide, layers, func(_ *keeper, _ *cdntest.Viewer, host *cdntest.Host, steps func() []signal.Adaptation) {
+		time.Sleep(4 * time.Second)
+		host.SetDownlink(cdntest.Path{Delay: 50 * time.Millisecond, Rate: 600_000, Queue: 300 * time.Millisecond})
+		time.Sleep(6 * time.Second)
+		down := steps()
+		require.NotEmpty(t, down)
+		require.Equal(t, "l", down[len(down)-1].Layer)
+		require.True(t, down[len(down)-1].Limited)
+		host.SetDownlink(wide)
+		time.Sleep(30 * time.Second)
+		all := steps()
+		require.Equal(t, "m", all[len(all)-1].Layer)
+		require.False(t, all[len(all)-1].Limited)
+	})
+}
+
 // A path that carries sound alone is told as that.
 func TestSoundOnlyIsTold(t *testing.T) {
 	wide := cdntest.Path{Delay: 50 * time.Millisecond}

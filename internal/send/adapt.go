@@ -28,6 +28,7 @@ type adaptation struct {
 	layers uint16       // how many the ladder has been made of
 	reason allot.Reason // of the last step
 	begun  bool         // the policy has made its first choice
+	lost   rank         // of what was sent ahead of the first step down that is not made up for
 	dozing bool         // no estimate is needed
 	clean  bool         // no step down was taken since the start, or since it has dozed
 	thins  bool         // keyframes can be told from other frames
@@ -57,6 +58,7 @@ type Change struct {
 	Mode     allot.Mode // how much of it
 	Temporal int        // of allot.Partial: the highest temporal layer that is sent
 	Lower    bool       // less is sent than before
+	Restored bool       // as much is sent again as before the path limited it
 	Reason   allot.Reason
 	Estimate float64 // of what the path carries, in bits a second
 }
@@ -266,6 +268,9 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 	r, why, before := a.ladder[min(max(c.Rung, 0), len(a.ladder)-1)], c.Reason, a.sent // policies may be the user's
 	moved := !a.begun || !same(a.rung, r)
 	lower := a.begun && isBelow(r, a.rung)
+	if lower && why != allot.Limited && a.lost == 0 {
+		a.lost = rankOf(a.rung)
+	}
 	a.rung = r
 	tried := s.endTrial(moved || s.probesInVain(c.Wanted), state)
 	if !moved && !tried {
@@ -287,8 +292,27 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 		a.reason = why
 	}
 	if moved && why != allot.Start && why != allot.Stay {
-		s.note(Change{Layer: s.shownLayer(), Mode: r.Mode, Temporal: r.Temporal, Lower: lower, Reason: why, Estimate: state.Bitrate})
+		s.note(Change{
+			Layer: s.shownLayer(), Mode: r.Mode, Temporal: r.Temporal, Lower: lower, Restored: a.restored(), Reason: why, Estimate: state.Bitrate,
+		})
 	}
+}
+
+// restored reports whether as much is sent as before the path limited it, and forgets how much
+// that was.
+func (a *adaptation) restored() bool {
+	if rankOf(a.rung) < a.lost {
+		return false
+	}
+	a.lost = 0
+	return true
+}
+
+// A rank orders rungs by how much they show, whatever they cost. It is never 0.
+type rank uint8
+
+func rankOf(r allot.Rung) rank {
+	return rank(min(r.Layer+2, 15)<<4 | int(r.Mode)<<2 | min(r.Temporal, 3))
 }
 
 // keepCost returns the rung that is sent with what r costs now, if it is that one.

@@ -131,6 +131,25 @@ func TestStepsAreTaken(t *testing.T) {
 	})
 }
 
+// It is told when as much is sent again as before the first of several steps down, though
+// there is a better layer.
+func TestARestoredLayerIsTold(t *testing.T) {
+	onScript(t, true, func(a *adapting) {
+		a.step(a.at(0), allot.Limited) // nothing was the path's fault so far
+		for _, next := range []allot.Choice{
+			{Rung: 1, Reason: allot.Congestion}, {Rung: 0, Reason: allot.Congestion}, {Rung: 1, Reason: allot.Room}, {Rung: a.at(0), Reason: allot.Room}, {Rung: a.at(1), Reason: allot.Limited},
+		} {
+			a.step(next.Rung, next.Reason)
+			a.Play(time.Second)
+		}
+		var restored []bool
+		for _, c := range a.changes {
+			restored = append(restored, c.Restored)
+		}
+		require.Equal(t, []bool{true, false, false, false, true, true}, restored)
+	})
+}
+
 // Video that is paused stays so, whatever keyframes come and whoever asks for them, until
 // the policy says otherwise. Then it begins with a keyframe.
 func TestVideoIsPausedAndGoesOn(t *testing.T) {

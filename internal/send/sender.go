@@ -222,7 +222,8 @@ func (s *Sender) begin(now time.Time, l *cdn.Layer, p *cdn.Packet) {
 	s.feed.layer, s.feed.source, s.stopped.halted = l, next, nothing
 	if s.shedding.told { // the receiver is shown something again
 		s.shedding.told = false
-		s.set.note(Change{Layer: l.Name(), Mode: allot.Full, Reason: allot.Backlog})
+		a := s.set.adaptation
+		s.set.note(Change{Layer: l.Name(), Mode: allot.Full, Restored: a == nil || a.restored(), Reason: allot.Backlog})
 	}
 	s.set.padding.kept = nil // there is something newer
 	s.restartFilter(p)
