@@ -102,6 +102,7 @@ func TestAnEdgeDrainsUnheard(t *testing.T) {
 	require.True(t, eval[bool](p, webtest.Record))
 	time.Sleep(time.Second)
 	before := len(eval[webtest.Recording](p, `seen`).Frames) // how many the machine has time for
+	require.Positive(t, before)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	over := make(chan error, 1)
