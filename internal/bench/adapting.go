@@ -176,13 +176,14 @@ func (b *bench) adapts(ctx context.Context, binary string, v variant, n int) (ad
 	return r, v.check(r.numbered)
 }
 
-// profile has the paused publishers publish for a while, and appends a CPU profile of the server
+// profile has the paused publishers publish for a while, and adds a CPU profile of the server
 // to the files of -profiles. It is no part of what is measured: to take it costs time, too.
-func (b *bench) profile(ctx context.Context, server *process, pubs publishers, name string, window time.Duration) error {
+func (b *bench) profile(ctx context.Context, server *process, pubs publishers, name string, window time.Duration) (err error) {
 	if b.profiles == "" {
 		return nil
 	}
 	pubs.resume()
+	defer func() { err = errors.Join(err, pubs.pause(ctx)) }()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", server.url, max(1, int(window.Seconds()))), http.NoBody)
 	if err != nil {
 		return err
@@ -192,6 +193,9 @@ func (b *bench) profile(ctx context.Context, server *process, pubs publishers, n
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server gives no profile: %s", resp.Status)
+	}
 	f, err := os.CreateTemp(b.profiles, name+"-*.pprof")
 	if err != nil {
 		return err

@@ -83,10 +83,13 @@ type bars struct {
 	kept    float64 // share of the sessions
 	playing float64 // viewers, in the mean
 	// stalled is for how long the machine may do something else. An edge that could not run
-	// for longer leaves things out, and learns from that to let fewer in: how many it let in
-	// and kept is not judged then. Zero: it always is.
+	// for longer leaves things out, and learns from that to let fewer in: if it let in or kept
+	// too few then, that is errNotJudged. Zero: it always counts.
 	stalled time.Duration
 }
+
+// errNotJudged is returned when too few were let in or kept, and the machine had other work.
+var errNotJudged = errors.New("the machine had other work, so it is not known whether the edge is at fault")
 
 func (b bars) judges(r *outcome) bool { return b.stalled == 0 || r.stalled <= b.stalled }
 
@@ -104,7 +107,11 @@ func (r *outcome) check(b bars) error {
 	fail(r.refused == 0, "nobody was refused, though there were twice as many as fit")
 	fail(len(r.failures) > 0, "not all were served or refused: %v", r.failures)
 	fail(kept.missing+kept.duplicates+kept.jumps > 0, "viewers that were kept lost something: %+v", kept.flowCount)
-	fail(b.judges(r) && r.playing < b.playing, "only %.0f viewers played in the mean, and there was room for %.0f at least", r.playing, b.playing)
-	fail(b.judges(r) && float64(kept.visits) < float64(len(r.visits))*b.kept, "only %d of %d sessions were kept", kept.visits, len(r.visits))
+	faults := len(all)
+	fail(r.playing < b.playing, "only %.0f viewers played in the mean, and there was room for %.0f at least", r.playing, b.playing)
+	fail(float64(kept.visits) < float64(len(r.visits))*b.kept, "only %d of %d sessions were kept", kept.visits, len(r.visits))
+	if faults == 0 && len(all) > 0 && !b.judges(r) {
+		all = append(all, errNotJudged)
+	}
 	return errors.Join(all...)
 }
