@@ -169,7 +169,7 @@ func TestAdaptToVariableCapacity(t *testing.T) {
 			{narrow(2_500_000), 20 * time.Second, 2},
 		},
 	}
-	for _, row := range someOf(pairs(slices.Collect(maps.Keys(plans)), []string{"chromium", "transport"})) {
+	for _, row := range someOf(pairs(slices.Sorted(maps.Keys(plans)), []string{"chromium", "transport"})) {
 		stretches, r := plans[row[0]], receivers[row[1]]
 		t.Run(row[0]+" "+row[1], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,7 @@ func pairs(a, b []string) (all [][2]string) {
 // On a path of 3.5 Mbit/s a viewer keeps the best layer, whatever it reports.
 func TestAdaptSteadily(t *testing.T) {
 	skipPeerConnections(t)
-	for _, name := range someOf(slices.Collect(maps.Keys(receivers))) {
+	for _, name := range someOf(slices.Sorted(maps.Keys(receivers))) {
 		r := receivers[name]
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestAdaptToBadPathsThatCarryAll(t *testing.T) {
 		"50 ms of jitter, reordering":     {Delay: ms(50), Jitter: ms(50)},
 		"50 ms of jitter, in their order": {Delay: ms(50), Jitter: ms(50), JitterPeriod: ms(200), Reorder: 0.01},
 	}
-	for _, row := range someOf(pairs(slices.Collect(maps.Keys(paths)), slices.Collect(maps.Keys(receivers)))) {
+	for _, row := range someOf(pairs(slices.Sorted(maps.Keys(paths)), slices.Sorted(maps.Keys(receivers)))) {
 		path, r := paths[row[0]], receivers[row[1]]
 		t.Run(row[0]+" "+row[1], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestAdaptByStrategy(t *testing.T) {
 		"2 Mbit/s at first":   {edge.Adapt{FirstBitrate: 2_000_000}, 2},
 		"the lowest at first": {edge.Adapt{Strategy: edge.StrategyQuality, FirstBitrate: -1}, 0},
 	}
-	for _, name := range someOf(slices.Collect(maps.Keys(rows))) {
+	for _, name := range someOf(slices.Sorted(maps.Keys(rows))) {
 		c := rows[name]
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -104,7 +104,7 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 		}},
 	}
 	const lasts = 15 * time.Second
-	for _, way := range someOf(slices.Collect(maps.Keys(ways))) {
+	for _, way := range someOf(slices.Sorted(maps.Keys(ways))) {
 		how := ways[way]
 		for _, action := range []cdn.Action{cdn.ActionPublish, cdn.ActionPlay, cdn.ActionFetch} {
 			for _, anew := range []bool{false, true} {

@@ -50,7 +50,7 @@ func (s *named) requests() map[string]int {
 // there is none, and the layer itself when it comes. Nothing is asked of the
 // publisher for what does not come, and those who watch the others notice nothing.
 func TestNamedLayers(t *testing.T) {
-	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
+	for _, place := range someOf(slices.Sorted(maps.Keys(places))) {
 		for name, c := range someIn(map[string]struct {
 			declared []string // in this order
 			asked    string

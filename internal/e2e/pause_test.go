@@ -95,7 +95,7 @@ func (s *pause) resume(viewers ...*cdntest.Viewer) {
 // A publisher that is silent, and connected, leaves viewers behind hops as it leaves
 // those at the origin, however long that lasts.
 func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
-	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
+	for _, place := range someOf(slices.Sorted(maps.Keys(places))) {
 		for _, lasts := range someOf([]time.Duration{10 * time.Second, 30 * time.Second, 10 * time.Minute}) {
 			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestSilenceLeavesViewersWhereTheyAre(t *testing.T) {
 // while it is silent (str0m PR 624, libjitsi PR 181, livekit PR 2757: phones that mute,
 // and pages that are shared and do not change).
 func TestSilentPublishersThatReport(t *testing.T) {
-	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
+	for _, place := range someOf(slices.Sorted(maps.Keys(places))) {
 		for _, lasts := range someOf([]time.Duration{14 * time.Second, 30 * time.Second, 2 * time.Minute}) {
 			t.Run(fmt.Sprint(place, " ", lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { testSilentReports(t, place, lasts) })
@@ -181,7 +181,7 @@ func testSilentReports(t *testing.T, place string, lasts time.Duration) {
 // Who joins meanwhile is connected, sees the picture that stands still, and what
 // comes next, at a node that has the stream and at one that has yet to fetch it.
 func TestJoiningWhileThePublisherIsSilent(t *testing.T) {
-	for _, place := range someOf(slices.Collect(maps.Keys(places))) {
+	for _, place := range someOf(slices.Sorted(maps.Keys(places))) {
 		for _, after := range someOf([]time.Duration{ms(300), 2 * time.Second, 30 * time.Second, 5 * time.Minute}) {
 			for _, cold := range []bool{false, true} {
 				t.Run(fmt.Sprint(place, " ", after, " cold ", cold), func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestRepairsOfViewersOnBadPaths(t *testing.T) {
 		"jitter and loss":              {both, clean, cdntest.ViewerConfig{}, ms(600), 0.98, 0.15},
 		"reordering":                   {cdntest.Path{Delay: ms(50), Reorder: 0.2, ReorderBy: ms(40)}, clean, cdntest.ViewerConfig{}, ms(400), 0.99, 0.1},
 	}
-	for _, name := range someOf(slices.Collect(maps.Keys(rows))) {
+	for _, name := range someOf(slices.Sorted(maps.Keys(rows))) {
 		c := rows[name]
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
