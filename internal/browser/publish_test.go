@@ -35,6 +35,27 @@ func TestAddressesAreShown(t *testing.T) {
 	p.wait(`window.copied === ` + quoted(whip) + ` && document.getElementById("copied").innerText === "Copied."`)
 }
 
+// The drawn clock goes on after a picture that could not be drawn.
+func TestTheClockGoesOn(t *testing.T) {
+	n := webtest.New(t, "127.0.0.1:0")
+	o := n.Origin("origin")
+	b := newBrowser(t)
+	p := b.open(o.URL + "/publish?stream=cam")
+	eval[any](p, `(async () => {
+		const {Scene} = await import("/assets/scene.js");
+		const arc = CanvasRenderingContext2D.prototype.arc;
+		Object.assign(window, {failures: 0, drawn: 0, scene: new Scene()});
+		scene.start();
+		CanvasRenderingContext2D.prototype.arc = function (...args) {
+			if (++drawn === 3) { failures++; throw new Error("cannot be drawn"); }
+			return arc.apply(this, args);
+		};
+	})()`)
+	p.wait(`failures === 1 && drawn > 10`)
+	require.Len(t, b.errors.take(), 1, "the failure is logged")
+	eval[any](p, `scene.stop()`)
+}
+
 // Devices can be chosen, the choice is remembered, and a device that is gone is said so.
 func TestDevicesAreChosen(t *testing.T) {
 	n := startThreenode(t, "-demo=false")

@@ -32,10 +32,13 @@ export class Scene {
 
     this.#worker = new Worker(new URL('./ticker.js', import.meta.url));
     this.#worker.onmessage = () => {
-      paint(context, ++this.#frame);
-      request();
-      this.#tick();
-      this.#worker?.postMessage('drawn');
+      try {
+        paint(context, ++this.#frame);
+        request();
+        this.#tick();
+      } finally { // or one failure would stop the clock for good
+        this.#worker?.postMessage('drawn');
+      }
     };
     this.#worker.postMessage(fps);
     media.addTrack(this.#startSound());

@@ -64,8 +64,8 @@ export class WhepSession {
     this.#listen();
   }
 
-  // listen lets the server tell at once, and why, when the session ends, and what
-  // happens until then. It resolves when the session is over, or has no events.
+  // listen has the server tell at once when and why the session ends, and what happens
+  // until then. It resolves when the session is over, or has no events.
   async #listen() {
     if (!this.options.events) return;
     const { signal } = this.#abort;
@@ -75,7 +75,8 @@ export class WhepSession {
       try {
         url ??= await this.#resource.subscribe(names, signal);
         if (!url || signal.aborted) return;
-        if (await this.#hear(url)) failures = 0;
+        if (await this.#receive(url)) failures = 0;
+        if (signal.aborted) return;
         if (await this.#resource.isGone(url, signal)) url = null; // asking for another shows whether the session is
       } catch (error) {
         const status = error.problem?.status ?? 0;
@@ -88,10 +89,11 @@ export class WhepSession {
     }
   }
 
-  // hear passes on the events of a stream. It resolves when the browser gives the stream up
-  // for good, as it does at any answer but 200, with whether it was ever open. When only the
-  // connection breaks, the browser opens the stream again by itself.
-  #hear(url) {
+  // receive passes on the events of a stream. It resolves when the session is over, or when
+  // the browser gives the stream up for good, as it does at any answer but 200: with whether
+  // it was ever open. When only the connection breaks, the browser opens the stream again by
+  // itself.
+  #receive(url) {
     const source = new EventSource(url);
     this.#events = source;
     for (const name of names) {
@@ -106,6 +108,8 @@ export class WhepSession {
       let opened = false;
       source.addEventListener('open', () => { opened = true; });
       source.addEventListener('error', () => { if (source.readyState === EventSource.CLOSED) resolve(opened); });
+      // Nothing comes of a source that is closed here, not even an error.
+      this.#abort.signal.addEventListener('abort', () => resolve(opened), { once: true });
     });
   }
 
