@@ -33,7 +33,6 @@ const (
 	lowersFor     = 200 * time.Millisecond
 	coarseAnswer  = time.Second // and a round trip: until a decrease can show
 	fresh         = 2500 * time.Millisecond
-	mostOnItsWay  = 0.4  // of the packets sent, in a round: more are in a queue
 	certain       = 6    // signs are enough
 	lossByChance  = 0.65 // by the root of the packets reported
 	muchAsked     = 0.1  // of the packets sent
@@ -60,7 +59,6 @@ type coarse struct {
 	judged   uint32        // packets of which loss is a share
 	expected uint32        // packets, in it
 	nacked   uint32        // packets asked for, in it
-	flow     flow          // in it
 	// How many signs there were in a row that the rate is too high: with this round, and
 	// before it.
 	bad, badBefore int16
@@ -75,12 +73,8 @@ type coarse struct {
 	fellBelow bool   // see [Estimator.EstimateFell]
 	rounds    uint16 // so far; wraps
 
-	last struct {
-		past   uint16 // milliseconds from it to this round
-		took   uint16 // milliseconds to it from the round before; 0: it was the first
-		queued uint16 // the queue in it, likewise
-		sent   uint16 // packets, in it
-	}
+	past   uint16 // milliseconds between this round and the one before it
+	queued uint16 // and the queue in that, likewise
 
 	rtt      time.Duration
 	least    time.Duration // round trip
@@ -185,9 +179,6 @@ func (c *coarse) report(at time.Duration, r Report, sent uint64) {
 	}
 	c.heard[i].highest = r.Highest
 	c.expected += expected
-	if r.Sent > 0 && expected > 0 {
-		c.flow.add(r.Sent, expected)
-	}
 	c.lost += float32(expected) * float32(r.Lost) / 256
 	c.roundTrip(at, r.RoundTrip)
 	c.reported = at
@@ -233,14 +224,12 @@ func (c *coarse) begin(at time.Duration, sent uint64) {
 	if c.expected < leastPackets { // so little is sent that nothing is known any more
 		c.bad, c.loss = 0, 0
 	}
-	c.last.took, c.last.past = c.last.past, milliseconds(at-c.round)
-	c.last.queued, c.last.sent = milliseconds(c.queue()), c.flow.sent
+	c.past, c.queued = milliseconds(at-c.round), milliseconds(c.queue())
 	c.round, c.badBefore = at, c.bad
 	if c.rounds++; c.rounds == 0 { // it tells one round from another
 		c.rounds = firstRounds + 1
 	}
 	c.expected, c.lost, c.nacked, c.roundAt = 0, 0, 0, sent
-	c.flow = flow{}
 }
 
 // milliseconds returns a time that is not negative, as far as it can be told.
@@ -255,9 +244,7 @@ func (c *coarse) judge() {
 	}
 	c.loss, c.judged = float64(c.lost)/float64(c.expected), c.expected
 	heavy := c.excess() > reportedLoss
-	switch drains := c.queue()+sawQueue < time.Duration(c.last.queued)*time.Millisecond; {
-	case c.stuck() > 0:
-		c.bad = c.badBefore + certain
+	switch drains := c.queue()+sawQueue < time.Duration(c.queued)*time.Millisecond; {
 	case c.alone && drains && !heavy:
 		c.bad = 0
 	case heavy && (c.queue() > sawQueue || c.excess() > c.certainLoss()), c.alone && c.queue() > longQueue && c.badBefore > 0:
@@ -269,40 +256,6 @@ func (c *coarse) judge() {
 	default:
 		c.bad = 0
 	}
-}
-
-// A flow is how many packets were sent from one round of reports to the next, as far as that is
-// known, and how many have arrived by then, or were overtaken.
-type flow struct{ sent, reached uint16 }
-
-func (f *flow) add(sent, reached uint32) {
-	f.sent = uint16(min(uint32(f.sent)+min(sent, 1<<15), math.MaxUint16))
-	f.reached = uint16(min(uint32(f.reached)+reached, math.MaxUint16))
-}
-
-// stuck returns the part of what was sent since the last round that waits in a queue which has
-// grown; 0: no more than is usual. Round trips tell of such a queue a report later, since the
-// sender report that they are measured by left before it. What a keyframe or a step up adds to
-// the usual rate is no sign of a queue: all of it may be on its way.
-func (c *coarse) stuck() float64 {
-	f := c.flow
-	if !c.alone || f.sent < leastPackets || f.reached >= f.sent {
-		return 0
-	}
-	sent, reached := float64(f.sent), float64(f.reached)
-	if min(sent, c.usual())-reached > mostOnItsWay*sent {
-		return 1 - reached/sent
-	}
-	return 0
-}
-
-// usual returns how many packets would have been sent since the last round at the rate at which
-// they were sent until then. Viewers vary the time from one report to the next.
-func (c *coarse) usual() float64 {
-	if c.last.took == 0 {
-		return float64(c.last.sent)
-	}
-	return float64(c.last.sent) * float64(c.last.past) / float64(c.last.took)
 }
 
 // certainLoss returns the loss, above the inherent, that needs no confirmation.
@@ -346,8 +299,7 @@ func (c *coarse) remote(at time.Duration, bitrate, sent float64, fell bool) {
 
 // tell adds the verdict of the coarse sources.
 func (c *coarse) tell(s *State, at time.Duration) {
-	s.Loss, s.Inherent, s.Reports = c.loss, c.inherent, c.rounds
-	s.Queue = max(c.queue(), time.Duration(c.stuck()*float64(c.last.past))*time.Millisecond)
+	s.Loss, s.Inherent, s.Queue, s.Reports = c.loss, c.inherent, c.queue(), c.rounds
 	s.Acknowledged = s.Sent * (1 - s.Loss)
 	low := c.lowSince != 0 && at-c.estimateAt < fresh
 	if low && s.Source == ReceiverEstimate {
@@ -386,10 +338,9 @@ func (c *coarse) passed() float64 {
 	if c.rounds <= 1 || !c.alone { // it has been so from the first packet on
 		return 1 - c.loss
 	}
-	grown := max(0, float64(milliseconds(c.queue()))-float64(c.last.queued)) / float64(c.last.past)
-	if c.badBefore == 0 && c.last.queued < milliseconds(sawQueue) {
-		stuck := c.stuck()
-		return min((1-c.loss)/(1+c.loss+2*grown), (1-stuck)/(1+stuck))
+	grown := max(0, float64(milliseconds(c.queue()))-float64(c.queued)) / float64(c.past)
+	if c.badBefore == 0 && c.queued < milliseconds(sawQueue) {
+		return (1 - c.loss) / (1 + c.loss + 2*grown)
 	}
 	return (1 - c.loss) / (1 + grown)
 }
