@@ -16,10 +16,11 @@ import (
 // Choose is called for the first choice, and then about ten times a second while media arrives:
 // more often while the path is congested, and once a second while the viewer is sent the last
 // option, or the last that [Within] allows, and its path is clean. A policy that bounds is called
-// anew, as for the first choice, when the stream gains layers. There is one call at a time, by a goroutine that serves other viewers too, and with
-// locks of the session held: Choose must return within some microseconds, must not block, and
-// must not call the edge or the session. If it panics, the edge logs that and decides alone
-// from then on.
+// anew, as for the first choice, when the stream gains layers.
+//
+// There is one call at a time, by a goroutine that serves other viewers too, and with locks of
+// the session held: Choose must return within some microseconds, must not block, and must not
+// call the edge or the session. If it panics, the edge logs that and decides alone from then on.
 type Policy interface {
 	Choose(View) Choice
 }

@@ -34,7 +34,7 @@ func Example() {
 	// play news: forbidden: block 0 of the access list denies play of news: asked by its owner
 }
 
-// A node lets in whoever has a signed URL, and everybody to what is public.
+// Clients with a signed URL are let in. Without one, they may play public streams.
 func ExampleAny() {
 	urls, _ := urlauth.New(urlauth.Key{ID: "2026", Secret: []byte("32 bytes or so of random numbers")})
 	public := cdn.AuthorizerFunc(func(_ context.Context, r cdn.AuthRequest) (cdn.Grant, error) {

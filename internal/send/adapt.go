@@ -28,7 +28,7 @@ type adaptation struct {
 	layers uint16       // how many the ladder has been made of
 	reason allot.Reason // of the last step
 	begun  bool         // the policy has made its first choice
-	lost   rank         // of what was sent ahead of the first step down that is not made up for
+	before rank         // of what was sent before the first step down; 0: the viewer has that again
 	dozing bool         // no estimate is needed
 	clean  bool         // no step down was taken since the start, or since it has dozed
 	thins  bool         // keyframes can be told from other frames
@@ -268,8 +268,8 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 	r, why, before := a.ladder[min(max(c.Rung, 0), len(a.ladder)-1)], c.Reason, a.sent // policies may be the user's
 	moved := !a.begun || !same(a.rung, r)
 	lower := a.begun && isBelow(r, a.rung)
-	if lower && why != allot.Limited && a.lost == 0 {
-		a.lost = rankOf(a.rung)
+	if lower && why != allot.Limited && a.before == 0 {
+		a.before = rankOf(a.rung)
 	}
 	a.rung = r
 	tried := s.endTrial(moved || s.probesInVain(c.Wanted), state)
@@ -301,10 +301,10 @@ func (s *Set) take(now time.Time, c allot.Choice, state *bwe.State) {
 // restored reports whether as much is sent as before the path limited it, and forgets how much
 // that was.
 func (a *adaptation) restored() bool {
-	if rankOf(a.rung) < a.lost {
+	if rankOf(a.rung) < a.before {
 		return false
 	}
-	a.lost = 0
+	a.before = 0
 	return true
 }
 

@@ -131,7 +131,7 @@ func (p *pacer) hold(now time.Time, d time.Duration) {
 	}
 }
 
-// onItsWay returns how many bytes of what was sent the path has yet to take.
+// onItsWay returns how many bytes have left that the path, at the pacer's rate, has not carried yet.
 func (p *pacer) onItsWay(now time.Time) uint64 {
 	if ahead := p.until - now.Sub(p.epoch); p.perByte > 0 && ahead > 0 {
 		return uint64(float32(ahead) / p.perByte)

@@ -53,10 +53,10 @@ var (
 	adapting = way{offer: offerOfSignals, feedback: true}
 )
 
-// BenchmarkAdapting is what it costs to estimate what each viewer's path carries, and what is left
-// of that while the estimators doze. Viewers whose paths are not estimated ("off") are served by
-// turns with viewers whose paths are, and the median of the pairs' ratios counts: what else happens
-// on the machine concerns both.
+// BenchmarkAdapting measures the CPU time that it takes to estimate each viewer's path, while the
+// estimators are awake and while they doze. Viewers whose paths are not estimated ("off") and viewers
+// whose paths are take turns. The result is the median of the pairs' ratios, since other work on the
+// machine slows both.
 //
 // A turn is what happens in 50 ms at 2.5 Mbit/s: two bursts, and a message about them. The system
 // calls are left out.

@@ -2,14 +2,15 @@ package allot
 
 import "github.com/deltacdn/delta/internal/send/bwe"
 
-// A Range is a part of a ladder, as indices. What lies outside the ladder is brought into it.
+// A Range is a part of a ladder: the indices of its lowest and its highest rung. An index outside
+// the ladder counts as the nearest in it.
 type Range struct {
 	Least int // of video; less is none at all. Up to 1: any is better than none
 	Most  int
 }
 
-// A Decision is what a policy of the user's decides for one viewer. An index that lies outside
-// the ladder is brought into it.
+// A Decision is what a policy of the user's decides for one viewer. An index outside
+// the ladder counts as the nearest in it.
 type Decision struct {
 	Fit   bool  // an [Adaptive] chooses, within Range
 	Range Range // of Fit
@@ -25,7 +26,7 @@ type Guided struct {
 	decide  func(View) Decision
 	ladder  Ladder // of the range
 	search  search
-	decides bool // the last decision was not to fit
+	decides bool // the last decision named a rung
 }
 
 // NewGuided returns the policy of one viewer. Each time that it chooses it calls decide with the
@@ -51,7 +52,8 @@ func (g *Guided) Choose(v View) Choice {
 	return g.send(v, min(max(d.Send, 0), top), min(max(d.Probe, 0), top))
 }
 
-// Decides reports whether the user's policy has itself decided, when it was last asked, what is sent.
+// Decides reports whether the user's policy named a rung when it was last asked. Otherwise it left
+// the choice to the Adaptive.
 func (g *Guided) Decides() bool { return g.decides }
 
 // fit chooses within a range.

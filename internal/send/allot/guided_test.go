@@ -217,8 +217,8 @@ func newDecider(t *testing.T, first int) *decider {
 	return d
 }
 
-// What is sent is what the user's policy says, whatever the path is like. Nothing is probed for
-// that it does not ask for.
+// The viewer is sent the rung that the user's policy names, whatever the path is like. There is no
+// probe that the policy has not asked for.
 func TestGuidedSends(t *testing.T) {
 	d := newDecider(t, low)
 	d.pass(30 * time.Second)
@@ -289,6 +289,17 @@ func TestGuidedSearches(t *testing.T) {
 	require.Equal(t, low, d.seen.Room)
 }
 
+// newSearcher returns a viewer at mid whose policy has just asked for room for high.
+func newSearcher(t *testing.T) *decider {
+	d := newDecider(t, mid)
+	d.now = d.now.Add(5 * time.Second)
+	d.next.Probe = high
+	d.look()
+	require.Len(t, d.probes, 1)
+	d.next.Probe = 0
+	return d
+}
+
 // A search ends where there is no room, when the path is congested, when less is sent, and when
 // the edge is to choose. Then another can begin.
 func TestGuidedSearchesInVain(t *testing.T) {
@@ -300,12 +311,7 @@ func TestGuidedSearchesInVain(t *testing.T) {
 		"fit":       func(d *decider) { d.next = Decision{Fit: true, Range: Range{Most: mid}} },
 		"no answer": func(d *decider) { d.now = d.now.Add(unanswered + time.Second) },
 	} {
-		d := newDecider(t, mid)
-		d.now = d.now.Add(5 * time.Second)
-		d.next.Probe = high
-		d.look()
-		require.Len(t, d.probes, 1, name)
-		d.next.Probe = 0
+		d := newSearcher(t)
 		end(d)
 		d.look()
 		d.now = d.now.Add(50 * ms)
@@ -347,12 +353,7 @@ func TestGuidedSearchesForWhatIsThere(t *testing.T) {
 		"sent": func(d *decider) { d.next.Send = high },
 		"gone": func(d *decider) { d.layers = full[:2] },
 	} {
-		d := newDecider(t, mid)
-		d.now = d.now.Add(5 * time.Second)
-		d.next.Probe = high
-		d.look()
-		require.Len(t, d.probes, 1, name)
-		d.next.Probe = 0
+		d := newSearcher(t)
 		change(d)
 		for range 3 {
 			d.now = d.now.Add(time.Second)

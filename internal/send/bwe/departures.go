@@ -5,7 +5,7 @@ import "time"
 // departures are packets that were sent and are not counted yet. A viewer is sent several bursts
 // from one message of feedback to the next. To count each packet as it leaves would fetch the
 // estimator's memory from beyond the processor's caches for each burst; so it is fetched once for a
-// message. Whatever reads what was sent calls [Estimator.countSent] first.
+// message. A method that needs to know what was sent calls [Estimator.countSent] first.
 type departures struct {
 	bursts  uint8
 	packets uint8
